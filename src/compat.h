@@ -1,0 +1,29 @@
+/*
+ * compat.h
+ *		What differs between the server versions we support (15, 17, 18), at
+ *		one place, so that no other file needs a version check for it.
+ */
+#ifndef FIREHOSE_COMPAT_H
+#define FIREHOSE_COMPAT_H
+
+#include "storage/proc.h"
+#include "utils/wait_event.h"
+
+/* The number of this process's PGPROC: the only way another process may name it. */
+#if PG_VERSION_NUM >= 170000
+#define MyProcNo() ((int) MyProcNumber)
+#else
+#define MyProcNo() (MyProc->pgprocno)
+#endif
+
+/* Named wait events for extensions exist from 17 on (15 and 16 show "Extension"). */
+#if PG_VERSION_NUM >= 170000
+#define WaitEventNamed(name) \
+	({ static uint32 event_ = 0; \
+	   if (event_ == 0) event_ = WaitEventExtensionNew(name); \
+	   event_; })
+#else
+#define WaitEventNamed(name) PG_WAIT_EXTENSION
+#endif
+
+#endif							/* FIREHOSE_COMPAT_H */
