@@ -1,0 +1,87 @@
+/*
+ * firehose.c
+ *		The library's entry: module magic, and the set-up of every room.
+ *
+ * Loaded by the postmaster (shared_preload_libraries), so that every process
+ * has it.  Each room defines its own settings, asks for its own shared memory
+ * and registers its own hooks; this file only says in which order.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+#include "utils/guc.h"
+
+#include "fate.h"
+#include "launcher.h"
+#include "put.h"
+#include "queue.h"
+#include "queue_file.h"
+#include "status.h"
+#include "stream.h"
+#include "utility.h"
+
+PG_MODULE_MAGIC;
+
+extern PGDLLEXPORT void _PG_init(void);
+
+static shmem_request_hook_type prev_shmem_request = NULL;
+static shmem_startup_hook_type prev_shmem_startup = NULL;
+
+static void firehose_shmem_request(void);
+static void firehose_shmem_startup(void);
+
+void
+_PG_init(void)
+{
+	/* settings exist in any session that loads us, for ALTER SYSTEM's sake */
+	queue_define_settings();
+	stream_define_settings();
+	put_define_settings();
+	status_define_settings();
+	launcher_define_settings();
+	MarkGUCPrefixReserved("firehose");
+
+	put_register_callbacks();
+
+	/* the rest needs shared memory, which only a preloaded library can ask for */
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+
+	prev_shmem_request = shmem_request_hook;
+	shmem_request_hook = firehose_shmem_request;
+	prev_shmem_startup = shmem_startup_hook;
+	shmem_startup_hook = firehose_shmem_startup;
+
+	utility_install_hooks();
+	launcher_register_worker();
+}
+
+static void
+firehose_shmem_request(void)
+{
+	if (prev_shmem_request)
+		prev_shmem_request();
+
+	queue_shmem_request();
+	statistics_shmem_request();
+	fate_shmem_request();
+	launcher_shmem_request();
+}
+
+static void
+firehose_shmem_startup(void)
+{
+	if (prev_shmem_startup)
+		prev_shmem_startup();
+
+	queue_shmem_startup();
+	statistics_shmem_startup();
+	fate_shmem_startup();
+	launcher_shmem_startup();
+
+	/* last: it fills the queue */
+	queue_file_startup();
+}
