@@ -11,7 +11,8 @@
  * A *run* is what one transaction put into one stream (or one chunk of a
  * decoded transaction).  It is appended as a whole when the transaction is
  * about to commit, and published, or dropped, by one flag in its header.
- * Headers never straddle a page boundary, payloads do.
+ * Everything is 8-byte aligned and may straddle a page boundary, but no field
+ * of a header does, because a page holds a multiple of 8 bytes.
  *
  * Producers reserve room before they need it (queue_reserve, which is the one
  * call that may wait), so that queue_append and queue_publish cannot fail.
@@ -21,22 +22,24 @@
  * Locking contract
  * ----------------
  * Queue.table_lock	(LWLock) protects which slots are in use and their
- *					identity (dboid, serverid, name, generation, dropped).
- *					Shared to look up, exclusive to claim or evict.
- * Queue.pool_lock	(spinlock) protects free_head, free_pages, promised and
- *					unmet_minimum; held for a few instructions, never while
- *					another lock is being acquired.
+ *					identity (dboid, serverid, name, dropped).  Shared to look
+ *					up, exclusive to claim, rename or release.
+ * Queue.pool_lock	(spinlock) protects free_head, free_pages, promised,
+ *					unmet_minimum and lowest_free; held for a few instructions,
+ *					no other lock is acquired under it.
  * QueueStream.lock	(LWLock) protects the chain (head, tail, tail_used,
- *					next_seq, npages, QueuePage.next/prev/seq) and the
- *					accounts (reserved, promised).  Exclusive to reserve,
- *					append or unlink pages; shared to walk the chain.
- * Payload bytes and record headers of a run belong to the appender until the
- * run is published (QueueRun.state, written after a write barrier, read before
- * a read barrier), and to the stream's only reader afterwards.  The reader
+ *					next_seq, npages; of a page next, prev, seq, first_run,
+ *					min_id, max_id) and the accounts (reserved, promised).
+ *					Exclusive to reserve, append or unlink pages; shared to
+ *					walk the chain.  The reader walks without it: it follows
+ *					QueuePage.next only below end_position, which is advanced
+ *					after the pages and run headers before it were written,
+ *					and nobody but the reader unlinks pages.
+ * The bytes of a run's records belong to the appender until the run is
+ * published (QueueRun.state, written after a write barrier, read before a
+ * read barrier), and to the stream's only reader afterwards.  The reader
  * alone writes QueueRecord.state and .attempts.
- * Everything named pg_atomic_* is read and written without a lock; where more
- * than one of them must agree the comment at the use says why it does not
- * matter that they may not.
+ * Everything named pg_atomic_* is read and written without a lock.
  * Order of acquisition: table_lock, QueueStream.lock, pool_lock.
  */
 #ifndef FIREHOSE_QUEUE_H
@@ -53,11 +56,8 @@
 /* Geometry */
 #define QUEUE_PAGE_SIZE		8192
 #define QUEUE_PAGE_DATA		((uint32) (QUEUE_PAGE_SIZE - offsetof(QueuePage, data)))
-/* an item's header starts in a page only if this much is left of it */
-#define QUEUE_HEADER_ROOM	32
-/* what a page is sure to hold, whatever the sizes of the records */
-#define QUEUE_PAGE_USABLE	(QUEUE_PAGE_DATA - QUEUE_HEADER_ROOM)
 #define QUEUE_NO_PAGE		PG_UINT32_MAX
+#define QUEUE_NO_OFFSET		PG_UINT32_MAX
 
 /* A record's largest size before base64, delimiter included (Firehose: 1,000 KiB). */
 #define QUEUE_MAX_RECORD	1024000
@@ -65,8 +65,9 @@
 typedef uint32 QueuePageNo;
 
 /*
- * A place in a stream's stream of bytes: page sequence number * page size +
- * offset.  Grows as the stream does and is never reused: the stream's LSN.
+ * A place in a stream's stream of bytes, counted from the stream's beginning
+ * and never reused: the stream's LSN.  QueuePage.seq is the place of a page's
+ * first byte divided by QUEUE_PAGE_DATA.
  */
 typedef uint64 QueuePosition;
 
@@ -74,13 +75,18 @@ typedef struct QueuePage
 {
 	QueuePageNo next;			/* towards the tail; of a free page: next free */
 	QueuePageNo prev;			/* towards the head */
-	uint64		seq;			/* place in the chain, ascending with gaps */
+	uint64		seq;			/* place in the chain, ascending, with gaps
+								 * where pages were freed */
 	uint64		min_id;			/* bounds of the record ids of the runs that */
 	uint64		max_id;			/* touch this page, for queue_find */
-	uint32		first_item;		/* offset of the first header in this page */
-	uint32		used;			/* bytes of data given out, of QUEUE_PAGE_DATA */
+	uint32		first_run;		/* offset of the first run header that begins
+								 * here, or QUEUE_NO_OFFSET */
+	pg_atomic_uint32 first_item;	/* the same for any header; lowered by the
+									 * appender as it copies, outside the lock */
 	char		data[FLEXIBLE_ARRAY_MEMBER];
 } QueuePage;
+
+StaticAssertDecl(offsetof(QueuePage, data) % 8 == 0, "page data must be aligned");
 
 typedef enum QueueItemKind
 {
@@ -95,12 +101,11 @@ typedef enum QueueRunState
 	QUEUE_RUN_ABORTED			/* to be skipped */
 } QueueRunState;
 
-/* Header of a run.  At most QUEUE_HEADER_ROOM bytes. */
+/* Header of a run. */
 typedef struct QueueRun
 {
 	uint8		kind;			/* QUEUE_ITEM_RUN */
-	uint8		source;			/* 0: put; other values: pipelines */
-	uint16		unused;
+	uint8		unused[3];
 	uint32		nrecords;
 	pg_atomic_uint32 state;		/* QueueRunState */
 	uint32		nbytes;			/* payload bytes of all its records */
@@ -114,7 +119,7 @@ typedef enum QueueRecordState
 	QUEUE_RECORD_DONE			/* its fate is settled */
 } QueueRecordState;
 
-/* Header of a record; its payload follows.  At most QUEUE_HEADER_ROOM bytes. */
+/* Header of a record; its payload follows, padded to 8 bytes. */
 typedef struct QueueRecord
 {
 	uint8		kind;			/* QUEUE_ITEM_RECORD */
@@ -125,11 +130,8 @@ typedef struct QueueRecord
 	TimestampTz queued_at;		/* time of the put */
 } QueueRecord;
 
-StaticAssertDecl(sizeof(QueueRun) <= QUEUE_HEADER_ROOM, "run header too large");
-StaticAssertDecl(sizeof(QueueRecord) <= QUEUE_HEADER_ROOM, "record header too large");
-
 /* Bytes a record of n payload bytes takes in the chain. */
-#define QUEUE_RECORD_SPACE(n) (sizeof(QueueRecord) + MAXALIGN(n))
+#define QUEUE_RECORD_SPACE(n) (sizeof(QueueRecord) + TYPEALIGN(8, n))
 
 typedef struct QueueStream
 {
@@ -139,21 +141,24 @@ typedef struct QueueStream
 	Oid			dboid;
 	Oid			serverid;
 	NameData	name;			/* of the foreign server, for when it is gone */
-	pg_atomic_uint32 generation;	/* changes whenever the slot changes hands;
-									 * also rechecked under .lock */
+	pg_atomic_uint32 generation;	/* changes whenever the slot changes hands
+									 * (written under both locks) */
 
 	/* the chain and its accounts, under .lock */
 	QueuePageNo head;
 	QueuePageNo tail;
+	uint32		tail_used;		/* bytes given out of the tail page */
 	uint64		next_seq;
 	uint32		npages;			/* pages in the chain */
 	uint64		reserved;		/* bytes promised to producers, not yet appended */
 	uint32		promised;		/* pages set aside in the pool for .reserved */
 
-	/* publication; atomics */
-	pg_atomic_uint64 published_records; /* ever published (minus those undone) */
+	pg_atomic_uint64 end_position;	/* written under .lock, read without */
+
+	/* publication */
+	pg_atomic_uint64 published_records;
 	pg_atomic_uint64 published_bytes;
-	pg_atomic_uint64 finished_records;	/* ever settled; written by the reader */
+	pg_atomic_uint64 finished_records;	/* settled; written by the reader */
 	pg_atomic_uint64 finished_bytes;
 	pg_atomic_uint32 wake;		/* 1: the sender wants a SetLatch at the next
 								 * publication; whoever swaps it to 0 sets it */
@@ -166,11 +171,17 @@ typedef struct QueueStream
 
 	StreamStatistics stats;		/* statistics.h says who writes what */
 
-	LWLock	   *lock;			/* in the tranche "FirehoseStream"; the array
-								 * never moves, so that every process that
-								 * maps shared memory at its one address may
-								 * follow it, as core's do */
+	LWLock	   *lock;			/* shared memory is mapped at one address in
+								 * every process, as core's pointers to locks
+								 * in it rely on */
 } QueueStream;
+
+/* A backend that waits for room in a stream; indexed by proc number. */
+typedef struct QueueWaiter
+{
+	pg_atomic_uint64 ticket;	/* 0: not waiting; written by its owner */
+	int			slot;			/* of the stream; valid while ticket is set */
+} QueueWaiter;
 
 typedef struct Queue
 {
@@ -178,6 +189,7 @@ typedef struct Queue
 	slock_t		pool_lock;
 	uint32		npages;			/* fixed */
 	int			max_streams;	/* fixed */
+	int			max_waiters;	/* fixed */
 	uint32		minimum;		/* pages every stream may always have; fixed */
 
 	/* the pool, under pool_lock */
@@ -191,10 +203,10 @@ typedef struct Queue
 	pg_atomic_uint32 waiters;	/* how many of them */
 	pg_atomic_uint64 next_ticket;	/* order among waiters */
 	pg_atomic_uint64 next_id;	/* next record id */
-	pg_atomic_uint64 id_limit;	/* ids below it may be given out (ids.h) */
-	pg_atomic_uint64 table_version; /* changes with every claim and eviction */
+	pg_atomic_uint64 id_limit;	/* ids below it may be given out (queue_file.h) */
+	pg_atomic_uint64 table_version; /* changes with every claim and release */
 
-	Size		waiters_offset; /* QueueWaiter[MaxBackends + ...] */
+	Size		waiters_offset; /* QueueWaiter[max_waiters] */
 	Size		streams_offset; /* QueueStream[max_streams] */
 	Size		pages_offset;	/* pages, QUEUE_PAGE_SIZE each */
 } Queue;
@@ -207,10 +219,16 @@ typedef enum OnFull
 	ON_FULL_DISCARD
 } OnFull;
 
+typedef enum QueueReserveResult
+{
+	QUEUE_RESERVED,
+	QUEUE_FULL,					/* no room within the time allowed */
+	QUEUE_STALE					/* the slot has changed hands: look it up again */
+} QueueReserveResult;
+
 /* The server's queue; NULL when the library was not preloaded. */
 extern PGDLLEXPORT Queue *firehose_queue;
 
-/* settings */
 extern PGDLLEXPORT int queue_size_mb;	/* firehose.queue_size */
 extern PGDLLEXPORT int queue_max_streams;	/* firehose.max_streams */
 
@@ -218,14 +236,22 @@ extern void queue_define_settings(void);
 extern void queue_shmem_request(void);
 extern void queue_shmem_startup(void);
 
-/* Pure set-up, also used by the model test: a queue in memory of queue_memory_size() bytes. */
-extern PGDLLEXPORT Size queue_memory_size(uint32 npages, int max_streams);
+/*
+ * Set-up of a queue in memory of queue_memory_size() bytes.  Also used by the
+ * model test, in memory of its own.
+ */
+extern PGDLLEXPORT Size queue_memory_size(uint32 npages, int max_streams, int max_waiters);
 extern PGDLLEXPORT void queue_init(Queue *q, uint32 npages, int max_streams,
-								   LWLock *table_lock, LWLockPadded *stream_locks);
+								   int max_waiters, LWLock *table_lock,
+								   LWLockPadded *stream_locks);
 
-/* Streams */
-extern PGDLLEXPORT QueueStream *queue_stream(Queue *q, int slot);
-extern PGDLLEXPORT int queue_stream_slot(Queue *q, const QueueStream *s);
+/*
+ * Streams.  queue_claim_stream finds the slot of a stream or claims one
+ * (configuration_limit_exceeded when all are taken).  queue_release_stream
+ * gives up the slot of a stream that owes nothing (false: it still does).
+ * queue_discard_database does so for all streams of a database that has gone,
+ * with what they hold; returns the number of records thrown away.
+ */
 extern PGDLLEXPORT QueueStream *queue_claim_stream(Queue *q, Oid dboid, Oid serverid,
 												   const char *name);
 extern PGDLLEXPORT void queue_rename_stream(Queue *q, QueueStream *s, const char *name);
@@ -233,30 +259,75 @@ extern PGDLLEXPORT void queue_mark_dropped(Queue *q, QueueStream *s);
 extern PGDLLEXPORT bool queue_release_stream(Queue *q, QueueStream *s);
 extern PGDLLEXPORT uint64 queue_discard_database(Queue *q, Oid dboid);
 
-/* Producers */
+/* Producers: n consecutive record ids, above all given out before, below 2^53. */
 extern PGDLLEXPORT uint64 queue_next_ids(Queue *q, int n);
-extern PGDLLEXPORT bool queue_reserve(Queue *q, QueueStream *s, uint32 generation,
-									  Size bytes, OnFull on_full, int timeout_ms);
+
+/*
+ * Reserve `bytes` of the chain.  Waits at most timeout_ms for room (0: not at
+ * all); cancellable.  In a transaction, whose abort must call
+ * queue_stop_waiting.
+ */
+extern PGDLLEXPORT QueueReserveResult queue_reserve(Queue *q, QueueStream *s,
+													uint32 generation, Size bytes,
+													int timeout_ms);
+extern PGDLLEXPORT void queue_stop_waiting(Queue *q);
 extern PGDLLEXPORT void queue_unreserve(Queue *q, QueueStream *s, Size bytes);
-extern PGDLLEXPORT QueueRun *queue_append(Queue *q, QueueStream *s, uint8 source,
-										  const char *items, Size length, Size reserved,
-										  uint32 nrecords, uint32 nbytes,
-										  uint64 first_id, uint64 last_id,
-										  QueueRunState state);
-extern PGDLLEXPORT void queue_publish(Queue *q, QueueStream *s, QueueRun *run);
-extern PGDLLEXPORT void queue_drop(Queue *q, QueueStream *s, QueueRun *run);
+
+/*
+ * Append a run of `length` bytes of records (as QUEUE_RECORD_SPACE lays them
+ * out), taken out of `reserved` bytes that were reserved before and are all
+ * given up (reserved >= sizeof(QueueRun) + length).  Neither waits for room
+ * nor fails.  Returns the run's flag, for queue_publish or queue_drop.
+ */
+extern PGDLLEXPORT pg_atomic_uint32 *queue_append(Queue *q, QueueStream *s,
+												  const char *records, Size length,
+												  Size reserved, uint32 nrecords,
+												  uint32 nbytes, uint64 first_id,
+												  uint64 last_id);
+extern PGDLLEXPORT void queue_publish(QueueStream *s, pg_atomic_uint32 *run_state,
+									  uint32 nrecords, uint32 nbytes);
+extern PGDLLEXPORT void queue_drop(QueueStream *s, pg_atomic_uint32 *run_state);
 extern PGDLLEXPORT void queue_wake_sender(QueueStream *s);
 
 /* Observers */
 extern PGDLLEXPORT Size queue_largest_transaction(const Queue *q);
 extern PGDLLEXPORT bool queue_find(Queue *q, Oid dboid, uint64 id);
-extern PGDLLEXPORT QueuePosition queue_end_position(QueueStream *s);
 extern PGDLLEXPORT TimestampTz queue_oldest(Queue *q, QueueStream *s);
+
+/* Called for each record that is owed; what stands at `pos` is read with queue_read. */
+typedef void (*QueueVisitor) (Queue *q, QueueStream *s, const QueueRecord *record,
+							  QueuePageNo page, uint32 offset, void *arg);
+extern PGDLLEXPORT void queue_visit_owed(Queue *q, QueueStream *s,
+										 QueueVisitor visit, void *arg);
 
 static inline QueuePage *
 queue_page(Queue *q, QueuePageNo no)
 {
 	return (QueuePage *) ((char *) q + q->pages_offset + (Size) no * QUEUE_PAGE_SIZE);
 }
+
+static inline QueueStream *
+queue_stream(Queue *q, int slot)
+{
+	return (QueueStream *) ((char *) q + q->streams_offset) + slot;
+}
+
+static inline int
+queue_slot(Queue *q, const QueueStream *s)
+{
+	return s - queue_stream(q, 0);
+}
+
+/*
+ * Copy `length` bytes out of (into) the chain, from a place in a page on; the
+ * place moves on with it and may end at the very end of a page.
+ */
+extern PGDLLEXPORT void queue_read(Queue *q, QueuePageNo *page, uint32 *offset,
+								   void *to, Size length);
+extern PGDLLEXPORT void queue_write(Queue *q, QueuePageNo *page, uint32 *offset,
+									const void *from, Size length);
+
+/* Reader: take a page out of the chain and give it back to the pool. */
+extern PGDLLEXPORT void queue_free_page(Queue *q, QueueStream *s, QueuePageNo no);
 
 #endif							/* FIREHOSE_QUEUE_H */
