@@ -1,0 +1,82 @@
+"""Everything that the rooms share, and a site for each listener."""
+
+from .faults import RuleBook
+from .firehose import Firehose
+from .quota import QuotaTable
+from .router import Router
+from .settings import Limits
+from .sigv4 import Verifier
+from .stats import Stats
+from .store import Store
+
+
+class App:
+    """The emulator's state.
+
+    clock_offset  seconds that the emulator's idea of the time is ahead of ours
+    streams       names of the streams that exist
+    """
+
+    def __init__(self, settings, directory, keys, streams):
+        self.settings = settings
+        self.first_keys = list(keys)
+        self.first_streams = list(streams)
+        self.limits = Limits()
+        self.clock_offset = 0.0
+        self.rules = RuleBook()
+        self.quotas = QuotaTable()
+        self.stats = Stats()
+        self.store = Store(directory, settings)
+        self.verifier = Verifier(settings.region, keys)
+        self.streams = dict.fromkeys(self.store.known_streams())
+        for name in streams:
+            self.create_stream(name)
+        self.connections = set()
+        self._connection_number = 0
+        self.firehose = Firehose(self)
+        self.router = Router(self.firehose.handle)
+
+    def create_stream(self, name):
+        self.streams[name] = None
+        self.store.create_stream(name)
+
+    def delete_stream(self, name):
+        self.streams.pop(name, None)
+        self.store.forget_stream(name)
+
+    def reset(self):
+        """Back to how it was started; streams and journal stay."""
+        self.limits = Limits()
+        self.clock_offset = 0.0
+        self.rules.clear()
+        self.quotas.clear()
+        self.verifier.set_keys(self.first_keys)
+        self.stats.reset()
+
+    def next_connection_number(self):
+        self._connection_number += 1
+        return self._connection_number
+
+
+class Site:
+    """What the connections of one listener call; see wire.py."""
+
+    def __init__(self, app, tls=False):
+        self._app = app
+        self.tls = tls
+        self._firehose = app.firehose
+        self.on_first_byte = self._firehose.on_first_byte
+        self.early_fault = self._firehose.early_fault
+        self.on_broken = self._firehose.on_broken
+        self.handle = app.router.handle
+
+    def on_connect(self, connection):
+        self._app.connections.add(connection)
+        self._app.stats.connected()
+
+    def on_disconnect(self, connection):
+        self._app.connections.discard(connection)
+        self._app.stats.disconnected()
+
+    def on_malformed(self, connection, error):
+        self._app.stats.malformed += 1
