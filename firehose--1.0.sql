@@ -1,0 +1,436 @@
+/* firehose--1.0.sql */
+
+-- complain if script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION firehose" to load this file. \quit
+
+--
+-- Streams: foreign servers of the wrapper "firehose"
+--
+
+CREATE FUNCTION firehose_fdw_validator(text[], oid)
+RETURNS void
+AS 'MODULE_PATHNAME', 'firehose_fdw_validator'
+LANGUAGE C STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION firehose_fdw_validator(text[], oid) IS
+'validates the options of streams (foreign servers of the wrapper firehose)';
+
+CREATE FOREIGN DATA WRAPPER firehose NO HANDLER VALIDATOR firehose_fdw_validator;
+COMMENT ON FOREIGN DATA WRAPPER firehose IS
+'Amazon Data Firehose: every foreign server of this wrapper is a stream';
+
+CREATE FUNCTION firehose_stream_options(
+	OUT option text,
+	OUT type text,
+	OUT unit text,
+	OUT min_value text,
+	OUT max_value text,
+	OUT default_setting text,
+	OUT default_value text,
+	OUT description text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'firehose_stream_options'
+LANGUAGE C STRICT STABLE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION firehose_stream_options() IS
+'options that a stream may have';
+
+CREATE VIEW firehose_stream_options AS
+	SELECT option, type, unit, min_value, max_value,
+		   default_setting, default_value, description
+	FROM firehose_stream_options();
+COMMENT ON VIEW firehose_stream_options IS
+'options that a stream may have (CREATE SERVER ... OPTIONS), with their bounds and the settings that give their defaults';
+COMMENT ON COLUMN firehose_stream_options.option IS 'name, as in CREATE SERVER ... OPTIONS';
+COMMENT ON COLUMN firehose_stream_options.type IS 'string, enum, integer or bool';
+COMMENT ON COLUMN firehose_stream_options.unit IS 'unit of a number without one';
+COMMENT ON COLUMN firehose_stream_options.min_value IS 'smallest value';
+COMMENT ON COLUMN firehose_stream_options.max_value IS 'largest value';
+COMMENT ON COLUMN firehose_stream_options.default_setting IS 'setting that streams without the option follow';
+COMMENT ON COLUMN firehose_stream_options.default_value IS 'present value of that setting, or the built-in default';
+COMMENT ON COLUMN firehose_stream_options.description IS 'what the option does';
+
+--
+-- Puts
+--
+-- Not strict: a NULL stream, record or batch is an error that says so.  An
+-- untyped literal given to firehose_put_record is text, the preferred type of
+-- its category; arrays have no such type, so a batch needs ARRAY[...] or a
+-- cast: '{a,b}'::text[].
+--
+
+CREATE FUNCTION firehose_put_record(stream text, data text, transactional boolean DEFAULT true)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'firehose_put_record_text'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_put_record(text, text, boolean) IS
+'sends a record to a stream when the transaction commits (at once if not transactional) and returns its id';
+
+CREATE FUNCTION firehose_put_record(stream text, data bytea, transactional boolean DEFAULT true)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'firehose_put_record_bytea'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_put_record(text, bytea, boolean) IS
+'sends a record to a stream when the transaction commits (at once if not transactional) and returns its id';
+
+CREATE FUNCTION firehose_put_record(stream text, data json, transactional boolean DEFAULT true)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'firehose_put_record_json'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_put_record(text, json, boolean) IS
+'sends a record to a stream when the transaction commits (at once if not transactional) and returns its id';
+
+CREATE FUNCTION firehose_put_record(stream text, data jsonb, transactional boolean DEFAULT true)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'firehose_put_record_jsonb'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_put_record(text, jsonb, boolean) IS
+'sends a record to a stream when the transaction commits (at once if not transactional) and returns its id';
+
+CREATE FUNCTION firehose_put_batch(stream text, data text[], transactional boolean DEFAULT true)
+RETURNS bigint[]
+AS 'MODULE_PATHNAME', 'firehose_put_batch_text'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_put_batch(text, text[], boolean) IS
+'sends the elements as records to a stream when the transaction commits (at once if not transactional) and returns their ids in order';
+
+CREATE FUNCTION firehose_put_batch(stream text, data bytea[], transactional boolean DEFAULT true)
+RETURNS bigint[]
+AS 'MODULE_PATHNAME', 'firehose_put_batch_bytea'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_put_batch(text, bytea[], boolean) IS
+'sends the elements as records to a stream when the transaction commits (at once if not transactional) and returns their ids in order';
+
+CREATE FUNCTION firehose_put_batch(stream text, data json[], transactional boolean DEFAULT true)
+RETURNS bigint[]
+AS 'MODULE_PATHNAME', 'firehose_put_batch_json'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_put_batch(text, json[], boolean) IS
+'sends the elements as records to a stream when the transaction commits (at once if not transactional) and returns their ids in order';
+
+CREATE FUNCTION firehose_put_batch(stream text, data jsonb[], transactional boolean DEFAULT true)
+RETURNS bigint[]
+AS 'MODULE_PATHNAME', 'firehose_put_batch_jsonb'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_put_batch(text, jsonb[], boolean) IS
+'sends the elements as records to a stream when the transaction commits (at once if not transactional) and returns their ids in order';
+
+CREATE FUNCTION firehose_trigger()
+RETURNS trigger
+AS 'MODULE_PATHNAME', 'firehose_trigger'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_trigger() IS
+'trigger that sends changed rows as JSON to the stream named by its first argument';
+
+--
+-- Waiting
+--
+
+CREATE FUNCTION firehose_wait(id bigint, timeout interval DEFAULT '30 seconds')
+RETURNS text
+AS 'MODULE_PATHNAME', 'firehose_wait'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_wait(bigint, interval) IS
+'waits for a record''s fate: accepted or failed; pending when the timeout is over, unknown for an id that is neither queued nor young';
+
+CREATE FUNCTION firehose_flush(stream text DEFAULT NULL, timeout interval DEFAULT '30 seconds')
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'firehose_flush'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_flush(text, interval) IS
+'waits until all that was committed before the call, to one stream or to all of this database, was accepted or has failed; false when the timeout is over';
+
+CREATE FUNCTION firehose_drain(timeout interval DEFAULT '30 seconds')
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'firehose_drain'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_drain(interval) IS
+'waits until the whole server''s queue is empty, as before a switchover, pg_upgrade or copy of the data directory; false when the timeout is over';
+
+REVOKE ALL ON FUNCTION firehose_drain(interval) FROM PUBLIC;
+
+--
+-- Statistics
+--
+-- The functions show every stream to members of pg_read_all_stats (pg_monitor
+-- is one), and to others the streams of this database that they own.
+--
+
+CREATE FUNCTION firehose_stat_stream(
+	OUT stream name,
+	OUT state text,
+	OUT reason text,
+	OUT datname name,
+	OUT queued bigint,
+	OUT queued_bytes bigint,
+	OUT in_flight bigint,
+	OUT accepted bigint,
+	OUT failed bigint,
+	OUT discarded bigint,
+	OUT resent bigint,
+	OUT throttled bigint,
+	OUT requests bigint,
+	OUT bytes bigint,
+	OUT billed_bytes bigint,
+	OUT oldest_queued_at timestamptz,
+	OUT last_accepted_at timestamptz,
+	OUT last_error_code text,
+	OUT last_error_message text,
+	OUT last_error_at timestamptz,
+	OUT latency_count bigint,
+	OUT latency_sum double precision,
+	OUT stats_reset timestamptz,
+	OUT mismatches bigint,
+	OUT dropped boolean)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'firehose_stat_stream'
+LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION firehose_stat_stream() IS 'statistics of streams';
+
+CREATE VIEW firehose_stat_stream AS
+	SELECT stream, state, reason, datname, queued, queued_bytes, in_flight,
+		   accepted, failed, discarded, resent, throttled, requests, bytes,
+		   billed_bytes, oldest_queued_at, last_accepted_at, last_error_code,
+		   last_error_message, last_error_at, latency_count, latency_sum,
+		   stats_reset, mismatches, dropped
+	FROM firehose_stat_stream();
+COMMENT ON VIEW firehose_stat_stream IS
+'one row per stream used since the server started: its state and counters; queued + in_flight = 0 means that nothing is owed';
+COMMENT ON COLUMN firehose_stat_stream.stream IS 'name of the foreign server';
+COMMENT ON COLUMN firehose_stat_stream.state IS 'active, throttled (backing off), parked (cannot be sent to, probed slowly) or disabled';
+COMMENT ON COLUMN firehose_stat_stream.reason IS 'why the stream is not active';
+COMMENT ON COLUMN firehose_stat_stream.datname IS 'database of the stream';
+COMMENT ON COLUMN firehose_stat_stream.queued IS 'committed records that are waiting to be sent';
+COMMENT ON COLUMN firehose_stat_stream.queued_bytes IS 'bytes of the records that are waiting or in flight';
+COMMENT ON COLUMN firehose_stat_stream.in_flight IS 'records in requests that are under way';
+COMMENT ON COLUMN firehose_stat_stream.accepted IS 'records that Firehose took (they have a record id)';
+COMMENT ON COLUMN firehose_stat_stream.failed IS 'records that went to the dead letters';
+COMMENT ON COLUMN firehose_stat_stream.discarded IS 'records refused by a full queue under on_full = discard';
+COMMENT ON COLUMN firehose_stat_stream.resent IS 'records sent once more';
+COMMENT ON COLUMN firehose_stat_stream.throttled IS 'throttling answers, of requests and of single records';
+COMMENT ON COLUMN firehose_stat_stream.requests IS 'requests sent';
+COMMENT ON COLUMN firehose_stat_stream.bytes IS 'bytes of accepted records';
+COMMENT ON COLUMN firehose_stat_stream.billed_bytes IS 'the same with each record rounded up to 5 KiB, as Direct PUT is billed';
+COMMENT ON COLUMN firehose_stat_stream.oldest_queued_at IS 'when the oldest record that is still owed was put';
+COMMENT ON COLUMN firehose_stat_stream.last_accepted_at IS 'when Firehose last took a record';
+COMMENT ON COLUMN firehose_stat_stream.last_error_code IS 'code of the last error';
+COMMENT ON COLUMN firehose_stat_stream.last_error_message IS 'text of the last error';
+COMMENT ON COLUMN firehose_stat_stream.last_error_at IS 'time of the last error';
+COMMENT ON COLUMN firehose_stat_stream.latency_count IS 'records in latency_sum';
+COMMENT ON COLUMN firehose_stat_stream.latency_sum IS 'time from put to acknowledgement, summed over these records, in milliseconds';
+COMMENT ON COLUMN firehose_stat_stream.stats_reset IS 'when the counters were last reset';
+COMMENT ON COLUMN firehose_stat_stream.mismatches IS 'answers that contradicted themselves';
+COMMENT ON COLUMN firehose_stat_stream.dropped IS 'the server was dropped; what it still had goes to the dead letters';
+
+CREATE FUNCTION firehose_stat_queue(
+	OUT queue_size bigint,
+	OUT page_size integer,
+	OUT pages bigint,
+	OUT pages_free bigint,
+	OUT pages_promised bigint,
+	OUT used double precision,
+	OUT lowest_free bigint,
+	OUT waiters integer,
+	OUT streams integer,
+	OUT max_streams integer,
+	OUT largest_transaction bigint,
+	OUT next_id bigint)
+RETURNS record
+AS 'MODULE_PATHNAME', 'firehose_stat_queue'
+LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION firehose_stat_queue() IS 'state of the server''s queue';
+
+CREATE VIEW firehose_stat_queue AS
+	SELECT queue_size, page_size, pages, pages_free, pages_promised, used,
+		   lowest_free, waiters, streams, max_streams, largest_transaction,
+		   next_id
+	FROM firehose_stat_queue();
+COMMENT ON VIEW firehose_stat_queue IS
+'one row: how full the server''s queue is, and who waits for room in it';
+COMMENT ON COLUMN firehose_stat_queue.queue_size IS 'size of all pages in bytes';
+COMMENT ON COLUMN firehose_stat_queue.page_size IS 'size of a page in bytes';
+COMMENT ON COLUMN firehose_stat_queue.pages IS 'number of pages';
+COMMENT ON COLUMN firehose_stat_queue.pages_free IS 'pages that hold no records';
+COMMENT ON COLUMN firehose_stat_queue.pages_promised IS 'free pages that open transactions have reserved';
+COMMENT ON COLUMN firehose_stat_queue.used IS 'fraction of pages that hold records or are reserved, 0 to 1';
+COMMENT ON COLUMN firehose_stat_queue.lowest_free IS 'fewest free pages since the last reset';
+COMMENT ON COLUMN firehose_stat_queue.waiters IS 'puts that wait for room';
+COMMENT ON COLUMN firehose_stat_queue.streams IS 'streams in use, over all databases';
+COMMENT ON COLUMN firehose_stat_queue.max_streams IS 'firehose.max_streams';
+COMMENT ON COLUMN firehose_stat_queue.largest_transaction IS 'bytes that one transaction may put at most';
+COMMENT ON COLUMN firehose_stat_queue.next_id IS 'id of the next record';
+
+GRANT SELECT ON firehose_stat_stream, firehose_stream_options TO PUBLIC;
+REVOKE ALL ON FUNCTION firehose_stat_queue() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION firehose_stat_queue() TO pg_monitor;
+GRANT SELECT ON firehose_stat_queue TO pg_monitor;
+
+CREATE FUNCTION firehose_stat_reset(stream text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'firehose_stat_reset'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_stat_reset(text) IS
+'sets to zero the counters of one stream of this database, or of all streams of the server and the queue';
+
+REVOKE ALL ON FUNCTION firehose_stat_reset(text) FROM PUBLIC;
+
+--
+-- Status: one row per finished record
+--
+-- A ring of unlogged tables that the sender fills in turn and truncates when
+-- their turn comes again.  They are not partitions of a partitioned table,
+-- since that would be published by FOR ALL TABLES, and carry no unique key,
+-- since a redelivery repeats an id.  Columns are ordered for size.
+--
+
+CREATE UNLOGGED TABLE firehose_status_0 (
+	id bigint NOT NULL,
+	queued_at timestamptz NOT NULL,
+	completed_at timestamptz NOT NULL,
+	lsn pg_lsn,
+	serverid oid NOT NULL,
+	attempts integer NOT NULL,
+	bytes integer NOT NULL,
+	accepted boolean NOT NULL,
+	encrypted boolean NOT NULL,
+	stream text NOT NULL,
+	pipeline text,
+	record_id text,
+	error_code text,
+	error_message text
+) USING heap WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
+CREATE UNLOGGED TABLE firehose_status_1 (LIKE firehose_status_0)
+	USING heap WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
+CREATE UNLOGGED TABLE firehose_status_2 (LIKE firehose_status_0)
+	USING heap WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
+CREATE UNLOGGED TABLE firehose_status_3 (LIKE firehose_status_0)
+	USING heap WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
+CREATE UNLOGGED TABLE firehose_status_4 (LIKE firehose_status_0)
+	USING heap WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
+CREATE UNLOGGED TABLE firehose_status_5 (LIKE firehose_status_0)
+	USING heap WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
+CREATE UNLOGGED TABLE firehose_status_6 (LIKE firehose_status_0)
+	USING heap WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
+CREATE UNLOGGED TABLE firehose_status_7 (LIKE firehose_status_0)
+	USING heap WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
+
+COMMENT ON TABLE firehose_status_0 IS 'finished records, table 0 of a ring of 8: see firehose_status';
+COMMENT ON TABLE firehose_status_1 IS 'finished records, table 1 of a ring of 8: see firehose_status';
+COMMENT ON TABLE firehose_status_2 IS 'finished records, table 2 of a ring of 8: see firehose_status';
+COMMENT ON TABLE firehose_status_3 IS 'finished records, table 3 of a ring of 8: see firehose_status';
+COMMENT ON TABLE firehose_status_4 IS 'finished records, table 4 of a ring of 8: see firehose_status';
+COMMENT ON TABLE firehose_status_5 IS 'finished records, table 5 of a ring of 8: see firehose_status';
+COMMENT ON TABLE firehose_status_6 IS 'finished records, table 6 of a ring of 8: see firehose_status';
+COMMENT ON TABLE firehose_status_7 IS 'finished records, table 7 of a ring of 8: see firehose_status';
+
+-- A row belongs to a server if OID and name agree: the OID alone may mean
+-- another server after pg_upgrade, the name alone after DROP and CREATE.
+CREATE VIEW firehose_status WITH (security_barrier) AS
+	SELECT r.id, r.stream, r.pipeline,
+		   CASE WHEN r.accepted THEN 'accepted' ELSE 'failed' END AS status,
+		   r.record_id, r.encrypted, r.error_code, r.error_message,
+		   r.attempts, r.bytes, r.lsn, r.queued_at, r.completed_at
+	FROM (SELECT * FROM firehose_status_0
+		  UNION ALL SELECT * FROM firehose_status_1
+		  UNION ALL SELECT * FROM firehose_status_2
+		  UNION ALL SELECT * FROM firehose_status_3
+		  UNION ALL SELECT * FROM firehose_status_4
+		  UNION ALL SELECT * FROM firehose_status_5
+		  UNION ALL SELECT * FROM firehose_status_6
+		  UNION ALL SELECT * FROM firehose_status_7) r
+	WHERE (SELECT pg_has_role('pg_read_all_stats', 'USAGE'))
+	   OR (r.serverid, r.stream) IN
+		  (SELECT s.oid, s.srvname::text
+		   FROM pg_foreign_server s
+		   WHERE has_server_privilege(s.oid, 'USAGE')
+			  OR pg_has_role(s.srvowner, 'USAGE'));
+COMMENT ON VIEW firehose_status IS
+'one row per finished record, kept as firehose.status_retention and firehose.status_max_size say; shows what the reader has USAGE on, everything to pg_monitor';
+COMMENT ON COLUMN firehose_status.id IS 'id that firehose_put_record returned';
+COMMENT ON COLUMN firehose_status.stream IS 'name of the foreign server, as it was then';
+COMMENT ON COLUMN firehose_status.pipeline IS 'name of the pipeline, null for puts';
+COMMENT ON COLUMN firehose_status.status IS 'accepted or failed';
+COMMENT ON COLUMN firehose_status.record_id IS 'RecordId that Firehose gave';
+COMMENT ON COLUMN firehose_status.encrypted IS 'Firehose says that it encrypts the record at rest';
+COMMENT ON COLUMN firehose_status.error_code IS 'code of the error that failed it';
+COMMENT ON COLUMN firehose_status.error_message IS 'text of the error that failed it';
+COMMENT ON COLUMN firehose_status.attempts IS 'requests that carried it';
+COMMENT ON COLUMN firehose_status.bytes IS 'size as sent, delimiter included, before base64';
+COMMENT ON COLUMN firehose_status.lsn IS 'position of its commit in the WAL, null for puts';
+COMMENT ON COLUMN firehose_status.queued_at IS 'time of the put';
+COMMENT ON COLUMN firehose_status.completed_at IS 'time of the answer that settled it';
+
+GRANT SELECT ON firehose_status TO PUBLIC;
+
+--
+-- Dead letters: records that cannot be delivered
+--
+-- Logged, but not for the ears of a FOR ALL TABLES publication: the sender
+-- inserts without logical information, and deletes carry none for want of a
+-- replica identity, so that no subscriber meets a table that it does not have.
+-- A redelivery of a letter repeats id and queued_at and is skipped; an id that
+-- came from another server with a dump does not stand in the way of ours.
+--
+
+CREATE TABLE firehose_dead_letters (
+	id bigint NOT NULL,
+	queued_at timestamptz NOT NULL,
+	failed_at timestamptz NOT NULL,
+	lsn pg_lsn,
+	serverid oid NOT NULL,
+	attempts integer NOT NULL,
+	stream text NOT NULL,
+	pipeline text,
+	error_code text,
+	error_message text,
+	data bytea,
+	PRIMARY KEY (id, queued_at)
+) USING heap;
+ALTER TABLE firehose_dead_letters REPLICA IDENTITY NOTHING;
+COMMENT ON TABLE firehose_dead_letters IS
+'records that could not be delivered: see firehose_dead_letter';
+
+SELECT pg_extension_config_dump('firehose_dead_letters', '');
+
+CREATE VIEW firehose_dead_letter WITH (security_barrier) AS
+	SELECT r.id, r.stream, r.pipeline, r.data, r.error_code, r.error_message,
+		   r.attempts, r.lsn, r.queued_at, r.failed_at
+	FROM firehose_dead_letters r
+	WHERE (SELECT pg_has_role('pg_read_all_data', 'USAGE'))
+	   OR (r.serverid, r.stream) IN
+		  (SELECT s.oid, s.srvname::text
+		   FROM pg_foreign_server s
+		   WHERE pg_has_role(s.srvowner, 'USAGE'));
+COMMENT ON VIEW firehose_dead_letter IS
+'records that could not be delivered, with payload and reason; shows those of the reader''s own streams, everything to pg_read_all_data';
+COMMENT ON COLUMN firehose_dead_letter.id IS 'id that firehose_put_record returned';
+COMMENT ON COLUMN firehose_dead_letter.stream IS 'name of the foreign server, as it was then';
+COMMENT ON COLUMN firehose_dead_letter.pipeline IS 'name of the pipeline, null for puts';
+COMMENT ON COLUMN firehose_dead_letter.data IS 'the record, delimiter included';
+COMMENT ON COLUMN firehose_dead_letter.error_code IS 'code of the error';
+COMMENT ON COLUMN firehose_dead_letter.error_message IS 'text of the error';
+COMMENT ON COLUMN firehose_dead_letter.attempts IS 'requests that carried it';
+COMMENT ON COLUMN firehose_dead_letter.lsn IS 'position of its commit in the WAL, null for puts';
+COMMENT ON COLUMN firehose_dead_letter.queued_at IS 'time of the put';
+COMMENT ON COLUMN firehose_dead_letter.failed_at IS 'when it was given up';
+
+GRANT SELECT ON firehose_dead_letter TO PUBLIC;
+
+CREATE FUNCTION firehose_retry_dead_letters(
+	stream text DEFAULT NULL,
+	ids bigint[] DEFAULT NULL,
+	to_stream text DEFAULT NULL,
+	max_records integer DEFAULT 1000)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'firehose_retry_dead_letters'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_retry_dead_letters(text, bigint[], text, integer) IS
+'queues dead letters of the caller''s streams again, under their old ids, oldest first, and returns how many: as many as fit into one transaction, so call it until it returns 0';
+
+CREATE FUNCTION firehose_purge_dead_letters(
+	stream text DEFAULT NULL,
+	before timestamptz DEFAULT NULL,
+	ids bigint[] DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'firehose_purge_dead_letters'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_purge_dead_letters(text, timestamptz, bigint[]) IS
+'deletes dead letters of the caller''s streams that failed before a time, or by id, and returns how many';
