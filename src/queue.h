@@ -28,8 +28,8 @@
  *					unmet_minimum and lowest_free; held for a few instructions,
  *					no other lock is acquired under it.
  * QueueStream.lock	(LWLock) protects the chain (head, tail, tail_used,
- *					next_seq, npages; of a page next, prev, seq, first_run,
- *					min_id, max_id) and the accounts (reserved, promised).
+ *					next_seq, npages; of a page next, prev, seq, min_id,
+ *					max_id) and the accounts (reserved, promised).
  *					Exclusive to reserve, append or unlink pages; shared to
  *					walk the chain.  The reader walks without it: it follows
  *					QueuePage.next only below end_position, which is advanced
@@ -38,7 +38,7 @@
  * The bytes of a run's records belong to the appender until the run is
  * published (QueueRun.state, written after a write barrier, read before a
  * read barrier), and to the stream's only reader afterwards.  The reader
- * alone writes QueueRecord.state and .attempts.
+ * alone writes QueueRun.passed, QueueRecord.state and .attempts.
  * Everything named pg_atomic_* is read and written without a lock.
  * Order of acquisition: table_lock, QueueStream.lock, pool_lock.
  */
@@ -79,10 +79,11 @@ typedef struct QueuePage
 								 * where pages were freed */
 	uint64		min_id;			/* bounds of the record ids of the runs that */
 	uint64		max_id;			/* touch this page, for queue_find */
-	uint32		first_run;		/* offset of the first run header that begins
-								 * here, or QUEUE_NO_OFFSET */
-	pg_atomic_uint32 first_item;	/* the same for any header; lowered by the
-									 * appender as it copies, outside the lock */
+	uint32		unused;
+	pg_atomic_uint32 first_item;	/* offset of the first header that begins
+									 * here, or QUEUE_NO_OFFSET; lowered by
+									 * appenders, who may do so without the
+									 * lock once their records are written */
 	char		data[FLEXIBLE_ARRAY_MEMBER];
 } QueuePage;
 
@@ -105,7 +106,10 @@ typedef enum QueueRunState
 typedef struct QueueRun
 {
 	uint8		kind;			/* QUEUE_ITEM_RUN */
-	uint8		unused[3];
+	uint8		passed;			/* a reader has been here: the records tell for
+								 * themselves what is owed, and the rest of
+								 * this header may lie in a page that is gone */
+	uint8		unused[2];
 	uint32		nrecords;
 	pg_atomic_uint32 state;		/* QueueRunState */
 	uint32		nbytes;			/* payload bytes of all its records */
@@ -154,6 +158,9 @@ typedef struct QueueStream
 	uint32		promised;		/* pages set aside in the pool for .reserved */
 
 	pg_atomic_uint64 end_position;	/* written under .lock, read without */
+	pg_atomic_uint32 pending;	/* runs appended whose transaction has not
+								 * ended: it will write their flag, so their
+								 * pages must stay */
 
 	/* publication */
 	pg_atomic_uint64 published_records;
@@ -294,8 +301,11 @@ extern PGDLLEXPORT Size queue_largest_transaction(const Queue *q);
 extern PGDLLEXPORT bool queue_find(Queue *q, Oid dboid, uint64 id);
 extern PGDLLEXPORT TimestampTz queue_oldest(Queue *q, QueueStream *s);
 
-/* Called for each record that is owed; what stands at `pos` is read with queue_read. */
-typedef void (*QueueVisitor) (Queue *q, QueueStream *s, const QueueRecord *record,
+/*
+ * Called for each record that is owed, oldest first, with the place of its
+ * header; false ends the visit.  queue_visit_owed needs the stream's lock.
+ */
+typedef bool (*QueueVisitor) (Queue *q, const QueueRecord *record,
 							  QueuePageNo page, uint32 offset, void *arg);
 extern PGDLLEXPORT void queue_visit_owed(Queue *q, QueueStream *s,
 										 QueueVisitor visit, void *arg);
