@@ -1,0 +1,73 @@
+# Nothing is lost when the sender is terminated in mid-flight, again and again,
+# or when the server restarts cleanly with its memory queue full and an endpoint
+# that hangs; duplicates are at most what was in flight.  A fast stop takes at
+# most five seconds whatever the endpoint does.
+use strict;
+use warnings FATAL => 'all';
+use Test::More;
+use Time::HiRes qw(sleep);
+
+use Emulator;
+use FirehoseTest;
+
+my $emulator = Emulator->start();
+my $node = new_node('main', $emulator, 'firehose.queue_size' => '16MB',
+    'firehose.queue_timeout' => '120s');
+new_stream($node, 'kills', max_in_flight => 2);
+
+# terminated in mid-flight
+$emulator->fault('delay', { seconds => 0.2 });
+my $count = 20_000;
+my $session = put_in_background($node, 'kills', 1, $count, size => 99, per_commit => 100);
+my $kills = 4;
+for (1 .. $kills)
+{
+    wait_until('there is one sender with requests in flight', sub {
+        sender_pids($node) == 1 && $node->safe_psql('postgres',
+            q{SELECT coalesce(max(in_flight), 0) > 0 FROM firehose_stat_stream}) eq 't'
+    });
+    my ($pid) = sender_pids($node);
+    is($node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)"), 't', 'terminated');
+    wait_until('it is gone', sub { !grep { $_ == $pid } sender_pids($node) }, 10);
+}
+ok($session->finish, 'the session that puts noticed nothing');
+$emulator->heal;
+wait_delivered($node, 300);
+my @committed = map { numbered($_, 99) . "\n" } 1 .. $count;
+my $result = audit($emulator, 'kills', @committed);
+is(scalar @{ $result->{lost} }, 0, 'terminations: nothing lost');
+is(scalar @{ $result->{phantom} }, 0, 'terminations: nothing phantom');
+cmp_ok(scalar @{ $result->{duplicate} }, '<=', $kills * 2 * 500,
+    'terminations: duplicates at most what was in flight');
+
+# a clean restart with a full queue
+new_stream($node, 'full', on_full => 'error');
+$emulator->fault('hang_before_processing');
+my $fitted = 0;
+while ($fitted < 1_000_000)
+{
+    my ($code) = $node->psql('postgres', "SELECT firehose_put_record('full',
+            rpad('n' || lpad(n::text, 9, '0'), 99, 'x'))
+        FROM generate_series($fitted + 1, $fitted + 1000) n");
+    last if $code != 0;
+    $fitted += 1000;
+}
+cmp_ok($fitted, '<', 1_000_000, "the queue is full after $fitted records");
+cmp_ok(seconds(sub { $node->stop('fast') }), '<', 5.5, 'a fast stop takes at most 5 s');
+$emulator->heal;
+$node->start;
+wait_delivered($node, 300);
+@committed = map { numbered($_, 99) . "\n" } 1 .. $fitted;
+audit_ok('restart', $emulator, 'full', \@committed, duplicates => 1);
+is($node->safe_psql('postgres', 'SELECT count(*) FROM firehose_dead_letter'), '0',
+    'no dead letters');
+
+# and again with nothing to save: the saved queue is not read twice
+$emulator->reset;
+$node->restart;
+put_numbered($node, 'full', 1, 10);
+wait_delivered($node);
+is(scalar(() = $emulator->records('full')), 10, 'an old queue is not sent again');
+
+$node->stop;
+done_testing();

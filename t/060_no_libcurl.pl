@@ -1,0 +1,38 @@
+# libcurl and its thirty libraries are in the memory of the sender alone: not of
+# the postmaster, nor of the launcher, nor of a backend that has put a record.
+use strict;
+use warnings FATAL => 'all';
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use Emulator;
+use FirehoseTest;
+
+plan skip_all => 'this system has no /proc/PID/maps' unless -r "/proc/$$/maps";
+
+my $emulator = Emulator->start();
+my $node = new_node('main', $emulator);
+new_stream($node, 's');
+
+my $psql = $node->background_psql('postgres');
+$psql->query_safe(q{SELECT firehose_put_record('s', 'x')});
+my $backend = $psql->query_safe('SELECT pg_backend_pid()');
+wait_delivered($node);
+
+sub has_libcurl { return slurp_file("/proc/$_[0]/maps") =~ /libcurl/ }
+
+my ($sender) = sender_pids($node);
+ok(has_libcurl($sender), 'the sender has it');
+my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+ok(!has_libcurl($postmaster), 'the postmaster has not');
+ok(!has_libcurl($backend), 'a backend that put has not');
+foreach (split /\n/, $node->safe_psql('postgres', "SELECT pid || ' ' || backend_type
+        FROM pg_stat_activity WHERE pid <> ALL (ARRAY[$sender, $backend, pg_backend_pid()])"))
+{
+    my ($pid, $type) = split / /, $_, 2;
+    ok(!has_libcurl($pid), "$type has not");
+}
+
+$psql->quit;
+$node->stop;
+done_testing();

@@ -1,0 +1,271 @@
+# What the TAP tests share: servers with the extension, streams, waiting with
+# a deadline, and the comparison of what was committed with what arrived.
+package FirehoseTest;
+
+use strict;
+use warnings FATAL => 'all';
+use Exporter 'import';
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+use Emulator;
+
+our @EXPORT = qw(
+  new_node new_stream alter_settings
+  wait_until wait_for_sql wait_delivered
+  put_numbered numbered put_in_background
+  audit audit_ok
+  seconds median statement_times
+  sender_pids is_long
+);
+
+# Start a server that delivers to an emulator.  Further arguments are settings.
+# The extension is created in database postgres unless extension => 0 is given.
+sub new_node
+{
+    my ($name, $emulator, %settings) = @_;
+    my $extension = delete $settings{extension} // 1;
+    my $node = PostgreSQL::Test::Cluster->new($name);
+    $node->init;
+
+    my $credentials = $node->basedir . '/credentials';
+    append_to_file($credentials,
+        "[default]\naws_access_key_id = $Emulator::ACCESS_KEY\n"
+          . "aws_secret_access_key = $Emulator::SECRET_KEY\n");
+    chmod 0600, $credentials or die "$credentials: $!";
+
+    %settings = (
+        'shared_preload_libraries' => 'firehose',
+        'firehose.region' => 'us-east-1',
+        'firehose.endpoint_url' => $emulator->url,
+        'firehose.allowed_endpoints' => '*',
+        'firehose.credentials_file' => $credentials,
+        %settings);
+    $node->append_conf('postgresql.conf', _quote($_, $settings{$_}))
+      foreach sort keys %settings;
+    $node->start;
+    $node->safe_psql('postgres', 'CREATE EXTENSION firehose') if $extension;
+    return $node;
+}
+
+sub _quote
+{
+    my ($name, $value) = @_;
+    $value =~ s/'/''/g;
+    return "$name = '$value'";
+}
+
+# Change settings of a running server.
+sub alter_settings
+{
+    my ($node, %settings) = @_;
+    foreach my $name (sort keys %settings)
+    {
+        $node->safe_psql('postgres', 'ALTER SYSTEM SET ' . _quote($name, $settings{$name}));
+    }
+    $node->reload;
+    return;
+}
+
+# Create a stream; options are those of the foreign server.  dbname chooses the
+# database.
+sub new_stream
+{
+    my ($node, $name, %options) = @_;
+    my $dbname = delete $options{dbname} // 'postgres';
+    my $list = join(', ', map { "$_ '$options{$_}'" } sort keys %options);
+    $node->safe_psql($dbname, "CREATE SERVER $name FOREIGN DATA WRAPPER firehose"
+          . ($list ? " OPTIONS ($list)" : ''));
+    return $name;
+}
+
+# Poll until a condition holds; a test of its own, since a wait that ends at
+# its deadline is a failure.  Returns whether it held.
+sub wait_until
+{
+    my ($what, $condition, $timeout) = @_;
+    my $deadline = time() + ($timeout // 60);
+    my $held;
+    until ($held = $condition->())
+    {
+        last if time() > $deadline;
+        sleep 0.05;
+    }
+    return ok($held, $what);
+}
+
+# Poll until a query answers as expected ('t' by default).
+sub wait_for_sql
+{
+    my ($node, $query, $expected, $timeout) = @_;
+    $expected //= 't';
+    my $answer = '';
+    my $held = wait_until("$query is $expected",
+        sub { $answer = $node->safe_psql('postgres', $query); $answer eq $expected },
+        $timeout);
+    diag("it is: $answer") unless $held;
+    return $held;
+}
+
+# Wait until nothing committed is owed any more.
+sub wait_delivered
+{
+    my ($node, $timeout) = @_;
+    $timeout //= 120;
+    return is($node->safe_psql('postgres', "SELECT firehose_flush(NULL, '$timeout s')"),
+        't', 'everything committed has met its fate');
+}
+
+# The payload of record number n of size bytes, newline not counted.
+sub numbered
+{
+    my ($n, $size) = @_;
+    my $text = sprintf('n%09d', $n);
+    return defined $size ? $text . ('x' x ($size - length $text)) : $text;
+}
+
+# Put records number from .. to, one transaction for each `per_commit` of them
+# (default: all in one).  Returns their payloads as they arrive.
+sub put_numbered
+{
+    my ($node, $stream, $from, $to, %options) = @_;
+    $node->safe_psql($options{dbname} // 'postgres',
+        _put_script($stream, $from, $to, %options));
+    return map { numbered($_, $options{size}) . "\n" } $from .. $to;
+}
+
+# The same without waiting for the end; finish the handle that is returned.
+sub put_in_background
+{
+    my ($node, $stream, $from, $to, %options) = @_;
+    my $script = _put_script($stream, $from, $to, %options);
+    my ($out, $err) = ('', '');
+    return IPC::Run::start(
+        [ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d',
+            $node->connstr($options{dbname} // 'postgres'), '-f', '-' ],
+        '<', \$script, '>', \$out, '2>', \$err);
+}
+
+sub _put_script
+{
+    my ($stream, $from, $to, %options) = @_;
+    my $size = $options{size} // 10;
+    my $step = $options{per_commit} // ($to - $from + 1);
+    return <<"SCRIPT";
+DO \$\$
+BEGIN
+	FOR first IN $from .. $to BY $step LOOP
+		PERFORM firehose_put_record('$stream',
+			rpad('n' || lpad(n::text, 9, '0'), $size, 'x'))
+		FROM generate_series(first, least(first + $step - 1, $to)) n;
+		COMMIT;
+	END LOOP;
+END \$\$;
+SCRIPT
+}
+
+# Compare the payloads that were committed with what a stream of the emulator
+# stored.  Each payload must be unique.  Returns a hash of lists of payloads:
+#   lost        committed and never acknowledged
+#   phantom     stored and never committed
+#   duplicate   stored more than once (a reply was lost)
+#   resent      sent once more although it had been acknowledged
+# and the list `order`, of the payloads by their first arrival.
+sub audit
+{
+    my ($emulator, $stream, @committed) = @_;
+    my %heard = map { $_->{seq} => $_->{reply_sent} } _settled_requests($emulator);
+    my %committed = map { $_ => 1 } @committed;
+    my (%stored, %acknowledged, %resent, %seen, @order);
+
+    foreach my $record ($emulator->records($stream))
+    {
+        my $data = $record->{data};
+        push @order, $data unless $seen{$data}++;
+        $resent{$data} = 1 if $acknowledged{$data};
+        next if $record->{state} eq 'R';
+        $stored{$data}++;
+        $acknowledged{$data} = 1 if $record->{state} eq 'A' && $heard{ $record->{seq} };
+    }
+    return {
+        lost => [ grep { !$acknowledged{$_} } @committed ],
+        phantom => [ grep { !$committed{$_} } sort keys %seen ],
+        duplicate => [ grep { $stored{$_} > 1 } sort keys %stored ],
+        resent => [ sort keys %resent ],
+        order => \@order };
+}
+
+# The journal, once it has a line for every request that stored records: the
+# line is written when the reply has left, a moment after the records.
+sub _settled_requests
+{
+    my ($emulator) = @_;
+    my $deadline = time() + 10;
+    while ($emulator->stats->{open_connections} && time() < $deadline)
+    {
+        my $in_flight = 0;
+        $in_flight += $_->{in_flight} foreach values %{ $emulator->stats->{streams} };
+        last if $in_flight == 0;
+        sleep 0.05;
+    }
+    return $emulator->requests;
+}
+
+# Audit and assert: nothing lost, nothing phantom, nothing acknowledged sent
+# again, and no duplicates unless duplicates => 1 allows those whose reply was
+# lost.  Returns the audit.
+sub audit_ok
+{
+    my ($name, $emulator, $stream, $committed, %options) = @_;
+    my $result = audit($emulator, $stream, @$committed);
+    my @kinds = qw(lost phantom resent);
+    push @kinds, 'duplicate' unless $options{duplicates};
+    foreach my $kind (@kinds)
+    {
+        my @bad = @{ $result->{$kind} };
+        is(scalar @bad, 0, "$name: none $kind of " . scalar @$committed);
+        diag(join("\n", map { substr($_, 0, 100) } @bad[ 0 .. ($#bad < 4 ? $#bad : 4) ]))
+          if @bad;
+    }
+    return $result;
+}
+
+# How long something takes, in seconds.
+sub seconds
+{
+    my ($code) = @_;
+    my $start = time();
+    $code->();
+    return time() - $start;
+}
+
+sub median
+{
+    my @sorted = sort { $a <=> $b } @_;
+    return $sorted[ $#sorted / 2 ];
+}
+
+# Run statements in one session and return the time of each in milliseconds,
+# as psql measures it.
+sub statement_times
+{
+    my ($node, @statements) = @_;
+    my $output = $node->safe_psql('postgres',
+        join("\n", '\o /dev/null', '\timing on', map { "$_;" } @statements));
+    return $output =~ /^Time: ([\d.]+) ms/mg;
+}
+
+# Process ids of the senders.
+sub sender_pids
+{
+    my ($node) = @_;
+    return split /\n/, $node->safe_psql('postgres',
+        q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'firehose sender' ORDER BY pid});
+}
+
+# Were the tests asked to run at full length?
+sub is_long { return $ENV{FIREHOSE_TEST_LONG} ? 1 : 0 }
+
+1;
