@@ -15,7 +15,7 @@ import base64
 import collections
 
 from . import damage
-from .errors import CATALOGUE, JSON_TYPE, error_reply
+from .errors import CATALOGUE, JSON_TYPE, error_body
 from .wire import EarlyFault, Reply
 
 Action = collections.namedtuple("Action", "phase function defaults")
@@ -39,25 +39,20 @@ def _early(kind):
 
 def _http_error(parameters, _raws):
     """Answer with an error document, or with any bytes at all."""
-    status = parameters["status"]
     headers = dict(parameters["headers"])
     code = parameters["code"]
     if parameters["body"] is not None:
         body = parameters["body"].encode()
     elif parameters["body_base64"] is not None:
         body = base64.b64decode(parameters["body_base64"])
-    elif parameters["code_in"] == "header":
-        headers["x-amzn-ErrorType"] = code
-        body = b'{}' if parameters["message"] is None else error_reply(
-            status, code, parameters["message"],
-            parameters["message_key"]).body.replace(
-                b'"__type": "%s", ' % code.encode(), b"")
     else:
-        return Reply(status, error_reply(
-            status, code, parameters["message"],
-            parameters["message_key"]).body, headers,
-            parameters["content_type"])
-    return Reply(status, body, headers, parameters["content_type"])
+        if parameters["code_in"] == "header":
+            headers["x-amzn-ErrorType"] = code
+            code = None
+        body = error_body(code, parameters["message"],
+                          parameters["message_key"])
+    return Reply(parameters["status"], body, headers,
+                 parameters["content_type"])
 
 
 def _preset(name):
@@ -82,6 +77,7 @@ def _no_answer(sender):
     def act(_parameters, _raws):
         reply = Reply(200)
         reply.sender = sender
+        reply.silent = True
         return reply
     return act
 
@@ -108,6 +104,7 @@ def _lose(sender):
     def act(parameters, outcome, reply):
         outcome.garbled = True
         reply.sender = sender
+        reply.silent = True
     return act
 
 
@@ -203,7 +200,6 @@ HTTP_ERROR = {"status": 500, "code": "InternalFailure", "message": None,
 SIZE = {"call_bytes": None, "records": None, "record_bytes": None}
 FAIL = {"code": "ServiceUnavailableException", "message": "Slow down.",
         "containing": None, "indexes": None}
-ENTRIES = {"probability": 1.0, "indexes": None}
 
 
 def _table():

@@ -106,8 +106,14 @@ class Control:
             self._app.store.truncate()
         return {}
 
-    def _flush(self, _name, _body):
-        self._app.store.flush()
+    def _flush(self, _name, body):
+        """A barrier: what was answered before is journaled after.
+
+        Nothing is buffered, but a client may read a reply a moment before
+        its line is written, never before this call is answered.
+        """
+        if body.get("sync"):
+            self._app.store.sync()
         return {}
 
     def _shutdown(self, _name, _body):

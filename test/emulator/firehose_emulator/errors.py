@@ -82,10 +82,15 @@ class ApiError(Exception):
                            self.message_key)
 
 
-def error_reply(status, code, message, message_key="message"):
-    """Build the reply of an error document."""
-    document = {"__type": code}
+def error_body(code, message, message_key="message"):
+    """The bytes of an error document; a code of None leaves __type out."""
+    document = {} if code is None else {"__type": code}
     if message is not None:
         document[message_key] = message
-    return Reply(status, json.dumps(document).encode(),
+    return json.dumps(document).encode()
+
+
+def error_reply(status, code, message, message_key="message"):
+    """The reply of an error document."""
+    return Reply(status, error_body(code, message, message_key),
                  content_type=JSON_TYPE)

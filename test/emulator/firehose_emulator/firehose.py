@@ -3,7 +3,8 @@
 A put goes through: envelope, signature, JSON and limits, scripted faults of
 phase request, the stream, the quota, scripted failures of records, storage,
 scripted faults of the reply.  Its lines are in the journal's records file
-before the reply leaves, its line in the journal once the reply's fate is known.
+before the reply leaves, its line in the journal once the reply's fate is
+known.
 """
 
 import json
@@ -11,7 +12,7 @@ import re
 import time
 import uuid
 
-from .errors import JSON_TYPE, ApiError
+from .errors import JSON_TYPE, ApiError, error_reply
 from .requests import (check_stream_name, decode_records, parse_object,
                        parse_put)
 from .store import ACCEPTED, REFUSED, UNSAID
@@ -289,8 +290,7 @@ class Firehose:
         status = 503 if code == "ServiceUnavailableException" else 500
         call.error = code
         self._refuse_records(call)
-        body = json.dumps({"__type": code, "message": message}).encode()
-        return Reply(status, body, content_type=JSON_TYPE)
+        return error_reply(status, code, message)
 
     def _refuse_records(self, call):
         """Journal the records of a call that failed as a whole."""
@@ -357,7 +357,8 @@ class Firehose:
         acknowledged = call.said if reply_sent else 0
         refused = len(call.raws) - call.accepted
         stats = self._app.stats
-        stats.statuses[str(reply.status)] += 1
+        status = None if reply.silent else reply.status
+        stats.statuses[str(status)] += 1
         if call.error:
             stats.errors[call.error] += 1
         if not reply_sent:
@@ -381,7 +382,7 @@ class Firehose:
             "records": len(call.raws), "raw_bytes": call.raw_bytes,
             "body_bytes": request.length, "accepted": call.accepted,
             "refused": refused, "acknowledged": acknowledged,
-            "status": reply.status, "error": call.error,
+            "status": status, "error": call.error,
             "fault": "+".join(call.faults) or None,
             "reply_sent": reply_sent, "request_id": call.request_id,
             "access_key": call.access_key})

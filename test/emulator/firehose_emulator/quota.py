@@ -1,7 +1,8 @@
 """Quotas: token buckets per stream for records, requests and bytes a second.
 
-A bucket lets something through while it holds anything at all and may then go
-below zero, so one large record never waits for ever and the average is exact.
+The bucket of bytes lets a record through while it holds anything at all and
+may then go below zero, so a large record never waits for ever and the average
+is exact.  The other buckets deal in whole tokens.
 """
 
 import time
@@ -12,7 +13,7 @@ RATES = ("records_per_second", "requests_per_second", "bytes_per_second")
 class Bucket:
     def __init__(self, rate, burst_seconds):
         self.rate = rate
-        self.room = rate * burst_seconds
+        self.room = max(rate * burst_seconds, 1) if burst_seconds else 0
         self.tokens = self.room
         self.filled_at = time.monotonic()
 
@@ -46,7 +47,7 @@ class Quota:
         if bucket is None:
             return True
         bucket.refill(time.monotonic())
-        if bucket.tokens <= 0:
+        if bucket.tokens < 1:
             return False
         bucket.tokens -= 1
         return True
@@ -59,7 +60,7 @@ class Quota:
             if bucket is not None:
                 bucket.refill(now)
         for count, raw in enumerate(raws):
-            if ((records is not None and records.tokens <= 0)
+            if ((records is not None and records.tokens < 1)
                     or (octets is not None and octets.tokens <= 0)):
                 return count
             if records is not None:

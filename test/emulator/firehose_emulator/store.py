@@ -8,18 +8,17 @@ Every write goes straight to the file (no buffer of ours), so a reader sees
 all that happened.  The README describes the formats.
 """
 
+import base64
 import hashlib
 import json
 import os
 import random
 import re
-import string
 
 ACCEPTED = "A"      # stored; its entry of the reply says so
 UNSAID = "U"        # stored; its entry of the reply does not say so
 REFUSED = "R"       # not stored
 
-_ALPHABET = string.ascii_letters + string.digits
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 
@@ -88,8 +87,8 @@ class Store:
                            *self._data.values()):
             os.ftruncate(descriptor, 0)
 
-    def flush(self):
-        """Nothing is buffered; make it durable as well."""
+    def sync(self):
+        """Make everything durable."""
         for descriptor in (self._journal, self._records,
                            *self._data.values()):
             os.fsync(descriptor)
@@ -100,8 +99,8 @@ class Store:
             return [f"{random.getrandbits(64):016x}" for _ in range(count)]
         # One random text serves a batch: every id is a slice of it, made
         # unique by 16 characters of its own.
-        text = "".join(random.choices(_ALPHABET, k=200 + count))
-        return [f"{random.getrandbits(64):016x}{text[i:i + 200]}AAAA"
+        text = base64.b64encode(random.randbytes(200 + count)).decode()
+        return [f"{random.getrandbits(64):016x}{text[i:i + 204]}"
                 for i in range(count)]
 
 

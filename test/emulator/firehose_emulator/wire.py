@@ -87,6 +87,7 @@ class Reply:
 
     sender  None, or an async callable(connection, data) -> bool that sends
             the reply in its own way and tells whether all of it went out
+    silent  true if the sender sends nothing at all
     delay   seconds to wait before the first byte
     done    called once with True (sent whole) or False
     written set by a sender that goes on after it has sent everything
@@ -100,6 +101,7 @@ class Reply:
             self.headers.setdefault("Content-Type", content_type)
         self.delay = 0
         self.sender = None
+        self.silent = False
         self.close = False
         self.written = False
         self.done = None
