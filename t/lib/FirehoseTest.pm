@@ -40,7 +40,7 @@ sub new_node
         'shared_preload_libraries' => 'firehose',
         'firehose.region' => 'us-east-1',
         'firehose.endpoint_url' => $emulator->url,
-        'firehose.allowed_endpoints' => '*',
+        'firehose.allowed_endpoints' => 'http://127.0.0.1:*, https://127.0.0.1:*',
         'firehose.credentials_file' => $credentials,
         %settings);
     $node->append_conf('postgresql.conf', _quote($_, $settings{$_}))
