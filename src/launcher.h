@@ -5,13 +5,11 @@
  *		and the table of databases by which backends, hooks and senders talk
  *		to it.
  *
- * DatabaseTable is in shared memory, under one LWLock ("FirehoseDatabases",
- * exclusive to change anything, shared to read), except the atomics.
+ * None of these functions raises an error or waits for anything but the
+ * table's lock, except launcher_await_vacant.
  */
 #ifndef FIREHOSE_LAUNCHER_H
 #define FIREHOSE_LAUNCHER_H
-
-#include "port/atomics.h"
 
 extern void launcher_define_settings(void);
 extern void launcher_register_worker(void);
@@ -21,13 +19,24 @@ extern void launcher_shmem_startup(void);
 extern PGDLLEXPORT bool launcher_enabled;	/* firehose.enabled */
 
 /*
- * Called by a sender as its first act: claim the slot that `arg` (bgw_main_arg)
- * names.  Sets *dboid and returns true; false when another worker has it, or
- * it is held, and the caller has to exit.  Gives the slot back at exit.
+ * For senders
+ */
+
+/*
+ * A sender's first act, before worker_connect: claim the slot that `arg`
+ * (bgw_main_arg) names.  Sets *dboid and returns true; false when it is not
+ * wanted any more, and the caller has to return.  The slot is given back at
+ * exit.  An exit code of 0 means "as asked"; with any other the next start is
+ * put off, the longer the more often.
  */
 extern PGDLLEXPORT bool launcher_attach_sender(Datum arg, Oid *dboid);
 
-/* Called by the sender when it found no extension in its database (after CREATE EXTENSION somebody will nudge). */
+/*
+ * What the sender found in its database.  One that finds no extension exits;
+ * after CREATE EXTENSION another one will come.  One that finds it says so at
+ * once: until then no other unknown database is looked at (for 5 s at most).
+ */
+extern PGDLLEXPORT void launcher_report_extension(Oid dboid);
 extern PGDLLEXPORT void launcher_report_no_extension(Oid dboid);
 
 /* Has somebody asked this database's sender to look whether the extension is still there? Clears the request. */
@@ -36,18 +45,33 @@ extern PGDLLEXPORT bool launcher_take_recheck(Oid dboid);
 /* Has somebody asked this database's sender to go (a hold, or firehose.enabled = off)? */
 extern PGDLLEXPORT bool launcher_sender_must_exit(Oid dboid);
 
-/* The extension was created or dropped here, by a transaction that has committed: wake sender and launcher. */
+/*
+ * For backends
+ */
+
+/*
+ * The extension was created or dropped here, by a transaction that has
+ * committed: wake sender and launcher.  InvalidOid: databases have come or
+ * changed, and the launcher is to read pg_database.
+ */
 extern void launcher_nudge(Oid dboid);
 
 /* Set the latch of this database's sender, if there is one. */
 extern PGDLLEXPORT void launcher_wake_sender(Oid dboid);
 
 /*
- * Keep workers out of a database until launcher_release_database: stops the
- * sender and waits until it is gone, at most timeout_ms.  Nests.
+ * Keep workers out of a database until launcher_release_database, and ask its
+ * sender to exit; nests.  False when there is no room in the table, and then
+ * there is nothing to release.
  */
-extern void launcher_hold_database(Oid dboid, int timeout_ms);
+extern bool launcher_hold_database(Oid dboid);
 extern void launcher_release_database(Oid dboid);
+
+/* Wait, at most timeout_ms, until the database has no worker of ours (interruptible). */
+extern void launcher_await_vacant(Oid dboid, int timeout_ms);
+
+/* The database is gone: so is its queue. */
+extern void launcher_forget_database(Oid dboid);
 
 /* The process id of the database's sender, 0: none. */
 extern int	launcher_sender_pid(Oid dboid);

@@ -1,0 +1,448 @@
+/*
+ * launcher_table.c
+ *		The table of databases: where launcher, senders and backends meet.
+ *
+ * A slot belongs to one database and holds at most one sender.  Its life:
+ *
+ *		NONE --launcher--> STARTING --sender attaches--> ATTACHED --exits--> NONE
+ *
+ * Who is in a slot is decided under the lock alone: a start carries the slot's
+ * generation, and the process that comes with another one is turned away
+ * before it has connected to anything.  So there is one sender per database
+ * whatever becomes of launcher, senders and the messages between them, and
+ * whoever wants a database empty has to wait only for an attached sender.
+ *
+ * A sender gives its slot back in an on_shmem_exit callback that it registers
+ * before it connects, which therefore runs after it has left the array of
+ * processes: once its slot says NONE, CountOtherDBBackends counts it no more.
+ *
+ * Shared memory and its locking contract: launcher_table.h.  A crash-restart
+ * empties the table; a restart of the launcher alone finds it as it was.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/shmem.h"
+#include "utils/guc.h"
+
+#include "compat.h"
+#include "launcher.h"
+#include "launcher_table.h"
+#include "queue.h"
+#include "worker.h"
+
+#define LOCK_NAME			"FirehoseDatabases"
+#define MAX_DATABASES		10000	/* a slot's number has 16 bits */
+
+#define RESTART_MS			1000	/* after an orderly exit */
+#define MIN_BACKOFF_MS		1000	/* after a failure, doubled ... */
+#define MAX_BACKOFF_MS		60000	/* ... up to this */
+#define LONG_LIFE_MS		60000	/* who lived so long did not fail at once */
+
+bool		launcher_enabled = true;
+DatabaseTable *database_table = NULL;
+
+static int	max_databases = 64;
+
+/* Sender: its own slot.  Not cleared before exit: who calls us is attached. */
+static DatabaseSlot *my_slot = NULL;
+
+static Size table_size(void);
+static void wake_process(int procno);
+static void detach_sender(int code, Datum arg);
+
+/* Define firehose.enabled and firehose.max_databases. */
+void
+launcher_define_settings(void)
+{
+	DefineCustomBoolVariable("firehose.enabled",
+							 "Runs the workers that deliver to Amazon Data Firehose.",
+							 "What is put meanwhile stays in the queue.",
+							 &launcher_enabled,
+							 true,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
+
+	/* fixes the size of shared memory: not for a library loaded later */
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+
+	DefineCustomIntVariable("firehose.max_databases",
+							"Number of databases that can have the extension firehose.",
+							NULL,
+							&max_databases,
+							64, 1, MAX_DATABASES,
+							PGC_POSTMASTER, 0,
+							NULL, NULL, NULL);
+}
+
+/* Ask for the table's memory and lock. */
+void
+launcher_shmem_request(void)
+{
+	RequestAddinShmemSpace(table_size());
+	RequestNamedLWLockTranche(LOCK_NAME, 1);
+}
+
+/* Create the table, or find it (EXEC_BACKEND). */
+void
+launcher_shmem_startup(void)
+{
+	bool		found;
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	database_table = ShmemInitStruct("firehose databases", table_size(), &found);
+	if (!found)
+	{
+		memset(database_table, 0, table_size());
+		database_table->lock = &GetNamedLWLockTranche(LOCK_NAME)->lock;
+		database_table->launcher_procno = NO_PROC;
+		ConditionVariableInit(&database_table->vacated);
+		database_table->nslots = max_databases;
+		for (int i = 0; i < max_databases; i++)
+		{
+			database_table->slots[i].procno = NO_PROC;
+			pg_atomic_init_u32(&database_table->slots[i].requests, 0);
+		}
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/* Claim the slot that the launcher started this process for. */
+bool
+launcher_attach_sender(Datum arg, Oid *dboid)
+{
+	uint32		number = DatumGetUInt32(arg) >> 16;
+	uint16		generation = DatumGetUInt32(arg) & 0xffff;
+	DatabaseSlot *slot;
+	bool		wanted;
+
+	if (number >= database_table->nslots)
+		return false;
+	slot = &database_table->slots[number];
+
+	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
+	wanted = slot->sender == SENDER_STARTING && slot->generation == generation;
+	if (wanted)
+	{
+		slot->sender = SENDER_ATTACHED;
+		slot->procno = MyProcNo();
+		slot->pid = MyProcPid;
+		slot->attached_at = worker_clock_ms();
+		pg_atomic_write_u32(&slot->requests, 0);
+		my_slot = slot;
+		*dboid = slot->dboid;
+		on_shmem_exit(detach_sender, (Datum) 0);
+		wake_process(database_table->launcher_procno);
+	}
+	LWLockRelease(database_table->lock);
+
+	return wanted;
+}
+
+/* Sender: the extension is here. */
+void
+launcher_report_extension(Oid dboid)
+{
+	Assert(my_slot && my_slot->dboid == dboid);
+
+	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
+	my_slot->extension = EXTENSION_PRESENT;
+	wake_process(database_table->launcher_procno);
+	LWLockRelease(database_table->lock);
+}
+
+/* Sender: the extension is not here.  A nudge that came meanwhile is honoured by detach_sender. */
+void
+launcher_report_no_extension(Oid dboid)
+{
+	Assert(my_slot && my_slot->dboid == dboid);
+
+	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
+	my_slot->extension = EXTENSION_ABSENT;
+	LWLockRelease(database_table->lock);
+}
+
+/* Sender: take the request to look for the extension. */
+bool
+launcher_take_recheck(Oid dboid)
+{
+	Assert(my_slot && my_slot->dboid == dboid);
+
+	/* the common case is to find nothing, and costs no locked instruction */
+	if ((pg_atomic_read_u32(&my_slot->requests) & REQUEST_RECHECK) == 0)
+		return false;
+	pg_atomic_fetch_and_u32(&my_slot->requests, ~REQUEST_RECHECK);
+	return true;
+}
+
+/* Sender: is it to go? */
+bool
+launcher_sender_must_exit(Oid dboid)
+{
+	Assert(my_slot && my_slot->dboid == dboid);
+
+	return !launcher_enabled ||
+		(pg_atomic_read_u32(&my_slot->requests) & REQUEST_EXIT) != 0;
+}
+
+/* Have the extension looked for in a database, or pg_database read. */
+void
+launcher_nudge(Oid dboid)
+{
+	DatabaseSlot *slot;
+
+	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
+	slot = table_find(dboid);
+	if (slot && slot->eligible)
+	{
+		pg_atomic_fetch_or_u32(&slot->requests, REQUEST_RECHECK);
+		if (slot->sender == SENDER_NONE)
+			slot->extension = EXTENSION_UNKNOWN;
+		slot->start_at = 0;
+		slot->backoff_ms = 0;
+		wake_process(slot->procno);
+	}
+	else
+		database_table->rescan = true;
+	wake_process(database_table->launcher_procno);
+	LWLockRelease(database_table->lock);
+}
+
+/* Set the latch of a database's sender. */
+void
+launcher_wake_sender(Oid dboid)
+{
+	DatabaseSlot *slot;
+
+	LWLockAcquire(database_table->lock, LW_SHARED);
+	slot = table_find(dboid);
+	if (slot)
+		wake_process(slot->procno);
+	LWLockRelease(database_table->lock);
+}
+
+/* Keep workers out of a database, and ask the one that is there to go. */
+bool
+launcher_hold_database(Oid dboid)
+{
+	DatabaseSlot *slot;
+
+	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
+	slot = table_find(dboid);
+	if (!slot)
+		slot = table_claim(dboid);
+	if (slot)
+	{
+		slot->holds++;
+
+		/* who has not attached yet never will */
+		if (slot->sender == SENDER_STARTING)
+			slot->sender = SENDER_NONE;
+		table_ask_exit(slot);
+	}
+	LWLockRelease(database_table->lock);
+
+	return slot != NULL;
+}
+
+/* Let workers come back; the last one to release has the launcher look at it. */
+void
+launcher_release_database(Oid dboid)
+{
+	DatabaseSlot *slot;
+
+	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
+	slot = table_find(dboid);
+	if (slot && slot->holds > 0 && --slot->holds == 0)
+	{
+		slot->start_at = 0;
+		table_free_if_idle(slot);
+
+		/* it may have another name or other properties now */
+		database_table->rescan = true;
+		wake_process(database_table->launcher_procno);
+	}
+	LWLockRelease(database_table->lock);
+}
+
+/* Wait until a database has no sender, or the time is over. */
+void
+launcher_await_vacant(Oid dboid, int timeout_ms)
+{
+	int64		deadline = worker_clock_ms() + timeout_ms;
+	uint32		wait_event = WaitEventNamed("FirehoseSenderExit");
+
+	ConditionVariablePrepareToSleep(&database_table->vacated);
+	while (launcher_sender_pid(dboid) != 0)
+	{
+		int64		left = deadline - worker_clock_ms();
+
+		if (left <= 0)
+			break;
+		(void) ConditionVariableTimedSleep(&database_table->vacated,
+										   (long) left, wait_event);
+	}
+	ConditionVariableCancelSleep();
+}
+
+/* Drop the queue and the slot of a database that is gone. */
+void
+launcher_forget_database(Oid dboid)
+{
+	DatabaseSlot *slot;
+
+	(void) queue_discard_database(firehose_queue, dboid);
+
+	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
+	slot = table_find(dboid);
+	if (slot)
+	{
+		slot->eligible = false;
+		table_ask_exit(slot);
+		table_free_if_idle(slot);
+	}
+	LWLockRelease(database_table->lock);
+}
+
+/* The process id of a database's sender, 0: none. */
+int
+launcher_sender_pid(Oid dboid)
+{
+	DatabaseSlot *slot;
+	int			pid;
+
+	LWLockAcquire(database_table->lock, LW_SHARED);
+	slot = table_find(dboid);
+	pid = slot ? slot->pid : 0;
+	LWLockRelease(database_table->lock);
+
+	return pid;
+}
+
+/* Find the slot of a database. */
+DatabaseSlot *
+table_find(Oid dboid)
+{
+	if (!OidIsValid(dboid))
+		return NULL;
+
+	for (int i = 0; i < database_table->nslots; i++)
+	{
+		if (database_table->slots[i].dboid == dboid)
+			return &database_table->slots[i];
+	}
+
+	return NULL;
+}
+
+/* Give a database a free slot, or that of one known not to have the extension. */
+DatabaseSlot *
+table_claim(Oid dboid)
+{
+	DatabaseSlot *slot = NULL;
+
+	for (int i = 0; i < database_table->nslots; i++)
+	{
+		DatabaseSlot *s = &database_table->slots[i];
+
+		if (!OidIsValid(s->dboid))
+		{
+			slot = s;
+			break;
+		}
+		if (s->extension == EXTENSION_ABSENT && s->sender == SENDER_NONE &&
+			s->holds == 0)
+			slot = s;
+	}
+
+	if (slot)
+	{
+		slot->dboid = dboid;
+		memset(&slot->name, 0, sizeof(slot->name));
+		slot->eligible = false;
+		slot->extension = EXTENSION_UNKNOWN;
+		slot->start_at = 0;
+		slot->backoff_ms = 0;
+		pg_atomic_write_u32(&slot->requests, 0);
+	}
+
+	return slot;
+}
+
+/* Free the slot of a database where no sender is wanted, when nobody is in it. */
+void
+table_free_if_idle(DatabaseSlot *slot)
+{
+	if (!slot->eligible && slot->sender != SENDER_ATTACHED && slot->holds == 0)
+	{
+		slot->sender = SENDER_NONE;
+		slot->dboid = InvalidOid;
+	}
+}
+
+/* Put off the next start, the longer the more often it failed. */
+void
+table_start_failed(DatabaseSlot *slot, int64 now)
+{
+	slot->backoff_ms = Min(Max(slot->backoff_ms * 2, MIN_BACKOFF_MS),
+						   MAX_BACKOFF_MS);
+	slot->start_at = now + slot->backoff_ms;
+}
+
+/* Ask the slot's sender to leave the database. */
+void
+table_ask_exit(DatabaseSlot *slot)
+{
+	pg_atomic_fetch_or_u32(&slot->requests, REQUEST_EXIT);
+	wake_process(slot->procno);
+}
+
+static Size
+table_size(void)
+{
+	return add_size(offsetof(DatabaseTable, slots),
+					mul_size(max_databases, sizeof(DatabaseSlot)));
+}
+
+/* Set a process's latch. */
+static void
+wake_process(int procno)
+{
+	if (procno != NO_PROC)
+		SetLatch(&GetPGProcByNumber(procno)->procLatch);
+}
+
+/* on_shmem_exit: give the slot back and say when the next one may come. */
+static void
+detach_sender(int code, Datum arg)
+{
+	DatabaseSlot *slot = my_slot;
+	int64		now = worker_clock_ms();
+
+	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
+	slot->sender = SENDER_NONE;
+	slot->procno = NO_PROC;
+	slot->pid = 0;
+
+	if (code == 0 || now - slot->attached_at >= LONG_LIFE_MS)
+		slot->backoff_ms = 0;
+	if (code == 0)
+		slot->start_at = now + RESTART_MS;
+	else
+		table_start_failed(slot, now);
+
+	/* asked to look again after it had looked for the last time */
+	if (pg_atomic_read_u32(&slot->requests) & REQUEST_RECHECK)
+	{
+		slot->extension = EXTENSION_UNKNOWN;
+		slot->start_at = 0;
+	}
+	table_free_if_idle(slot);
+	wake_process(database_table->launcher_procno);
+	LWLockRelease(database_table->lock);
+
+	ConditionVariableBroadcast(&database_table->vacated);
+}
