@@ -88,7 +88,7 @@ extern bool endpoint_resolve(const char *explicit_url,
  * - port is a number or "*" for any; if left out, the scheme's default port.
  *
  * "aws" means AWS's own endpoints of Firehose over https on port 443:
- * [x.]firehose[-fips].REGION.SUFFIX and x.firehose[-fips].REGION.vpce.SUFFIX,
+ * firehose[-fips].REGION.SUFFIX and LABEL.firehose[-fips].REGION.vpce.SUFFIX,
  * where SUFFIX is one of AWS's and REGION has the form of a region's name
  * (letters, hyphen, ..., hyphen, digits).  The form matters: a customer can
  * own other names below AWS's suffixes, firehose-x.s3.amazonaws.com for one.
