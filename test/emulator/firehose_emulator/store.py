@@ -83,15 +83,20 @@ class Store:
 
     def truncate(self):
         """Forget everything delivered and journaled."""
-        for descriptor in (self._journal, self._records,
-                           *self._data.values()):
+        for descriptor in self._descriptors():
             os.ftruncate(descriptor, 0)
 
     def sync(self):
         """Make everything durable."""
-        for descriptor in (self._journal, self._records,
-                           *self._data.values()):
+        for descriptor in self._descriptors():
             os.fsync(descriptor)
+
+    def close(self):
+        for descriptor in self._descriptors():
+            os.close(descriptor)
+
+    def _descriptors(self):
+        return (self._journal, self._records, *self._data.values())
 
     def make_record_ids(self, count):
         """Return ids like AWS's: long, and never the same twice."""
