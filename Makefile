@@ -7,7 +7,8 @@
 EXTENSION = firehose
 DATA = firehose--1.0.sql
 MODULE_big = firehose
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+# endpoint.o: CREATE SERVER checks a URL by the rules the sender goes by
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c))) src/sender/endpoint.o
 PGFILEDESC = "firehose - deliver rows and committed changes to Amazon Data Firehose"
 
 SENDER_SO = firehose_sender$(DLSUFFIX)

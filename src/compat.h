@@ -26,4 +26,13 @@
 #define WaitEventNamed(name) PG_WAIT_EXTENSION
 #endif
 
+/* One function for every kind of object from 16 on. */
+#if PG_VERSION_NUM >= 160000
+#define foreign_server_aclcheck(serverid, roleid, mode) \
+	object_aclcheck(ForeignServerRelationId, serverid, roleid, mode)
+#else
+#define foreign_server_aclcheck(serverid, roleid, mode) \
+	pg_foreign_server_aclcheck(serverid, roleid, mode)
+#endif
+
 #endif							/* FIREHOSE_COMPAT_H */

@@ -20,14 +20,35 @@ extern void put_check_allowed(const char *what);
 /* The id that the next put_record of this process is to carry. */
 extern uint64 put_next_id(void);
 
+/* A record's bytes. */
+typedef struct RecordBytes
+{
+	const char *data;
+	Size		length;
+} RecordBytes;
+
+/* What is done to a record's bytes on their way. */
+typedef struct RecordShape
+{
+	bool		newline;		/* append one unless the record ends in one */
+	bool		one_line;		/* turn line breaks (json's white space) into blanks */
+} RecordShape;
+
 /*
- * Queue one record of `length` bytes (0 to 1,024,000, delimiter included)
- * under `id`.  Returns false when on_full = discard and there was no room
- * (counted in firehose_stat_stream).  May wait for room as the stream's
- * on_full says, at most firehose.queue_timeout; errors then, or when the
- * transaction could never fit (configuration_limit_exceeded), or the record
- * is too large (program_limit_exceeded).
+ * Queue n records, under the ids from first_id on; all of them or none.  A
+ * record has 0 to 1,024,000 bytes, its delimiter included.
+ *
+ * Returns false when on_full = discard and there was no room (counted in
+ * firehose_stat_stream).  May wait for room as the stream's on_full says, at
+ * most firehose.queue_timeout.  Errors: object_not_in_prerequisite_state (the
+ * stream is disabled), program_limit_exceeded (a record is too large),
+ * configuration_limit_exceeded (the transaction could never fit into the
+ * queue), insufficient_resources (no room within the time).
  */
+extern bool put_records(Stream *stream, uint64 first_id, const RecordBytes *records,
+						int n, RecordShape shape, bool transactional);
+
+/* The same for one record whose bytes stay as they are. */
 extern bool put_record(Stream *stream, uint64 id, const char *data, Size length,
 					   bool transactional);
 

@@ -112,9 +112,8 @@ typedef struct QueueRun
 	uint8		unused[2];
 	uint32		nrecords;
 	pg_atomic_uint32 state;		/* QueueRunState */
-	uint32		nbytes;			/* payload bytes of all its records */
+	uint32		unused2;
 	QueuePosition end;			/* where the run ends */
-	uint64		last_id;		/* the largest id in the run */
 } QueueRun;
 
 typedef enum QueueRecordState
@@ -289,10 +288,9 @@ extern PGDLLEXPORT void queue_unreserve(Queue *q, QueueStream *s, Size bytes);
 extern PGDLLEXPORT pg_atomic_uint32 *queue_append(Queue *q, QueueStream *s,
 												  const char *records, Size length,
 												  Size reserved, uint32 nrecords,
-												  uint32 nbytes, uint64 first_id,
-												  uint64 last_id);
+												  uint64 first_id, uint64 last_id);
 extern PGDLLEXPORT void queue_publish(QueueStream *s, pg_atomic_uint32 *run_state,
-									  uint32 nrecords, uint32 nbytes);
+									  uint32 nrecords, uint64 nbytes);
 extern PGDLLEXPORT void queue_drop(QueueStream *s, pg_atomic_uint32 *run_state);
 extern PGDLLEXPORT void queue_wake_sender(QueueStream *s);
 

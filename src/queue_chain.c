@@ -73,7 +73,7 @@ queue_write(Queue *q, QueuePageNo *page, uint32 *offset, const void *from, Size 
  */
 pg_atomic_uint32 *
 queue_append(Queue *q, QueueStream *s, const char *records, Size length, Size reserved,
-			 uint32 nrecords, uint32 nbytes, uint64 first_id, uint64 last_id)
+			 uint32 nrecords, uint64 first_id, uint64 last_id)
 {
 	QueueRun	run;
 	QueuePageNo page;
@@ -109,8 +109,6 @@ queue_append(Queue *q, QueueStream *s, const char *records, Size length, Size re
 	memset(&run, 0, sizeof(run));
 	run.kind = QUEUE_ITEM_RUN;
 	run.nrecords = nrecords;
-	run.nbytes = nbytes;
-	run.last_id = last_id;
 	run.end = pg_atomic_read_u64(&s->end_position) + sizeof(QueueRun) + length;
 	pg_atomic_init_u32(&run.state, QUEUE_RUN_PENDING);
 	queue_write(q, &page, &offset, &run, offsetof(QueueRun, state));
@@ -219,7 +217,7 @@ note_first_items(Queue *q, QueuePageNo no, uint32 offset, const char *records, S
  * owed" is never shown while a published record is.
  */
 void
-queue_publish(QueueStream *s, pg_atomic_uint32 *run_state, uint32 nrecords, uint32 nbytes)
+queue_publish(QueueStream *s, pg_atomic_uint32 *run_state, uint32 nrecords, uint64 nbytes)
 {
 	pg_atomic_fetch_add_u64(&s->published_records, nrecords);
 	pg_atomic_fetch_add_u64(&s->published_bytes, nbytes);

@@ -9,13 +9,23 @@
 
 #include "queue.h"
 
-/* Postmaster, at the end of shmem_startup: read the file back, arrange for the next one. */
+/*
+ * Postmaster, at the end of shmem_startup: give record ids a start, read the
+ * saved queue back, and arrange for the next one to be saved.
+ */
 extern void queue_file_startup(void);
 
-/* Launcher, once recovery is over: the file has been read, remove it. */
+/*
+ * Launcher, once recovery is over and before any sender runs: what was saved
+ * is in the queue now, remove it.  As long as the file is there, nothing of it
+ * has been sent.
+ */
 extern void queue_file_forget(void);
 
-/* Raise Queue.id_limit, durably, so that at least n more ids may be given out; errors when that fails. */
-extern void queue_file_extend_ids(Queue *q, uint64 n);
+/*
+ * Raise Queue.id_limit, durably, to at least `needed`.  An error (of the file
+ * system's class) leaves it as it was.
+ */
+extern void queue_file_extend_ids(Queue *q, uint64 needed);
 
 #endif							/* FIREHOSE_QUEUE_FILE_H */
