@@ -1,0 +1,230 @@
+/*-------------------------------------------------------------------------
+ *
+ * test_retry.c
+ *	  Delays have AWS's bounds for any number of failures, buckets keep their
+ *	  rate exactly, and the adaptive limit falls and grows as it should.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "retry.h"
+#include "tap.h"
+
+#define SECOND INT64_C(1000000)
+
+static void
+test_random(void)
+{
+	RetryRandom a;
+	RetryRandom b;
+	double		sum = 0;
+	bool		in_range = true;
+	bool		same = true;
+
+	retry_random_seed(&a, 42);
+	retry_random_seed(&b, 42);
+	for (int i = 0; i < 100000; i++)
+	{
+		double		x = retry_random(&a);
+
+		sum += x;
+		in_range = in_range && x >= 0 && x < 1;
+		same = same && x == retry_random(&b);
+	}
+	ok(in_range, "random numbers are in [0, 1)");
+	ok(same, "and the same for the same seed");
+	ok(sum > 49500 && sum < 50500, "and evenly spread");
+
+	retry_random_seed(&a, 1);
+	retry_random_seed(&b, 2);
+	ok(retry_random(&a) != retry_random(&b), "neighbouring seeds differ");
+	retry_random_seed(&a, UINT64_C(0x61c8864680b583eb));
+	ok(a.state != 0, "no seed gives the bad state");
+}
+
+typedef struct DelayCase
+{
+	RetryKind	kind;
+	uint64_t	failures;
+	int64_t		bound;
+} DelayCase;
+
+static const DelayCase delay_cases[] = {
+	{RETRY_TRANSIENT, 1, 50000},
+	{RETRY_TRANSIENT, 2, 100000},
+	{RETRY_TRANSIENT, 9, 12800000},
+	{RETRY_TRANSIENT, 10, 20000000},
+	{RETRY_TRANSIENT, 64, 20000000},
+	{RETRY_TRANSIENT, UINT64_MAX, 20000000},
+	{RETRY_THROTTLE, 1, 1000000},
+	{RETRY_THROTTLE, 2, 2000000},
+	{RETRY_THROTTLE, 5, 16000000},
+	{RETRY_THROTTLE, 6, 20000000},
+	{RETRY_THROTTLE, UINT64_MAX, 20000000},
+};
+
+static void
+test_delays(void)
+{
+	RetryRandom random;
+	int64_t		wish = -1;
+
+	retry_random_seed(&random, 7);
+	for (size_t i = 0; i < lengthof(delay_cases); i++)
+	{
+		const DelayCase *c = &delay_cases[i];
+		int64_t		longest = 0;
+		int64_t		shortest = INT64_MAX;
+
+		for (int n = 0; n < 2000; n++)
+		{
+			int64_t		delay = retry_delay(&random, c->kind, c->failures);
+
+			longest = delay > longest ? delay : longest;
+			shortest = delay < shortest ? delay : shortest;
+		}
+		ok(shortest >= 0 && shortest < c->bound / 50 &&
+		   longest < c->bound && longest > c->bound / 50 * 49,
+		   "delay after %llu failures", (unsigned long long) c->failures);
+	}
+
+	is_int(retry_delay_with_wish(1000, 0), 1000, "a wish for less");
+	is_int(retry_delay_with_wish(1000, 2000), 2000, "a wish within reason");
+	is_int(retry_delay_with_wish(1000, 5001000), 5001000, "just within");
+	is_int(retry_delay_with_wish(1000, INT64_MAX), 5001000, "beyond reason");
+	is_int(retry_delay_with_wish(1000, INT64_MIN), 1000, "a negative wish");
+
+	ok(retry_after_parse("1500", &wish) && wish == 1500000, "retry-after");
+	ok(retry_after_parse("0", &wish) && wish == 0, "retry-after of 0");
+	ok(retry_after_parse("99999999999999999999999999", &wish) && wish > 0,
+	   "retry-after that is too large for a number");
+	ok(!retry_after_parse("", &wish), "empty retry-after");
+	ok(!retry_after_parse("-1", &wish), "negative retry-after");
+	ok(!retry_after_parse("1.5", &wish), "fractional retry-after");
+	ok(!retry_after_parse("Fri, 31 Dec 1999 23:59:59 GMT", &wish),
+	   "retry-after that is a date");
+}
+
+static void
+test_bucket(void)
+{
+	TokenBucket bucket;
+	int64_t		now = 5 * SECOND;
+	int64_t		start = now;
+	int64_t		taken = 0;
+
+	token_bucket_init(&bucket, 1000, 100, now);
+	is_int(token_bucket_delay(&bucket, 1000, now), 0, "a second's worth at once");
+	token_bucket_take(&bucket, 1000, now);
+	is_int(token_bucket_delay(&bucket, 1, now), 1000, "then at the rate");
+	is_int(token_bucket_delay(&bucket, 500, now), SECOND / 2, "half a second");
+	is_int(token_bucket_delay(&bucket, 500, now + SECOND / 2), 0, "later");
+	is_int(token_bucket_delay(&bucket, 1000, now + 100 * SECOND), 0, "full");
+	token_bucket_take(&bucket, 1000, now + 100 * SECOND);
+	is_int(token_bucket_delay(&bucket, 1, now + 100 * SECOND), 1000,
+		   "and no more than full");
+	is_int(token_bucket_delay(&bucket, 1, now), 1000,
+		   "a clock that goes back changes nothing");
+
+	/* One that is larger than the bucket */
+	token_bucket_init(&bucket, 1000, 100, now);
+	is_int(token_bucket_delay(&bucket, 3000, now), 0, "larger than the bucket");
+	token_bucket_take(&bucket, 3000, now);
+	is_int(token_bucket_delay(&bucket, 1000, now), 3 * SECOND, "leaves a debt");
+
+	/* A rate below the size of an item */
+	token_bucket_init(&bucket, 10, 100, now);
+	is_int(token_bucket_delay(&bucket, 100, now), 0, "one item always fits");
+	token_bucket_take(&bucket, 100, now);
+	is_int(token_bucket_delay(&bucket, 100, now), 10 * SECOND, "at the rate");
+
+	/* For a minute, obeying the delays */
+	token_bucket_init(&bucket, 1048576, 4000000, now);
+	while (now < start + 60 * SECOND)
+	{
+		int64_t		delay = token_bucket_delay(&bucket, 777777, now);
+
+		now += delay;
+		is_int(token_bucket_delay(&bucket, 777777, now), 0,
+			   "the delay told is enough");
+		token_bucket_take(&bucket, 777777, now);
+		taken += 777777;
+	}
+	ok(taken >= 60 * 1048576 && taken <= 61 * 1048576 + 4000000,
+	   "the rate is kept and used up");
+
+	token_bucket_init(&bucket, 0, 100, now);
+	token_bucket_take(&bucket, 1e18, now);
+	is_int(token_bucket_delay(&bucket, 1e18, now), 0, "no limit");
+	token_bucket_set_rate(&bucket, 100, 1, now);
+	is_int(token_bucket_delay(&bucket, 100, now), 0, "a limit from now on");
+	token_bucket_take(&bucket, 200, now);
+	token_bucket_set_rate(&bucket, 1000, 1, now);
+	is_int(token_bucket_delay(&bucket, 900, now), SECOND,
+		   "a new rate, the same debt");
+}
+
+static void
+test_adaptive(void)
+{
+	AdaptiveLimit limit;
+	int64_t		now = 100 * SECOND;
+	int			seconds = 0;
+
+	adaptive_limit_init(&limit, 10);
+	is_int(adaptive_limit_get(&limit), 10, "begins at the maximum");
+	adaptive_limit_succeeded(&limit, now);
+	is_int(adaptive_limit_get(&limit), 10, "and stays there");
+
+	ok(adaptive_limit_throttled(&limit, now - SECOND, now), "first throttle");
+	is_int(adaptive_limit_get(&limit), 7, "0.7 of it");
+	ok(!adaptive_limit_throttled(&limit, now - 1, now + 3 * SECOND),
+	   "a request sent before the decrease is old news");
+	ok(!adaptive_limit_throttled(&limit, now + 1, now + SECOND - 1),
+	   "and so is one within a second");
+	ok(adaptive_limit_throttled(&limit, now + 1, now + SECOND),
+	   "but not a second later");
+	is_int(adaptive_limit_get(&limit), 4, "0.7 of that");
+
+	for (int i = 2; i < 40; i++)
+		(void) adaptive_limit_throttled(&limit, now + i * SECOND,
+										now + i * SECOND);
+	is_int(adaptive_limit_get(&limit), 1, "never below one");
+	now += 40 * SECOND;
+	adaptive_limit_succeeded(&limit, now + 3600 * SECOND);
+	is_int(adaptive_limit_get(&limit), 2, "grows by one per success at most");
+
+	/* Growth back, with ten successes a second */
+	adaptive_limit_init(&limit, 10);
+	(void) adaptive_limit_throttled(&limit, now, now);
+	while (limit.limit < 10 && seconds < 60)
+	{
+		double		before = limit.limit;
+
+		for (int i = 1; i <= 10; i++)
+			adaptive_limit_succeeded(&limit, now + seconds * SECOND +
+									 i * SECOND / 10);
+		seconds++;
+		ok(limit.limit >= before && limit.limit <= 10, "grows, within the maximum");
+	}
+	ok(seconds >= 1 && seconds <= 5, "back after the curve's time");
+
+	adaptive_limit_set_max(&limit, 4);
+	is_int(adaptive_limit_get(&limit), 4, "a smaller maximum counts at once");
+	adaptive_limit_set_max(&limit, 20);
+	is_int(adaptive_limit_get(&limit), 4, "a larger one is grown into");
+	adaptive_limit_succeeded(&limit, now + 100 * SECOND);
+	is_int(adaptive_limit_get(&limit), 5, "success by success");
+	adaptive_limit_init(&limit, 1);
+	adaptive_limit_set_max(&limit, 8);
+	is_int(adaptive_limit_get(&limit), 8, "at once if never throttled");
+}
+
+int
+main(void)
+{
+	test_random();
+	test_delays();
+	test_bucket();
+	test_adaptive();
+	return done_testing();
+}
