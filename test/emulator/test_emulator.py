@@ -175,6 +175,8 @@ class Service(EmulatorTestCase):
         stats = self.control("GET", "stats")
         self.assertEqual((stats["requests"], stats["records"],
                           stats["accepted"], stats["bytes"]), (3, 15, 15, 75))
+        self.assertEqual((stats["connections"], stats["open_connections"]),
+                         (1, 1))
         stream = stats["streams"]["st"]
         self.assertEqual((stream["max_batch_records"],
                           stream["max_batch_bytes"],

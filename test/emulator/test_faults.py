@@ -61,6 +61,8 @@ class Rules(EmulatorTestCase):
 class Faults(EmulatorTestCase):
     """Each fault does what it says, on the wire and in the journal."""
 
+    OPTIONS = ("--tls-port", "0")
+
     def strike(self, action, request_body=None, match=None,
                **parameters):
         """One request under a fault: its reply, its journal line."""
@@ -306,6 +308,16 @@ class Faults(EmulatorTestCase):
         self.assertGreaterEqual(time.monotonic() - begun, 0.1)
         self.assertEqual((len(reply.json["RequestResponses"]),
                           line["acknowledged"]), (3, 3))
+
+    def test_slow_reply_over_tls(self):
+        self.emulator.rule("slow_reply", bytes_per_second=5000)
+        self.emulator.rule("delay", seconds=0.1)
+        reply = self.client(tls=True).put_record(DeliveryStreamName="s",
+                                                 Record={"Data": b"x"})
+        self.assertIn("RecordId", reply)
+        line = self.last_line()
+        self.assertEqual((line["fault"], line["acknowledged"]),
+                         ("delay+slow_reply", 1))
 
     def test_short_reply(self):
         reply, line = self.strike("short_reply", missing_bytes=10)

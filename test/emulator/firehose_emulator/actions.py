@@ -115,9 +115,10 @@ def _slow(parameters, _outcome, reply):
     async def send(connection, _data):
         data = reply.encode()
         for at in range(0, len(data), chunk):
+            if at:
+                await asyncio.sleep(chunk / rate)
             if not await connection.write(data[at:at + chunk]):
                 return False
-            await asyncio.sleep(chunk / rate)
         return True
     reply.sender = send
 

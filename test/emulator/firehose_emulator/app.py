@@ -1,5 +1,6 @@
 """Everything that the rooms share, and a site for each listener."""
 
+from .control import PREFIX
 from .faults import RuleBook
 from .firehose import Firehose
 from .quota import QuotaTable
@@ -72,11 +73,18 @@ class Site:
 
     def on_connect(self, connection):
         self._app.connections.add(connection)
-        self._app.stats.connected()
+
+    def on_head(self, request):
+        """Count a connection once it is known to be Firehose's."""
+        connection = request.connection
+        if not (connection.counted or request.path.startswith(PREFIX)):
+            connection.counted = True
+            self._app.stats.connected()
 
     def on_disconnect(self, connection):
         self._app.connections.discard(connection)
-        self._app.stats.disconnected()
+        if connection.counted:
+            self._app.stats.disconnected()
 
     def on_malformed(self, connection, error):
         self._app.stats.malformed += 1

@@ -64,6 +64,7 @@ class Control:
 
     def handle(self, request):
         """Answer a control request."""
+        request.connection.last_call = None
         path = request.path[len(PREFIX):].split("?")[0]
         what, _, name = path.partition("/")
         try:
@@ -78,7 +79,6 @@ class Control:
             return _json({"error": f"not found or missing: {error}"}, 404)
         except (ValueError, TypeError, AttributeError) as error:
             return _json({"error": str(error)}, 400)
-        request.connection.served_api = False
         return answer if isinstance(answer, Reply) else _json(answer)
 
     # -- the whole
@@ -212,9 +212,7 @@ class Control:
             raise ControlError("which is idle, stuck or all")
         dropped = 0
         for connection in list(self._app.connections):
-            if not connection.served_api and not connection.stuck:
-                continue            # a control connection
-            if tests[which](connection):
+            if connection.counted and tests[which](connection):
                 dropped += 1
                 if body.get("reset"):
                     connection.reset()

@@ -12,6 +12,7 @@ import re
 import time
 import uuid
 
+from .control import PREFIX as CONTROL
 from .errors import JSON_TYPE, ApiError, error_reply
 from .requests import (check_stream_name, decode_records, parse_object,
                        parse_put)
@@ -121,21 +122,20 @@ class Firehose:
         headers.setdefault("Date", http_date(app.clock_offset))
         reply.delay = call.delay
         reply.done = lambda sent: self._finish(call, reply, sent)
-        connection = request.connection
-        connection.served_api = True
-        connection.last_call = call
+        request.connection.last_call = (call.operation, call.stream)
         return reply
 
     def on_first_byte(self, connection):
         """Phase reuse: strike a kept-alive connection; true if struck."""
-        if not connection.served_api or not self._app.rules.rules_of("reuse"):
+        if (connection.last_call is None
+                or not self._app.rules.rules_of("reuse")):
             return False
-        last = connection.last_call
-        rule = self._app.rules.find("reuse", last.operation, last.stream)
+        operation, stream = connection.last_call
+        rule = self._app.rules.find("reuse", operation, stream)
         if rule is None:
             return False
-        self._journal_broken(connection, last.operation, last.stream,
-                             rule.name, connection.first_byte_at, None, 0)
+        self._journal_broken(connection, operation, stream, rule.name,
+                             connection.first_byte_at, None, 0)
         if rule.action.function(rule.parameters).kind == "reset":
             connection.reset()
         else:
@@ -145,7 +145,7 @@ class Firehose:
     def early_fault(self, request, have):
         """Phase head: None, WAIT for more of the body, or an EarlyFault."""
         rules = self._app.rules.rules_of("head")
-        if not rules or request.path.startswith("/_control/"):
+        if not rules or request.path.startswith(CONTROL):
             return None
         stream = None
         if any(rule.stream for rule in rules):
@@ -165,7 +165,7 @@ class Firehose:
 
     def on_broken(self, request, have):
         """Journal an upload that ended before its end."""
-        if request.path.startswith("/_control/"):
+        if request.path.startswith(CONTROL):
             return
         fault = request.fault
         status = None

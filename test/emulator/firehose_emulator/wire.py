@@ -5,8 +5,11 @@ straight into a buffer of its size (BufferedProtocol, so a 4 MiB body is never
 copied), hands the request to its site, and sends the reply.  One request at a
 time is processed; what a client pipelines waits in the buffer.
 
-The site (see app.Site) has four methods that a connection calls:
+The site (see app.Site) has the methods that a connection calls:
+    on_connect(connection), on_disconnect(connection)
     on_first_byte(connection)     first byte of a request; may close
+    on_malformed(connection, error)
+    on_head(request)              a request has begun
     early_fault(request, prefix)  None, WAIT or an EarlyFault
     handle(request)               -> Reply
     on_broken(request, body_have) a request that ended without being handled
@@ -145,8 +148,9 @@ class Connection(asyncio.BufferedProtocol):
         self.site = site
         self.number = number
         self.exchanges = 0          # requests begun on this connection
-        self.served_api = False     # the last one was Firehose's:
-        self.last_call = None       # this one
+        self.counted = False        # carried a request for Firehose
+        self.last_call = None       # (operation, stream) of the last
+                                    # request, if for Firehose
         self.first_byte_at = 0.0
         self.transport = None
         self.closed = False
@@ -177,7 +181,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport):
         self.transport = transport
-        transport.set_write_buffer_limits(high=0)
+        # Tell us of every byte not yet written.  (asyncio's TLS pauses at
+        # the limit, its plain transport above it.)
+        transport.set_write_buffer_limits(high=int(self.site.tls), low=0)
         self.site.on_connect(self)
 
     def connection_lost(self, exc):
@@ -249,6 +255,7 @@ class Connection(asyncio.BufferedProtocol):
         self.exchanges += 1
         request = Request(self, bytes(self._view[:end]))
         self._request = request
+        self.site.on_head(request)
         rest = self._have - (end + 4)
         self._start_body(request, end + 4, rest)
         request.watched = True
