@@ -28,7 +28,14 @@ typedef struct FateEntry
 extern void fate_shmem_request(void);
 extern void fate_shmem_startup(void);
 
-/* Sender: make fates known and wake those who wait for them.  Never waits, never fails. */
+/* Record ids are below it: exact in a double, and the ring keeps bits beside them. */
+#define FATE_MAX_ID		((UINT64CONST(1) << 53) - 1)
+
+/*
+ * Sender: make fates known and wake those who wait for them.  Never waits,
+ * never fails.  To be called before the records are finished in the queue, so
+ * that a record that is young is always found in one of the two.
+ */
 extern PGDLLEXPORT void fate_publish(const FateEntry *entries, int n);
 
 /* Sender: is somebody waiting for a record? (Status rows are then written at once.) */
@@ -37,9 +44,29 @@ extern PGDLLEXPORT bool fate_has_waiters(void);
 /*
  * Flush handshake.  A backend increments s->flush_requested, wakes the sender
  * and waits; the sender, once status rows are written, calls this with the
- * value of flush_requested it had read *before* it looked at what is owed.
+ * value of flush_requested it had read *before* it looked at what is owed;
+ * and again whenever it got further, for as long as fate_has_flushers().
  */
 extern PGDLLEXPORT void fate_answer_flush(QueueStream *s, uint64 request,
 										  QueuePosition finished_upto);
+
+/* Sender: is somebody waiting for an answer to a flush, of whatever stream? */
+extern PGDLLEXPORT bool fate_has_flushers(void);
+
+/* Backend: what the ring says of a record; FATE_NONE when it is not young. */
+extern RecordFate fate_lookup(uint64 id);
+
+/* Backend: take a record's fate out of the ring, since it is queued again. */
+extern void fate_forget(uint64 id);
+
+/*
+ * Backend: wait for a record (1 to FATE_MAX_ID), or for answers to flushes.
+ * The latch is set at every change.  The stop must follow, whatever happens.
+ */
+extern void fate_start_waiting(uint64 id);
+extern RecordFate fate_awaited(void);
+extern void fate_stop_waiting(void);
+extern void fate_start_flushing(void);
+extern void fate_stop_flushing(void);
 
 #endif							/* FIREHOSE_FATE_H */
