@@ -35,4 +35,29 @@
 	pg_foreign_server_aclcheck(serverid, roleid, mode)
 #endif
 
+/* Index entries of a new row; 16 added an argument. */
+#if PG_VERSION_NUM >= 160000
+#define ExecInsertIndexEntries(rel, slot, estate) \
+	list_free(ExecInsertIndexTuples(rel, slot, estate, false, false, NULL, NIL, false))
+#else
+#define ExecInsertIndexEntries(rel, slot, estate) \
+	list_free(ExecInsertIndexTuples(rel, slot, estate, false, false, NULL, NIL))
+#endif
+
+/* New, empty storage for a relation; renamed in 16. */
+#if PG_VERSION_NUM >= 160000
+#define RelationSetNewStorage(rel) \
+	RelationSetNewRelfilenumber(rel, (rel)->rd_rel->relpersistence)
+#else
+#define RelationSetNewStorage(rel) \
+	RelationSetNewRelfilenode(rel, (rel)->rd_rel->relpersistence)
+#endif
+
+/* Rebuild all indexes of a relation; 17 added an argument. */
+#if PG_VERSION_NUM >= 170000
+#define ReindexAllOf(relid, flags, params) reindex_relation(NULL, relid, flags, params)
+#else
+#define ReindexAllOf(relid, flags, params) reindex_relation(relid, flags, params)
+#endif
+
 #endif							/* FIREHOSE_COMPAT_H */

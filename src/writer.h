@@ -1,0 +1,64 @@
+/*
+ * writer.h
+ *		What the status ring and the dead letters share: the extension's own
+ *		tables, and the short transactions in which the sender writes them.
+ */
+#ifndef FIREHOSE_WRITER_H
+#define FIREHOSE_WRITER_H
+
+#include "executor/tuptable.h"
+#include "storage/lockdefs.h"
+#include "utils/relcache.h"
+
+#define STATUS_TABLES	8
+
+/* The extension's tables. */
+typedef enum OwnTable
+{
+	TABLE_STATUS_FIRST,
+	TABLE_DEAD_LETTERS = TABLE_STATUS_FIRST + STATUS_TABLES,
+	OWN_TABLES
+} OwnTable;
+
+/*
+ * The OID of one of them: InvalidOid when the extension is not there, or an
+ * administrator has dropped the table.  Needs a transaction.
+ */
+extern Oid	writer_table_oid(OwnTable table);
+
+/*
+ * Open one of them if its lock can be had at once; NULL otherwise.  Error
+ * unless its columns have the types given.
+ */
+extern Relation writer_open_table(OwnTable table, LOCKMODE lockmode,
+								  const Oid *types, int ntypes);
+
+/* A kind of work that can be in trouble, for the log: once per change of state. */
+typedef struct WriterTrouble
+{
+	const char *what;			/* "status rows" */
+	int			sqlerrcode;		/* 0: none */
+} WriterTrouble;
+
+/* Work to be done in a transaction; false: not now. */
+typedef bool (*WriterWork) (const void *arg);
+
+/*
+ * Do work in a transaction of its own, with the given synchronous_commit.
+ * Never raises an error: false, and a line in the log, if it failed.
+ */
+extern bool writer_transaction(WriterWork work, const void *arg,
+							   const char *synchronous_commit,
+							   WriterTrouble *trouble);
+
+/* Index entries for a row below triggers and constraints. */
+typedef struct WriterIndexes WriterIndexes;
+extern WriterIndexes *writer_open_indexes(Relation rel);
+extern void writer_insert_index_entries(WriterIndexes *indexes, TupleTableSlot *slot);
+extern void writer_close_indexes(WriterIndexes *indexes);
+
+/* A text, made valid in the database's encoding and cut to a length; NULL stays NULL. */
+extern Datum writer_text(const char *s, int max_len, bool *isnull);
+extern Datum writer_text_len(const char *s, int len, int max_len, bool *isnull);
+
+#endif							/* FIREHOSE_WRITER_H */
