@@ -338,6 +338,12 @@ find_in_settings(const CredentialLookup *lookup, Credentials *credentials,
 		nonempty(lookup->source->profile) == NULL)
 		return CREDENTIALS_NOT_FOUND;
 
+	/* Keys of the config file must not stand in for a file that is missing */
+	if (nonempty(lookup->source->credentials_file) != NULL &&
+		lookup->errors[0][0] == '\0' && !lookup->stamps[0].exists)
+		return fail(reason, reason_size, "file \"%s\" does not exist",
+					lookup->source->credentials_file);
+
 	result = find_in_files(lookup, credentials, reason, reason_size);
 	return result == CREDENTIALS_NOT_FOUND ? CREDENTIALS_FAILED : result;
 }

@@ -102,7 +102,7 @@ set_texts(Endpoint *endpoint)
 {
 	const char *open = endpoint->ipv6 ? "[" : "";
 	const char *close = endpoint->ipv6 ? "]" : "";
-	char		port[8] = "";
+	char		port[7] = "";
 
 	if (endpoint->port != (endpoint->https ? HTTPS_PORT : HTTP_PORT))
 		snprintf(port, sizeof(port), ":%u", (unsigned) (uint16_t) endpoint->port);
