@@ -135,7 +135,12 @@ launcher_main(Datum arg)
 		was_enabled = launcher_enabled;
 
 		if (rescan)
+		{
 			scan_databases();
+
+			/* a database less may be a worker more */
+			state.retry_at = 0;
+		}
 		place_new_databases();
 
 		if (launcher_enabled)

@@ -6,7 +6,7 @@
  *		to it.
  *
  * None of these functions raises an error or waits for anything but the
- * table's lock, except launcher_await_vacant.
+ * table's lock, except launcher_check_extension and launcher_await_vacant.
  */
 #ifndef FIREHOSE_LAUNCHER_H
 #define FIREHOSE_LAUNCHER_H
@@ -32,12 +32,14 @@ extern PGDLLEXPORT bool launcher_enabled;	/* firehose.enabled */
 extern PGDLLEXPORT bool launcher_attach_sender(Datum arg, Oid *dboid);
 
 /*
- * What the sender found in its database.  One that finds no extension exits;
- * after CREATE EXTENSION another one will come.  One that finds it says so at
- * once: until then no other unknown database is looked at (for 5 s at most).
+ * Look whether the extension is in the sender's database, in a transaction of
+ * its own, and tell the launcher; until then no other unknown database is
+ * looked at (for 5 s at most).  To be called right after worker_connect and
+ * whenever launcher_take_recheck says so.  False: the caller exits and leaves
+ * the queue alone, which may have been discarded; after CREATE EXTENSION
+ * another sender will come.
  */
-extern PGDLLEXPORT void launcher_report_extension(Oid dboid);
-extern PGDLLEXPORT void launcher_report_no_extension(Oid dboid);
+extern PGDLLEXPORT bool launcher_check_extension(Oid dboid);
 
 /* Has somebody asked this database's sender to look whether the extension is still there? Clears the request. */
 extern PGDLLEXPORT bool launcher_take_recheck(Oid dboid);

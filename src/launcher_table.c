@@ -1,6 +1,7 @@
 /*
  * launcher_table.c
  *		The table of databases: where launcher, senders and backends meet.
+ *		Its set-up, what backends do with it, and what all three need.
  *
  * A slot belongs to one database and holds at most one sender.  Its life:
  *
@@ -11,10 +12,6 @@
  * before it has connected to anything.  So there is one sender per database
  * whatever becomes of launcher, senders and the messages between them, and
  * whoever wants a database empty has to wait only for an attached sender.
- *
- * A sender gives its slot back in an on_shmem_exit callback that it registers
- * before it connects, which therefore runs after it has left the array of
- * processes: once its slot says NONE, CountOtherDBBackends counts it no more.
  *
  * Shared memory and its locking contract: launcher_table.h.  A crash-restart
  * empties the table; a restart of the launcher alone finds it as it was.
@@ -36,22 +33,15 @@
 #define LOCK_NAME			"FirehoseDatabases"
 #define MAX_DATABASES		10000	/* a slot's number has 16 bits */
 
-#define RESTART_MS			1000	/* after an orderly exit */
 #define MIN_BACKOFF_MS		1000	/* after a failure, doubled ... */
 #define MAX_BACKOFF_MS		60000	/* ... up to this */
-#define LONG_LIFE_MS		60000	/* who lived so long did not fail at once */
 
 bool		launcher_enabled = true;
 DatabaseTable *database_table = NULL;
 
 static int	max_databases = 64;
 
-/* Sender: its own slot.  Not cleared before exit: who calls us is attached. */
-static DatabaseSlot *my_slot = NULL;
-
 static Size table_size(void);
-static void wake_process(int procno);
-static void detach_sender(int code, Datum arg);
 
 /* Define firehose.enabled and firehose.max_databases. */
 void
@@ -110,84 +100,6 @@ launcher_shmem_startup(void)
 	LWLockRelease(AddinShmemInitLock);
 }
 
-/* Claim the slot that the launcher started this process for. */
-bool
-launcher_attach_sender(Datum arg, Oid *dboid)
-{
-	uint32		number = DatumGetUInt32(arg) >> 16;
-	uint16		generation = DatumGetUInt32(arg) & 0xffff;
-	DatabaseSlot *slot;
-	bool		wanted;
-
-	if (number >= database_table->nslots)
-		return false;
-	slot = &database_table->slots[number];
-
-	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-	wanted = slot->sender == SENDER_STARTING && slot->generation == generation;
-	if (wanted)
-	{
-		slot->sender = SENDER_ATTACHED;
-		slot->procno = MyProcNo();
-		slot->pid = MyProcPid;
-		slot->attached_at = worker_clock_ms();
-		pg_atomic_write_u32(&slot->requests, 0);
-		my_slot = slot;
-		*dboid = slot->dboid;
-		on_shmem_exit(detach_sender, (Datum) 0);
-		wake_process(database_table->launcher_procno);
-	}
-	LWLockRelease(database_table->lock);
-
-	return wanted;
-}
-
-/* Sender: the extension is here. */
-void
-launcher_report_extension(Oid dboid)
-{
-	Assert(my_slot && my_slot->dboid == dboid);
-
-	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-	my_slot->extension = EXTENSION_PRESENT;
-	wake_process(database_table->launcher_procno);
-	LWLockRelease(database_table->lock);
-}
-
-/* Sender: the extension is not here.  A nudge that came meanwhile is honoured by detach_sender. */
-void
-launcher_report_no_extension(Oid dboid)
-{
-	Assert(my_slot && my_slot->dboid == dboid);
-
-	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-	my_slot->extension = EXTENSION_ABSENT;
-	LWLockRelease(database_table->lock);
-}
-
-/* Sender: take the request to look for the extension. */
-bool
-launcher_take_recheck(Oid dboid)
-{
-	Assert(my_slot && my_slot->dboid == dboid);
-
-	/* the common case is to find nothing, and costs no locked instruction */
-	if ((pg_atomic_read_u32(&my_slot->requests) & REQUEST_RECHECK) == 0)
-		return false;
-	pg_atomic_fetch_and_u32(&my_slot->requests, ~REQUEST_RECHECK);
-	return true;
-}
-
-/* Sender: is it to go? */
-bool
-launcher_sender_must_exit(Oid dboid)
-{
-	Assert(my_slot && my_slot->dboid == dboid);
-
-	return !launcher_enabled ||
-		(pg_atomic_read_u32(&my_slot->requests) & REQUEST_EXIT) != 0;
-}
-
 /* Have the extension looked for in a database, or pg_database read. */
 void
 launcher_nudge(Oid dboid)
@@ -203,11 +115,11 @@ launcher_nudge(Oid dboid)
 			slot->extension = EXTENSION_UNKNOWN;
 		slot->start_at = 0;
 		slot->backoff_ms = 0;
-		wake_process(slot->procno);
+		table_wake(slot->procno);
 	}
 	else
 		database_table->rescan = true;
-	wake_process(database_table->launcher_procno);
+	table_wake(database_table->launcher_procno);
 	LWLockRelease(database_table->lock);
 }
 
@@ -220,7 +132,7 @@ launcher_wake_sender(Oid dboid)
 	LWLockAcquire(database_table->lock, LW_SHARED);
 	slot = table_find(dboid);
 	if (slot)
-		wake_process(slot->procno);
+		table_wake(slot->procno);
 	LWLockRelease(database_table->lock);
 }
 
@@ -263,7 +175,7 @@ launcher_release_database(Oid dboid)
 
 		/* it may have another name or other properties now */
 		database_table->rescan = true;
-		wake_process(database_table->launcher_procno);
+		table_wake(database_table->launcher_procno);
 	}
 	LWLockRelease(database_table->lock);
 }
@@ -292,9 +204,8 @@ launcher_await_vacant(Oid dboid, int timeout_ms)
 void
 launcher_forget_database(Oid dboid)
 {
+	uint64		discarded = queue_discard_database(firehose_queue, dboid);
 	DatabaseSlot *slot;
-
-	(void) queue_discard_database(firehose_queue, dboid);
 
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
 	slot = table_find(dboid);
@@ -305,6 +216,11 @@ launcher_forget_database(Oid dboid)
 		table_free_if_idle(slot);
 	}
 	LWLockRelease(database_table->lock);
+
+	if (discarded > 0)
+		ereport(LOG,
+				(errmsg("firehose: discarded " UINT64_FORMAT " records of the dropped database with OID %u",
+						discarded, dboid)));
 }
 
 /* The process id of a database's sender, 0: none. */
@@ -397,52 +313,21 @@ void
 table_ask_exit(DatabaseSlot *slot)
 {
 	pg_atomic_fetch_or_u32(&slot->requests, REQUEST_EXIT);
-	wake_process(slot->procno);
-}
-
-static Size
-table_size(void)
-{
-	return add_size(offsetof(DatabaseTable, slots),
-					mul_size(max_databases, sizeof(DatabaseSlot)));
+	table_wake(slot->procno);
 }
 
 /* Set a process's latch. */
-static void
-wake_process(int procno)
+void
+table_wake(int procno)
 {
 	if (procno != NO_PROC)
 		SetLatch(&GetPGProcByNumber(procno)->procLatch);
 }
 
-/* on_shmem_exit: give the slot back and say when the next one may come. */
-static void
-detach_sender(int code, Datum arg)
+/* Bytes of the table. */
+static Size
+table_size(void)
 {
-	DatabaseSlot *slot = my_slot;
-	int64		now = worker_clock_ms();
-
-	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-	slot->sender = SENDER_NONE;
-	slot->procno = NO_PROC;
-	slot->pid = 0;
-
-	if (code == 0 || now - slot->attached_at >= LONG_LIFE_MS)
-		slot->backoff_ms = 0;
-	if (code == 0)
-		slot->start_at = now + RESTART_MS;
-	else
-		table_start_failed(slot, now);
-
-	/* asked to look again after it had looked for the last time */
-	if (pg_atomic_read_u32(&slot->requests) & REQUEST_RECHECK)
-	{
-		slot->extension = EXTENSION_UNKNOWN;
-		slot->start_at = 0;
-	}
-	table_free_if_idle(slot);
-	wake_process(database_table->launcher_procno);
-	LWLockRelease(database_table->lock);
-
-	ConditionVariableBroadcast(&database_table->vacated);
+	return add_size(offsetof(DatabaseTable, slots),
+					mul_size(max_databases, sizeof(DatabaseSlot)));
 }

@@ -1,7 +1,8 @@
 /*
  * launcher_table.h
- *		The table of databases, as launcher_table.c and launcher.c see it.
- *		Everybody else goes through launcher.h.
+ *		The table of databases, as the files of this room see it: the process
+ *		(launcher.c), what its senders call (launcher_sender.c), and what
+ *		backends call (launcher_table.c).  Everybody else uses launcher.h.
  *
  * Locking contract
  * ----------------
@@ -80,6 +81,7 @@ extern DatabaseSlot *table_claim(Oid dboid);
 extern void table_free_if_idle(DatabaseSlot *slot);
 extern void table_start_failed(DatabaseSlot *slot, int64 now);
 extern void table_ask_exit(DatabaseSlot *slot);
+extern void table_wake(int procno);
 
 /* bgw_main_arg of the sender of a slot, under its current generation. */
 static inline Datum

@@ -32,6 +32,7 @@
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/fmgroids.h"
@@ -86,6 +87,7 @@ static const DefElem *find_option(const List *options, const char *name);
 static void vacate_database(Oid dboid);
 static void object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 						  int sub_id, void *arg);
+static void note_extension(ObjectAccessType access);
 static bool is_our_extension(Oid extension_id);
 static bool is_stream(Oid server_id);
 static void at_transaction_event(XactEvent event, void *arg);
@@ -297,7 +299,8 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 	switch (class_id)
 	{
 		case ExtensionRelationId:
-			pending.extension = pending.extension || is_our_extension(object_id);
+			if (is_our_extension(object_id))
+				note_extension(access);
 			break;
 		case ForeignServerRelationId:
 			pending.servers = pending.servers || is_stream(object_id);
@@ -309,6 +312,22 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 		default:
 			break;
 	}
+}
+
+/* Our extension was created, altered or dropped. */
+static void
+note_extension(ObjectAccessType access)
+{
+	pending.extension = true;
+
+	/*
+	 * A sender that finds no extension discards the queue of its database,
+	 * and must not do so when a transaction is about to commit both the
+	 * extension and a record.  It wants a lock for it that this one conflicts
+	 * with until then (core has given up its own already).
+	 */
+	if (access == OAT_POST_CREATE)
+		LockRelationOid(ExtensionRelationId, RowExclusiveLock);
 }
 
 /*

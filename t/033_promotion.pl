@@ -1,0 +1,33 @@
+# A standby never sends: it has no launcher and no sender until it is promoted,
+# and then both.
+use strict;
+use warnings FATAL => 'all';
+use PostgreSQL::Test::Cluster;
+use Test::More;
+
+use Emulator;
+use FirehoseTest;
+
+my $emulator = Emulator->start();
+my $primary = new_node('primary', $emulator, wal_level => 'replica', max_wal_senders => 3,
+    hot_standby => 'on');
+wait_until('the primary has a sender', sub { sender_pids($primary) == 1 });
+
+$primary->backup('backup');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($primary, 'backup', has_streaming => 1);
+$standby->start;
+$primary->safe_psql('postgres', 'CREATE DATABASE app');
+$primary->safe_psql('app', 'CREATE EXTENSION firehose');
+wait_until('the primary has two', sub { sender_pids($primary) == 2 });
+$primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
+
+my $workers = q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'firehose%'};
+is($standby->safe_psql('postgres', $workers), '0', 'the standby has neither launcher nor sender');
+
+$primary->stop;
+$standby->promote;
+wait_until('after promotion it has two senders', sub { sender_pids($standby) == 2 }, 30);
+
+$standby->stop;
+done_testing();
