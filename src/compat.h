@@ -6,6 +6,8 @@
 #ifndef FIREHOSE_COMPAT_H
 #define FIREHOSE_COMPAT_H
 
+#include "catalog/pg_attribute.h"
+#include "datatype/timestamp.h"
 #include "storage/proc.h"
 #include "utils/wait_event.h"
 
@@ -58,6 +60,17 @@
 #define ReindexAllOf(relid, flags, params) reindex_relation(NULL, relid, flags, params)
 #else
 #define ReindexAllOf(relid, flags, params) reindex_relation(relid, flags, params)
+#endif
+
+/* Intervals may be infinite from 17 on. */
+#ifndef INTERVAL_NOT_FINITE
+#define INTERVAL_NOT_FINITE(i) (false)
+#define INTERVAL_IS_NOBEGIN(i) (false)
+#endif
+
+/* Generated columns may be virtual from 18 on: their tuples hold nothing. */
+#ifndef ATTRIBUTE_GENERATED_VIRTUAL
+#define ATTRIBUTE_GENERATED_VIRTUAL 'v'
 #endif
 
 #endif							/* FIREHOSE_COMPAT_H */

@@ -1,0 +1,194 @@
+/*
+ * firehose_format_test.c
+ *		SQL functions over the formats and value encoders of firehose.so, which
+ *		has to be loaded before this.  For tests only.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/sysattr.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+#include "utils/typcache.h"
+
+#include "event.h"
+#include "format.h"
+
+PG_MODULE_MAGIC;
+
+PG_FUNCTION_INFO_V1(format_event);
+PG_FUNCTION_INFO_V1(format_row);
+
+/* Is this name in the array? */
+static bool
+array_has(ArrayType *array, const char *name)
+{
+	Datum	   *items;
+	int			n;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &items, NULL, &n);
+	for (int i = 0; i < n; i++)
+	{
+		if (strcmp(TextDatumGetCString(items[i]), name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Describe the type of a row as if it were a table. */
+static EventRelation *
+describe(HeapTupleHeader row, ArrayType *key, const ValueOptions *options)
+{
+	TupleDesc	tupdesc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(row),
+												 HeapTupleHeaderGetTypMod(row));
+	Bitmapset  *keys = NULL;
+	EventRelation *relation;
+
+	for (int i = 0; i < tupdesc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(tupdesc, i);
+
+		if (key && array_has(key, NameStr(att->attname)))
+			keys = bms_add_member(keys, att->attnum - FirstLowInvalidHeapAttributeNumber);
+	}
+	relation = event_relation_from_tupdesc(CurrentMemoryContext, InvalidOid, "pub\"lic",
+										   "t\303\244ble", tupdesc, keys, options);
+	ReleaseTupleDesc(tupdesc);
+	return relation;
+}
+
+/* The values of a row, as Datums or as text. */
+static EventValue *
+row_values(EventRelation *relation, HeapTupleHeader row, bool as_text, ArrayType *unchanged)
+{
+	TupleDesc	tupdesc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(row),
+												 HeapTupleHeaderGetTypMod(row));
+	HeapTupleData tuple = {0};
+	Datum	   *values = palloc(sizeof(Datum) * tupdesc->natts);
+	bool	   *nulls = palloc(sizeof(bool) * tupdesc->natts);
+	EventValue *result = palloc0(sizeof(EventValue) * relation->ncolumns);
+	int			guard = value_guard_enter(as_text ? VALUE_READS_ALL : 0);
+
+	tuple.t_len = HeapTupleHeaderGetDatumLength(row);
+	tuple.t_data = row;
+	heap_deform_tuple(&tuple, tupdesc, values, nulls);
+	ReleaseTupleDesc(tupdesc);
+
+	for (int i = 0; i < relation->ncolumns; i++)
+	{
+		EventColumn *column = &relation->columns[i];
+		Oid			function;
+		bool		is_varlena;
+
+		if (unchanged && array_has(unchanged, column->name))
+			result[i].kind = EVENT_VALUE_UNCHANGED;
+		else if (nulls[column->attno])
+			result[i].kind = EVENT_VALUE_NULL;
+		else if (as_text)
+		{
+			getTypeOutputInfo(column->typid, &function, &is_varlena);
+			result[i].kind = EVENT_VALUE_TEXT;
+			result[i].v.text = OidOutputFunctionCall(function, values[column->attno]);
+			result[i].length = strlen(result[i].v.text);
+		}
+		else
+		{
+			result[i].kind = EVENT_VALUE_DATUM;
+			result[i].v.datum = values[column->attno];
+		}
+	}
+	value_guard_leave(guard);
+	return result;
+}
+
+static Datum
+make_bytea(StringInfo out)
+{
+	return PointerGetDatum(cstring_to_text_with_len(out->data, out->len));
+}
+
+Datum
+format_row(PG_FUNCTION_ARGS)
+{
+	HeapTupleHeader row = PG_GETARG_HEAPTUPLEHEADER(0);
+	bool		as_text = strcmp(TextDatumGetCString(PG_GETARG_DATUM(1)), "text") == 0;
+	ValueOptions options = {PG_GETARG_INT32(2), PG_GETARG_INT32(3), PG_GETARG_INT32(4)};
+	EventRelation *relation = describe(row, NULL, &options);
+	EventValue *values = row_values(relation, row, as_text, NULL);
+	StringInfoData out;
+	int			guard;
+
+	initStringInfo(&out);
+	guard = value_guard_enter(as_text ? 0 : relation->reads);
+	json_append_row(&out, relation, values);
+	value_guard_leave(guard);
+	return make_bytea(&out);
+}
+
+/* What every event of a test has: op and identity. */
+static void
+fill_event(Event *event, char op, const char *identity)
+{
+	static const char letters[] = "cudrtm";
+
+	event->op = strchr(letters, op) - letters;
+	event->ts = 848615641659569;
+	event->xid = 2037;
+	if (strcmp(identity, "wal") == 0)
+	{
+		event->timeline = 1;
+		event->lsn = UINT64CONST(0x11A0000D8);
+		event->seq = 12;
+		event->truncate_known = true;
+		event->cascade = true;
+		event->prefix = "p\"q";
+		event->content = "a\nb";
+		event->content_len = 3;
+	}
+	else if (strcmp(identity, "trigger") == 0)
+		event->record_id = 848615641659569;
+	else
+	{
+		event->ts = 0;
+		event->xid = InvalidTransactionId;
+	}
+}
+
+Datum
+format_event(PG_FUNCTION_ARGS)
+{
+	HeapTupleHeader new_row = PG_ARGISNULL(0) ? NULL : PG_GETARG_HEAPTUPLEHEADER(0);
+	HeapTupleHeader old_row = PG_ARGISNULL(1) ? NULL : PG_GETARG_HEAPTUPLEHEADER(1);
+	bool		as_text = strcmp(TextDatumGetCString(PG_GETARG_DATUM(3)), "text") == 0;
+	const Format *format = format_find(TextDatumGetCString(PG_GETARG_DATUM(8)));
+	ValueOptions options = {PG_GETARG_INT32(9), PG_GETARG_INT32(10), PG_GETARG_INT32(11)};
+	FormatOptions format_options = {0};
+	FormatResult result;
+	Event		event = {0};
+	StringInfoData out;
+	int			guard;
+
+	if (format == NULL)
+		elog(ERROR, "unknown format");
+	fill_event(&event, TextDatumGetCString(PG_GETARG_DATUM(2))[0],
+			   TextDatumGetCString(PG_GETARG_DATUM(7)));
+	event.old_is_key = PG_GETARG_BOOL(5);
+	if (new_row || old_row)
+		event.relation = describe(new_row ? new_row : old_row, PG_GETARG_ARRAYTYPE_P(4), &options);
+	if (new_row)
+		event.new_row = row_values(event.relation, new_row, as_text, PG_GETARG_ARRAYTYPE_P(6));
+	if (old_row)
+		event.old_row = row_values(event.relation, old_row, as_text, NULL);
+
+	initStringInfo(&out);
+	guard = value_guard_enter(as_text || !event.relation ? 0 : event.relation->reads);
+	result = format->append(&out, &event, PG_GETARG_INT32(12), &format_options);
+	value_guard_leave(guard);
+	if (result != FORMAT_OK)
+		PG_RETURN_NULL();
+	return make_bytea(&out);
+}
