@@ -243,7 +243,6 @@ put_transition(TriggerCall *call, EventOp op, Tuplestorestate *old_table,
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext,
 													  "firehose_trigger row",
 													  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old_context = MemoryContextSwitchTo(row_context);
 
 	if (old_table)
 		tuplestore_rescan(old_table);
@@ -252,12 +251,15 @@ put_transition(TriggerCall *call, EventOp op, Tuplestorestate *old_table,
 	while ((old_table == NULL || tuplestore_gettupleslot(old_table, true, false, old_slot)) &&
 		   (new_table == NULL || tuplestore_gettupleslot(new_table, true, false, new_slot)))
 	{
+		/* the slots free their tuples themselves: only ours go with the context */
+		MemoryContext old_context = MemoryContextSwitchTo(row_context);
+
 		CHECK_FOR_INTERRUPTS();
 		put_event(call, op, old_table ? old_slot : NULL, new_table ? new_slot : NULL);
+		MemoryContextSwitchTo(old_context);
 		MemoryContextReset(row_context);
 	}
 
-	MemoryContextSwitchTo(old_context);
 	MemoryContextDelete(row_context);
 	ExecDropSingleTupleTableSlot(old_slot);
 	ExecDropSingleTupleTableSlot(new_slot);
