@@ -1,7 +1,7 @@
 /*
  * firehose_format_test.c
- *		SQL functions over the formats and value encoders of firehose.so, which
- *		has to be loaded before this.  For tests only.
+ *		SQL functions over the formats, value encoders and queue of
+ *		firehose.so, which has to be loaded before this.  For tests only.
  */
 #include "postgres.h"
 
@@ -9,6 +9,9 @@
 #include "access/sysattr.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "foreign/foreign.h"
+#include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -17,11 +20,13 @@
 
 #include "event.h"
 #include "format.h"
+#include "queue_reader.h"
 
 PG_MODULE_MAGIC;
 
 PG_FUNCTION_INFO_V1(format_event);
 PG_FUNCTION_INFO_V1(format_row);
+PG_FUNCTION_INFO_V1(queued_records);
 
 /* Is this name in the array? */
 static bool
@@ -191,4 +196,69 @@ format_event(PG_FUNCTION_ARGS)
 	if (result != FORMAT_OK)
 		PG_RETURN_NULL();
 	return make_bytea(&out);
+}
+
+/* The slot of a stream of this database; NULL when it has none. */
+static QueueStream *
+find_stream(Oid serverid)
+{
+	for (int i = 0; i < firehose_queue->max_streams; i++)
+	{
+		QueueStream *s = queue_stream(firehose_queue, i);
+
+		if (s->in_use && s->dboid == MyDatabaseId && s->serverid == serverid)
+			return s;
+	}
+	return NULL;
+}
+
+/* Copy a record's payload out of its pages. */
+static text *
+copy_payload(QueueReader *reader, const QueueTaken *taken)
+{
+	QueuePlace	place = queue_reader_payload(reader, taken);
+	StringInfoData data;
+
+	initStringInfo(&data);
+	while (data.len < taken->length)
+	{
+		QueuePage  *page = queue_page(firehose_queue, place.page);
+		int			n = Min(taken->length - data.len, QUEUE_PAGE_DATA - place.offset);
+
+		appendBinaryStringInfo(&data, page->data + place.offset, n);
+		place.page = page->next;
+		place.offset = 0;
+	}
+	return cstring_to_text_with_len(data.data, data.len);
+}
+
+Datum
+queued_records(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	ForeignServer *server = GetForeignServerByName(TextDatumGetCString(PG_GETARG_DATUM(0)), false);
+	QueueStream *stream = find_stream(server->serverid);
+	QueueReader reader;
+	QueueTaken	taken;
+	uint32	   *outstanding;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (stream == NULL)
+		return (Datum) 0;
+
+	/* everything is outstanding, so that this reader frees no page */
+	outstanding = palloc(sizeof(uint32) * firehose_queue->npages);
+	for (int i = 0; i < firehose_queue->npages; i++)
+		outstanding[i] = 1;
+
+	queue_reader_init(&reader, firehose_queue, stream, outstanding);
+	while (queue_reader_next(&reader, &taken))
+	{
+		Datum		values[2] = {Int64GetDatum(taken.id)};
+		bool		nulls[2] = {false, false};
+
+		values[1] = PointerGetDatum(copy_payload(&reader, &taken));
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
 }

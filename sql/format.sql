@@ -1,8 +1,13 @@
 -- The format `json` and the encoders of values: what every type looks like,
 -- that it looks the same from Datums (triggers) and from text (pgoutput), and
 -- that no setting of the session changes a byte.
-LOAD 'firehose';
-CREATE EXTENSION firehose_format_test;
+CREATE DATABASE regress_utf8 TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C';
+\c regress_utf8
+\getenv srcdir PG_ABS_SRCDIR
+\set functions :srcdir '/test/modules/firehose_format_test/functions.sql'
+\set ECHO none
+\i :functions
+\set ECHO all
 \pset format unaligned
 \pset tuples_only on
 
@@ -126,7 +131,6 @@ SET intervalstyle = 'sql_standard';
 SET timezone = 'Asia/Kathmandu';
 SET extra_float_digits = -10;
 SET bytea_output = 'escape';
-SET xmlbinary = 'hex';
 SELECT public.differences();
 SET datestyle = 'SQL, MDY';
 SET intervalstyle = 'iso_8601';
@@ -161,3 +165,16 @@ SELECT convert_from(format_event(z, op => 't'), 'UTF8') FROM orders z;
 CREATE TABLE no_columns ();
 INSERT INTO no_columns DEFAULT VALUES;
 SELECT checked_row(z) FROM no_columns z;
+
+-- a database that is not UTF8: records are, all the same
+CREATE DATABASE regress_latin1 TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C';
+\c regress_latin1
+\set ECHO none
+\i :functions
+\set ECHO all
+CREATE TABLE "späti" ("schlüssel" text, j json, jb jsonb, ar text[], v varchar, c char(3), n name);
+INSERT INTO "späti" VALUES ('äöü"ß', '{"ä": "\n"}', '{"ö": 1}', '{ü,a,"ä,"}', 'plain', 'é', 'ñ');
+SELECT convert_from(format_row(z), 'UTF8'), format_row(z) = format_row(z, 'text') FROM "späti" z;
+\c regression
+DROP DATABASE regress_latin1;
+DROP DATABASE regress_utf8;

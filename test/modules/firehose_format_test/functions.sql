@@ -1,6 +1,5 @@
-/* test/modules/firehose_format_test/firehose_format_test--1.0.sql */
-
-\echo Use "CREATE EXTENSION firehose_format_test" to load this file. \quit
+-- Included by regression tests: :srcdir is the top of the tree.
+\set module :srcdir '/test/modules/firehose_format_test/firehose_format_test'
 
 -- The record that a format makes of a change, in UTF-8.
 CREATE FUNCTION format_event(
@@ -17,7 +16,7 @@ CREATE FUNCTION format_event(
     numerics integer DEFAULT 0,
     json_columns integer DEFAULT 0,
     part integer DEFAULT 0)
-RETURNS bytea LANGUAGE C AS 'MODULE_PATHNAME';
+RETURNS bytea LANGUAGE C AS :'module';
 
 -- The row alone.
 CREATE FUNCTION format_row(
@@ -26,7 +25,7 @@ CREATE FUNCTION format_row(
     timestamps integer DEFAULT 0,
     numerics integer DEFAULT 0,
     json_columns integer DEFAULT 0)
-RETURNS bytea LANGUAGE C AS 'MODULE_PATHNAME';
+RETURNS bytea LANGUAGE C AS :'module';
 
 -- A row must look the same from Datums and from text, and be JSON on one line: returns it, or an error.
 CREATE FUNCTION checked_row(
@@ -48,3 +47,7 @@ BEGIN
     PERFORM convert_from(a, 'UTF8')::json;
     RETURN convert_from(a, 'UTF8');
 END $$;
+
+-- What lies in the queue for a stream, oldest first, leaving it there.
+CREATE FUNCTION queued_records(stream text, OUT id bigint, OUT data text)
+RETURNS SETOF record LANGUAGE C AS :'module';
