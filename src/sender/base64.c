@@ -4,11 +4,11 @@
  *	  Streaming base64 encoder for record data.
  *
  * Called by the sender for every record it puts into a request body; next to
- * SHA-256 this is what a byte costs.  Whole groups of three bytes go through
+ * SHA-256 this is what a byte costs.  Many groups of three bytes go through
  * encode_groups, of which there are two: AVX2, chosen at run time so that one
  * package serves every CPU, and a portable one that looks up twelve bits at a
- * time.  Records are often small, so neither has a set-up cost, and the AVX2
- * one ends with a vector that overlaps the one before instead of with a loop.
+ * time.  Records are often small, so a few groups are encoded on the spot, and
+ * the AVX2 one ends with a vector that overlaps the one before, not in a loop.
  *
  * The vector arithmetic is that of W. Mula and D. Lemire, "Faster Base64
  * Encoding and Decoding Using AVX2 Instructions" (ACM TWEB 2018).
@@ -24,6 +24,12 @@
 #include <immintrin.h>
 #endif
 
+/*
+ * From this many groups on it pays to call the implementation for this CPU,
+ * which may count on having them.
+ */
+#define MANY_GROUPS		8
+
 /* Encodes ngroups groups of three bytes, returns the place after the text. */
 typedef char *(*EncodeGroups) (char *dst, const uint8_t *src, size_t ngroups);
 
@@ -37,6 +43,19 @@ static const char alphabet[65] =
 "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /*
+ * Encode one group by the small table, which is always in the cache.
+ */
+static inline char *
+encode_group(char *dst, const uint8_t *src)
+{
+	dst[0] = alphabet[src[0] >> 2];
+	dst[1] = alphabet[(src[0] & 0x03) << 4 | src[1] >> 4];
+	dst[2] = alphabet[(src[1] & 0x0f) << 2 | src[2] >> 6];
+	dst[3] = alphabet[src[2] & 0x3f];
+	return dst + 4;
+}
+
+/*
  * Encode the next piece: complete a group begun earlier, encode the whole
  * groups in place, keep what is left for the next call.
  */
@@ -44,7 +63,6 @@ char *
 base64_update(Base64State *state, char *dst, const void *src, size_t len)
 {
 	const uint8_t *in = src;
-	size_t		whole;
 
 	if (state->ncarry > 0)
 	{
@@ -55,15 +73,26 @@ base64_update(Base64State *state, char *dst, const void *src, size_t len)
 			state->carry[state->ncarry++] = *in++;
 			len--;
 		}
-		dst = encode_groups(dst, state->carry, 1);
+		dst = encode_group(dst, state->carry);
 		state->ncarry = 0;
 	}
 
-	whole = len / 3;
-	if (whole > 0)
-		dst = encode_groups(dst, in, whole);
-	for (in += whole * 3, len -= whole * 3; len > 0; len--)
-		state->carry[state->ncarry++] = *in++;
+	if (len >= MANY_GROUPS * 3)
+	{
+		size_t		ngroups = len / 3;
+
+		dst = encode_groups(dst, in, ngroups);
+		in += ngroups * 3;
+		len -= ngroups * 3;
+	}
+	for (; len >= 3; in += 3, len -= 3)
+		dst = encode_group(dst, in);
+
+	state->ncarry = len;
+	if (len > 0)
+		state->carry[0] = in[0];
+	if (len > 1)
+		state->carry[1] = in[1];
 	return dst;
 }
 
@@ -78,8 +107,10 @@ base64_finish(Base64State *state, char *dst)
 	if (ncarry == 0)
 		return dst;
 
-	memset(state->carry + ncarry, 0, 3 - ncarry);
-	dst = encode_groups(dst, state->carry, 1);
+	if (ncarry == 1)
+		state->carry[1] = 0;
+	state->carry[2] = 0;
+	dst = encode_group(dst, state->carry);
 	dst[-1] = '=';
 	if (ncarry == 1)
 		dst[-2] = '=';
@@ -104,14 +135,33 @@ build_pairs(void)
 	}
 }
 
+/* The first six of eight bytes as one number; compilers make it two moves. */
+static inline uint64_t
+load_two_groups(const uint8_t *src)
+{
+	return ((uint64_t) src[0] << 56 | (uint64_t) src[1] << 48 |
+			(uint64_t) src[2] << 40 | (uint64_t) src[3] << 32 |
+			(uint64_t) src[4] << 24 | (uint64_t) src[5] << 16 |
+			(uint64_t) src[6] << 8 | (uint64_t) src[7]) >> 16;
+}
+
+/*
+ * Two groups at a time while eight bytes can be read, then one.
+ */
 static char *
 encode_groups_portable(char *dst, const uint8_t *src, size_t ngroups)
 {
-	for (; ngroups > 0; ngroups--, src += 3, dst += 4)
+	for (; ngroups >= 3; ngroups -= 2, src += 6, dst += 8)
 	{
-		memcpy(dst, pairs[src[0] << 4 | src[1] >> 4], 2);
-		memcpy(dst + 2, pairs[(src[1] & 0x0f) << 8 | src[2]], 2);
+		uint64_t	bits = load_two_groups(src);
+
+		memcpy(dst, pairs[bits >> 36], 2);
+		memcpy(dst + 2, pairs[bits >> 24 & 0xfff], 2);
+		memcpy(dst + 4, pairs[bits >> 12 & 0xfff], 2);
+		memcpy(dst + 6, pairs[bits & 0xfff], 2);
 	}
+	for (; ngroups > 0; ngroups--, src += 3)
+		dst = encode_group(dst, src);
 	return dst;
 }
 
@@ -172,17 +222,9 @@ encode_vector_avx2(char *dst, const uint8_t *src)
 }
 
 /*
- * Encode one group without the 8 kB table, which would be cold.
+ * Vector by vector; the rest, if any, in a last vector together with as much
+ * before it as is needed to fill it.
  */
-static inline void
-encode_group(char *dst, const uint8_t *src)
-{
-	dst[0] = alphabet[src[0] >> 2];
-	dst[1] = alphabet[(src[0] & 0x03) << 4 | src[1] >> 4];
-	dst[2] = alphabet[(src[1] & 0x0f) << 2 | src[2] >> 6];
-	dst[3] = alphabet[src[2] & 0x3f];
-}
-
 __attribute__((target("avx2")))
 static char *
 encode_groups_avx2(char *dst, const uint8_t *src, size_t ngroups)
@@ -190,17 +232,8 @@ encode_groups_avx2(char *dst, const uint8_t *src, size_t ngroups)
 	const uint8_t *end = src + ngroups * 3;
 	char	   *dst_end = dst + ngroups * 4;
 
-	if (ngroups < 8)
-	{
-		for (; src < end; src += 3, dst += 4)
-			encode_group(dst, src);
-		return dst_end;
-	}
-
 	for (; end - src >= 24; src += 24, dst += 32)
 		encode_vector_avx2(dst, src);
-
-	/* The rest, together with as much before it as makes a vector */
 	if (src < end)
 		encode_vector_avx2(dst_end - 32, end - 24);
 	return dst_end;

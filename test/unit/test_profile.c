@@ -153,7 +153,7 @@ test_control_characters(void)
 {
 	static const char text[] = "[p]\naws_secret_access_key = SECRET\0SECRET\n";
 	static const char *const texts[] = {
-		"[p]\nregion = a\x01\n", "[p]\nregion = a\x7f" "b\n",
+		"[p]\nregion = a\x01\n", "[p]\nregion = a\177b\n",
 		"[p]\nregion = a\tb\n", "[p]\nregion = a\rb\n",
 	};
 	Profile		profile = {0};
