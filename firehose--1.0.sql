@@ -278,7 +278,8 @@ REVOKE ALL ON FUNCTION firehose_stat_reset(text) FROM PUBLIC;
 -- A ring of unlogged tables that the sender fills in turn and truncates when
 -- their turn comes again.  They are not partitions of a partitioned table,
 -- since that would be published by FOR ALL TABLES, and carry no unique key,
--- since a redelivery repeats an id.  Columns are ordered for size.
+-- since a redelivery repeats an id.  Columns are ordered for size.  There is
+-- nothing to vacuum; statistics make the planner use the BRIN index.
 --
 
 CREATE UNLOGGED TABLE firehose_status_0 (
@@ -296,21 +297,75 @@ CREATE UNLOGGED TABLE firehose_status_0 (
 	record_id text,
 	error_code text,
 	error_message text
-) USING heap WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
-CREATE UNLOGGED TABLE firehose_status_1 (LIKE firehose_status_0)
-	USING heap WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
-CREATE UNLOGGED TABLE firehose_status_2 (LIKE firehose_status_0)
-	USING heap WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
-CREATE UNLOGGED TABLE firehose_status_3 (LIKE firehose_status_0)
-	USING heap WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
-CREATE UNLOGGED TABLE firehose_status_4 (LIKE firehose_status_0)
-	USING heap WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
-CREATE UNLOGGED TABLE firehose_status_5 (LIKE firehose_status_0)
-	USING heap WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
-CREATE UNLOGGED TABLE firehose_status_6 (LIKE firehose_status_0)
-	USING heap WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
-CREATE UNLOGGED TABLE firehose_status_7 (LIKE firehose_status_0)
-	USING heap WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
+) USING heap WITH (
+	autovacuum_vacuum_threshold = 2147483647, autovacuum_vacuum_insert_threshold = -1,
+	autovacuum_analyze_threshold = 10000, autovacuum_analyze_scale_factor = 1,
+	toast.autovacuum_enabled = off);
+ALTER TABLE firehose_status_0
+	ALTER id SET STATISTICS 10,
+	ALTER queued_at SET STATISTICS 0,
+	ALTER completed_at SET STATISTICS 0,
+	ALTER lsn SET STATISTICS 0,
+	ALTER serverid SET STATISTICS 10,
+	ALTER attempts SET STATISTICS 0,
+	ALTER bytes SET STATISTICS 0,
+	ALTER accepted SET STATISTICS 10,
+	ALTER encrypted SET STATISTICS 0,
+	ALTER stream SET STATISTICS 10,
+	ALTER pipeline SET STATISTICS 0,
+	ALTER record_id SET STATISTICS 0,
+	ALTER error_code SET STATISTICS 10,
+	ALTER error_message SET STATISTICS 0;
+CREATE INDEX firehose_status_0_id ON firehose_status_0 USING brin (id) WITH (pages_per_range = 64);
+
+CREATE UNLOGGED TABLE firehose_status_1 (LIKE firehose_status_0 INCLUDING STATISTICS)
+	USING heap WITH (
+	autovacuum_vacuum_threshold = 2147483647, autovacuum_vacuum_insert_threshold = -1,
+	autovacuum_analyze_threshold = 10000, autovacuum_analyze_scale_factor = 1,
+	toast.autovacuum_enabled = off);
+CREATE INDEX firehose_status_1_id ON firehose_status_1 USING brin (id) WITH (pages_per_range = 64);
+
+CREATE UNLOGGED TABLE firehose_status_2 (LIKE firehose_status_0 INCLUDING STATISTICS)
+	USING heap WITH (
+	autovacuum_vacuum_threshold = 2147483647, autovacuum_vacuum_insert_threshold = -1,
+	autovacuum_analyze_threshold = 10000, autovacuum_analyze_scale_factor = 1,
+	toast.autovacuum_enabled = off);
+CREATE INDEX firehose_status_2_id ON firehose_status_2 USING brin (id) WITH (pages_per_range = 64);
+
+CREATE UNLOGGED TABLE firehose_status_3 (LIKE firehose_status_0 INCLUDING STATISTICS)
+	USING heap WITH (
+	autovacuum_vacuum_threshold = 2147483647, autovacuum_vacuum_insert_threshold = -1,
+	autovacuum_analyze_threshold = 10000, autovacuum_analyze_scale_factor = 1,
+	toast.autovacuum_enabled = off);
+CREATE INDEX firehose_status_3_id ON firehose_status_3 USING brin (id) WITH (pages_per_range = 64);
+
+CREATE UNLOGGED TABLE firehose_status_4 (LIKE firehose_status_0 INCLUDING STATISTICS)
+	USING heap WITH (
+	autovacuum_vacuum_threshold = 2147483647, autovacuum_vacuum_insert_threshold = -1,
+	autovacuum_analyze_threshold = 10000, autovacuum_analyze_scale_factor = 1,
+	toast.autovacuum_enabled = off);
+CREATE INDEX firehose_status_4_id ON firehose_status_4 USING brin (id) WITH (pages_per_range = 64);
+
+CREATE UNLOGGED TABLE firehose_status_5 (LIKE firehose_status_0 INCLUDING STATISTICS)
+	USING heap WITH (
+	autovacuum_vacuum_threshold = 2147483647, autovacuum_vacuum_insert_threshold = -1,
+	autovacuum_analyze_threshold = 10000, autovacuum_analyze_scale_factor = 1,
+	toast.autovacuum_enabled = off);
+CREATE INDEX firehose_status_5_id ON firehose_status_5 USING brin (id) WITH (pages_per_range = 64);
+
+CREATE UNLOGGED TABLE firehose_status_6 (LIKE firehose_status_0 INCLUDING STATISTICS)
+	USING heap WITH (
+	autovacuum_vacuum_threshold = 2147483647, autovacuum_vacuum_insert_threshold = -1,
+	autovacuum_analyze_threshold = 10000, autovacuum_analyze_scale_factor = 1,
+	toast.autovacuum_enabled = off);
+CREATE INDEX firehose_status_6_id ON firehose_status_6 USING brin (id) WITH (pages_per_range = 64);
+
+CREATE UNLOGGED TABLE firehose_status_7 (LIKE firehose_status_0 INCLUDING STATISTICS)
+	USING heap WITH (
+	autovacuum_vacuum_threshold = 2147483647, autovacuum_vacuum_insert_threshold = -1,
+	autovacuum_analyze_threshold = 10000, autovacuum_analyze_scale_factor = 1,
+	toast.autovacuum_enabled = off);
+CREATE INDEX firehose_status_7_id ON firehose_status_7 USING brin (id) WITH (pages_per_range = 64);
 
 COMMENT ON TABLE firehose_status_0 IS 'finished records, table 0 of a ring of 8: see firehose_status';
 COMMENT ON TABLE firehose_status_1 IS 'finished records, table 1 of a ring of 8: see firehose_status';
@@ -320,6 +375,14 @@ COMMENT ON TABLE firehose_status_4 IS 'finished records, table 4 of a ring of 8:
 COMMENT ON TABLE firehose_status_5 IS 'finished records, table 5 of a ring of 8: see firehose_status';
 COMMENT ON TABLE firehose_status_6 IS 'finished records, table 6 of a ring of 8: see firehose_status';
 COMMENT ON TABLE firehose_status_7 IS 'finished records, table 7 of a ring of 8: see firehose_status';
+COMMENT ON INDEX firehose_status_0_id IS 'finds records by id in table 0 of the ring';
+COMMENT ON INDEX firehose_status_1_id IS 'finds records by id in table 1 of the ring';
+COMMENT ON INDEX firehose_status_2_id IS 'finds records by id in table 2 of the ring';
+COMMENT ON INDEX firehose_status_3_id IS 'finds records by id in table 3 of the ring';
+COMMENT ON INDEX firehose_status_4_id IS 'finds records by id in table 4 of the ring';
+COMMENT ON INDEX firehose_status_5_id IS 'finds records by id in table 5 of the ring';
+COMMENT ON INDEX firehose_status_6_id IS 'finds records by id in table 6 of the ring';
+COMMENT ON INDEX firehose_status_7_id IS 'finds records by id in table 7 of the ring';
 
 -- A row belongs to a server if OID and name agree: the OID alone may mean
 -- another server after pg_upgrade, the name alone after DROP and CREATE.
@@ -385,6 +448,7 @@ CREATE TABLE firehose_dead_letters (
 	PRIMARY KEY (id, queued_at)
 ) USING heap;
 ALTER TABLE firehose_dead_letters REPLICA IDENTITY NOTHING;
+COMMENT ON INDEX firehose_dead_letters_pkey IS 'a letter is written once, however often its record is redelivered';
 COMMENT ON TABLE firehose_dead_letters IS
 'records that could not be delivered: see firehose_dead_letter';
 
