@@ -11,7 +11,6 @@
  *-------------------------------------------------------------------------
  */
 #include <openssl/crypto.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,16 +88,9 @@ first_set(const char *a, const char *b)
 	return nonempty(a) != NULL ? a : nonempty(b);
 }
 
-static CredentialsResult
-fail(char *reason, size_t reason_size, const char *format,...)
-{
-	va_list		args;
-
-	va_start(args, format);
-	vsnprintf(reason, reason_size, format, args);
-	va_end(args);
-	return CREDENTIALS_FAILED;
-}
+/* Write a reason and be the result that goes with it. */
+#define fail(reason, reason_size, ...) \
+	(snprintf(reason, reason_size, __VA_ARGS__), CREDENTIALS_FAILED)
 
 static void
 wipe(char **text)

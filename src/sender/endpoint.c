@@ -11,7 +11,6 @@
  *-------------------------------------------------------------------------
  */
 #include <arpa/inet.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,16 +45,9 @@ static const struct
 	{"", "amazonaws.com", "api.aws"},
 };
 
-static bool
-fail(char *errmsg, size_t errmsg_size, const char *format,...)
-{
-	va_list		args;
-
-	va_start(args, format);
-	vsnprintf(errmsg, errmsg_size, format, args);
-	va_end(args);
-	return false;
-}
+/* Write a message and be false. */
+#define fail(errmsg, errmsg_size, ...) \
+	(snprintf(errmsg, errmsg_size, __VA_ARGS__), false)
 
 static bool
 is_digit(char c)

@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,16 +71,9 @@ static bool parse_line(ProfileScan *scan, Slice line);
 static void parse_section(ProfileScan *scan, Slice line);
 static bool parse_property(ProfileScan *scan, Slice line);
 
-static bool
-fail(char *errmsg, size_t errmsg_size, const char *format,...)
-{
-	va_list		args;
-
-	va_start(args, format);
-	vsnprintf(errmsg, errmsg_size, format, args);
-	va_end(args);
-	return false;
-}
+/* Write a message and be false. */
+#define fail(errmsg, errmsg_size, ...) \
+	(snprintf(errmsg, errmsg_size, __VA_ARGS__), false)
 
 static bool
 is_blank(char c)
@@ -341,7 +333,7 @@ read_file(int fd, const char *path, ProfileFileKind kind, const char *name,
 		ok = profile_parse(buf, len, kind, name, profile,
 						   reason, sizeof(reason));
 		if (!ok)
-			fail(errmsg, errmsg_size, "\"%s\": %s", path, reason);
+			snprintf(errmsg, errmsg_size, "\"%s\": %s", path, reason);
 	}
 	OPENSSL_cleanse(buf, st.st_size + 1);
 	free(buf);
@@ -366,8 +358,8 @@ profile_read(const char *path, ProfileFileKind kind, const char *name,
 
 		if (errno == ENOENT || errno == ENOTDIR)
 			return true;
-		fail(errmsg, errmsg_size, "could not open \"%s\": %s",
-			 path, strerror(errno));
+		snprintf(errmsg, errmsg_size, "could not open \"%s\": %s",
+				 path, strerror(errno));
 		/* Not readable, but known: its mode or owner may be mended */
 		if (stat(path, &st) == 0)
 			set_stamp(stamp, &st);

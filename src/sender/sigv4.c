@@ -17,7 +17,6 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -48,16 +47,9 @@ typedef struct Signing
 	size_t		errmsg_size;
 } Signing;
 
-static bool
-fail(Signing *signing, const char *format,...)
-{
-	va_list		args;
-
-	va_start(args, format);
-	vsnprintf(signing->errmsg, signing->errmsg_size, format, args);
-	va_end(args);
-	return false;
-}
+/* Write a message and be false. */
+#define fail(signing, ...) \
+	(snprintf((signing)->errmsg, (signing)->errmsg_size, __VA_ARGS__), false)
 
 /* Write a digest as hexadecimal digits. */
 static void
