@@ -50,6 +50,8 @@
 								 * others no longer */
 #define NO_WORKER_FIRST_MS	200 /* the last sender may just be on its way out */
 #define NO_WORKER_MS		30000
+#define NO_PROCESS_MS		1000	/* doubled each time ... */
+#define MAX_NO_PROCESS_MS	60000	/* ... up to this */
 
 /* A database of the last scan. */
 typedef struct FoundDatabase
@@ -73,7 +75,9 @@ static struct
 	uint16		starting_generation;
 
 	int			refusals;		/* starts without a free worker, in a row */
-	int64		retry_at;		/* no start before, after a refusal */
+	int			no_process_ms;	/* pause after the last start from which no
+								 * process came; 0: the last one did come */
+	int64		retry_at;		/* no start before, after either */
 }			state;
 
 extern PGDLLEXPORT void launcher_main(Datum arg);
@@ -278,8 +282,11 @@ update_known_databases(void)
 				table_free_if_idle(slot);
 			}
 		}
-		else
+		else if (slot->eligible)
+		{
+			/* seen by an earlier scan, so not one that is just being created */
 			gone = slot->dboid;
+		}
 		LWLockRelease(database_table->lock);
 
 		if (OidIsValid(gone))
@@ -394,11 +401,15 @@ start_under_way(int64 now)
 		slot->generation == state.starting_generation;
 	if (waiting && stopped)
 	{
-		/* it never came: no process could be made, or no library be loaded */
+		/* no process could be made, or no library be loaded: for any database */
 		slot->sender = SENDER_NONE;
-		table_start_failed(slot, now);
+		state.no_process_ms = Min(Max(state.no_process_ms * 2, NO_PROCESS_MS),
+								  MAX_NO_PROCESS_MS);
+		state.retry_at = now + state.no_process_ms;
 		waiting = false;
 	}
+	else if (!waiting)
+		state.no_process_ms = 0;
 	LWLockRelease(database_table->lock);
 
 	if (!waiting)

@@ -28,6 +28,8 @@
 #define EXTENSION_NAME		"firehose"
 
 #define RESTART_MS			1000	/* after an orderly exit */
+#define MIN_BACKOFF_MS		1000	/* after a failure, doubled each time ... */
+#define MAX_BACKOFF_MS		60000	/* ... up to this */
 #define LONG_LIFE_MS		60000	/* who lived so long did not fail at once */
 
 /* This process's slot, from attaching to the end. */
@@ -182,7 +184,11 @@ detach_sender(int code, Datum arg)
 	if (code == 0)
 		slot->start_at = now + RESTART_MS;
 	else
-		table_start_failed(slot, now);
+	{
+		slot->backoff_ms = Min(Max(slot->backoff_ms * 2, MIN_BACKOFF_MS),
+							   MAX_BACKOFF_MS);
+		slot->start_at = now + slot->backoff_ms;
+	}
 
 	/* asked to look again after it had looked for the last time */
 	if (pg_atomic_read_u32(&slot->requests) & REQUEST_RECHECK)

@@ -33,9 +33,6 @@
 #define LOCK_NAME			"FirehoseDatabases"
 #define MAX_DATABASES		10000	/* a slot's number has 16 bits */
 
-#define MIN_BACKOFF_MS		1000	/* after a failure, doubled ... */
-#define MAX_BACKOFF_MS		60000	/* ... up to this */
-
 bool		launcher_enabled = true;
 DatabaseTable *database_table = NULL;
 
@@ -297,15 +294,6 @@ table_free_if_idle(DatabaseSlot *slot)
 		slot->sender = SENDER_NONE;
 		slot->dboid = InvalidOid;
 	}
-}
-
-/* Put off the next start, the longer the more often it failed. */
-void
-table_start_failed(DatabaseSlot *slot, int64 now)
-{
-	slot->backoff_ms = Min(Max(slot->backoff_ms * 2, MIN_BACKOFF_MS),
-						   MAX_BACKOFF_MS);
-	slot->start_at = now + slot->backoff_ms;
 }
 
 /* Ask the slot's sender to leave the database. */

@@ -79,7 +79,6 @@ extern DatabaseTable *database_table;
 extern DatabaseSlot *table_find(Oid dboid);
 extern DatabaseSlot *table_claim(Oid dboid);
 extern void table_free_if_idle(DatabaseSlot *slot);
-extern void table_start_failed(DatabaseSlot *slot, int64 now);
 extern void table_ask_exit(DatabaseSlot *slot);
 extern void table_wake(int procno);
 

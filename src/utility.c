@@ -65,7 +65,7 @@ static struct
 	HeldDatabase *held;			/* in TopTransactionContext */
 	Oid			dropped;		/* a database; DROP DATABASE is alone in its
 								 * transaction */
-	bool		databases;		/* created or altered */
+	bool		databases;		/* some were created, altered or dropped */
 	bool		extension;		/* ours: created, altered or dropped here */
 	bool		servers;		/* of our wrapper, likewise */
 }			pending;
@@ -307,7 +307,10 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 			break;
 		case DatabaseRelationId:
 			if (access == OAT_DROP)
+			{
 				pending.dropped = object_id;
+				pending.databases = true;
+			}
 			break;
 		default:
 			break;
