@@ -162,9 +162,36 @@ SELECT convert_from(format_event(NULL::orders, z, op => 'd', key => '{id}', old_
 SELECT convert_from(format_event(NULL::orders, z, op => 'd'), 'UTF8') FROM orders z;
 SELECT convert_from(format_event(NULL::record, op => 'm'), 'UTF8');
 SELECT convert_from(format_event(z, op => 't'), 'UTF8') FROM orders z;
+
+-- flat
+CREATE TABLE lake (id int, total numeric, doc jsonb, at timestamptz);
+CREATE FUNCTION flat(new_row lake, old_row lake DEFAULT NULL, op text DEFAULT 'c', key text[] DEFAULT '{id}', old_is_key boolean DEFAULT false,
+    unchanged text[] DEFAULT '{}', part integer DEFAULT 0, metadata integer DEFAULT 0, omit_unchanged boolean DEFAULT false, identity text DEFAULT 'wal',
+    input text DEFAULT 'text')
+RETURNS text LANGUAGE sql AS $$
+    SELECT convert_from(format_event(new_row, old_row, op, input, key, old_is_key, unchanged, identity, 'flat', 1, 1, 1, part, metadata, omit_unchanged), 'UTF8')
+$$;
+INSERT INTO lake VALUES (1, 'NaN', '{"a": "b"}', '2026-01-01 00:00+00'), (2, 1.50, NULL, 'infinity');
+SELECT flat(z) FROM lake z;
+SELECT flat(z, metadata => 1) FROM lake z;
+SELECT flat(z, metadata => 2) FROM lake z;
+SELECT flat(z, identity => 'trigger') FROM lake z LIMIT 1;
+SELECT flat(z, op => 'u') FROM lake z LIMIT 1;
+SELECT flat(NULL::lake, z, op => 'd', old_is_key => true) FROM lake z LIMIT 1;
+SELECT flat(NULL::lake, z, op => 'd') FROM lake z LIMIT 1;
+SELECT flat(z, op => 'u', unchanged => '{doc}') FROM lake z LIMIT 1;
+SELECT flat(z, op => 'u', unchanged => '{doc}', omit_unchanged => true) FROM lake z LIMIT 1;
+SELECT flat(z, z, op => 'u', unchanged => '{doc}') FROM lake z LIMIT 1;
+-- a change of the key is a delete and an insert
+SELECT flat(y, z, op => 'u', old_is_key => true, part => p, input => i)
+FROM lake y, lake z, generate_series(0, 1) p, unnest('{text,datum}'::text[]) i WHERE y.id = 2 AND z.id = 1 ORDER BY i, p;
+SELECT flat(z, op => 't'), flat(z, op => 'r') FROM lake z LIMIT 1;
+SELECT convert_from(format_event(NULL::record, op => 'm', format => 'flat'), 'UTF8');
+
 CREATE TABLE no_columns ();
 INSERT INTO no_columns DEFAULT VALUES;
 SELECT checked_row(z) FROM no_columns z;
+SELECT convert_from(format_event(z, format => 'flat'), 'UTF8') FROM no_columns z;
 
 -- a database that is not UTF8: records are, all the same
 CREATE DATABASE regress_latin1 TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C';

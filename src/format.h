@@ -56,6 +56,31 @@ extern PGDLLEXPORT const Format *format_find(const char *name);
 /* The i-th format's name, for hints and views; NULL after the last. */
 extern PGDLLEXPORT const char *format_name(int i);
 
+/* What formats share */
+
+static inline bool
+format_has_id(const Event *event)
+{
+	return event->lsn != InvalidXLogRecPtr || event->record_id != 0;
+}
+
+/*
+ * Append the id of record `part` of an event as a JSON string: timeline, LSN
+ * of the commit and seq in hexadecimal, or, of an event that did not come from
+ * the WAL, the record id in sixteen decimal digits.  Either sorts as text.
+ */
+extern void format_put_id(StringInfo out, const Event *event, int part);
+
+/* Append an LSN as a JSON string. */
+extern void format_put_lsn(StringInfo out, XLogRecPtr lsn);
+
+/*
+ * Append `"column":value,...`: of the row after the change, or of what is known
+ * of it before; all columns or those of the key.  Columns whose value nobody
+ * has are left out.  Returns how many there were.
+ */
+extern int	format_put_columns(StringInfo out, const Event *event, bool old, bool key_only);
+
 /* format_json.c */
 extern FormatResult json_append_event(StringInfo out, const Event *event, int part,
 									  const FormatOptions *options);

@@ -7,10 +7,9 @@
  *	 "ts":"2026-11-21T22:34:01.659569Z","key":{"id":1},"after":{"id":1,"total":"10.50"},
  *	 "before":{"id":1},"unchanged":["big"]}
  *
- * What the reader of the change does not know has no key.  `id` is timeline,
- * commit LSN and seq, or, of an event that did not come from the WAL, the
- * record id in sixteen decimal digits.  `key` names the row as it is after
- * the change, or was before its delete; `before` has the row's former key.
+ * What the reader of the change does not know has no key.  `key` names the row
+ * as it is after the change, or was before its delete; `before` has the row's
+ * former key.
  */
 #include "postgres.h"
 
@@ -104,39 +103,21 @@ put_head(StringInfo out, const Event *event)
 	}
 }
 
-/* Append a record id as sixteen decimal digits, so that ids sort as text. */
-static void
-put_record_id(StringInfo out, uint64 id)
-{
-	char		digits[20];
-	int			i = sizeof(digits);
-
-	while (id > 0 || sizeof(digits) - i < 16)
-	{
-		digits[--i] = '0' + id % 10;
-		id /= 10;
-	}
-	json_put(out, digits + i, sizeof(digits) - i);
-}
-
 /* Which change it is, and when it was made. */
 static void
 put_identity(StringInfo out, const Event *event)
 {
-	char		buf[128];
-
+	if (format_has_id(event))
+	{
+		json_put_literal(out, ",\"id\":");
+		format_put_id(out, event, 0);
+	}
 	if (event->lsn != InvalidXLogRecPtr)
 	{
-		json_put(out, buf, snprintf(buf, sizeof(buf),
-									",\"id\":\"%08X-%08X%08X-%08x\",\"lsn\":\"%X/%X\",\"seq\":%u",
-									event->timeline, LSN_FORMAT_ARGS(event->lsn), event->seq,
-									LSN_FORMAT_ARGS(event->lsn), event->seq));
-	}
-	else if (event->record_id != 0)
-	{
-		json_put_literal(out, ",\"id\":\"");
-		put_record_id(out, event->record_id);
-		json_put_char(out, '"');
+		json_put_literal(out, ",\"lsn\":");
+		format_put_lsn(out, event->lsn);
+		json_put_literal(out, ",\"seq\":");
+		json_put_uint64(out, event->seq);
 	}
 	if (TransactionIdIsValid(event->xid))
 	{
@@ -150,29 +131,12 @@ put_identity(StringInfo out, const Event *event)
 	}
 }
 
-/* The row before or after the change, or its key, as an object; columns whose value nobody has are left out. */
+/* The row before or after the change, or its key, as an object. */
 static void
 put_image(StringInfo out, const Event *event, bool old, bool key_only)
 {
-	char		separator = '{';
-
-	for (int i = 0; i < event->relation->ncolumns; i++)
-	{
-		const EventColumn *column = &event->relation->columns[i];
-		const EventValue *value;
-
-		if (key_only && !column->key)
-			continue;
-		value = old ? event_old_value(event, i) : event_new_value(event, i);
-		if (unlikely(value == NULL))
-			continue;
-		json_put_char(out, separator);
-		separator = ',';
-		json_put(out, column->label, column->label_len);
-		event_put_value(out, column, value);
-	}
-	if (separator == '{')
-		json_put_char(out, '{');
+	json_put_char(out, '{');
+	(void) format_put_columns(out, event, old, key_only);
 	json_put_char(out, '}');
 }
 

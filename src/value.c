@@ -1,6 +1,7 @@
 /*
  * value.c
- *		Plans of types and the encoders from Datums.  (From text: value_text.c.)
+ *		Plans of types, and the settings that output functions read.  (The
+ *		encoders: value_datum.c and value_text.c.)
  *
  * One table says for the types of PostgreSQL's own which class encodes them
  * and which settings their output functions read; arrays, composites, domains,
@@ -13,68 +14,41 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/transam.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
-#include "common/base64.h"
-#include "common/int.h"
-#include "common/shortest_dec.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgtime.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/bytea.h"
-#include "utils/date.h"
-#include "utils/datetime.h"
 #include "utils/float.h"
 #include "utils/guc.h"
-#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/pg_locale.h"
-#include "utils/timestamp.h"
 #include "utils/typcache.h"
 
-#include "compat.h"
 #include "json_write.h"
-#include "value.h"
+#include "value_class.h"
 
-static void put_bool(StringInfo out, ValueType *type, Datum value);
-static void put_int2(StringInfo out, ValueType *type, Datum value);
-static void put_int4(StringInfo out, ValueType *type, Datum value);
-static void put_int8(StringInfo out, ValueType *type, Datum value);
-static void put_float4(StringInfo out, ValueType *type, Datum value);
-static void put_float8(StringInfo out, ValueType *type, Datum value);
-static void put_numeric(StringInfo out, ValueType *type, Datum value);
-static void put_date(StringInfo out, ValueType *type, Datum value);
-static void put_timestamp(StringInfo out, ValueType *type, Datum value);
-static void put_interval(StringInfo out, ValueType *type, Datum value);
-static void put_bytea(StringInfo out, ValueType *type, Datum value);
-static void put_json(StringInfo out, ValueType *type, Datum value);
-static void put_jsonb(StringInfo out, ValueType *type, Datum value);
-static void put_text(StringInfo out, ValueType *type, Datum value);
-static void put_output(StringInfo out, ValueType *type, Datum value);
-static void put_array(StringInfo out, ValueType *type, Datum value);
-static void put_composite(StringInfo out, ValueType *type, Datum value);
 
-static const ValueClass class_bool = {put_bool, value_text_bool};
-static const ValueClass class_int2 = {put_int2, value_text_bare};
-static const ValueClass class_int4 = {put_int4, value_text_bare};
-static const ValueClass class_int8 = {put_int8, value_text_bare};
-static const ValueClass class_float4 = {put_float4, value_text_float};
-static const ValueClass class_float8 = {put_float8, value_text_float};
-static const ValueClass class_numeric = {put_numeric, value_text_numeric};
-static const ValueClass class_date = {put_date, value_text_string};
-static const ValueClass class_timestamp = {put_timestamp, value_text_timestamp};
-static const ValueClass class_interval = {put_interval, value_text_string};
-static const ValueClass class_bytea = {put_bytea, value_text_bytea};
-static const ValueClass class_json = {put_json, value_text_json};
-static const ValueClass class_jsonb = {put_jsonb, value_text_json};
-static const ValueClass class_text = {put_text, value_text_string};
-static const ValueClass class_output = {put_output, value_text_string};
-static const ValueClass class_array = {put_array, value_text_array};
-static const ValueClass class_composite = {put_composite, value_text_composite};
+static const ValueClass class_bool = {value_datum_bool, value_text_bool};
+static const ValueClass class_int2 = {value_datum_int2, value_text_bare};
+static const ValueClass class_int4 = {value_datum_int4, value_text_bare};
+static const ValueClass class_int8 = {value_datum_int8, value_text_bare};
+static const ValueClass class_float4 = {value_datum_float4, value_text_float};
+static const ValueClass class_float8 = {value_datum_float8, value_text_float};
+static const ValueClass class_numeric = {value_datum_numeric, value_text_numeric};
+static const ValueClass class_date = {value_datum_date, value_text_string};
+static const ValueClass class_timestamp = {value_datum_timestamp, value_text_timestamp};
+static const ValueClass class_interval = {value_datum_interval, value_text_string};
+static const ValueClass class_bytea = {value_datum_bytea, value_text_bytea};
+static const ValueClass class_json = {value_datum_json, value_text_json};
+static const ValueClass class_jsonb = {value_datum_jsonb, value_text_json};
+static const ValueClass class_text = {value_datum_text, value_text_string};
+static const ValueClass class_uuid = {value_datum_uuid, value_text_string};
+static const ValueClass class_output = {value_datum_output, value_text_string};
+static const ValueClass class_array = {value_datum_array, value_text_array};
+static const ValueClass class_composite = {value_datum_composite, value_text_composite};
 
 /*
  * Types that have an encoder of their own, or whose output function reads
@@ -105,6 +79,7 @@ static const struct KnownType
 	{TEXTOID, &class_text, 0},
 	{VARCHAROID, &class_text, 0},
 	{BPCHAROID, &class_text, 0},
+	{UUIDOID, &class_uuid, 0},
 	{INT2VECTOROID, &class_output, 0},	/* arrays whose text is "1 2 3" */
 	{OIDVECTOROID, &class_output, 0},
 	{POINTOID, &class_output, VALUE_READS_FLOAT_DIGITS},
@@ -164,7 +139,6 @@ static const struct KnownType *find_known_type(Oid typid);
 static uint32 output_reads(Oid typid);
 static void plan_array(ValueType *type, Oid element, List **relids);
 static void plan_composite(ValueType *type, List **relids);
-static void put_time_string(StringInfo out, const ValueType *type, Timestamp time, bool utc);
 
 /* ------------------------------------------------------------------------
  * Plans
@@ -372,383 +346,4 @@ void
 value_guard_reset(int nestlevel)
 {
 	AtEOXact_GUC(true, nestlevel);
-}
-
-/* ------------------------------------------------------------------------
- * Encoders
- * ------------------------------------------------------------------------
- */
-void
-value_put_nulled(StringInfo out, const ValueType *type)
-{
-	json_put_literal(out, "null");
-	if (type->options->nulled)
-		(*type->options->nulled)++;
-}
-
-static void
-put_bool(StringInfo out, ValueType *type, Datum value)
-{
-	if (DatumGetBool(value))
-		json_put_literal(out, "true");
-	else
-		json_put_literal(out, "false");
-}
-
-static void
-put_int2(StringInfo out, ValueType *type, Datum value)
-{
-	json_reserve(out, MAXINT8LEN + 1);
-	out->len += pg_itoa(DatumGetInt16(value), out->data + out->len);
-}
-
-static void
-put_int4(StringInfo out, ValueType *type, Datum value)
-{
-	json_reserve(out, MAXINT8LEN + 1);
-	out->len += pg_ltoa(DatumGetInt32(value), out->data + out->len);
-}
-
-static void
-put_int8(StringInfo out, ValueType *type, Datum value)
-{
-	json_put_int64(out, DatumGetInt64(value));
-}
-
-/* Append NaN or an infinity, which JSON's numbers do not have. */
-static void
-put_not_finite(StringInfo out, ValueType *type, float8 value)
-{
-	if (type->options->numerics == NUMERICS_NUMBER)
-		value_put_nulled(out, type);
-	else if (isnan(value))
-		json_put_literal(out, "\"NaN\"");
-	else if (value > 0)
-		json_put_literal(out, "\"Infinity\"");
-	else
-		json_put_literal(out, "\"-Infinity\"");
-}
-
-static void
-put_float4(StringInfo out, ValueType *type, Datum value)
-{
-	float4		number = DatumGetFloat4(value);
-
-	if (isnan(number) || isinf(number))
-	{
-		put_not_finite(out, type, number);
-		return;
-	}
-	json_reserve(out, FLOAT_SHORTEST_DECIMAL_LEN);
-	out->len += float_to_shortest_decimal_bufn(number, out->data + out->len);
-}
-
-static void
-put_float8(StringInfo out, ValueType *type, Datum value)
-{
-	float8		number = DatumGetFloat8(value);
-
-	if (isnan(number) || isinf(number))
-	{
-		put_not_finite(out, type, number);
-		return;
-	}
-	json_reserve(out, DOUBLE_SHORTEST_DECIMAL_LEN);
-	out->len += double_to_shortest_decimal_bufn(number, out->data + out->len);
-}
-
-static void
-put_numeric(StringInfo out, ValueType *type, Datum value)
-{
-	char	   *digits = DatumGetCString(DirectFunctionCall1(numeric_out, value));
-
-	value_text_numeric(out, type, digits, strlen(digits));
-	pfree(digits);
-}
-
-static void
-put_date(StringInfo out, ValueType *type, Datum value)
-{
-	DateADT		date = DatumGetDateADT(value);
-	char		buf[MAXDATELEN + 1];
-
-	if (DATE_NOT_FINITE(date))
-		EncodeSpecialDate(date, buf);
-	else
-	{
-		struct pg_tm tm;
-
-		j2date(date + POSTGRES_EPOCH_JDATE, &tm.tm_year, &tm.tm_mon, &tm.tm_mday);
-		EncodeDateOnly(&tm, USE_ISO_DATES, buf);
-	}
-	json_put_char(out, '"');
-	json_put(out, buf, strlen(buf));
-	json_put_char(out, '"');
-}
-
-/* Append a timestamp as an integer since 1970. */
-static void
-put_epoch(StringInfo out, const ValueType *type, Timestamp time)
-{
-	const int64 unix_epoch = (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-	int64		epoch;
-
-	if (TIMESTAMP_NOT_FINITE(time))
-	{
-		value_put_nulled(out, type);
-		return;
-	}
-	if (type->options->timestamps == TIMESTAMPS_EPOCH_US)
-	{
-		/* the last centuries of PostgreSQL's time do not fit */
-		if (pg_add_s64_overflow(time, unix_epoch, &epoch))
-		{
-			value_put_nulled(out, type);
-			return;
-		}
-	}
-	else
-	{
-		epoch = time / 1000 - (time % 1000 < 0 ? 1 : 0);
-		epoch += unix_epoch / 1000;
-	}
-	json_put_int64(out, epoch);
-}
-
-/* Append a finite timestamp as a string.  Before Christ and after 9999 it is what to_json makes of it: " BC" at the end, five digits. */
-static void
-put_time_string(StringInfo out, const ValueType *type, Timestamp time, bool utc)
-{
-	bool		iso = type->options->timestamps == TIMESTAMPS_ISO;
-	struct pg_tm tm;
-	fsec_t		fsec;
-	char	   *start;
-	int			len;
-
-	if (timestamp2tm(time, NULL, &tm, &fsec, NULL, NULL) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("timestamp out of range")));
-
-	json_reserve(out, MAXDATELEN + 4);
-	start = out->data + out->len;
-	start[0] = '"';
-	EncodeDateTime(&tm, fsec, false, 0, NULL, iso ? USE_XSD_DATES : USE_ISO_DATES, start + 1);
-	len = strlen(start);
-	if (utc && iso)
-	{
-		if (tm.tm_year <= 0)
-		{
-			memcpy(start + len - 3, "Z BC", 4);
-			len++;
-		}
-		else
-			start[len++] = 'Z';
-	}
-	start[len++] = '"';
-	out->len += len;
-}
-
-/* Append a timestamp, with (typid says) or without time zone. */
-static void
-put_timestamp(StringInfo out, ValueType *type, Datum value)
-{
-	Timestamp	time = DatumGetTimestamp(value);
-
-	if (type->options->timestamps == TIMESTAMPS_EPOCH_US ||
-		type->options->timestamps == TIMESTAMPS_EPOCH_MS)
-		put_epoch(out, type, time);
-	else if (TIMESTAMP_IS_NOBEGIN(time))
-		json_put_literal(out, "\"-infinity\"");
-	else if (TIMESTAMP_IS_NOEND(time))
-		json_put_literal(out, "\"infinity\"");
-	else
-		put_time_string(out, type, time, type->typid == TIMESTAMPTZOID);
-}
-
-void
-value_put_time(StringInfo out, TimestampTz time)
-{
-	struct pg_tm tm;
-	fsec_t		fsec;
-	char		buf[MAXDATELEN + 1];
-
-	if (timestamp2tm(time, NULL, &tm, &fsec, NULL, NULL) != 0)
-		elog(ERROR, "timestamp out of range");
-	EncodeDateTime(&tm, 0, false, 0, NULL, USE_XSD_DATES, buf);
-	json_put_char(out, '"');
-	json_put(out, buf, strlen(buf));
-
-	/* ".ffffffZ" */
-	buf[0] = '.';
-	pg_ultostr_zeropad(buf + 1, fsec, 6);
-	buf[7] = 'Z';
-	buf[8] = '"';
-	json_put(out, buf, 9);
-}
-
-static void
-put_interval(StringInfo out, ValueType *type, Datum value)
-{
-	Interval   *interval = DatumGetIntervalP(value);
-	struct pg_itm itm;
-	char		buf[MAXDATELEN + 1];
-
-	if (INTERVAL_NOT_FINITE(interval))
-		strcpy(buf, INTERVAL_IS_NOBEGIN(interval) ? "-infinity" : "infinity");
-	else
-	{
-		interval2itm(*interval, &itm);
-		EncodeInterval(&itm, INTSTYLE_POSTGRES, buf);
-	}
-	json_put_string(out, buf, strlen(buf));
-}
-
-void
-value_put_base64(StringInfo out, const char *bytes, int len)
-{
-	json_reserve(out, pg_b64_enc_len(len));
-	out->len += pg_b64_encode((const void *) bytes, len, out->data + out->len,
-							  pg_b64_enc_len(len));
-}
-
-static void
-put_bytea(StringInfo out, ValueType *type, Datum value)
-{
-	bytea	   *bytes = DatumGetByteaPP(value);
-
-	json_put_char(out, '"');
-	value_put_base64(out, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
-	json_put_char(out, '"');
-}
-
-static void
-put_json(StringInfo out, ValueType *type, Datum value)
-{
-	text	   *json = DatumGetTextPP(value);
-
-	value_text_json(out, type, VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json));
-}
-
-static void
-put_jsonb(StringInfo out, ValueType *type, Datum value)
-{
-	Jsonb	   *jsonb = DatumGetJsonbP(value);
-	char	   *text;
-
-	/* straight into the record where nothing has to be converted or escaped */
-	if (type->options->json_columns == JSON_EMBED && GetDatabaseEncoding() == PG_UTF8)
-	{
-		(void) JsonbToCString(out, &jsonb->root, VARSIZE(jsonb));
-		return;
-	}
-	text = JsonbToCString(NULL, &jsonb->root, VARSIZE(jsonb));
-	value_text_json(out, type, text, strlen(text));
-	pfree(text);
-}
-
-static void
-put_text(StringInfo out, ValueType *type, Datum value)
-{
-	text	   *string = DatumGetTextPP(value);
-
-	json_put_string(out, VARDATA_ANY(string), VARSIZE_ANY_EXHDR(string));
-}
-
-/* Append the text of the type's output function. */
-static void
-put_output(StringInfo out, ValueType *type, Datum value)
-{
-	char	   *string;
-
-	if (unlikely(!OidIsValid(type->output.fn_oid)))
-	{
-		Oid			function;
-		bool		is_varlena;
-
-		getTypeOutputInfo(type->typid, &function, &is_varlena);
-		fmgr_info_cxt(function, &type->output, type->context);
-	}
-	string = OutputFunctionCall(&type->output, value);
-	json_put_string(out, string, strlen(string));
-	pfree(string);
-}
-
-/* Append an array; lower bounds, which JSON has no place for, are lost. */
-static void
-put_array(StringInfo out, ValueType *type, Datum value)
-{
-	ArrayType  *array = DatumGetArrayTypeP(value);
-	int			ndim = ARR_NDIM(array);
-	int		   *dims = ARR_DIMS(array);
-	int			index[MAXDIM] = {0};
-	Datum	   *items;
-	bool	   *nulls;
-	int			nitems;
-	int			dim;
-
-	check_stack_depth();
-	deconstruct_array(array, type->element->typid, type->typlen, type->typbyval,
-					  type->typalign, &items, &nulls, &nitems);
-	if (nitems == 0)
-	{
-		json_put_literal(out, "[]");
-		return;
-	}
-
-	for (dim = 0; dim < ndim; dim++)
-		json_put_char(out, '[');
-	for (int i = 0; i < nitems; i++)
-	{
-		if (nulls[i])
-			json_put_literal(out, "null");
-		else
-			value_put_datum(out, type->element, items[i]);
-
-		/* close the dimensions that this was the last item of, open them again unless that is the end */
-		for (dim = ndim - 1; dim >= 0 && ++index[dim] == dims[dim]; dim--)
-		{
-			index[dim] = 0;
-			json_put_char(out, ']');
-		}
-		if (dim < 0)
-			break;
-		json_put_char(out, ',');
-		while (++dim < ndim)
-			json_put_char(out, '[');
-	}
-	pfree(items);
-	pfree(nulls);
-}
-
-static void
-put_composite(StringInfo out, ValueType *type, Datum value)
-{
-	HeapTupleHeader header = DatumGetHeapTupleHeader(value);
-	HeapTupleData tuple = {0};
-	Datum	   *values = palloc(sizeof(Datum) * Max(type->tupdesc->natts, 1));
-	bool	   *nulls = palloc(sizeof(bool) * Max(type->tupdesc->natts, 1));
-
-	check_stack_depth();
-	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
-	tuple.t_data = header;
-	ItemPointerSetInvalid(&tuple.t_self);
-	heap_deform_tuple(&tuple, type->tupdesc, values, nulls);
-
-	json_put_char(out, '{');
-	for (int i = 0; i < type->nfields; i++)
-	{
-		ValueField *field = &type->fields[i];
-
-		if (i > 0)
-			json_put_char(out, ',');
-		json_put(out, field->label, field->label_len);
-		if (nulls[field->attno])
-			json_put_literal(out, "null");
-		else
-			value_put_datum(out, field->type, values[field->attno]);
-	}
-	json_put_char(out, '}');
-	pfree(values);
-	pfree(nulls);
 }

@@ -18,6 +18,7 @@
 #define FIREHOSE_VALUE_H
 
 #include "access/tupdesc.h"
+#include "datatype/timestamp.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 
@@ -124,8 +125,12 @@ value_put_text(StringInfo out, ValueType *type, const char *text, int len)
 	type->class->put_text(out, type, text, len);
 }
 
-/* Append null for a value that the chosen form has no way to say. */
-extern void value_put_nulled(StringInfo out, const ValueType *type);
+/* A finite time of this age, as events have it, in microseconds since 1970. */
+static inline int64
+value_unix_microseconds(TimestampTz time)
+{
+	return time + (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+}
 
 /* Append a point in time as "YYYY-MM-DDTHH:MM:SS.ffffffZ", always with six digits, for events. */
 extern void value_put_time(StringInfo out, TimestampTz time);
@@ -150,18 +155,6 @@ value_guard_leave(int nestlevel)
 	if (unlikely(nestlevel != 0))
 		value_guard_reset(nestlevel);
 }
-
-/* value_text.c: the same classes from text */
-extern void value_text_bare(StringInfo out, ValueType *type, const char *text, int len);
-extern void value_text_bool(StringInfo out, ValueType *type, const char *text, int len);
-extern void value_text_float(StringInfo out, ValueType *type, const char *text, int len);
-extern void value_text_numeric(StringInfo out, ValueType *type, const char *text, int len);
-extern void value_text_timestamp(StringInfo out, ValueType *type, const char *text, int len);
-extern void value_text_bytea(StringInfo out, ValueType *type, const char *text, int len);
-extern void value_text_json(StringInfo out, ValueType *type, const char *text, int len);
-extern void value_text_array(StringInfo out, ValueType *type, const char *text, int len);
-extern void value_text_composite(StringInfo out, ValueType *type, const char *text, int len);
-extern void value_text_string(StringInfo out, ValueType *type, const char *text, int len);
 
 /* Append bytes as base64, without quotes. */
 extern void value_put_base64(StringInfo out, const char *bytes, int len);

@@ -16,7 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "json_write.h"
-#include "value.h"
+#include "value_class.h"
 
 /* Bytes of a bytea that are decoded at a time: a multiple of 3, for base64. */
 #define BYTEA_CHUNK 768

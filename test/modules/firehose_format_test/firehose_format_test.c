@@ -171,7 +171,7 @@ format_event(PG_FUNCTION_ARGS)
 	bool		as_text = strcmp(TextDatumGetCString(PG_GETARG_DATUM(3)), "text") == 0;
 	const Format *format = format_find(TextDatumGetCString(PG_GETARG_DATUM(8)));
 	ValueOptions options = {PG_GETARG_INT32(9), PG_GETARG_INT32(10), PG_GETARG_INT32(11)};
-	FormatOptions format_options = {0};
+	FormatOptions format_options = {PG_GETARG_INT32(13), PG_GETARG_BOOL(14)};
 	FormatResult result;
 	Event		event = {0};
 	StringInfoData out;
@@ -193,8 +193,14 @@ format_event(PG_FUNCTION_ARGS)
 	guard = value_guard_enter(as_text || !event.relation ? 0 : event.relation->reads);
 	result = format->append(&out, &event, PG_GETARG_INT32(12), &format_options);
 	value_guard_leave(guard);
+
 	if (result != FORMAT_OK)
-		PG_RETURN_NULL();
+	{
+		resetStringInfo(&out);
+		appendStringInfoString(&out, result == FORMAT_NOTHING ? "nothing" : "unchanged column");
+	}
+	if (PG_GETARG_INT32(12) == 0 && format->count && format->count(&event) > 1)
+		appendStringInfo(&out, " (1 of %d)", format->count(&event));
 	return make_bytea(&out);
 }
 

@@ -15,7 +15,9 @@ CREATE FUNCTION format_event(
     timestamps integer DEFAULT 0,           -- enum TimestampForm
     numerics integer DEFAULT 0,
     json_columns integer DEFAULT 0,
-    part integer DEFAULT 0)
+    part integer DEFAULT 0,
+    metadata integer DEFAULT 0,             -- enum FormatMetadata
+    omit_unchanged boolean DEFAULT false)
 RETURNS bytea LANGUAGE C AS :'module';
 
 -- The row alone.
