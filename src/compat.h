@@ -28,6 +28,13 @@
 #define WaitEventNamed(name) PG_WAIT_EXTENSION
 #endif
 
+/* A wait event set that lives as long as its process; 17 asks for a resource owner. */
+#if PG_VERSION_NUM >= 170000
+#define CreateWorkerWaitEventSet(nevents) CreateWaitEventSet(NULL, nevents)
+#else
+#define CreateWorkerWaitEventSet(nevents) CreateWaitEventSet(TopMemoryContext, nevents)
+#endif
+
 /* One function for every kind of object from 16 on. */
 #if PG_VERSION_NUM >= 160000
 #define foreign_server_aclcheck(serverid, roleid, mode) \

@@ -19,6 +19,7 @@
 #include "put.h"
 #include "queue.h"
 #include "queue_file.h"
+#include "sender_settings.h"
 #include "status.h"
 #include "stream.h"
 #include "utility.h"
@@ -40,6 +41,7 @@ _PG_init(void)
 	queue_define_settings();
 	stream_define_settings();
 	put_define_settings();
+	sender_define_settings();
 	status_define_settings();
 	launcher_define_settings();
 	MarkGUCPrefixReserved("firehose");

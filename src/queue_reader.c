@@ -394,8 +394,16 @@ queue_reader_settle(QueueReader *r, const QueueTaken *taken)
 	record_at(r, taken->place)->state = QUEUE_RECORD_DONE;
 	hold_pages(r, taken->place.page,
 			   taken->position + QUEUE_RECORD_SPACE(taken->length), -1);
-	pg_atomic_write_u64(&r->stream->finished_bytes,
-						pg_atomic_read_u64(&r->stream->finished_bytes) + taken->length);
-	pg_atomic_write_u64(&r->stream->finished_records,
-						pg_atomic_read_u64(&r->stream->finished_records) + 1);
+}
+
+/* The reader is the only writer of these two. */
+void
+queue_reader_count_settled(QueueReader *r, uint64 nrecords, uint64 nbytes)
+{
+	QueueStream *s = r->stream;
+
+	pg_atomic_write_u64(&s->finished_bytes,
+						pg_atomic_read_u64(&s->finished_bytes) + nbytes);
+	pg_atomic_write_u64(&s->finished_records,
+						pg_atomic_read_u64(&s->finished_records) + nrecords);
 }

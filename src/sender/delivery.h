@@ -1,0 +1,94 @@
+/*
+ * delivery.h
+ *		The delivery of one stream: which records go into which request, when,
+ *		and what follows from the answer.
+ *
+ * Sender process only; one Delivery for each of the database's streams.
+ */
+#ifndef FIREHOSE_DELIVERY_H
+#define FIREHOSE_DELIVERY_H
+
+#include "endpoint.h"
+#include "lib/ilist.h"
+#include "queue_reader.h"
+#include "request.h"
+#include "retry.h"
+#include "stream.h"
+#include "taken_list.h"
+
+struct Delivery
+{
+	dlist_node	node;			/* in the sender's list */
+	QueueStream *slot;
+	uint32		generation;		/* of the slot */
+	Oid			serverid;
+	char		name[NAMEDATALEN];
+	StreamOptions options;
+	MemoryContext context;		/* all that belongs to this delivery */
+	MemoryContext option_context;	/* strings of options */
+
+	/* where to: resolved from the options, the environment and the profile */
+	bool		resolved;
+	bool		dropped;		/* its server is gone: all it owes goes to the
+								 * dead letters */
+	char		region[64];
+	Endpoint	endpoint;
+
+	QueueReader reader;
+	TakenList	ready;			/* handed out by the reader, not in a request */
+	int64		ready_since;	/* when .ready began to fill, for linger */
+	dlist_head	in_flight;		/* Requests */
+	int			nin_flight;
+
+	/* pace */
+	AdaptiveLimit limit;
+	TokenBucket records;
+	TokenBucket bytes;
+	TokenBucket requests;
+	int			batch_limit;	/* records a request may have; grows to
+								 * options.max_batch_records, shrinks when
+								 * Firehose took only a part */
+	int			bisect_left;	/* records that a size rejection left to be
+								 * tried in smaller batches, one at a time */
+	int64		tokens_at;		/* us; the rate limits allow the next batch */
+	Size		in_flight_memory;	/* bodies of .in_flight */
+
+	/* trouble */
+	uint64		failures;		/* requests in a row that came to nothing */
+	int64		next_attempt;	/* us; nothing is sent before */
+	bool		parked;
+	bool		trouble_logged; /* the log was told of it */
+};
+
+extern Delivery *delivery_create(QueueStream *slot, uint32 *outstanding);
+extern void delivery_destroy(Delivery *d);
+
+/* The stream's options have changed (NULL: the stream is gone). */
+extern void delivery_set_options(Delivery *d, const Stream *stream, int64 now);
+
+/* Credentials or settings have changed: resolve anew, and try a parked stream at once. */
+extern void delivery_reconsider(Delivery *d, int64 now);
+
+/* Give a record back that was in a request, to be sent before all others. */
+extern void delivery_put_back(Delivery *d, const QueueTaken *taken);
+extern void delivery_put_all_back(Delivery *d, Request *request);
+
+/* Send what can be sent now. */
+extern void delivery_pump(Delivery *d, int64 now);
+
+/* A request has finished, in whatever way.  Takes the request back. */
+extern void delivery_finished(Request *request, int64 now);
+
+/* Milliseconds until delivery_pump may have something to do, -1: not by time. */
+extern long delivery_timeout_ms(Delivery *d, int64 now);
+
+/* Ask to be woken by the next put, if that would change anything; false if something has come already. */
+extern bool delivery_ask_to_be_woken(Delivery *d, int64 now);
+
+/* Everything published before this has met its fate. */
+extern QueuePosition delivery_finished_upto(Delivery *d);
+
+/* Is nothing owed and nothing open, so that a dropped stream's slot may go? */
+extern bool delivery_is_idle(Delivery *d);
+
+#endif							/* FIREHOSE_DELIVERY_H */

@@ -1,0 +1,72 @@
+/*
+ * http.h
+ *		HTTP requests that run side by side in one event loop: libcurl behind a
+ *		descriptor that a WaitEventSet can wait for.
+ *
+ * Sender process only.  No function waits; callbacks of libcurl only store
+ * what they are given, so no error is ever raised across it.  What is finished
+ * is collected with http_next_finished.
+ */
+#ifndef FIREHOSE_HTTP_H
+#define FIREHOSE_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include <curl/curl.h>
+
+#define HTTP_MAX_HEADERS	8
+
+typedef struct HttpHandle HttpHandle;
+
+/* One POST.  Zero it, fill in the first part, start it; it must stay where it is. */
+typedef struct HttpRequest
+{
+	const char *url;
+	const char *headers[HTTP_MAX_HEADERS];	/* "Name: value"; copied at start */
+	int			nheaders;
+	const char *body;			/* must live until the request is released */
+	size_t		body_length;
+	long		timeout_ms;		/* for all of it */
+	long		connect_timeout_ms;
+	size_t		max_reply;		/* a larger reply is an error */
+	const char *ca_file;		/* NULL: the system's authorities */
+	void	   *owner;			/* the caller's */
+
+	/* the result */
+	CURLcode	result;			/* CURLE_OK: there is a whole reply */
+	const char *error;			/* text of a result that is not */
+	int			status;
+	char	   *reply;			/* not terminated; may be written to */
+	size_t		reply_length;
+	char		error_type[128];	/* header x-amzn-ErrorType, or empty */
+	char		request_id[128];	/* header x-amzn-RequestId, or empty */
+	char		retry_after[32];	/* header x-amz-retry-after, or empty */
+	time_t		date;			/* header Date, 0 if there is none */
+
+	/* private */
+	HttpHandle *handle;
+	size_t		sent;
+} HttpRequest;
+
+/* Set up; returns the descriptor to wait for (readable), -1 with *error set. */
+extern int	http_init(const char **error);
+
+/* Start a request; false with request->error set. */
+extern bool http_start(HttpRequest *request);
+
+/* Do what can be done now: call when the descriptor is ready or the timeout over. */
+extern void http_drive(void);
+
+/* The next request that has finished, NULL if there is none. */
+extern HttpRequest *http_next_finished(void);
+
+/* Give back what a finished request holds; its reply is gone then. */
+extern void http_release(HttpRequest *request);
+
+/* Milliseconds until http_drive wants to be called again, -1: only when ready. */
+extern long http_timeout_ms(void);
+
+#endif							/* FIREHOSE_HTTP_H */

@@ -1,0 +1,249 @@
+/*
+ * request.c
+ *		Building requests; request.h says how.
+ *
+ * Sender process only.  The bodies (AWS JSON 1.1, as the API reference of
+ * PutRecord and PutRecordBatch has it):
+ *
+ *		{"DeliveryStreamName":"s","Record":{"Data":"<base64>"}}
+ *		{"DeliveryStreamName":"s","Records":[{"Data":"<base64>"},...]}
+ *
+ * Nothing in them needs escaping: a stream's name has no such characters.
+ */
+#include "postgres.h"
+
+#include <openssl/evp.h>
+
+#include "utils/memutils.h"
+
+#include "base64.h"
+#include "request.h"
+
+/* The digest follows the encoder at this distance, within the L1/L2 cache. */
+#define DIGEST_CHUNK		(16 * 1024)
+
+/* A larger body is not kept by an idle sender. */
+#define KEEP_BODY			(256 * 1024)
+
+#define RECORD_OPEN			"{\"Data\":\""
+#define RECORD_CLOSE		"\"}"
+
+typedef struct BodyWriter
+{
+	char	   *at;				/* next byte to write */
+	char	   *digested;		/* up to here the digest has seen it */
+	EVP_MD_CTX *digest;
+} BodyWriter;
+
+static dlist_head kept = DLIST_STATIC_INIT(kept);
+static Size total_memory = 0;
+static EVP_MD_CTX *digest_context = NULL;
+static EVP_MD *sha256 = NULL;
+
+Request *
+request_get(void)
+{
+	Request    *request;
+
+	if (!dlist_is_empty(&kept))
+		request = dlist_container(Request, node, dlist_pop_head_node(&kept));
+	else
+		request = MemoryContextAllocZero(TopMemoryContext, sizeof(Request));
+	request->delivery = NULL;
+	request->nrecords = 0;
+	request->payload = 0;
+	memset(&request->http, 0, sizeof(request->http));
+	return request;
+}
+
+void
+request_put_back(Request *request)
+{
+	http_release(&request->http);
+	if (request->headers.token)
+		pfree(request->headers.token);
+	request->headers.token = NULL;
+	dlist_push_head(&kept, &request->node);
+}
+
+void
+request_trim(void)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &kept)
+	{
+		Request    *request = dlist_container(Request, node, iter.cur);
+
+		if (request->body_size > KEEP_BODY)
+		{
+			total_memory -= request->body_size;
+			pfree(request->body);
+			request->body = NULL;
+			request->body_size = 0;
+		}
+	}
+}
+
+Size
+request_memory(void)
+{
+	return total_memory;
+}
+
+Size
+request_body_bound(int nrecords, Size payload)
+{
+	/* per record: its frame, a comma, and at most 4 bytes of padding */
+	return 256 + base64_length(payload) +
+		(Size) nrecords * (sizeof(RECORD_OPEN) + sizeof(RECORD_CLOSE) + 4);
+}
+
+static void
+ensure_body(Request *request, Size size)
+{
+	if (request->body_size >= size)
+		return;
+	if (request->body != NULL)
+		pfree(request->body);
+	total_memory -= request->body_size;
+	request->body_size = 0;
+	request->body = MemoryContextAllocHuge(TopMemoryContext, size);
+	request->body_size = size;
+	total_memory += size;
+}
+
+static inline void
+append(BodyWriter *w, const char *text, Size length)
+{
+	memcpy(w->at, text, length);
+	w->at += length;
+}
+
+#define APPEND(w, literal) append(w, literal, sizeof(literal) - 1)
+
+/* Let the digest catch up with what was written. */
+static inline void
+digest_written(BodyWriter *w)
+{
+	EVP_DigestUpdate(w->digest, w->digested, w->at - w->digested);
+	w->digested = w->at;
+}
+
+/* Write a record's payload in base64, piece by piece as it lies in the pages. */
+static void
+append_payload(BodyWriter *w, QueueReader *reader, const QueueTaken *taken)
+{
+	QueuePlace	place = queue_reader_payload(reader, taken);
+	Size		left = taken->length;
+	Base64State base64;
+
+	base64_init(&base64);
+	while (left > 0)
+	{
+		QueuePage  *page = queue_page(reader->q, place.page);
+		Size		n = Min(left, QUEUE_PAGE_DATA - place.offset);
+
+		w->at = base64_update(&base64, w->at, page->data + place.offset, n);
+		left -= n;
+		place.page = page->next;
+		place.offset = 0;
+		if (w->at - w->digested >= DIGEST_CHUNK)
+			digest_written(w);
+	}
+	w->at = base64_finish(&base64, w->at);
+}
+
+static bool
+start_digest(BodyWriter *w)
+{
+	if (digest_context == NULL)
+	{
+		digest_context = EVP_MD_CTX_new();
+#if OPENSSL_VERSION_NUMBER >= 0x30000000L
+		sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+#else
+		sha256 = (EVP_MD *) EVP_sha256();
+#endif
+	}
+	w->digest = digest_context;
+	return digest_context != NULL && sha256 != NULL &&
+		EVP_DigestInit_ex(digest_context, sha256, NULL) == 1;
+}
+
+/* Write the body; fills in body_length and the digest. */
+static bool
+build_body(Request *request, QueueReader *reader, const char *stream_name,
+		   unsigned char *sha256_result)
+{
+	BodyWriter	w;
+	bool		single = request->nrecords == 1;
+
+	ensure_body(request, request_body_bound(request->nrecords, request->payload));
+	w.at = w.digested = request->body;
+	if (!start_digest(&w))
+		return false;
+
+	APPEND(&w, "{\"DeliveryStreamName\":\"");
+	append(&w, stream_name, strlen(stream_name));
+	if (single)
+		APPEND(&w, "\",\"Record\":");
+	else
+		APPEND(&w, "\",\"Records\":[");
+	for (int i = 0; i < request->nrecords; i++)
+	{
+		if (i > 0)
+			*w.at++ = ',';
+		APPEND(&w, RECORD_OPEN);
+		append_payload(&w, reader, &request->records[i]);
+		APPEND(&w, RECORD_CLOSE);
+		if (w.at - w.digested >= DIGEST_CHUNK)
+			digest_written(&w);
+	}
+	if (!single)
+		*w.at++ = ']';
+	*w.at++ = '}';
+	digest_written(&w);
+
+	request->body_length = w.at - request->body;
+	Assert(request->body_length <= request->body_size);
+	return EVP_DigestFinal_ex(w.digest, sha256_result, NULL) == 1;
+}
+
+bool
+request_build(Request *request, QueueReader *reader, const char *stream_name,
+			  const Endpoint *endpoint, const char *region,
+			  char *reason, size_t reason_size)
+{
+	unsigned char digest[SIGV4_SHA256_LEN];
+	const char *target = request->nrecords == 1 ?
+		"Firehose_20150804.PutRecord" : "Firehose_20150804.PutRecordBatch";
+	HttpRequest *http = &request->http;
+
+	if (!build_body(request, reader, stream_name, digest))
+	{
+		snprintf(reason, reason_size, "OpenSSL cannot compute SHA-256");
+		return false;
+	}
+	if (!identity_sign(endpoint, region, target, digest, &request->headers,
+					   reason, reason_size))
+		return false;
+	request->identity = identity_generation();
+
+	snprintf(request->target, sizeof(request->target), "X-Amz-Target: %s", target);
+	http->headers[http->nheaders++] = request->headers.host;
+	http->headers[http->nheaders++] = "Content-Type: application/x-amz-json-1.1";
+	http->headers[http->nheaders++] = request->target;
+	http->headers[http->nheaders++] = request->headers.date;
+	http->headers[http->nheaders++] = request->headers.authorization;
+	/* no waiting for leave to send a large body; nothing to negotiate */
+	http->headers[http->nheaders++] = "Expect:";
+	http->headers[http->nheaders++] = "Accept:";
+	if (request->headers.token)
+		http->headers[http->nheaders++] = request->headers.token;
+	http->url = endpoint->url;
+	http->body = request->body;
+	http->body_length = request->body_length;
+	http->owner = request;
+	return true;
+}

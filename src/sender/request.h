@@ -1,0 +1,62 @@
+/*
+ * request.h
+ *		One request: the records it carries, and its body.
+ *
+ * The body is built once, straight from the queue's pages: base64 and SHA-256
+ * run over it in pieces that stay in the CPU's cache.
+ */
+#ifndef FIREHOSE_REQUEST_H
+#define FIREHOSE_REQUEST_H
+
+#include "http.h"
+#include "identity.h"
+#include "lib/ilist.h"
+#include "queue_reader.h"
+
+/* Firehose: at most 500 records in a call. */
+#define REQUEST_MAX_RECORDS		500
+
+typedef struct Delivery Delivery;
+
+typedef struct Request
+{
+	dlist_node	node;			/* in its delivery's in_flight */
+	Delivery   *delivery;		/* NULL: it has been given up meanwhile */
+	QueueTaken	records[REQUEST_MAX_RECORDS];
+	int			nrecords;
+	Size		payload;		/* bytes of the records, before base64 */
+
+	char	   *body;
+	Size		body_length;
+	Size		body_size;		/* allocated */
+	int64		sent_at;		/* us, monotonic */
+	uint64		identity;		/* generation of the credentials it was signed with */
+	SignedHeaders headers;
+	char		target[64];		/* the header */
+	HttpRequest http;
+} Request;
+
+/* A blank request; from those kept, if there is one. */
+extern Request *request_get(void);
+
+/* Give a request back, keeping its buffers for the next. */
+extern void request_put_back(Request *request);
+
+/* Give memory back that only a busy sender needs. */
+extern void request_trim(void);
+
+/* Bytes of body that all requests hold, used or kept. */
+extern Size request_memory(void);
+
+/* An upper bound of the body for so many records of so many bytes together. */
+extern Size request_body_bound(int nrecords, Size payload);
+
+/*
+ * Build the body for request->records, and sign it.  One record alone goes by
+ * PutRecord.  False with a reason if it cannot be signed.
+ */
+extern bool request_build(Request *request, QueueReader *reader, const char *stream_name,
+						  const Endpoint *endpoint, const char *region,
+						  char *reason, size_t reason_size);
+
+#endif							/* FIREHOSE_REQUEST_H */

@@ -1,0 +1,354 @@
+/*
+ * sender.c
+ *		The sender: one background worker per database, the only process that
+ *		loads libcurl.  Takes records out of the queue's streams of its
+ *		database, sends them, and tells what became of them.
+ *
+ * The launcher starts it and, after any exit, another one; what this process
+ * knows and the queue does not is forgotten then, and in-flight records are
+ * sent again.  So there is no error handling here: an ERROR ends the process.
+ *
+ * One event loop does everything: finished requests, new records, timers.  It
+ * holds no transaction, snapshot or heavyweight lock while it waits, and waits
+ * by worker_wait alone.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "delivery.h"
+#include "fate.h"
+#include "http.h"
+#include "identity.h"
+#include "launcher.h"
+#include "outcome.h"
+#include "queue.h"
+#include "stream.h"
+#include "worker.h"
+
+/* How long answers are awaited when the sender has to go (ms). */
+#define GRACE_AT_SHUTDOWN	3000
+#define GRACE_WHEN_HELD		500
+
+PG_MODULE_MAGIC;
+
+extern PGDLLEXPORT void sender_main(Datum main_arg);
+
+static Oid	my_database;
+static dlist_head deliveries = DLIST_STATIC_INIT(deliveries);
+static uint32 *outstanding;		/* queue_reader.h */
+static uint64 seen_table_version = 0;
+static uint64 seen_stream_generation = 0;
+static WaitEventSet *wait_set;
+static MemoryContext loop_context;
+
+static void prepare(void);
+static void look_around(int64 now);
+static void take_answers(void);
+static void answer_flushes(int64 now);
+static void wait_for_work(void);
+static void finish(long grace_ms);
+
+/* Microseconds of a clock that never jumps. */
+static int64
+clock_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+void
+sender_main(Datum main_arg)
+{
+	if (!launcher_attach_sender(main_arg, &my_database))
+		return;
+	worker_connect(my_database);
+
+	if (!launcher_check_extension(my_database))
+		return;
+	prepare();
+
+	for (;;)
+	{
+		int64		now = clock_us();
+		dlist_iter	iter;
+
+		MemoryContextReset(loop_context);
+		if (worker_shutdown_requested())
+			finish(GRACE_AT_SHUTDOWN);
+		if (launcher_sender_must_exit(my_database))
+			finish(GRACE_WHEN_HELD);
+		/* without the extension the queue is not ours to touch any more */
+		if (launcher_take_recheck(my_database) && !launcher_check_extension(my_database))
+			proc_exit(0);
+
+		look_around(now);
+		http_drive();
+		take_answers();
+		dlist_foreach(iter, &deliveries)
+			delivery_pump(dlist_container(Delivery, node, iter.cur), now);
+		answer_flushes(now);
+		outcome_flush(now, false);
+		wait_for_work();
+	}
+}
+
+static void
+prepare(void)
+{
+	const char *error;
+	int			fd;
+
+	loop_context = AllocSetContextCreate(TopMemoryContext, "firehose sender",
+										 ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(loop_context);
+	outstanding = MemoryContextAllocZero(TopMemoryContext,
+										 firehose_queue->npages * sizeof(uint32));
+	outcome_init();
+
+	fd = http_init(&error);
+	if (fd < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYSTEM_ERROR),
+				 errmsg("firehose sender: %s", error)));
+	wait_set = CreateWorkerWaitEventSet(3);
+	AddWaitEventToSet(wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	AddWaitEventToSet(wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	AddWaitEventToSet(wait_set, WL_SOCKET_READABLE, fd, NULL, NULL);
+}
+
+/* Streams ----------------------------------------------------------------- */
+
+static Delivery *
+find_delivery(QueueStream *slot)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &deliveries)
+	{
+		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+
+		if (d->slot == slot)
+			return d;
+	}
+	return NULL;
+}
+
+/* Take charge of the streams of our database that are new in the queue's table. */
+static bool
+adopt_streams(void)
+{
+	uint64		version = pg_atomic_read_u64(&firehose_queue->table_version);
+	bool		adopted = false;
+
+	if (version == seen_table_version)
+		return false;
+	seen_table_version = version;
+
+	LWLockAcquire(firehose_queue->table_lock, LW_SHARED);
+	for (int i = 0; i < firehose_queue->max_streams; i++)
+	{
+		QueueStream *slot = queue_stream(firehose_queue, i);
+
+		if (slot->in_use && slot->dboid == my_database && find_delivery(slot) == NULL)
+		{
+			Delivery   *d = delivery_create(slot, outstanding);
+
+			dlist_push_tail(&deliveries, &d->node);
+			adopted = true;
+		}
+	}
+	LWLockRelease(firehose_queue->table_lock);
+	return adopted;
+}
+
+/* Read the options of all streams anew. */
+static void
+read_options(int64 now)
+{
+	dlist_iter	iter;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	seen_stream_generation = stream_cache_generation();
+	dlist_foreach(iter, &deliveries)
+	{
+		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+
+		delivery_set_options(d, stream_get_by_id(d->serverid), now);
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(loop_context);
+}
+
+/* Part with the streams that were dropped and owe nothing any more. */
+static void
+release_dropped(void)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &deliveries)
+	{
+		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+
+		if (d->dropped && delivery_is_idle(d) &&
+			queue_release_stream(firehose_queue, d->slot))
+		{
+			dlist_delete(&d->node);
+			delivery_destroy(d);
+		}
+	}
+}
+
+/* Notice what has changed around us: streams, options, credentials. */
+static void
+look_around(int64 now)
+{
+	dlist_iter	iter;
+	bool		adopted = adopt_streams();
+
+	if (identity_check(now))
+	{
+		dlist_foreach(iter, &deliveries)
+			delivery_reconsider(dlist_container(Delivery, node, iter.cur), now);
+	}
+	if (adopted || seen_stream_generation != stream_cache_generation())
+		read_options(now);
+	release_dropped();
+}
+
+/* Answers ----------------------------------------------------------------- */
+
+static void
+take_answers(void)
+{
+	HttpRequest *http;
+
+	while ((http = http_next_finished()) != NULL)
+		delivery_finished((Request *) http->owner, clock_us());
+}
+
+/* Somebody waits for all that was published before he asked (fate.h). */
+static void
+answer_flushes(int64 now)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &deliveries)
+	{
+		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+		QueueStream *slot = d->slot;
+		uint64		request = pg_atomic_read_u64(&slot->flush_requested);
+		QueuePosition upto;
+
+		if (request == 0)
+			continue;
+		pg_memory_barrier();	/* read the request before what is owed */
+		upto = delivery_finished_upto(d);
+		if (request == pg_atomic_read_u64(&slot->flush_answered) &&
+			upto == pg_atomic_read_u64(&slot->finished_upto))
+			continue;
+		/* who was waiting for the records finds their rows */
+		outcome_flush(now, true);
+		fate_answer_flush(slot, request, upto);
+	}
+}
+
+/* Waiting ----------------------------------------------------------------- */
+
+static inline long
+sooner(long a, long b)
+{
+	if (a < 0)
+		return b;
+	return b < 0 ? a : Min(a, b);
+}
+
+/*
+ * Sleep until there is something to do.  Asking to be woken comes first, and a
+ * last look at the queue after it, so that no publication is missed.
+ */
+static void
+wait_for_work(void)
+{
+	WaitEvent	events[3];
+	int64		now = clock_us();
+	long		timeout = sooner(http_timeout_ms(), outcome_timeout_ms(now));
+	bool		busy = false;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &deliveries)
+	{
+		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+
+		if (!delivery_ask_to_be_woken(d, now) && delivery_timeout_ms(d, now) == 0)
+			timeout = 0;
+		timeout = sooner(timeout, delivery_timeout_ms(d, now));
+		busy |= d->nin_flight > 0;
+	}
+	if (!busy)
+		request_trim();
+	worker_wait(wait_set, timeout, WaitEventNamed("FirehoseSenderMain"), events, lengthof(events));
+}
+
+/* The end ----------------------------------------------------------------- */
+
+static bool
+anything_in_flight(void)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &deliveries)
+	{
+		if (dlist_container(Delivery, node, iter.cur)->nin_flight > 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Leave: send nothing more, but await the answers to what is in flight for a
+ * while, so that it need not be sent again.  libcurl is not cleaned up: that
+ * might wait for a resolver thread.
+ */
+static void
+finish(long grace_ms)
+{
+	int64		deadline = clock_us() + grace_ms * INT64CONST(1000);
+	dlist_iter	iter;
+
+	while (anything_in_flight())
+	{
+		WaitEvent	events[3];
+		long		left = (deadline - clock_us()) / 1000;
+
+		if (left <= 0)
+			break;
+		worker_wait(wait_set, sooner(http_timeout_ms(), left),
+					WaitEventNamed("FirehoseSenderShutdown"), events, lengthof(events));
+		http_drive();
+		take_answers();
+	}
+	answer_flushes(clock_us());
+	outcome_flush(clock_us(), true);
+
+	dlist_foreach(iter, &deliveries)
+	{
+		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+
+		pg_atomic_write_u32(&d->slot->sender_procno, PG_UINT32_MAX);
+		pg_atomic_write_u64(&d->slot->stats.in_flight, 0);
+	}
+	proc_exit(0);
+}
