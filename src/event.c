@@ -1,11 +1,12 @@
 /*
  * event.c
- *		Descriptions of tables for events, and their cache.
+ *		Descriptions of tables for events, and a cache of them.
  *
- * The cache belongs to one process.  A relcache invalidation marks what it
- * concerns (the table itself, or the composite types of its columns), renaming
- * a schema marks everything.  What is marked is forgotten when the next
- * description is asked for, never under a record that is being written.
+ * All descriptions that a process has are in one list, in which invalidations
+ * mark those they concern: a relcache invalidation of the table itself, or of
+ * a composite type of one of its columns, and any change of a schema, whose
+ * name may be part of the description.  Nothing is freed then: a description
+ * never goes away under a record that is being written.
  */
 #include "postgres.h"
 
@@ -30,20 +31,22 @@
 typedef struct CachedRelation
 {
 	Oid			relid;			/* hash key */
-	bool		valid;
-	EventRelation *relation;	/* NULL: being made, or that failed */
+	EventRelation *relation;
 } CachedRelation;
 
-static HTAB *cache = NULL;
-static CachedRelation *last_used = NULL;
+static dlist_head relations = DLIST_STATIC_INIT(relations);
+static HTAB *cache = NULL;		/* those that event_relation_get made */
+static EventRelation *last_used = NULL;
 static bool any_invalid = false;
 
-static void cache_init(void);
-static void cache_sweep(void);
+static void add_to_list(EventRelation *relation);
+static void remove_from_list(void *arg);
 static void relation_changed(Datum arg, Oid relid);
 static void namespace_changed(Datum arg, int cacheid, uint32 hashvalue);
 static EventRelation *describe_relation(Relation rel);
 static char *make_json_string(MemoryContext context, const char *text);
+static void cache_init(void);
+static void cache_sweep(void);
 
 /* ------------------------------------------------------------------------
  * Making descriptions
@@ -59,6 +62,7 @@ event_relation_create(MemoryContext parent, Oid relid, const char *schema,
 
 	relation->context = context;
 	relation->relid = relid;
+	add_to_list(relation);
 	relation->schema = MemoryContextStrdup(context, schema);
 	relation->table = MemoryContextStrdup(context, table);
 	relation->schema_json = make_json_string(context, schema);
@@ -162,6 +166,67 @@ make_json_string(MemoryContext context, const char *text)
 }
 
 /* ------------------------------------------------------------------------
+ * Invalidation
+ * ------------------------------------------------------------------------
+ */
+static void
+add_to_list(EventRelation *relation)
+{
+	static bool registered = false;
+
+	if (!registered)
+	{
+		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(NAMESPACEOID, namespace_changed, (Datum) 0);
+		registered = true;
+	}
+
+	/* from now on: what changes while we look must not be missed */
+	relation->valid = true;
+	dlist_push_tail(&relations, &relation->node);
+	relation->unlink.func = remove_from_list;
+	relation->unlink.arg = relation;
+	MemoryContextRegisterResetCallback(relation->context, &relation->unlink);
+}
+
+/* The description's context is being deleted. */
+static void
+remove_from_list(void *arg)
+{
+	EventRelation *relation = arg;
+
+	dlist_delete(&relation->node);
+	if (last_used == relation)
+		last_used = NULL;
+}
+
+/* A relation has changed (InvalidOid: any may have): mark the descriptions it is part of. */
+static void
+relation_changed(Datum arg, Oid relid)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &relations)
+	{
+		EventRelation *relation = dlist_container(EventRelation, node, iter.cur);
+
+		if (!OidIsValid(relid) || relation->relid == relid ||
+			list_member_oid(relation->relids, relid))
+		{
+			relation->valid = false;
+			any_invalid = true;
+		}
+	}
+}
+
+/* A schema may have been renamed. */
+static void
+namespace_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	relation_changed(arg, InvalidOid);
+}
+
+/* ------------------------------------------------------------------------
  * The cache
  * ------------------------------------------------------------------------
  */
@@ -169,59 +234,27 @@ EventRelation *
 event_relation_get(Relation rel)
 {
 	Oid			relid = RelationGetRelid(rel);
-	CachedRelation *entry = last_used;
-	bool		found;
+	CachedRelation *entry;
 
-	if (likely(entry && entry->relid == relid && entry->valid))
-		return entry->relation;
+	if (likely(last_used && last_used->relid == relid && last_used->valid))
+		return last_used;
 
 	if (cache == NULL)
 		cache_init();
 	if (any_invalid)
 		cache_sweep();
 
-	last_used = NULL;
-	entry = hash_search(cache, &relid, HASH_ENTER, &found);
-	if (!found)
+	entry = hash_search(cache, &relid, HASH_FIND, NULL);
+	if (entry == NULL)
 	{
-		/* an invalidation that comes while we look must not be lost */
-		entry->relation = NULL;
-		entry->valid = true;
-		PG_TRY();
-		{
-			entry->relation = describe_relation(rel);
-		}
-		PG_CATCH();
-		{
-			entry->valid = false;
-			any_invalid = true;
-			PG_RE_THROW();
-		}
-		PG_END_TRY();
-		MemoryContextSetParent(entry->relation->context, CacheMemoryContext);
+		EventRelation *relation = describe_relation(rel);
+
+		entry = hash_search(cache, &relid, HASH_ENTER, NULL);
+		entry->relation = relation;
+		MemoryContextSetParent(relation->context, CacheMemoryContext);
 	}
-	last_used = entry;
+	last_used = entry->relation;
 	return entry->relation;
-}
-
-/* Forget what has been marked. */
-static void
-cache_sweep(void)
-{
-	HASH_SEQ_STATUS scan;
-	CachedRelation *entry;
-
-	any_invalid = false;
-	last_used = NULL;
-	hash_seq_init(&scan, cache);
-	while ((entry = hash_seq_search(&scan)) != NULL)
-	{
-		if (entry->valid)
-			continue;
-		if (entry->relation)
-			MemoryContextDelete(entry->relation->context);
-		hash_search(cache, &entry->relid, HASH_REMOVE, NULL);
-	}
 }
 
 static void
@@ -234,35 +267,26 @@ cache_init(void)
 	ctl.hcxt = CacheMemoryContext;
 	cache = hash_create("firehose relations", 32, &ctl,
 						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
-	CacheRegisterSyscacheCallback(NAMESPACEOID, namespace_changed, (Datum) 0);
 }
 
-/* A relation has changed (InvalidOid: any may have): mark the tables it is part of. */
+/* Forget what has been marked. */
 static void
-relation_changed(Datum arg, Oid relid)
+cache_sweep(void)
 {
 	HASH_SEQ_STATUS scan;
 	CachedRelation *entry;
 
+	any_invalid = false;
 	hash_seq_init(&scan, cache);
 	while ((entry = hash_seq_search(&scan)) != NULL)
 	{
-		/* one that is being made may turn out to contain the relation */
-		if (!OidIsValid(relid) || entry->relid == relid || entry->relation == NULL ||
-			list_member_oid(entry->relation->relids, relid))
-		{
-			entry->valid = false;
-			any_invalid = true;
-		}
-	}
-}
+		EventRelation *relation = entry->relation;
 
-/* A schema may have been renamed. */
-static void
-namespace_changed(Datum arg, int cacheid, uint32 hashvalue)
-{
-	relation_changed(arg, InvalidOid);
+		if (relation->valid)
+			continue;
+		hash_search(cache, &entry->relid, HASH_REMOVE, NULL);
+		MemoryContextDelete(relation->context);
+	}
 }
 
 /* ------------------------------------------------------------------------

@@ -15,6 +15,7 @@
 #include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "executor/tuptable.h"
+#include "lib/ilist.h"
 #include "lib/stringinfo.h"
 #include "utils/rel.h"
 
@@ -60,6 +61,15 @@ typedef struct EventRelation
 	uint32		reads;			/* VALUE_READS_* of all columns, for value_guard_enter */
 	List	   *relids;			/* composite types the plans are made of */
 	MemoryContext context;		/* all of it, delete it to free */
+
+	/*
+	 * Cleared by an invalidation of the table, of one of those types, or of a
+	 * schema: make a new one before the next change.  (A pgoutput reader is
+	 * told of changes of the table by a message, but not of types'.)
+	 */
+	bool		valid;
+	dlist_node	node;			/* in the list of all there are */
+	MemoryContextCallback unlink;
 } EventRelation;
 
 /*
