@@ -190,6 +190,24 @@ slow_down(Delivery *d, Request *request, const Tally *tally, int64 now)
 					retry_after(request), code, message);
 }
 
+/* Backwards, since what is put back goes to the front. */
+static void
+put_refused_back(Delivery *d, Request *request, const ReplyEntry *entries, Tally *tally)
+{
+	for (int i = request->nrecords; i-- > 0;)
+	{
+		const ReplyEntry *entry = &entries[i];
+
+		if (entry->acknowledged)
+			continue;
+		delivery_put_back(d, &request->records[i]);
+		tally->refused = entry;
+		if (entry->error_code_len > 0 &&
+			classify_entry(entry->error_code, entry->error_code_len) == ERROR_CLASS_THROTTLE)
+			tally->throttled++;
+	}
+}
+
 static void
 take_entries(Delivery *d, Request *request, const ReplyEntry *entries,
 			 const ReplySummary *summary, int64 now)
@@ -197,23 +215,14 @@ take_entries(Delivery *d, Request *request, const ReplyEntry *entries,
 	TimestampTz timestamp = GetCurrentTimestamp();
 	Tally		tally = {0};
 
-	/* backwards, since what is put back goes to the front */
-	for (int i = request->nrecords; i-- > 0;)
+	for (int i = 0; i < request->nrecords; i++)
 	{
-		const ReplyEntry *entry = &entries[i];
-
-		if (likely(entry->acknowledged))
-		{
-			accept_record(d, &request->records[i], entry, summary->encrypted,
+		if (likely(entries[i].acknowledged))
+			accept_record(d, &request->records[i], &entries[i], summary->encrypted,
 						  timestamp, &tally);
-			continue;
-		}
-		delivery_put_back(d, &request->records[i]);
-		tally.refused = entry;
-		if (entry->error_code_len > 0 &&
-			classify_entry(entry->error_code, entry->error_code_len) == ERROR_CLASS_THROTTLE)
-			tally.throttled++;
 	}
+	if (tally.accepted < request->nrecords)
+		put_refused_back(d, request, entries, &tally);
 	count_accepted(d, &tally, timestamp);
 	if (summary->nmismatched > 0 || summary->failed_put_count_wrong)
 		pg_atomic_fetch_add_u64(&d->slot->stats.mismatches, 1);
