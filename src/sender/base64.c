@@ -185,13 +185,16 @@ encode_vector_avx2(char *dst, const uint8_t *src)
 											11, 10, 12, 11, 14, 13, 15, 14);
 
 	/* Offset from sextet to character, for each of 13 ranges of sextets */
-	const __m256i offsets =
-		_mm256_setr_epi8('a' - 26, '0' - 52, '0' - 52, '0' - 52, '0' - 52,
-						 '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52,
-						 '0' - 52, '+' - 62, '/' - 63, 'A', 0, 0,
-						 'a' - 26, '0' - 52, '0' - 52, '0' - 52, '0' - 52,
-						 '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52,
-						 '0' - 52, '+' - 62, '/' - 63, 'A', 0, 0);
+	const __m256i offsets = _mm256_setr_epi8('a' - 26, '0' - 52, '0' - 52, '0' - 52,
+											 '0' - 52, '0' - 52, '0' - 52, '0' - 52,
+											 '0' - 52, '0' - 52, '0' - 52, '+' - 62,
+											 '/' - 63, 'A', 0, 0,
+											 'a' - 26, '0' - 52, '0' - 52, '0' - 52,
+											 '0' - 52, '0' - 52, '0' - 52, '0' - 52,
+											 '0' - 52, '0' - 52, '0' - 52, '+' - 62,
+											 '/' - 63, 'A', 0, 0);
+	__m128i		first = _mm_loadu_si128((const __m128i *) src);
+	__m128i		second = _mm_loadu_si128((const __m128i *) (src + 8));
 	__m256i		in,
 				high,
 				low,
@@ -199,9 +202,7 @@ encode_vector_avx2(char *dst, const uint8_t *src)
 				range,
 				upper;
 
-	in = _mm256_inserti128_si256(
-				_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *) src)),
-				_mm_loadu_si128((const __m128i *) (src + 8)), 1);
+	in = _mm256_inserti128_si256(_mm256_castsi128_si256(first), second, 1);
 	in = _mm256_shuffle_epi8(in, spread);
 
 	/* Move each sextet to a byte of its own; multiplying is shifting */

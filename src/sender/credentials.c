@@ -117,13 +117,15 @@ wipe_credentials(Credentials *credentials)
 static char *
 find_path(int file, const CredentialSource *source)
 {
-	const char *setting = file == 0 ? source->credentials_file :
-		source->config_file;
-	const char *named = first_set(setting, getenv(files[file].variable));
+	const char *setting = source->config_file;
 	const char *home = nonempty(getenv("HOME"));
+	const char *named;
 	size_t		size;
 	char	   *path;
 
+	if (files[file].kind == PROFILE_CREDENTIALS_FILE)
+		setting = source->credentials_file;
+	named = first_set(setting, getenv(files[file].variable));
 	if (named != NULL)
 		return strdup(named);
 	if (home == NULL)
@@ -282,8 +284,11 @@ static CredentialsResult
 copy_keys(const KeySet *set, Credentials *credentials,
 		  char *reason, size_t reason_size)
 {
-	char	  **places[3] = {&credentials->access_key_id,
-		&credentials->secret_access_key, &credentials->session_token};
+	char	  **places[3] = {
+		&credentials->access_key_id,
+		&credentials->secret_access_key,
+		&credentials->session_token
+	};
 
 	for (int i = 0; i < 3; i++)
 	{

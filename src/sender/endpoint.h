@@ -37,11 +37,10 @@ typedef struct Endpoint
 	bool		ipv6;			/* host is an IPv6 literal */
 	int			port;			/* 1 to 65535, never 0 */
 	char		host[ENDPOINT_HOST_SIZE];	/* lower case, no brackets */
-	char		host_header[ENDPOINT_HOST_SIZE + 8];	/* what to send and
-														 * sign as Host: port
-														 * only if it is not
-														 * the default */
 	char		url[ENDPOINT_HOST_SIZE + 24];	/* "https://host:port/" */
+
+	/* What to send and to sign as Host; the port only if not the default */
+	char		host_header[ENDPOINT_HOST_SIZE + 8];
 } Endpoint;
 
 /* Variants of AWS's own endpoints. */

@@ -249,13 +249,15 @@ static bool
 parse_property(ProfileScan *scan, Slice line)
 {
 	const char *equals = memchr(line.start, '=', line.end - line.start);
-	Slice		key;
-	Slice		value;
+	Slice		key = line;
+	Slice		value = line;
 
 	if (equals == NULL)
 		return true;
-	key = trim((Slice) {line.start, equals});
-	value = trim((Slice) {equals + 1, line.end});
+	key.end = equals;
+	key = trim(key);
+	value.start = equals + 1;
+	value = trim(value);
 	scan->in_nested = value.start == value.end;
 	if (!scan->in_section)
 		return true;

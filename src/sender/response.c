@@ -98,7 +98,7 @@ is_blank(const char *body, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
 	{
-		if (strchr(" \t\r\n", body[i]) == NULL || body[i] == '\0')
+		if (memchr(" \t\r\n", body[i], 4) == NULL)
 			return false;
 	}
 	return true;
@@ -340,11 +340,12 @@ parse_entries(JsonScan *scan, JsonScanToken token, const ReplyTarget *target)
 	while ((token = json_scan_next(scan)) == JSON_SCAN_OBJECT_START)
 	{
 		ReplyEntry	surplus;
-		ReplyEntry *entry = n < target->nrecords ? &target->entries[n] :
-			&surplus;
+		ReplyEntry *entry = &surplus;
 		unsigned int seen = 0;
 		ResponseResult result;
 
+		if (n < target->nrecords)
+			entry = &target->entries[n];
 		memset(entry, 0, sizeof(*entry));
 		result = parse_object(scan, ENTRY_KEYS, target, entry, &seen);
 		if (result != RESPONSE_OK)

@@ -184,10 +184,12 @@ hash_headers(EVP_MD_CTX *md, const Signing *signing)
 	for (int i = 0; i < signing->nheaders; i++)
 	{
 		const CanonicalHeader *header = &signing->headers[i];
-		bool		again = i > 0 && strcmp(header->name, header[-1].name) == 0;
-		bool		more = i + 1 < signing->nheaders &&
-			strcmp(header->name, header[1].name) == 0;
+		bool		again;
+		bool		more;
 
+		again = i > 0 && strcmp(header->name, header[-1].name) == 0;
+		more = i + 1 < signing->nheaders &&
+			strcmp(header->name, header[1].name) == 0;
 		if ((!again && (!hash_text(md, header->name) || !hash_text(md, ":"))) ||
 			!hash_value(md, header->value) ||
 			!hash_text(md, more ? "," : "\n"))
