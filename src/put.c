@@ -27,6 +27,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "launcher.h"
 #include "put.h"
 
 /* Buffers larger than this are not kept for the next transaction. */
@@ -270,6 +271,9 @@ stream_slot(Stream *stream)
 		stream->slot = queue_claim_stream(firehose_queue, MyDatabaseId, stream->serverid,
 										  stream->name);
 		stream->slot_generation = pg_atomic_read_u32(&stream->slot->generation);
+		/* a sender that does not know the slot yet is not woken by publications */
+		if (pg_atomic_read_u32(&stream->slot->sender_procno) == PG_UINT32_MAX)
+			launcher_wake_sender(MyDatabaseId);
 	}
 	return stream->slot;
 }
