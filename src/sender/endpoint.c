@@ -27,7 +27,7 @@
 
 /*
  * AWS's partitions by the prefix of their regions, as in botocore's
- * partitions.json; the last row is everything else.  NULL = no such endpoint.
+ * partitions.json; the last row is everything else.
  */
 static const struct
 {
@@ -38,10 +38,10 @@ static const struct
 {
 	{"cn-", "amazonaws.com.cn", "api.amazonwebservices.com.cn"},
 	{"eusc-", "amazonaws.eu", "api.amazonwebservices.eu"},
-	{"us-iso-", "c2s.ic.gov", NULL},
-	{"us-isob-", "sc2s.sgov.gov", NULL},
-	{"eu-isoe-", "cloud.adc-e.uk", NULL},
-	{"us-isof-", "csp.hci.ic.gov", NULL},
+	{"us-iso-", "c2s.ic.gov", "api.aws.ic.gov"},
+	{"us-isob-", "sc2s.sgov.gov", "api.aws.scloud"},
+	{"eu-isoe-", "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"},
+	{"us-isof-", "csp.hci.ic.gov", "api.aws.hci.ic.gov"},
 	{"", "amazonaws.com", "api.aws"},
 };
 
@@ -119,9 +119,6 @@ endpoint_from_region(const char *region, int flags, Endpoint *endpoint,
 		i++;
 	suffix = (flags & ENDPOINT_DUALSTACK) ? partitions[i].dualstack_suffix :
 		partitions[i].suffix;
-	if (suffix == NULL)
-		return fail(errmsg, errmsg_size,
-					"region \"%s\" has no dual-stack endpoint", region);
 
 	memset(endpoint, 0, sizeof(*endpoint));
 	endpoint->source = ENDPOINT_FROM_REGION;
@@ -423,7 +420,7 @@ is_aws_endpoint(const Endpoint *endpoint)
 		{
 			size_t		rest;	/* what is before the dot before the suffix */
 
-			if (suffixes[j] == NULL || len <= strlen(suffixes[j]) + 1)
+			if (len <= strlen(suffixes[j]) + 1)
 				continue;
 			rest = len - strlen(suffixes[j]) - 1;
 			if (endpoint->host[rest] == '.' &&
