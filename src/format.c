@@ -7,6 +7,9 @@
 #include "format.h"
 #include "json_write.h"
 
+static const char upper_digits[] = "0123456789ABCDEF";
+static const char lower_digits[] = "0123456789abcdef";
+
 static const Format formats[] =
 {
 	{
@@ -62,18 +65,12 @@ format_put_columns(StringInfo out, const Event *event, bool old, bool key_only)
 	return n;
 }
 
-void
-format_put_lsn(StringInfo out, XLogRecPtr lsn)
-{
-	char		buf[32];
-
-	json_put(out, buf, snprintf(buf, sizeof(buf), "\"%X/%X\"", LSN_FORMAT_ARGS(lsn)));
-}
-
-/* Append n hexadecimal digits. */
+/* Append a number in hexadecimal, in at least n digits. */
 static void
 put_hex(StringInfo out, uint32 value, const char *digits, int n)
 {
+	while (n < 8 && value >> (4 * n) != 0)
+		n++;
 	json_reserve(out, n);
 	for (int i = n - 1; i >= 0; i--, value >>= 4)
 		out->data[out->len + i] = digits[value & 15];
@@ -81,20 +78,27 @@ put_hex(StringInfo out, uint32 value, const char *digits, int n)
 }
 
 void
+format_put_lsn(StringInfo out, XLogRecPtr lsn)
+{
+	json_put_char(out, '"');
+	put_hex(out, (uint32) (lsn >> 32), upper_digits, 1);
+	json_put_char(out, '/');
+	put_hex(out, (uint32) lsn, upper_digits, 1);
+	json_put_char(out, '"');
+}
+
+void
 format_put_id(StringInfo out, const Event *event, int part)
 {
-	static const char upper[] = "0123456789ABCDEF";
-	static const char lower[] = "0123456789abcdef";
-
 	json_put_char(out, '"');
 	if (event->lsn != InvalidXLogRecPtr)
 	{
-		put_hex(out, event->timeline, upper, 8);
+		put_hex(out, event->timeline, upper_digits, 8);
 		json_put_char(out, '-');
-		put_hex(out, (uint32) (event->lsn >> 32), upper, 8);
-		put_hex(out, (uint32) event->lsn, upper, 8);
+		put_hex(out, (uint32) (event->lsn >> 32), upper_digits, 8);
+		put_hex(out, (uint32) event->lsn, upper_digits, 8);
 		json_put_char(out, '-');
-		put_hex(out, event->seq + part, lower, 8);
+		put_hex(out, event->seq + part, lower_digits, 8);
 	}
 	else
 	{
