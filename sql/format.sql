@@ -202,6 +202,18 @@ CREATE DATABASE regress_latin1 TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C';
 CREATE TABLE "späti" ("schlüssel" text, j json, jb jsonb, ar text[], v varchar, c char(3), n name);
 INSERT INTO "späti" VALUES ('äöü"ß', '{"ä": "\n"}', '{"ö": 1}', '{ü,a,"ä,"}', 'plain', 'é', 'ñ');
 SELECT convert_from(format_row(z), 'UTF8'), format_row(z) = format_row(z, 'text') FROM "späti" z;
+-- one of which nobody knows what it is: UTF-8 passes, anything else is an error
+CREATE DATABASE regress_ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C';
+\c regress_ascii
+\set ECHO none
+\i :functions
+\set ECHO all
+CREATE TABLE bytes (a text);
+INSERT INTO bytes VALUES ('ä');
+SELECT format_row(z) FROM bytes z;
+INSERT INTO bytes VALUES (E'\xe4');
+SELECT format_row(z) FROM bytes z;
 \c regression
 DROP DATABASE regress_latin1;
+DROP DATABASE regress_ascii;
 DROP DATABASE regress_utf8;

@@ -31,8 +31,11 @@
 #include "put.h"
 #include "stream.h"
 
-/* A record buffer that has grown beyond this is not kept. */
+/* A record buffer begins with this, and is not kept when it has grown beyond that. */
+#define RECORD_BUFFER_SIZE	2048
 #define RECORD_BUFFER_KEEP	(256 * 1024)
+
+static StringInfoData buffer = {NULL, 0, 0, 0};
 
 /* What one call of the trigger works with. */
 typedef struct TriggerCall
@@ -59,6 +62,7 @@ static void put_statement(TriggerCall *call);
 static void put_event(TriggerCall *call, EventOp op, TupleTableSlot *old_slot,
 					  TupleTableSlot *new_slot);
 static StringInfo record_buffer(void);
+static void forget_buffer(void *arg);
 
 Datum
 firehose_trigger(PG_FUNCTION_ARGS)
@@ -332,24 +336,33 @@ put_event(TriggerCall *call, EventOp op, TupleTableSlot *old_slot,
 	(void) put_record(call->stream, event->record_id, record->data, record->len, true);
 }
 
-/* The buffer in which this process writes records, empty. */
+/*
+ * The buffer in which this transaction writes records, empty.  It goes with
+ * the transaction, whatever its end; a huge one goes at the next call.
+ */
 static StringInfo
 record_buffer(void)
 {
-	static StringInfoData buffer = {NULL, 0, 0, 0};
+	static MemoryContextCallback forget = {forget_buffer, &buffer};
 
 	if (buffer.maxlen > RECORD_BUFFER_KEEP)
 	{
-		pfree(buffer.data);
-		buffer.data = NULL;
+		buffer.data = repalloc(buffer.data, RECORD_BUFFER_SIZE);
+		buffer.maxlen = RECORD_BUFFER_SIZE;
 	}
 	if (buffer.data == NULL)
 	{
-		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-
-		initStringInfo(&buffer);
-		MemoryContextSwitchTo(old);
+		buffer.data = MemoryContextAlloc(TopTransactionContext, RECORD_BUFFER_SIZE);
+		buffer.maxlen = RECORD_BUFFER_SIZE;
+		MemoryContextRegisterResetCallback(TopTransactionContext, &forget);
 	}
 	resetStringInfo(&buffer);
 	return &buffer;
+}
+
+/* TopTransactionContext is going. */
+static void
+forget_buffer(void *arg)
+{
+	memset(arg, 0, sizeof(StringInfoData));
 }
