@@ -50,7 +50,7 @@ typedef struct LetterBatch
 	int			n;
 } LetterBatch;
 
-static WriterTrouble trouble = {"dead letters"};
+static WriterTrouble trouble = {"writing of dead letters"};
 
 static bool insert_letters(const void *arg);
 static bool letter_exists(Relation rel, const DeadLetter *letter);

@@ -42,7 +42,7 @@ typedef struct StatusBatch
 	int			n;
 } StatusBatch;
 
-static WriterTrouble trouble = {"status rows"};
+static WriterTrouble trouble = {"writing of status rows"};
 
 static bool insert_batch(const void *arg);
 static void insert_rows(Relation rel, const StatusRow *rows, int n);
@@ -68,12 +68,16 @@ status_write(const StatusRow *rows, int n)
 	if (n == 0)
 		return true;
 
-	if (!status_ring_make_room(&trouble))
+	if (!status_ring_make_room())
+	{
+		writer_report(&trouble, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+					  "firehose.status_max_size is used up");
 		return false;
+	}
 
 	done = writer_transaction(insert_batch, &batch, "off", &trouble);
 	if (done)
-		status_ring_summarize(&trouble);
+		status_ring_summarize();
 	else
 		forget_bulk_state();
 	return done;

@@ -86,6 +86,9 @@ typedef struct StatusRing
 
 static StatusRing ring;
 
+static WriterTrouble rotation_trouble = {"rotation of status tables"};
+static WriterTrouble summary_trouble = {"summary of status tables"};
+
 static bool rotation_is_due(void);
 static uint64 share_of_size(void);
 static bool rotate(const void *arg);
@@ -114,9 +117,9 @@ status_ring_define_settings(void)
 }
 
 bool
-status_ring_make_room(WriterTrouble *trouble)
+status_ring_make_room(void)
 {
-	if (rotation_is_due() && !writer_transaction(rotate, NULL, "off", trouble))
+	if (rotation_is_due() && !writer_transaction(rotate, NULL, "off", &rotation_trouble))
 		ring.retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													STATUS_ROTATION_RETRY_MS);
 
@@ -141,11 +144,11 @@ status_ring_grown(Relation rel)
 }
 
 void
-status_ring_summarize(WriterTrouble *trouble)
+status_ring_summarize(void)
 {
 	if (ring.range_size > 0 &&
 		ring.size / BLCKSZ >= (uint64) ring.summarized + ring.range_size)
-		(void) writer_transaction(summarize, NULL, "off", trouble);
+		(void) writer_transaction(summarize, NULL, "off", &summary_trouble);
 }
 
 /*

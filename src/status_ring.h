@@ -34,7 +34,7 @@ typedef enum StatusColumn
 extern void status_ring_define_settings(void);
 
 /* Outside a transaction: let the next table have its turn if it is due.  False: there is no room left. */
-extern bool status_ring_make_room(WriterTrouble *trouble);
+extern bool status_ring_make_room(void);
 
 /* In a transaction: open the current table to write; NULL when it cannot be had now. */
 extern Relation status_ring_open(void);
@@ -43,6 +43,6 @@ extern Relation status_ring_open(void);
 extern void status_ring_grown(Relation rel);
 
 /* Outside a transaction: summarize what is new in the current table's index. */
-extern void status_ring_summarize(WriterTrouble *trouble);
+extern void status_ring_summarize(void);
 
 #endif							/* FIREHOSE_STATUS_RING_H */

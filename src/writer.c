@@ -63,7 +63,7 @@ static void find_tables(void);
 static void find_members(Oid extension);
 static void table_changed(Datum arg, Oid relid);
 static void check_columns(Relation rel, const Oid *types, int ntypes);
-static void report_trouble(WriterTrouble *trouble, const ErrorData *error);
+static void report_error(WriterTrouble *trouble, const ErrorData *error);
 static bool is_harmless(int sqlerrcode);
 
 Oid
@@ -200,7 +200,10 @@ writer_transaction(WriterWork work, const void *arg, const char *synchronous_com
 		PopActiveSnapshot();
 		CommitTransactionCommand();
 		if (done)
-			report_trouble(trouble, NULL);
+			writer_report(trouble, 0, NULL);
+		else
+			writer_report(trouble, ERRCODE_LOCK_NOT_AVAILABLE,
+						  "a table is locked or gone");
 	}
 	PG_CATCH();
 	{
@@ -211,7 +214,7 @@ writer_transaction(WriterWork work, const void *arg, const char *synchronous_com
 		FlushErrorState();
 		AbortOutOfAnyTransaction();
 		MemoryContextSwitchTo(caller);
-		report_trouble(trouble, error);
+		report_error(trouble, error);
 		FreeErrorData(error);
 		done = false;
 	}
@@ -222,29 +225,32 @@ writer_transaction(WriterWork work, const void *arg, const char *synchronous_com
 	return done;
 }
 
-/*
- * Say so in the log if work has got into trouble (an error), into other
- * trouble, or out of it (NULL).  Messages of errors that a value may have
- * caused are left out, since they may quote it.
- */
-static void
-report_trouble(WriterTrouble *trouble, const ErrorData *error)
+void
+writer_report(WriterTrouble *trouble, int sqlerrcode, const char *message)
 {
-	int			sqlerrcode = error ? error->sqlerrcode : 0;
-
 	if (sqlerrcode == trouble->sqlerrcode)
 		return;
 
-	if (error == NULL)
-		ereport(LOG, (errmsg("firehose: %s are written again", trouble->what)));
+	if (sqlerrcode == 0)
+		ereport(LOG, (errmsg("firehose: %s works again", trouble->what)));
 	else
 		ereport(LOG,
 				(errcode(sqlerrcode),
-				 errmsg("firehose: %s cannot be written: %s", trouble->what,
-						is_harmless(sqlerrcode) ? error->message :
-						unpack_sql_state(sqlerrcode)),
-				 errdetail("Delivery goes on.")));
+				 errmsg("firehose: %s does not work: %s", trouble->what, message),
+				 errdetail("It is tried again. Delivery goes on.")));
 	trouble->sqlerrcode = sqlerrcode;
+}
+
+/*
+ * Report an error.  Messages of errors that a value may have caused are left
+ * out, since they may quote it.
+ */
+static void
+report_error(WriterTrouble *trouble, const ErrorData *error)
+{
+	writer_report(trouble, error->sqlerrcode,
+				  is_harmless(error->sqlerrcode) ? error->message :
+				  psprintf("SQLSTATE %s", unpack_sql_state(error->sqlerrcode)));
 }
 
 /* Errors of these classes tell of the system, not of values. */

@@ -33,19 +33,22 @@ extern Oid	writer_table_oid(OwnTable table);
 extern Relation writer_open_table(OwnTable table, LOCKMODE lockmode,
 								  const Oid *types, int ntypes);
 
-/* A kind of work that can be in trouble, for the log: once per change of state. */
+/* A kind of work that can get into trouble. */
 typedef struct WriterTrouble
 {
-	const char *what;			/* "status rows" */
+	const char *what;			/* "writing of status rows" */
 	int			sqlerrcode;		/* 0: none */
 } WriterTrouble;
+
+/* Say so in the log if work has got into trouble, into other trouble, or (0) out of it. */
+extern void writer_report(WriterTrouble *trouble, int sqlerrcode, const char *message);
 
 /* Work to be done in a transaction; false: not now. */
 typedef bool (*WriterWork) (const void *arg);
 
 /*
  * Do work in a transaction of its own, with the given synchronous_commit.
- * Never raises an error: false, and a line in the log, if it failed.
+ * Never raises an error: false if it failed or could not be done; reported.
  */
 extern bool writer_transaction(WriterWork work, const void *arg,
 							   const char *synchronous_commit,
