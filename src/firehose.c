@@ -16,6 +16,7 @@
 
 #include "fate.h"
 #include "launcher.h"
+#include "pipeline_table.h"
 #include "put.h"
 #include "queue.h"
 #include "queue_file.h"
@@ -41,6 +42,7 @@ _PG_init(void)
 	queue_define_settings();
 	stream_define_settings();
 	put_define_settings();
+	pipeline_table_define_settings();
 	sender_define_settings();
 	status_define_settings();
 	launcher_define_settings();
@@ -71,6 +73,7 @@ firehose_shmem_request(void)
 	statistics_shmem_request();
 	fate_shmem_request();
 	launcher_shmem_request();
+	pipeline_table_shmem_request();
 }
 
 static void
@@ -83,6 +86,7 @@ firehose_shmem_startup(void)
 	statistics_shmem_startup();
 	fate_shmem_startup();
 	launcher_shmem_startup();
+	pipeline_table_shmem_startup();
 
 	/* last: it fills the queue */
 	queue_file_startup();

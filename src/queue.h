@@ -45,6 +45,7 @@
 #ifndef FIREHOSE_QUEUE_H
 #define FIREHOSE_QUEUE_H
 
+#include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "port/atomics.h"
 #include "storage/condition_variable.h"
@@ -92,7 +93,10 @@ StaticAssertDecl(offsetof(QueuePage, data) % 8 == 0, "page data must be aligned"
 typedef enum QueueItemKind
 {
 	QUEUE_ITEM_RUN = 1,
-	QUEUE_ITEM_RECORD = 2
+	QUEUE_ITEM_RECORD = 2,
+	QUEUE_ITEM_EVENT = 3,		/* a record of a pipeline */
+	QUEUE_ITEM_DEAD_EVENT = 4	/* the same, but for the dead letters: its payload
+								 * is code, NUL, message, NUL, data */
 } QueueItemKind;
 
 typedef enum QueueRunState
@@ -122,10 +126,22 @@ typedef enum QueueRecordState
 	QUEUE_RECORD_DONE			/* its fate is settled */
 } QueueRecordState;
 
-/* Header of a record; its payload follows, padded to 8 bytes. */
+/* Where a pipeline's record comes from: pipeline_table.h */
+typedef struct QueueOrigin
+{
+	uint16		pipeline;		/* 0: none, it was put */
+	uint16		generation;
+	uint32		entry;			/* in the pipeline's commit ring */
+	XLogRecPtr	lsn;			/* of the commit */
+} QueueOrigin;
+
+/*
+ * Header of a record.  A QueueOrigin follows it in a pipeline's records, then
+ * the payload, padded to 8 bytes.
+ */
 typedef struct QueueRecord
 {
-	uint8		kind;			/* QUEUE_ITEM_RECORD */
+	uint8		kind;			/* QueueItemKind, but not a run */
 	uint8		state;			/* QueueRecordState */
 	uint16		attempts;		/* requests that carried it, stops at 65535 */
 	uint32		length;			/* bytes of payload, 0 to QUEUE_MAX_RECORD */
@@ -133,8 +149,13 @@ typedef struct QueueRecord
 	TimestampTz queued_at;		/* time of the put */
 } QueueRecord;
 
-/* Bytes a record of n payload bytes takes in the chain. */
+/* Bytes before the payload. */
+#define QUEUE_HEADER_SIZE(kind) \
+	(sizeof(QueueRecord) + ((kind) == QUEUE_ITEM_RECORD ? 0 : sizeof(QueueOrigin)))
+
+/* Bytes that a put record of n payload bytes takes in the chain, or one of another kind. */
 #define QUEUE_RECORD_SPACE(n) (sizeof(QueueRecord) + TYPEALIGN(8, n))
+#define QUEUE_ITEM_SPACE(kind, n) (QUEUE_HEADER_SIZE(kind) + TYPEALIGN(8, n))
 
 typedef struct QueueStream
 {

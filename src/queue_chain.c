@@ -206,8 +206,8 @@ note_first_items(Queue *q, QueuePageNo no, uint32 offset, const char *records, S
 			lower_first_item(queue_page(q, no), offset);
 			noted = no;
 		}
-		offset += QUEUE_RECORD_SPACE(record->length);
-		done += QUEUE_RECORD_SPACE(record->length);
+		offset += QUEUE_ITEM_SPACE(record->kind, record->length);
+		done += QUEUE_ITEM_SPACE(record->kind, record->length);
 	}
 }
 
@@ -369,7 +369,7 @@ queue_visit_owed(Queue *q, QueueStream *s, QueueVisitor visit, void *arg)
 		if (record.state == QUEUE_RECORD_OWED &&
 			!visit(q, &record, w.page, w.offset, arg))
 			return;
-		pos = walk_position(&w) + QUEUE_RECORD_SPACE(record.length);
+		pos = walk_position(&w) + QUEUE_ITEM_SPACE(record.kind, record.length);
 	}
 }
 
@@ -400,7 +400,7 @@ find_in_page(Queue *q, QueueStream *s, QueuePageNo no, uint64 id)
 		walk_read(&w, &record, sizeof(record));
 		if (record.id == id)
 			return record.state == QUEUE_RECORD_OWED;
-		pos = walk_position(&w) + QUEUE_RECORD_SPACE(record.length);
+		pos = walk_position(&w) + QUEUE_ITEM_SPACE(record.kind, record.length);
 	}
 	return false;
 }

@@ -210,6 +210,9 @@ count_record(Queue *q, const QueueRecord *record, QueuePageNo page, uint32 offse
 {
 	QueueFileStream *stream = arg;
 
+	/* a pipeline's records come from the WAL again */
+	if (record->kind != QUEUE_ITEM_RECORD)
+		return true;
 	stream->nrecords++;
 	stream->nbytes += QUEUE_RECORD_SPACE(record->length);
 	stream->payload += record->length;
@@ -223,6 +226,8 @@ save_record(Queue *q, const QueueRecord *record, QueuePageNo page, uint32 offset
 	static char buffer[QUEUE_RECORD_SPACE(QUEUE_MAX_RECORD)];
 	Size		space = QUEUE_RECORD_SPACE(record->length);
 
+	if (record->kind != QUEUE_ITEM_RECORD)
+		return true;
 	queue_read(q, &page, &offset, buffer, space);
 	put_bytes(arg, buffer, space);
 	return true;

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "pipeline_table.h"
 #include "queue_reader.h"
 
 /* A run that was pending when the reader came by. */
@@ -134,6 +135,16 @@ hold_pages(QueueReader *r, QueuePageNo no, QueuePosition end, int change)
 	}
 }
 
+/* Where a pipeline's record comes from stands behind its header. */
+static void
+read_origin(QueueReader *r, QueuePlace at, QueueOrigin *origin)
+{
+	QueueRecord skipped;
+
+	queue_read(r->q, &at.page, &at.offset, &skipped, sizeof(skipped));
+	queue_read(r->q, &at.page, &at.offset, origin, sizeof(QueueOrigin));
+}
+
 /* Hand out the record whose header stands at a place, unless it is settled. */
 static bool
 take(QueueReader *r, QueuePlace at, QueuePosition position, QueueTaken *taken,
@@ -146,7 +157,7 @@ take(QueueReader *r, QueuePlace at, QueuePosition position, QueueTaken *taken,
 		memcpy(&record, queue_page(r->q, at.page)->data + at.offset, sizeof(record));
 	else
 		queue_read(r->q, &place.page, &place.offset, &record, sizeof(record));
-	*end = position + QUEUE_RECORD_SPACE(record.length);
+	*end = position + QUEUE_ITEM_SPACE(record.kind, record.length);
 	if (record.state == QUEUE_RECORD_DONE)
 		return false;
 
@@ -156,6 +167,9 @@ take(QueueReader *r, QueuePlace at, QueuePosition position, QueueTaken *taken,
 	taken->queued_at = record.queued_at;
 	taken->length = record.length;
 	taken->attempts = record.attempts;
+	taken->kind = record.kind;
+	if (record.kind != QUEUE_ITEM_RECORD)
+		read_origin(r, at, &taken->origin);
 	hold_pages(r, at.page, *end, 1);
 	return true;
 }
@@ -274,7 +288,7 @@ settle_aborted(QueueReader *r, DeferredRun *d)
 		QueueRecord *record = record_at(r, d->at);
 
 		record->state = QUEUE_RECORD_DONE;
-		d->position += QUEUE_RECORD_SPACE(record->length);
+		d->position += QUEUE_ITEM_SPACE(record->kind, record->length);
 	}
 }
 
@@ -372,7 +386,7 @@ queue_reader_payload(QueueReader *r, const QueueTaken *taken)
 {
 	QueuePlace	place = taken->place;
 
-	place.offset += sizeof(QueueRecord);
+	place.offset += QUEUE_HEADER_SIZE(taken->kind);
 	if (place.offset >= QUEUE_PAGE_DATA && taken->length > 0)
 	{
 		place.offset -= QUEUE_PAGE_DATA;
@@ -392,8 +406,10 @@ void
 queue_reader_settle(QueueReader *r, const QueueTaken *taken)
 {
 	record_at(r, taken->place)->state = QUEUE_RECORD_DONE;
+	if (taken->kind != QUEUE_ITEM_RECORD)
+		pipeline_settled(&taken->origin);
 	hold_pages(r, taken->place.page,
-			   taken->position + QUEUE_RECORD_SPACE(taken->length), -1);
+			   taken->position + QUEUE_ITEM_SPACE(taken->kind, taken->length), -1);
 }
 
 /* The reader is the only writer of these two. */

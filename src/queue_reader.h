@@ -33,7 +33,9 @@ typedef struct QueueTaken
 	uint64		id;
 	TimestampTz queued_at;
 	uint32		length;
-	uint32		attempts;
+	uint16		attempts;
+	uint8		kind;			/* QueueItemKind */
+	QueueOrigin origin;			/* of a pipeline's record, else not set */
 } QueueTaken;
 
 typedef struct QueueReader
