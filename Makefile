@@ -33,7 +33,7 @@ include $(PGXS)
 all: $(SENDER_SO)
 
 $(SENDER_SO): $(SENDER_OBJS)
-	$(CC) $(CFLAGS) $(SENDER_OBJS) $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@ -lcurl -lcrypto
+	$(CC) $(CFLAGS) $(SENDER_OBJS) $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@ -lcurl -lcrypto -lm
 
 # any header may matter to any object; the whole build takes seconds
 $(OBJS) $(SENDER_OBJS): $(wildcard src/*.h src/sender/*.h)

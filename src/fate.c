@@ -40,12 +40,15 @@
 /* 2 MB: with 100,000 records a second a record stays young for 2.6 seconds */
 #define FATE_RING_SIZE	(1 << 18)
 
-/* a word of the ring, or of a waiter */
-#define FATE_BITS		2
+/*
+ * A word of the ring, or of a waiter: id, whether the fate has only been
+ * announced (in the ring), and fate.
+ */
+#define FATE_BITS		3
+#define FATE_ANNOUNCED	UINT64CONST(4)
 #define FATE_WORD(id, fate) (((id) << FATE_BITS) | (fate))
 #define FATE_WORD_ID(word)	((word) >> FATE_BITS)
-#define FATE_WORD_FATE(word) \
-	((RecordFate) ((word) & ((1 << FATE_BITS) - 1)))
+#define FATE_WORD_FATE(word) ((RecordFate) ((word) & (FATE_ANNOUNCED - 1)))
 
 typedef struct FateWaiter
 {
@@ -116,6 +119,16 @@ static inline pg_atomic_uint64 *
 ring_word(uint64 id)
 {
 	return &fates->ring[id % FATE_RING_SIZE];
+}
+
+/* Let a fate be found, but not yet be told. */
+void
+fate_announce(uint64 id, RecordFate fate)
+{
+	pg_atomic_write_u64(ring_word(id), FATE_WORD(id, fate) | FATE_ANNOUNCED);
+
+	/* before the record is finished in the queue */
+	pg_write_barrier();
 }
 
 /* Make fates known and wake those who wait for them. */
@@ -214,9 +227,19 @@ fate_has_flushers(void)
 	return pg_atomic_read_u32(&fates->nflushing) > 0;
 }
 
-/* What the ring says of a record. */
+/* What the ring says of a record, if that may be told already. */
 RecordFate
 fate_lookup(uint64 id)
+{
+	uint64		word = pg_atomic_read_u64(ring_word(id));
+
+	return FATE_WORD_ID(word) == id && (word & FATE_ANNOUNCED) == 0 ?
+		FATE_WORD_FATE(word) : FATE_NONE;
+}
+
+/* What the ring says of a record, even if it was only announced. */
+RecordFate
+fate_lookup_announced(uint64 id)
 {
 	uint64		word = pg_atomic_read_u64(ring_word(id));
 
@@ -227,10 +250,9 @@ fate_lookup(uint64 id)
 void
 fate_forget(uint64 id)
 {
-	RecordFate	fate = fate_lookup(id);
-	uint64		word = FATE_WORD(id, fate);
+	uint64		word = pg_atomic_read_u64(ring_word(id));
 
-	if (fate != FATE_NONE)
+	if (FATE_WORD_ID(word) == id)
 		(void) pg_atomic_compare_exchange_u64(ring_word(id), &word,
 											  FATE_WORD(id, FATE_NONE));
 }

@@ -32,10 +32,13 @@ extern void fate_shmem_startup(void);
 #define FATE_MAX_ID		((UINT64CONST(1) << 53) - 1)
 
 /*
- * Sender: make fates known and wake those who wait for them.  Never waits,
- * never fails.  To be called before the records are finished in the queue, so
- * that a record that is young is always found in one of the two.
+ * Sender: a record's fate is settled, and will be published when its row is
+ * written.  To be called before the record is finished in the queue, so that
+ * who looks for a young record always finds it in one of the two.
  */
+extern PGDLLEXPORT void fate_announce(uint64 id, RecordFate fate);
+
+/* Sender: make fates known and wake those who wait for them.  Never waits, never fails. */
 extern PGDLLEXPORT void fate_publish(const FateEntry *entries, int n);
 
 /* Sender: is somebody waiting for a record? (Status rows are then written at once.) */
@@ -53,8 +56,9 @@ extern PGDLLEXPORT void fate_answer_flush(QueueStream *s, uint64 request,
 /* Sender: is somebody waiting for an answer to a flush, of whatever stream? */
 extern PGDLLEXPORT bool fate_has_flushers(void);
 
-/* Backend: what the ring says of a record; FATE_NONE when it is not young. */
+/* Backend: what the ring says of a record, published or announced; FATE_NONE when it is not young. */
 extern RecordFate fate_lookup(uint64 id);
+extern RecordFate fate_lookup_announced(uint64 id);
 
 /* Backend: take a record's fate out of the ring, since it is queued again. */
 extern void fate_forget(uint64 id);

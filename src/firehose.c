@@ -38,7 +38,14 @@ static void firehose_shmem_startup(void);
 void
 _PG_init(void)
 {
-	/* settings exist in any session that loads us, for ALTER SYSTEM's sake */
+	/*
+	 * Shared memory, and settings that belong to it, can be asked for only
+	 * while the postmaster starts.  In a session that loads us later,
+	 * CREATE EXTENSION and CREATE SERVER work, and puts say what is missing.
+	 */
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+
 	queue_define_settings();
 	stream_define_settings();
 	put_define_settings();
@@ -49,10 +56,6 @@ _PG_init(void)
 	MarkGUCPrefixReserved("firehose");
 
 	put_register_callbacks();
-
-	/* the rest needs shared memory, which only a preloaded library can ask for */
-	if (!process_shared_preload_libraries_in_progress)
-		return;
 
 	prev_shmem_request = shmem_request_hook;
 	shmem_request_hook = firehose_shmem_request;

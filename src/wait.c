@@ -26,6 +26,7 @@
 
 /* look again after so long, whatever the latch says */
 #define WAIT_RECORD_RECHECK_MS	10000
+#define WAIT_ANNOUNCED_RECHECK_MS	1000
 #define WAIT_FLUSH_RECHECK_MS	1000
 
 /* A stream that a flush waits for. */
@@ -167,26 +168,36 @@ firehose_wait(PG_FUNCTION_ARGS)
 }
 
 /*
- * A record is made known before it leaves the queue.  So if the queue does not
- * have it, and the ring, looked at after that, does not either, then it was
- * never there, or too long ago.
+ * A record's fate is announced before it leaves the queue.  So if the queue
+ * does not have it, and the ring, looked at after that, does not either, then
+ * it was never there, or too long ago.  One that is announced has its row
+ * written now, which the sender does at once if it is woken and sees us wait;
+ * should that not come to pass, the fate is told all the same.
  */
 static const char *
 await_record(uint64 id, TimestampTz deadline)
 {
 	bool		recheck = true;
+	bool		gone = false;
 
 	for (;;)
 	{
-		if (recheck && !queue_find(firehose_queue, MyDatabaseId, id))
-			return fate_names[fate_awaited()];
+		if (recheck && gone)
+			return fate_names[fate_lookup_announced(id)];
+		if (recheck)
+			gone = !queue_find(firehose_queue, MyDatabaseId, id);
 
 		if (fate_awaited() != FATE_NONE)
 			return fate_names[fate_awaited()];
+		if (gone && fate_lookup_announced(id) == FATE_NONE)
+			return fate_names[FATE_NONE];
+		if (gone)
+			launcher_wake_sender(MyDatabaseId);
 
-		if (!sleep_until(deadline, WAIT_RECORD_RECHECK_MS,
+		if (!sleep_until(deadline,
+						 gone ? WAIT_ANNOUNCED_RECHECK_MS : WAIT_RECORD_RECHECK_MS,
 						 WaitEventNamed("FirehoseRecord"), &recheck))
-			return "pending";
+			return gone ? fate_names[fate_lookup_announced(id)] : "pending";
 	}
 }
 
