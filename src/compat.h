@@ -28,6 +28,20 @@
 #define WaitEventNamed(name) PG_WAIT_EXTENSION
 #endif
 
+/* Replication slots: 17 added failover and synced to creation, 18 an argument to acquiring. */
+#if PG_VERSION_NUM >= 170000
+#define CreateLogicalSlot(name, persistency) \
+	ReplicationSlotCreate(name, true, persistency, false, false, false)
+#else
+#define CreateLogicalSlot(name, persistency) \
+	ReplicationSlotCreate(name, true, persistency, false)
+#endif
+#if PG_VERSION_NUM >= 180000
+#define AcquireLogicalSlot(name) ReplicationSlotAcquire(name, true, true)
+#else
+#define AcquireLogicalSlot(name) ReplicationSlotAcquire(name, true)
+#endif
+
 /* A wait event set that lives as long as its process; 17 asks for a resource owner. */
 #if PG_VERSION_NUM >= 170000
 #define CreateWorkerWaitEventSet(nevents) CreateWaitEventSet(NULL, nevents)

@@ -1,0 +1,35 @@
+/*
+ * change_reader.h
+ *		From pgoutput's messages to records: reads what the WAL reader hands
+ *		over, keeps a description of every table, and has the pipeline's format
+ *		write each change into the outbox.
+ *
+ * Decoder process only.
+ */
+#ifndef FIREHOSE_CHANGE_READER_H
+#define FIREHOSE_CHANGE_READER_H
+
+#include "lib/stringinfo.h"
+#include "outbox.h"
+#include "pipeline.h"
+#include "wal_reader.h"
+
+typedef struct ChangeReader ChangeReader;
+
+/* Make one; `context` must outlive it.  The last stream of the outbox is the pipeline's own, those before it the routes'. */
+extern ChangeReader *change_reader_create(MemoryContext context, const Pipeline *pipeline,
+										  Outbox *outbox, const EventOrigin *origin);
+
+/* Whose timeline goes into the ids. */
+extern void change_reader_set_wal(ChangeReader *reader, const WalReader *wal);
+
+/* A message of pgoutput (a WalReaderMessage). */
+extern void change_reader_take(StringInfo message, void *reader);
+
+/* Is a transaction open, a part of which was read? */
+extern bool change_reader_in_transaction(const ChangeReader *reader);
+
+/* Commit LSN of the transaction that is being read, for errors; Invalid: none. */
+extern XLogRecPtr change_reader_lsn(const ChangeReader *reader);
+
+#endif							/* FIREHOSE_CHANGE_READER_H */
