@@ -132,15 +132,14 @@ queue_append(Queue *q, QueueStream *s, const char *records, Size length, Size re
 	LWLockRelease(s->lock);
 	queue_wake_waiters(q);
 
-	/* a header that straddles pages makes the first record begin the second */
-	if (page != run_page && offset < QUEUE_PAGE_DATA)
-		lower_first_item(queue_page(q, page), offset);
-
 	/* the records' bytes are ours alone until the run is published */
 	first_page = page;
 	first_offset = offset;
 	queue_write(q, &page, &offset, records, length);
 	pg_write_barrier();
+	/* a header that straddles pages makes the first record begin the second */
+	if (first_page != run_page && first_offset < QUEUE_PAGE_DATA)
+		lower_first_item(queue_page(q, first_page), first_offset);
 	note_first_items(q, first_page, first_offset, records, length);
 	return state;
 }
