@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
@@ -88,6 +89,7 @@ pipeline_table_shmem_startup(void)
 		pipeline_table->lock = &GetNamedLWLockTranche(TRANCHE)->lock;
 		pipeline_table->nslots = max_pipelines;
 		pg_atomic_init_u32(&pipeline_table->sleepers, 0);
+		pg_atomic_init_u64(&pipeline_table->asynchronous_upto, 0);
 		for (int i = 0; i < max_pipelines; i++)
 			init_slot(&pipeline_table->slots[i]);
 	}
@@ -189,10 +191,47 @@ pipeline_name(const QueueOrigin *origin)
 }
 
 void
-pipeline_wake_for_commit(void)
+pipeline_give_up(PipelineSlot *slot)
+{
+	LWLockAcquire(pipeline_table->lock, LW_EXCLUSIVE);
+	slot->wanted = false;
+	slot->given_up = true;
+	LWLockRelease(pipeline_table->lock);
+}
+
+/*
+ * The two counters may disagree for a moment, which costs a committer a look
+ * at the slots; a wish that somebody has just granted is not counted twice.
+ */
+void
+pipeline_want_commit(PipelineSlot *slot, bool want)
+{
+	if (pg_atomic_exchange_u32(&slot->wants_commit, want) == want)
+		return;
+	if (want)
+		pg_atomic_fetch_add_u32(&pipeline_table->sleepers, 1);
+	else
+		pg_atomic_fetch_sub_u32(&pipeline_table->sleepers, 1);
+}
+
+/* Let it be known that WAL up to here waits for nobody to flush it. */
+static void
+note_asynchronous_commit(XLogRecPtr upto)
+{
+	uint64		known = pg_atomic_read_u64(&pipeline_table->asynchronous_upto);
+
+	while (upto > known &&
+		   !pg_atomic_compare_exchange_u64(&pipeline_table->asynchronous_upto, &known, upto))
+		;
+}
+
+void
+pipeline_after_commit(XLogRecPtr upto)
 {
 	if (pipeline_table == NULL || pg_atomic_read_u32(&pipeline_table->sleepers) == 0)
 		return;
+	if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
+		note_asynchronous_commit(upto);
 	for (int i = 0; i < pipeline_table->nslots; i++)
 	{
 		PipelineSlot *slot = &pipeline_table->slots[i];

@@ -46,6 +46,7 @@ typedef struct PipelineSlot
 	NameData	slot_name;
 	bool		wanted;			/* a decoder is to run */
 	bool		dropped;		/* the pipeline is gone: drop its slot */
+	bool		given_up;		/* it cannot go on until a command says how */
 
 	/* its decoder; launcher and decoder, under the table's lock */
 	int			decoder_pid;	/* 0: none */
@@ -94,7 +95,9 @@ typedef struct PipelineTable
 {
 	LWLock	   *lock;
 	int			nslots;			/* firehose.max_pipelines, fixed */
-	pg_atomic_uint32 sleepers;	/* slots whose wants_commit is 1, about */
+	pg_atomic_uint32 sleepers;	/* how many decoders want_commit */
+	pg_atomic_uint64 asynchronous_upto; /* end of the last commit that did not
+										 * wait for its flush; 0: none yet */
 	PipelineSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } PipelineTable;
 
@@ -132,7 +135,17 @@ extern PGDLLEXPORT void pipeline_settled(const QueueOrigin *origin);
 /* The name of the pipeline of this origin, in palloc'd memory; NULL: it is gone. */
 extern PGDLLEXPORT char *pipeline_name(const QueueOrigin *origin);
 
-/* Wake the decoders of this database that sleep; a commit wrote WAL.  Neither waits nor fails. */
-extern void pipeline_wake_for_commit(void);
+/* Decoder: this cannot go on without a command; the reason is in the state. */
+extern void pipeline_give_up(PipelineSlot *slot);
+
+/* Decoder: be woken by commits from now on, or not. */
+extern void pipeline_want_commit(PipelineSlot *slot, bool want);
+
+/*
+ * A transaction of this process has committed, wrote WAL up to a position, and
+ * has released its locks: wake the decoders of its database that sleep.
+ * Neither waits nor fails.
+ */
+extern void pipeline_after_commit(XLogRecPtr upto);
 
 #endif							/* FIREHOSE_PIPELINE_TABLE_H */

@@ -412,9 +412,11 @@ add_record(PendingRun *run, uint64 id, const char *data, Size length, RecordShap
 	if (shaped > length)
 		payload[length] = '\n';
 
+	/* bounds, not an order: a dead letter that is queued again has an old id */
 	if (run->nrecords == 0)
-		run->first_id = id;
-	run->last_id = id;
+		run->first_id = run->last_id = id;
+	run->first_id = Min(run->first_id, id);
+	run->last_id = Max(run->last_id, id);
 	run->used += QUEUE_RECORD_SPACE(shaped);
 	run->nrecords++;
 	run->nbytes += shaped;

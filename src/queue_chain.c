@@ -78,6 +78,7 @@ queue_append(Queue *q, QueueStream *s, const char *records, Size length, Size re
 	QueueRun	run;
 	QueuePageNo page;
 	uint32		offset;
+	QueuePageNo run_page;
 	QueuePageNo first_page;
 	uint32		first_offset;
 	pg_atomic_uint32 *state;
@@ -92,6 +93,7 @@ queue_append(Queue *q, QueueStream *s, const char *records, Size length, Size re
 	page = s->tail;
 	offset = s->tail_used;
 	lower_first_item(queue_page(q, page), offset);
+	run_page = page;
 
 	/* give out the room, page by page */
 	for (;;)
@@ -135,6 +137,9 @@ queue_append(Queue *q, QueueStream *s, const char *records, Size length, Size re
 	first_offset = offset;
 	queue_write(q, &page, &offset, records, length);
 	pg_write_barrier();
+	/* a header that straddles pages makes the first record begin the second */
+	if (first_page != run_page && first_offset < QUEUE_PAGE_DATA)
+		lower_first_item(queue_page(q, first_page), first_offset);
 	note_first_items(q, first_page, first_offset, records, length);
 	return state;
 }
@@ -398,8 +403,9 @@ find_in_page(Queue *q, QueueStream *s, QueuePageNo no, uint64 id)
 			continue;
 		}
 		walk_read(&w, &record, sizeof(record));
-		if (record.id == id)
-			return record.state == QUEUE_RECORD_OWED;
+		/* an id comes twice when a dead letter is queued again */
+		if (record.id == id && record.state == QUEUE_RECORD_OWED)
+			return true;
 		pos = walk_position(&w) + QUEUE_ITEM_SPACE(record.kind, record.length);
 	}
 	return false;

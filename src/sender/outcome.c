@@ -96,6 +96,9 @@ add_fate(uint64 id, RecordFate fate)
 	}
 	fates[nfates].id = id;
 	fates[nfates++].fate = fate;
+
+	/* before the record leaves the queue, that it be found in one of the two */
+	fate_announce(id, fate);
 }
 
 static char *
@@ -170,6 +173,7 @@ settle_failure(PendingFailure *failure)
 {
 	Delivery   *d = failure->delivery;
 
+	add_fate(failure->taken.id, FATE_FAILED);
 	queue_reader_settle(&d->reader, &failure->taken);
 	queue_reader_count_settled(&d->reader, 1, failure->taken.length);
 	pg_atomic_fetch_add_u64(&d->slot->stats.failed, 1);
@@ -181,7 +185,6 @@ settle_failure(PendingFailure *failure)
 		row->error_message = copy_text(failure->message, strlen(failure->message));
 		row->completed_at = failure->failed_at;
 	}
-	add_fate(failure->taken.id, FATE_FAILED);
 	dlist_delete(&failure->node);
 	pfree(failure);
 }
