@@ -27,6 +27,7 @@
 #include "utils/syscache.h"
 
 #include "change_reader.h"
+#include "compat.h"
 
 /* A table as the stream of messages has described it. */
 typedef struct ReadRelation
@@ -142,7 +143,7 @@ static void
 find_primary_key(Oid relid, const LogicalRepRelation *described, bool *key)
 {
 	Relation	rel = RelationIdGetRelation(relid);
-	Oid			index = rel ? RelationGetPrimaryKeyIndexOid(rel) : InvalidOid;
+	Oid			index = rel ? PrimaryKeyIndexOf(rel) : InvalidOid;
 	HeapTuple	tuple;
 	Form_pg_index form;
 

@@ -42,6 +42,13 @@
 #define AcquireLogicalSlot(name) ReplicationSlotAcquire(name, true)
 #endif
 
+/* 18 asks whether a deferrable primary key will do. */
+#if PG_VERSION_NUM >= 180000
+#define PrimaryKeyIndexOf(rel) RelationGetPrimaryKeyIndex(rel, true)
+#else
+#define PrimaryKeyIndexOf(rel) RelationGetPrimaryKeyIndex(rel)
+#endif
+
 /* A wait event set that lives as long as its process; 17 asks for a resource owner. */
 #if PG_VERSION_NUM >= 170000
 #define CreateWorkerWaitEventSet(nevents) CreateWaitEventSet(NULL, nevents)

@@ -159,8 +159,9 @@ fill_slot(TupleTableSlot *slot, const DeadLetter *letter)
 	values[LETTER_ATTEMPTS] = Int32GetDatum(letter->attempts);
 	memset(nulls, 0, sizeof(bool) * DEAD_LETTER_COLUMNS);
 	nulls[LETTER_LSN] = XLogRecPtrIsInvalid(letter->lsn);
-	nulls[LETTER_PIPELINE] = true;
 
+	values[LETTER_PIPELINE] = writer_text(letter->pipeline, NAMEDATALEN,
+										  &nulls[LETTER_PIPELINE]);
 	values[LETTER_STREAM] = writer_text(letter->stream, NAMEDATALEN,
 										&nulls[LETTER_STREAM]);
 	values[LETTER_ERROR_CODE] = writer_text(letter->error_code,

@@ -17,6 +17,7 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "access/xlog_internal.h"
 #include "catalog/pg_foreign_server.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"

@@ -169,8 +169,9 @@ fill_slot(TupleTableSlot *slot, const StatusRow *row)
 	values[COLUMN_ENCRYPTED] = BoolGetDatum(row->encrypted);
 	memset(nulls, 0, sizeof(bool) * STATUS_COLUMNS);
 	nulls[COLUMN_LSN] = XLogRecPtrIsInvalid(row->lsn);
-	nulls[COLUMN_PIPELINE] = true;
 
+	values[COLUMN_PIPELINE] = writer_text(row->pipeline, NAMEDATALEN,
+										  &nulls[COLUMN_PIPELINE]);
 	values[COLUMN_STREAM] = writer_text(row->stream, NAMEDATALEN,
 										&nulls[COLUMN_STREAM]);
 	values[COLUMN_RECORD_ID] = writer_text_len(row->record_id, row->record_id_len,

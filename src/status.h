@@ -19,6 +19,7 @@ typedef struct StatusRow
 	uint64		id;
 	Oid			serverid;
 	const char *stream;			/* the foreign server's name */
+	const char *pipeline;		/* NULL for puts */
 	bool		accepted;		/* else failed */
 	const char *record_id;		/* not terminated; NULL unless accepted */
 	int			record_id_len;
@@ -37,6 +38,7 @@ typedef struct DeadLetter
 	uint64		id;
 	Oid			serverid;
 	const char *stream;
+	const char *pipeline;		/* NULL for puts */
 	const char *data;			/* payload, length bytes */
 	Size		length;
 	const char *error_code;

@@ -19,6 +19,7 @@ typedef enum StreamDelimiter
 
 typedef enum StreamStatusOption
 {
+	STATUS_DEFAULT,				/* all for puts, failed for pipelines */
 	STATUS_ALL,					/* a row for every finished record */
 	STATUS_FAILED,				/* rows for failed records only */
 	STATUS_NONE

@@ -65,6 +65,7 @@ static const struct config_enum_entry on_full_values[] = {
 };
 
 static const struct config_enum_entry status_values[] = {
+	{"default", STATUS_DEFAULT, false},
 	{"all", STATUS_ALL, false},
 	{"failed", STATUS_FAILED, false},
 	{"none", STATUS_NONE, false},
@@ -117,8 +118,8 @@ static const OptionDef option_defs[] = {
 		0, 0, INT_MAX, 0, NULL, NULL, true,
 	"Largest number of requests sent in a second; 0 sets no limit."},
 	{"status", OPTION_ENUM, offsetof(StreamOptions, status),
-		0, 0, 0, STATUS_ALL, status_values, NULL, true,
-	"Which records get a row in firehose_status when they are finished."},
+		0, 0, 0, STATUS_DEFAULT, status_values, NULL, true,
+	"Which records get a row in firehose_status when they are finished: all, failed, none, or by default all of puts and failed of pipelines."},
 	{"enabled", OPTION_BOOLEAN, offsetof(StreamOptions, enabled),
 		0, 0, 0, true, NULL, NULL, false,
 	"Whether the stream is in use; puts into a disabled stream are errors, and what is queued waits."},

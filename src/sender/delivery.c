@@ -217,6 +217,11 @@ fill_ready(Delivery *d, int64 now)
 
 	while (!is_full(d) && queue_reader_next(&d->reader, &taken))
 	{
+		if (unlikely(taken.kind == QUEUE_ITEM_DEAD_EVENT))
+		{
+			outcome_dead_event(d, &taken);
+			continue;
+		}
 		if (d->ready.count == 0)
 			d->ready_since = now;
 		taken_list_push_back(&d->ready, &taken);

@@ -18,6 +18,7 @@
 #include "delivery.h"
 #include "fate.h"
 #include "outcome.h"
+#include "pipeline_table.h"
 #include "status.h"
 
 /* Rows are written when there are so many, or the oldest is this old (us). */
@@ -83,6 +84,14 @@ add_row(Delivery *d, const QueueTaken *taken)
 	row->attempts = taken->attempts;
 	row->bytes = taken->length;
 	row->queued_at = taken->queued_at;
+	if (taken->kind != QUEUE_ITEM_RECORD)
+	{
+		MemoryContext old = MemoryContextSwitchTo(row_context);
+
+		row->lsn = taken->origin.lsn;
+		row->pipeline = pipeline_name(&taken->origin);
+		MemoryContextSwitchTo(old);
+	}
 	return row;
 }
 
@@ -115,7 +124,8 @@ void
 outcome_accepted(Delivery *d, const QueueTaken *taken, const char *record_id,
 				 int record_id_len, bool encrypted, TimestampTz now)
 {
-	if (d->options.status == STATUS_ALL)
+	if (d->options.status == STATUS_ALL ||
+		(d->options.status == STATUS_DEFAULT && taken->kind == QUEUE_ITEM_RECORD))
 	{
 		StatusRow  *row = add_row(d, taken);
 
@@ -145,26 +155,56 @@ outcome_failed(Delivery *d, const QueueTaken *taken, const char *code, const cha
 		due = 0;
 }
 
+/* A record's payload, with a NUL behind it. */
+static char *
+copy_payload(Delivery *d, const QueueTaken *taken)
+{
+	QueuePlace	place = queue_reader_payload(&d->reader, taken);
+	char	   *data = palloc(taken->length + 1);
+
+	queue_read(d->reader.q, &place.page, &place.offset, data, taken->length);
+	data[taken->length] = '\0';
+	return data;
+}
+
+/* A change that its decoder could not make a record of; queue.h has the layout. */
+void
+outcome_dead_event(Delivery *d, const QueueTaken *taken)
+{
+	char	   *code = copy_payload(d, taken);
+
+	outcome_failed(d, taken, code, code + strlen(code) + 1);
+	pfree(code);
+}
+
 /* Describe a failure for the dead letters, payload included. */
 static void
 describe_letter(const PendingFailure *failure, DeadLetter *letter)
 {
-	QueueReader *reader = &failure->delivery->reader;
-	QueuePlace	place = queue_reader_payload(reader, &failure->taken);
-	char	   *data = palloc(failure->taken.length + 1);
+	char	   *payload = copy_payload(failure->delivery, &failure->taken);
+	char	   *data = payload;
 
-	queue_read(reader->q, &place.page, &place.offset, data, failure->taken.length);
+	if (failure->taken.kind == QUEUE_ITEM_DEAD_EVENT)
+	{
+		data += strlen(data) + 1;
+		data += strlen(data) + 1;
+	}
 	memset(letter, 0, sizeof(DeadLetter));
 	letter->id = failure->taken.id;
 	letter->serverid = failure->delivery->serverid;
 	letter->stream = failure->delivery->name;
 	letter->data = data;
-	letter->length = failure->taken.length;
+	letter->length = failure->taken.length - (data - payload);
 	letter->error_code = failure->code;
 	letter->error_message = failure->message;
 	letter->attempts = failure->taken.attempts;
 	letter->queued_at = failure->taken.queued_at;
 	letter->failed_at = failure->failed_at;
+	if (failure->taken.kind != QUEUE_ITEM_RECORD)
+	{
+		letter->lsn = failure->taken.origin.lsn;
+		letter->pipeline = pipeline_name(&failure->taken.origin);
+	}
 }
 
 /* The dead letter is stored: the record is not owed any more. */

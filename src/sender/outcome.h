@@ -27,6 +27,9 @@ extern void outcome_accepted(Delivery *d, const QueueTaken *taken, const char *r
 extern void outcome_failed(Delivery *d, const QueueTaken *taken, const char *code,
 						   const char *message);
 
+/* A pipeline's change that is for the dead letters in the first place. */
+extern void outcome_dead_event(Delivery *d, const QueueTaken *taken);
+
 /*
  * Write what has been collected, if it is time to: it is due, or somebody
  * waits for it, or `now_or_never`.
