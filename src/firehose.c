@@ -56,6 +56,7 @@ _PG_init(void)
 	MarkGUCPrefixReserved("firehose");
 
 	put_register_callbacks();
+	pipeline_register_wakeup();
 
 	prev_shmem_request = shmem_request_hook;
 	shmem_request_hook = firehose_shmem_request;

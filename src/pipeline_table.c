@@ -13,6 +13,7 @@
 #include "storage/shmem.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/resowner.h"
 
 #include "pipeline_table.h"
 
@@ -225,11 +226,10 @@ note_asynchronous_commit(XLogRecPtr upto)
 		;
 }
 
-void
-pipeline_after_commit(XLogRecPtr upto)
+/* A transaction of this process has committed.  Neither waits nor fails. */
+static void
+wake_decoders(XLogRecPtr upto)
 {
-	if (pipeline_table == NULL || pg_atomic_read_u32(&pipeline_table->sleepers) == 0)
-		return;
 	if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
 		note_asynchronous_commit(upto);
 	for (int i = 0; i < pipeline_table->nslots; i++)
@@ -244,4 +244,27 @@ pipeline_after_commit(XLogRecPtr upto)
 			set_decoder_latch(slot);
 		}
 	}
+}
+
+/*
+ * After the locks, so that nobody waits for the signal; by the end of the last
+ * commit, which COMMIT PREPARED moves too, though it has no xid.
+ */
+static void
+at_resource_release(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void *arg)
+{
+	static XLogRecPtr seen = InvalidXLogRecPtr;
+
+	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_commit || !is_top_level ||
+		XactLastCommitEnd == seen)
+		return;
+	seen = XactLastCommitEnd;
+	if (pipeline_table != NULL && pg_atomic_read_u32(&pipeline_table->sleepers) > 0)
+		wake_decoders(seen);
+}
+
+void
+pipeline_register_wakeup(void)
+{
+	RegisterResourceReleaseCallback(at_resource_release, NULL);
 }

@@ -142,10 +142,9 @@ extern void pipeline_give_up(PipelineSlot *slot);
 extern void pipeline_want_commit(PipelineSlot *slot, bool want);
 
 /*
- * A transaction of this process has committed, wrote WAL up to a position, and
- * has released its locks: wake the decoders of its database that sleep.
- * Neither waits nor fails.
+ * Have every commit of this server's processes that wrote WAL wake the decoders
+ * of its database that sleep, after it has released its locks.
  */
-extern void pipeline_after_commit(XLogRecPtr upto);
+extern void pipeline_register_wakeup(void);
 
 #endif							/* FIREHOSE_PIPELINE_TABLE_H */
