@@ -90,6 +90,15 @@
 #define ReindexAllOf(relid, flags, params) reindex_relation(relid, flags, params)
 #endif
 
+/* Has a replication slot lost the WAL it needs?  Other causes exist from 16 on. */
+#if PG_VERSION_NUM >= 160000
+#define SlotIsInvalidated(slot) ((slot)->data.invalidated != RS_INVAL_NONE)
+#else
+#define SlotIsInvalidated(slot) \
+	(XLogRecPtrIsInvalid((slot)->data.restart_lsn) && \
+	 !XLogRecPtrIsInvalid((slot)->data.invalidated_at))
+#endif
+
 /* Intervals may be infinite from 17 on. */
 #ifndef INTERVAL_NOT_FINITE
 #define INTERVAL_NOT_FINITE(i) (false)

@@ -2,19 +2,21 @@
  * launcher.c
  *		The launcher process: a static background worker, connected to no
  *		database, that keeps a sender running in every database that has the
- *		extension.
+ *		extension, and a decoder for every pipeline that is to run.
  *
  * It cannot see from outside whether a database has the extension.  So it
  * starts a sender in every database that may have it, one at a time; a sender
  * that finds no extension says so and exits, and the database is left alone
- * until CREATE EXTENSION nudges.  pg_database is read at start, when the
+ * until CREATE EXTENSION nudges.  Nor can it see pipelines: the sender of their
+ * database writes them into the table of pipelines.  pg_database is read at start, when the
  * sending is switched on, and after statements that change databases
  * (utility.c).  Otherwise the launcher sleeps on its latch, without a timeout
  * unless a start is due or under way.
  *
- * All that must outlive the launcher is in the table of databases
- * (launcher_table.h).  A launcher that comes back finds the senders running,
- * and gives up starts that were under way: their processes will not be let in.
+ * All that must outlive the launcher is in the tables of databases and of
+ * pipelines (launcher_table.h, pipeline_table.h).  A launcher that comes back
+ * finds the workers running, and gives up starts that were under way: their
+ * processes will not be let in.
  *
  * It exits with code 1 whatever the reason, for the postmaster to bring it
  * back; at a shutdown that does not happen anyway.
@@ -35,6 +37,7 @@
 #include "compat.h"
 #include "launcher.h"
 #include "launcher_table.h"
+#include "pipeline_table.h"
 #include "queue.h"
 #include "queue_file.h"
 #include "worker.h"
@@ -42,13 +45,14 @@
 #define LIBRARY_NAME		"firehose"
 #define SENDER_LIBRARY		"firehose_sender"
 #define SENDER_FUNCTION		"sender_main"
+#define DECODER_FUNCTION	"decoder_main"
 
 #define RESTART_SECONDS		5	/* of the launcher, by the postmaster */
 #define START_POLL_MS		1000	/* look after a start, in case no signal came */
 #define PROBE_MS			5000	/* a sender that has not said within this
 								 * whether there is an extension holds up the
 								 * others no longer */
-#define NO_WORKER_FIRST_MS	200 /* the last sender may just be on its way out */
+#define NO_WORKER_FIRST_MS	200 /* the last worker may just be on its way out */
 #define NO_WORKER_MS		30000
 #define NO_PROCESS_MS		1000	/* doubled each time ... */
 #define MAX_NO_PROCESS_MS	60000	/* ... up to this */
@@ -61,7 +65,14 @@ typedef struct FoundDatabase
 	bool		eligible;
 } FoundDatabase;
 
-/* What this process knows beyond the table. */
+/* A worker that is to be started: a sender or a decoder. */
+typedef struct Vacancy
+{
+	DatabaseSlot *database;		/* one of these two */
+	PipelineSlot *pipeline;
+} Vacancy;
+
+/* What this process knows beyond the tables. */
 static struct
 {
 	MemoryContext scan_context; /* of found, reset by the next scan */
@@ -70,8 +81,8 @@ static struct
 	int			nplaced;		/* of them, how many were given their slot */
 	bool		crowded;		/* warned: there were more than slots */
 
-	BackgroundWorkerHandle *starting;	/* the sender under way, if any */
-	DatabaseSlot *starting_slot;
+	BackgroundWorkerHandle *starting;	/* the worker under way, if any */
+	Seat	   *starting_seat;
 	uint16		starting_generation;
 
 	int			refusals;		/* starts without a free worker, in a row */
@@ -90,13 +101,16 @@ static void read_pg_database(void);
 static void update_known_databases(void);
 static void place_new_databases(void);
 static void hurry_starts(void);
-static long keep_senders_running(void);
+static long keep_workers_running(int64 now);
 static bool start_under_way(int64 now);
-static DatabaseSlot *choose_slot(int64 now, int64 *due);
+static bool choose_vacancy(int64 now, Vacancy *vacancy, int64 *due);
 static int64 probing_until(void);
-static void start_sender(DatabaseSlot *slot, int64 now);
+static bool sender_is_wanted(const DatabaseSlot *slot);
+static void start_worker(const Vacancy *vacancy, int64 now);
 static void describe_sender(BackgroundWorker *worker, const DatabaseSlot *slot);
-static void report_refusal(const char *database, int64 now);
+static void describe_decoder(BackgroundWorker *worker, const PipelineSlot *slot);
+static void report_refusal(const char *worker, int64 now);
+static long sooner(long a, long b);
 
 /* Register the launcher with the postmaster. */
 void
@@ -128,7 +142,7 @@ launcher_main(Datum arg)
 
 	while (!worker_shutdown_requested())
 	{
-		long		timeout = -1;
+		long		timeout;
 		bool		rescan = take_rescan();
 
 		if (launcher_enabled && !was_enabled)
@@ -147,8 +161,9 @@ launcher_main(Datum arg)
 		}
 		place_new_databases();
 
+		timeout = decoders_bury(worker_clock_ms());
 		if (launcher_enabled)
-			timeout = keep_senders_running();
+			timeout = sooner(timeout, keep_workers_running(worker_clock_ms()));
 
 		worker_wait(NULL, timeout, WaitEventNamed("FirehoseLauncherMain"),
 					NULL, 0);
@@ -167,10 +182,9 @@ begin_launcher(void)
 
 	/* starts of a launcher before this one, whose handles went with it */
 	for (int i = 0; i < database_table->nslots; i++)
-	{
-		if (database_table->slots[i].sender == SENDER_STARTING)
-			database_table->slots[i].sender = SENDER_NONE;
-	}
+		seat_give_up_start(&database_table->slots[i].sender);
+	for (int i = 0; i < pipeline_table->nslots; i++)
+		seat_give_up_start(&pipeline_table->slots[i].decoder);
 	LWLockRelease(database_table->lock);
 	on_shmem_exit(detach_launcher, (Datum) 0);
 
@@ -278,7 +292,8 @@ update_known_databases(void)
 			slot->eligible = found->eligible;
 			if (!slot->eligible)
 			{
-				table_ask_exit(slot);
+				seat_ask_exit(&slot->sender);
+				decoders_vacate(slot->dboid);
 				table_free_if_idle(slot);
 			}
 		}
@@ -342,50 +357,48 @@ place_new_databases(void)
 		state.crowded = full;
 }
 
-/* Have all senders started at once, whatever they waited for. */
+/* Have all workers started at once, whatever they waited for. */
 static void
 hurry_starts(void)
 {
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < database_table->nslots; i++)
-	{
-		database_table->slots[i].start_at = 0;
-		database_table->slots[i].backoff_ms = 0;
-	}
+		seat_hurry(&database_table->slots[i].sender);
+	decoders_hurry(InvalidOid);
 	LWLockRelease(database_table->lock);
 }
 
-/* Start the next sender if one is due; returns how long to sleep. */
+/* Start the next worker if one is due; returns how long to sleep. */
 static long
-keep_senders_running(void)
+keep_workers_running(int64 now)
 {
-	int64		now = worker_clock_ms();
+	Vacancy		vacancy;
 	int64		due;
-	DatabaseSlot *slot;
 
 	if (start_under_way(now))
 		return START_POLL_MS;
 
-	slot = choose_slot(now, &due);
-	if (slot && now >= state.retry_at)
+	if (choose_vacancy(now, &vacancy, &due))
 	{
-		start_sender(slot, now);
-		if (state.starting)
-			return START_POLL_MS;
-	}
-	if (slot)
+		if (now >= state.retry_at)
+		{
+			start_worker(&vacancy, now);
+			if (state.starting)
+				return START_POLL_MS;
+		}
 		due = Max(due, state.retry_at);
+	}
 
 	if (due == PG_INT64_MAX)
 		return -1;
 	return (long) Max(due - now, 0);
 }
 
-/* Is there a sender that was asked for and has not come yet? */
+/* Is there a worker that was asked for and has not come yet? */
 static bool
 start_under_way(int64 now)
 {
-	DatabaseSlot *slot = state.starting_slot;
+	Seat	   *seat = state.starting_seat;
 	bool		stopped;
 	bool		waiting;
 	pid_t		pid;
@@ -397,12 +410,12 @@ start_under_way(int64 now)
 	stopped = GetBackgroundWorkerPid(state.starting, &pid) == BGWH_STOPPED;
 
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-	waiting = slot->sender == SENDER_STARTING &&
-		slot->generation == state.starting_generation;
+	waiting = seat->state == SEAT_STARTING &&
+		seat->generation == state.starting_generation;
 	if (waiting && stopped)
 	{
-		/* no process could be made, or no library be loaded: for any database */
-		slot->sender = SENDER_NONE;
+		/* no process could be made, or no library be loaded: for anybody */
+		seat_give_up_start(seat);
 		state.no_process_ms = Min(Max(state.no_process_ms * 2, NO_PROCESS_MS),
 								  MAX_NO_PROCESS_MS);
 		state.retry_at = now + state.no_process_ms;
@@ -421,13 +434,12 @@ start_under_way(int64 now)
 }
 
 /*
- * The slot whose sender is due first, and when it is due; NULL and the time
- * until which nothing is due, PG_INT64_MAX if nothing ever will.
+ * Choose the worker that is due first, and say when it is due; false and the
+ * time until which nothing is due, PG_INT64_MAX if nothing ever will.
  */
-static DatabaseSlot *
-choose_slot(int64 now, int64 *due)
+static bool
+choose_vacancy(int64 now, Vacancy *vacancy, int64 *due)
 {
-	DatabaseSlot *first = NULL;
 	int64		probes_from;
 
 	*due = PG_INT64_MAX;
@@ -437,22 +449,35 @@ choose_slot(int64 now, int64 *due)
 	for (int i = 0; i < database_table->nslots; i++)
 	{
 		DatabaseSlot *slot = &database_table->slots[i];
-		int64		at = slot->start_at;
+		int64		at = slot->sender.start_at;
 
-		if (!OidIsValid(slot->dboid) || !slot->eligible || slot->holds > 0 ||
-			slot->sender != SENDER_NONE || slot->extension == EXTENSION_ABSENT)
+		if (slot->sender.state != SEAT_EMPTY || !sender_is_wanted(slot))
 			continue;
 		if (slot->extension == EXTENSION_UNKNOWN)
 			at = Max(at, probes_from);
 		if (at < *due)
 		{
 			*due = at;
-			first = slot;
+			*vacancy = (Vacancy) {.database = slot};
 		}
 	}
+
+	LWLockAcquire(pipeline_table->lock, LW_SHARED);
+	for (int i = 0; i < pipeline_table->nslots; i++)
+	{
+		PipelineSlot *slot = &pipeline_table->slots[i];
+
+		if (slot->decoder.state == SEAT_EMPTY && decoder_is_wanted(slot) &&
+			slot->decoder.start_at < *due)
+		{
+			*due = slot->decoder.start_at;
+			*vacancy = (Vacancy) {.pipeline = slot};
+		}
+	}
+	LWLockRelease(pipeline_table->lock);
 	LWLockRelease(database_table->lock);
 
-	return *due <= now ? first : NULL;
+	return *due <= now;
 }
 
 /* Until when a running sender that has not reported yet holds up the next one. */
@@ -465,38 +490,64 @@ probing_until(void)
 	{
 		DatabaseSlot *slot = &database_table->slots[i];
 
-		if (slot->sender == SENDER_ATTACHED &&
+		if (slot->sender.state == SEAT_TAKEN &&
 			slot->extension == EXTENSION_UNKNOWN)
-			until = Max(until, slot->attached_at + PROBE_MS);
+			until = Max(until, slot->sender.attached_at + PROBE_MS);
 	}
 
 	return until;
 }
 
-/* Ask the postmaster for the sender of a slot. */
+/* Is a sender to run now?  Wants the lock held. */
+static bool
+sender_is_wanted(const DatabaseSlot *slot)
+{
+	return OidIsValid(slot->dboid) && slot->eligible && slot->holds == 0 &&
+		slot->extension != EXTENSION_ABSENT;
+}
+
+/* Ask the postmaster for a worker. */
 static void
-start_sender(DatabaseSlot *slot, int64 now)
+start_worker(const Vacancy *vacancy, int64 now)
 {
 	BackgroundWorker worker = {0};
-	NameData	name;
+	Seat	   *seat;
 	bool		wanted;
 	MemoryContext old_context;
 
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-	wanted = OidIsValid(slot->dboid) && slot->eligible &&
-		slot->sender == SENDER_NONE && slot->holds == 0;
+	LWLockAcquire(pipeline_table->lock, LW_SHARED);
+	if (vacancy->database)
+	{
+		seat = &vacancy->database->sender;
+		wanted = sender_is_wanted(vacancy->database);
+	}
+	else
+	{
+		seat = &vacancy->pipeline->decoder;
+		wanted = decoder_is_wanted(vacancy->pipeline);
+	}
 	if (wanted)
 	{
-		slot->sender = SENDER_STARTING;
-		slot->generation++;
-		state.starting_slot = slot;
-		state.starting_generation = slot->generation;
-		describe_sender(&worker, slot);
-		name = slot->name;
+		seat_begin_start(seat);
+		state.starting_seat = seat;
+		state.starting_generation = seat->generation;
+		if (vacancy->database)
+			describe_sender(&worker, vacancy->database);
+		else
+			describe_decoder(&worker, vacancy->pipeline);
 	}
+	LWLockRelease(pipeline_table->lock);
 	LWLockRelease(database_table->lock);
 	if (!wanted)
 		return;
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	/* it is for us to restart it: the postmaster's own would be its twin */
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	/* spares us START_POLL_MS when the start fails; nothing else relies on it */
+	worker.bgw_notify_pid = MyProcPid;
 
 	old_context = MemoryContextSwitchTo(TopMemoryContext);
 	if (RegisterDynamicBackgroundWorker(&worker, &state.starting))
@@ -511,27 +562,20 @@ start_sender(DatabaseSlot *slot, int64 now)
 	{
 		state.starting = NULL;
 		LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-		if (slot->sender == SENDER_STARTING &&
-			slot->generation == state.starting_generation)
-			slot->sender = SENDER_NONE;
+		if (seat->generation == state.starting_generation)
+			seat_give_up_start(seat);
 		LWLockRelease(database_table->lock);
-		report_refusal(NameStr(name), now);
+		report_refusal(worker.bgw_name, now);
 	}
 	MemoryContextSwitchTo(old_context);
 }
 
-/* Fill in what the postmaster needs to know of a sender. */
+/* What the postmaster needs to know of a sender in particular. */
 static void
 describe_sender(BackgroundWorker *worker, const DatabaseSlot *slot)
 {
-	worker->bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
-
-	/* it is for us to restart it: the postmaster's own would be its twin */
-	worker->bgw_restart_time = BGW_NEVER_RESTART;
-	worker->bgw_main_arg = table_sender_arg(slot);
-	/* spares us START_POLL_MS when the start fails; nothing else relies on it */
-	worker->bgw_notify_pid = MyProcPid;
+	worker->bgw_main_arg = table_worker_arg(slot - database_table->slots,
+											&slot->sender);
 	strlcpy(worker->bgw_library_name, SENDER_LIBRARY, BGW_MAXLEN);
 	strlcpy(worker->bgw_function_name, SENDER_FUNCTION, BGW_MAXLEN);
 	snprintf(worker->bgw_name, BGW_MAXLEN, "firehose sender for %s",
@@ -539,12 +583,25 @@ describe_sender(BackgroundWorker *worker, const DatabaseSlot *slot)
 	strlcpy(worker->bgw_type, "firehose sender", BGW_MAXLEN);
 }
 
+/* The same of a decoder. */
+static void
+describe_decoder(BackgroundWorker *worker, const PipelineSlot *slot)
+{
+	worker->bgw_main_arg = table_worker_arg(slot - pipeline_table->slots,
+											&slot->decoder);
+	strlcpy(worker->bgw_library_name, LIBRARY_NAME, BGW_MAXLEN);
+	strlcpy(worker->bgw_function_name, DECODER_FUNCTION, BGW_MAXLEN);
+	snprintf(worker->bgw_name, BGW_MAXLEN, "firehose decoder for pipeline %s",
+			 NameStr(slot->name));
+	strlcpy(worker->bgw_type, "firehose decoder", BGW_MAXLEN);
+}
+
 /*
  * No worker was to be had.  The first time this may be because the postmaster
- * has not buried the sender before; the second time somebody has to know.
+ * has not buried the worker before; the second time somebody has to know.
  */
 static void
-report_refusal(const char *database, int64 now)
+report_refusal(const char *worker, int64 now)
 {
 	state.refusals++;
 	state.retry_at = now +
@@ -554,8 +611,16 @@ report_refusal(const char *database, int64 now)
 		ereport(WARNING,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("firehose launcher: out of background worker slots"),
-				 errdetail("The sender for database \"%s\" could not be started.",
-						   database),
+				 errdetail("The %s could not be started.", worker),
 				 errhint("You might need to increase %s.",
 						 "max_worker_processes")));
+}
+
+/* The sooner one of two times to sleep, where -1 is for ever. */
+static long
+sooner(long a, long b)
+{
+	if (a < 0)
+		return b;
+	return b < 0 ? a : Min(a, b);
 }

@@ -1,15 +1,17 @@
 /*
  * launcher.h
  *		The launcher: one static background worker, connected to no database,
- *		that keeps a sender running in every database that has the extension;
- *		and the table of databases by which backends, hooks and senders talk
- *		to it.
+ *		that keeps a sender running in every database that has the extension,
+ *		and a decoder for every pipeline; and the table of databases by which
+ *		backends, hooks and workers talk to it.
  *
  * None of these functions raises an error or waits for anything but the
  * table's lock, except launcher_check_extension and launcher_await_vacant.
  */
 #ifndef FIREHOSE_LAUNCHER_H
 #define FIREHOSE_LAUNCHER_H
+
+#include "pipeline_table.h"
 
 extern void launcher_define_settings(void);
 extern void launcher_register_worker(void);
@@ -35,7 +37,7 @@ extern PGDLLEXPORT bool launcher_attach_sender(Datum arg, Oid *dboid);
  * Look whether the extension is in the sender's database, in a transaction of
  * its own, and tell the launcher; until then no other unknown database is
  * looked at (for 5 s at most).  To be called right after worker_connect and
- * whenever launcher_take_recheck says so.  False: the caller exits and leaves
+ * whenever launcher_take_recheck says so, and before pipeline_reconcile.  False: the caller exits and leaves
  * the queue alone, which may have been discarded; after CREATE EXTENSION
  * another sender will come.
  */
@@ -48,12 +50,35 @@ extern PGDLLEXPORT bool launcher_take_recheck(Oid dboid);
 extern PGDLLEXPORT bool launcher_sender_must_exit(Oid dboid);
 
 /*
+ * For decoders
+ */
+
+/*
+ * A decoder's first act, before worker_connect: claim the slot that `arg`
+ * names; its database is (*slot)->dboid.  False: it is not wanted any more, and
+ * the caller has to return.  Given back at exit, with the meaning of the exit
+ * code as for senders.  After pipeline_give_up it is not started again until
+ * the definition of its pipeline changes, it is resumed, or the server restarts.
+ */
+extern PGDLLEXPORT bool launcher_attach_decoder(Datum arg, PipelineSlot **slot);
+
+/* Has somebody asked this decoder to go: a hold, firehose.enabled = off, a pause, a drop? */
+extern PGDLLEXPORT bool launcher_decoder_must_exit(PipelineSlot *slot);
+
+/*
+ * For senders and backends
+ */
+
+/* The extension, or all of the database, is gone: its decoders are to leave, and their replication slots to be dropped. */
+extern void launcher_abandon_pipelines(Oid dboid);
+
+/*
  * For backends
  */
 
 /*
- * The extension was created or dropped here, by a transaction that has
- * committed: wake sender and launcher.  InvalidOid: databases have come or
+ * The extension was created or dropped here, or a pipeline created, changed or
+ * dropped, by a transaction that has committed: wake sender and launcher.  InvalidOid: databases have come or
  * changed, and the launcher is to read pg_database.
  */
 extern void launcher_nudge(Oid dboid);
@@ -63,7 +88,7 @@ extern PGDLLEXPORT void launcher_wake_sender(Oid dboid);
 
 /*
  * Keep workers out of a database until launcher_release_database, and ask its
- * sender to exit; nests.  False when there is no room in the table, and then
+ * sender and decoders to exit; nests.  False when there is no room in the table, and then
  * there is nothing to release.
  */
 extern bool launcher_hold_database(Oid dboid);

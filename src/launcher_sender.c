@@ -5,8 +5,8 @@
  *
  * A sender gives its slot back in an on_shmem_exit callback that it registers
  * before it connects, which therefore runs after it has left the array of
- * processes: once its slot says SENDER_NONE, CountOtherDBBackends counts it no
- * more, and DROP DATABASE does not even sleep once.
+ * processes: once its seat is empty, CountOtherDBBackends counts it no more,
+ * and DROP DATABASE does not even sleep once.
  *
  * Shared memory and its locking contract: launcher_table.h.
  */
@@ -22,15 +22,11 @@
 #include "compat.h"
 #include "launcher.h"
 #include "launcher_table.h"
+#include "pipeline_slot.h"
 #include "queue.h"
 #include "worker.h"
 
 #define EXTENSION_NAME		"firehose"
-
-#define RESTART_MS			1000	/* after an orderly exit */
-#define MIN_BACKOFF_MS		1000	/* after a failure, doubled each time ... */
-#define MAX_BACKOFF_MS		60000	/* ... up to this */
-#define LONG_LIFE_MS		60000	/* who lived so long did not fail at once */
 
 /* This process's slot, from attaching to the end. */
 static DatabaseSlot *my_slot = NULL;
@@ -43,28 +39,21 @@ static void detach_sender(int code, Datum arg);
 bool
 launcher_attach_sender(Datum arg, Oid *dboid)
 {
-	uint32		number = DatumGetUInt32(arg) >> 16;
-	uint16		generation = DatumGetUInt32(arg) & 0xffff;
 	DatabaseSlot *slot;
 	bool		wanted;
 
-	if (number >= database_table->nslots)
+	if (table_arg_number(arg) >= database_table->nslots)
 		return false;
-	slot = &database_table->slots[number];
+	slot = &database_table->slots[table_arg_number(arg)];
 
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-	wanted = slot->sender == SENDER_STARTING && slot->generation == generation;
+	wanted = seat_attach(&slot->sender, table_arg_generation(arg));
 	if (wanted)
 	{
-		slot->sender = SENDER_ATTACHED;
-		slot->procno = MyProcNo();
-		slot->pid = MyProcPid;
-		slot->attached_at = worker_clock_ms();
-		pg_atomic_write_u32(&slot->requests, 0);
 		my_slot = slot;
 		*dboid = slot->dboid;
 		on_shmem_exit(detach_sender, (Datum) 0);
-		table_wake(database_table->launcher_procno);
+		table_wake_launcher();
 	}
 	LWLockRelease(database_table->lock);
 
@@ -85,10 +74,17 @@ launcher_check_extension(Oid dboid)
 		present = !discard_orphans(dboid);
 	CommitTransactionCommand();
 
+	/* their replication slots would hold back WAL for ever */
+	if (!present)
+	{
+		launcher_abandon_pipelines(dboid);
+		pipeline_slot_drop_orphans(dboid, NIL);
+	}
+
 	/* asked to look again meanwhile?  detach_sender sees to that */
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
 	my_slot->extension = present ? EXTENSION_PRESENT : EXTENSION_ABSENT;
-	table_wake(database_table->launcher_procno);
+	table_wake_launcher();
 	LWLockRelease(database_table->lock);
 
 	return present;
@@ -101,9 +97,9 @@ launcher_take_recheck(Oid dboid)
 	Assert(my_slot && my_slot->dboid == dboid);
 
 	/* the common case is to find nothing, and costs no locked instruction */
-	if ((pg_atomic_read_u32(&my_slot->requests) & REQUEST_RECHECK) == 0)
+	if ((pg_atomic_read_u32(&my_slot->sender.requests) & REQUEST_RECHECK) == 0)
 		return false;
-	pg_atomic_fetch_and_u32(&my_slot->requests, ~REQUEST_RECHECK);
+	pg_atomic_fetch_and_u32(&my_slot->sender.requests, ~REQUEST_RECHECK);
 	return true;
 }
 
@@ -114,7 +110,7 @@ launcher_sender_must_exit(Oid dboid)
 	Assert(my_slot && my_slot->dboid == dboid);
 
 	return !launcher_enabled ||
-		(pg_atomic_read_u32(&my_slot->requests) & REQUEST_EXIT) != 0;
+		(pg_atomic_read_u32(&my_slot->sender.requests) & REQUEST_EXIT) != 0;
 }
 
 /* Has the queue a stream of this database? */
@@ -172,32 +168,18 @@ static void
 detach_sender(int code, Datum arg)
 {
 	DatabaseSlot *slot = my_slot;
-	int64		now = worker_clock_ms();
 
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-	slot->sender = SENDER_NONE;
-	slot->procno = NO_PROC;
-	slot->pid = 0;
-
-	if (code == 0 || now - slot->attached_at >= LONG_LIFE_MS)
-		slot->backoff_ms = 0;
-	if (code == 0)
-		slot->start_at = now + RESTART_MS;
-	else
-	{
-		slot->backoff_ms = Min(Max(slot->backoff_ms * 2, MIN_BACKOFF_MS),
-							   MAX_BACKOFF_MS);
-		slot->start_at = now + slot->backoff_ms;
-	}
+	seat_detach(&slot->sender, code);
 
 	/* asked to look again after it had looked for the last time */
-	if (pg_atomic_read_u32(&slot->requests) & REQUEST_RECHECK)
+	if (pg_atomic_read_u32(&slot->sender.requests) & REQUEST_RECHECK)
 	{
 		slot->extension = EXTENSION_UNKNOWN;
-		slot->start_at = 0;
+		slot->sender.start_at = 0;
 	}
 	table_free_if_idle(slot);
-	table_wake(database_table->launcher_procno);
+	table_wake_launcher();
 	LWLockRelease(database_table->lock);
 
 	ConditionVariableBroadcast(&database_table->vacated);

@@ -3,15 +3,7 @@
  *		The table of databases: where launcher, senders and backends meet.
  *		Its set-up, what backends do with it, and what all three need.
  *
- * A slot belongs to one database and holds at most one sender.  Its life:
- *
- *		NONE --launcher--> STARTING --sender attaches--> ATTACHED --exits--> NONE
- *
- * Who is in a slot is decided under the lock alone: a start carries the slot's
- * generation, and the process that comes with another one is turned away
- * before it has connected to anything.  So there is one sender per database
- * whatever becomes of launcher, senders and the messages between them, and
- * whoever wants a database empty has to wait only for an attached sender.
+ * A slot belongs to one database, and has the seat of its sender (seat.h).
  *
  * Shared memory and its locking contract: launcher_table.h.  A crash-restart
  * empties the table; a restart of the launcher alone finds it as it was.
@@ -38,6 +30,7 @@ DatabaseTable *database_table = NULL;
 
 static int	max_databases = 64;
 
+static bool has_workers(Oid dboid);
 static Size table_size(void);
 
 /* Define firehose.enabled and firehose.max_databases. */
@@ -89,10 +82,7 @@ launcher_shmem_startup(void)
 		ConditionVariableInit(&database_table->vacated);
 		database_table->nslots = max_databases;
 		for (int i = 0; i < max_databases; i++)
-		{
-			database_table->slots[i].procno = NO_PROC;
-			pg_atomic_init_u32(&database_table->slots[i].requests, 0);
-		}
+			seat_init(&database_table->slots[i].sender);
 	}
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -107,16 +97,15 @@ launcher_nudge(Oid dboid)
 	slot = table_find(dboid);
 	if (slot && slot->eligible)
 	{
-		pg_atomic_fetch_or_u32(&slot->requests, REQUEST_RECHECK);
-		if (slot->sender == SENDER_NONE)
+		pg_atomic_fetch_or_u32(&slot->sender.requests, REQUEST_RECHECK);
+		if (slot->sender.state == SEAT_EMPTY)
 			slot->extension = EXTENSION_UNKNOWN;
-		slot->start_at = 0;
-		slot->backoff_ms = 0;
-		table_wake(slot->procno);
+		seat_hurry(&slot->sender);
+		seat_wake(&slot->sender);
 	}
 	else
 		database_table->rescan = true;
-	table_wake(database_table->launcher_procno);
+	table_wake_launcher();
 	LWLockRelease(database_table->lock);
 }
 
@@ -129,11 +118,11 @@ launcher_wake_sender(Oid dboid)
 	LWLockAcquire(database_table->lock, LW_SHARED);
 	slot = table_find(dboid);
 	if (slot)
-		table_wake(slot->procno);
+		seat_wake(&slot->sender);
 	LWLockRelease(database_table->lock);
 }
 
-/* Keep workers out of a database, and ask the one that is there to go. */
+/* Keep workers out of a database, and ask those that are there to go. */
 bool
 launcher_hold_database(Oid dboid)
 {
@@ -147,10 +136,9 @@ launcher_hold_database(Oid dboid)
 	{
 		slot->holds++;
 
-		/* who has not attached yet never will */
-		if (slot->sender == SENDER_STARTING)
-			slot->sender = SENDER_NONE;
-		table_ask_exit(slot);
+		seat_give_up_start(&slot->sender);
+		seat_ask_exit(&slot->sender);
+		decoders_vacate(dboid);
 	}
 	LWLockRelease(database_table->lock);
 
@@ -167,25 +155,26 @@ launcher_release_database(Oid dboid)
 	slot = table_find(dboid);
 	if (slot && slot->holds > 0 && --slot->holds == 0)
 	{
-		slot->start_at = 0;
+		slot->sender.start_at = 0;
+		decoders_hurry(dboid);
 		table_free_if_idle(slot);
 
 		/* it may have another name or other properties now */
 		database_table->rescan = true;
-		table_wake(database_table->launcher_procno);
+		table_wake_launcher();
 	}
 	LWLockRelease(database_table->lock);
 }
 
-/* Wait until a database has no sender, or the time is over. */
+/* Wait until a database has no worker, or the time is over. */
 void
 launcher_await_vacant(Oid dboid, int timeout_ms)
 {
 	int64		deadline = worker_clock_ms() + timeout_ms;
-	uint32		wait_event = WaitEventNamed("FirehoseSenderExit");
+	uint32		wait_event = WaitEventNamed("FirehoseWorkerExit");
 
 	ConditionVariablePrepareToSleep(&database_table->vacated);
-	while (launcher_sender_pid(dboid) != 0)
+	while (has_workers(dboid))
 	{
 		int64		left = deadline - worker_clock_ms();
 
@@ -197,19 +186,37 @@ launcher_await_vacant(Oid dboid, int timeout_ms)
 	ConditionVariableCancelSleep();
 }
 
-/* Drop the queue and the slot of a database that is gone. */
+/* Is there a worker in a database? */
+static bool
+has_workers(Oid dboid)
+{
+	DatabaseSlot *slot;
+	bool		result;
+
+	LWLockAcquire(database_table->lock, LW_SHARED);
+	slot = table_find(dboid);
+	result = (slot && slot->sender.state == SEAT_TAKEN) ||
+		decoders_any_pid(dboid) != 0;
+	LWLockRelease(database_table->lock);
+
+	return result;
+}
+
+/* Drop the queue, the slot and the pipelines of a database that is gone. */
 void
 launcher_forget_database(Oid dboid)
 {
 	uint64		discarded = queue_discard_database(firehose_queue, dboid);
 	DatabaseSlot *slot;
 
+	launcher_abandon_pipelines(dboid);
+
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
 	slot = table_find(dboid);
 	if (slot)
 	{
 		slot->eligible = false;
-		table_ask_exit(slot);
+		seat_ask_exit(&slot->sender);
 		table_free_if_idle(slot);
 	}
 	LWLockRelease(database_table->lock);
@@ -229,7 +236,7 @@ launcher_sender_pid(Oid dboid)
 
 	LWLockAcquire(database_table->lock, LW_SHARED);
 	slot = table_find(dboid);
-	pid = slot ? slot->pid : 0;
+	pid = slot ? slot->sender.pid : 0;
 	LWLockRelease(database_table->lock);
 
 	return pid;
@@ -266,7 +273,7 @@ table_claim(Oid dboid)
 			slot = s;
 			break;
 		}
-		if (s->extension == EXTENSION_ABSENT && s->sender == SENDER_NONE &&
+		if (s->extension == EXTENSION_ABSENT && s->sender.state == SEAT_EMPTY &&
 			s->holds == 0)
 			slot = s;
 	}
@@ -277,9 +284,8 @@ table_claim(Oid dboid)
 		memset(&slot->name, 0, sizeof(slot->name));
 		slot->eligible = false;
 		slot->extension = EXTENSION_UNKNOWN;
-		slot->start_at = 0;
-		slot->backoff_ms = 0;
-		pg_atomic_write_u32(&slot->requests, 0);
+		seat_hurry(&slot->sender);
+		pg_atomic_write_u32(&slot->sender.requests, 0);
 	}
 
 	return slot;
@@ -289,27 +295,19 @@ table_claim(Oid dboid)
 void
 table_free_if_idle(DatabaseSlot *slot)
 {
-	if (!slot->eligible && slot->sender != SENDER_ATTACHED && slot->holds == 0)
+	if (!slot->eligible && slot->sender.state != SEAT_TAKEN && slot->holds == 0)
 	{
-		slot->sender = SENDER_NONE;
+		seat_give_up_start(&slot->sender);
 		slot->dboid = InvalidOid;
 	}
 }
 
-/* Ask the slot's sender to leave the database. */
+/* Set the launcher's latch. */
 void
-table_ask_exit(DatabaseSlot *slot)
+table_wake_launcher(void)
 {
-	pg_atomic_fetch_or_u32(&slot->requests, REQUEST_EXIT);
-	table_wake(slot->procno);
-}
-
-/* Set a process's latch. */
-void
-table_wake(int procno)
-{
-	if (procno != NO_PROC)
-		SetLatch(&GetPGProcByNumber(procno)->procLatch);
+	if (database_table->launcher_procno != NO_PROC)
+		SetLatch(&GetPGProcByNumber(database_table->launcher_procno)->procLatch);
 }
 
 /* Bytes of the table. */

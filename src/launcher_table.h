@@ -1,16 +1,17 @@
 /*
  * launcher_table.h
  *		The table of databases, as the files of this room see it: the process
- *		(launcher.c), what its senders call (launcher_sender.c), and what
- *		backends call (launcher_table.c).  Everybody else uses launcher.h.
+ *		(launcher.c), what senders and decoders call (launcher_sender.c,
+ *		launcher_decoder.c), and what backends call (launcher_table.c).
+ *		Everybody else uses launcher.h.
  *
  * Locking contract
  * ----------------
- * One LWLock ("FirehoseDatabases") protects everything in the table: shared to
- * read, exclusive to change.  It is held for a walk over the slots at most and
- * nothing is called under it that could wait, raise an error or take another
- * lock.  DatabaseSlot.requests is atomic besides, for the sender to read its
- * own without the lock at every turn of its loop.
+ * One LWLock ("FirehoseDatabases") protects everything in the table, and the
+ * seats of decoders in the table of pipelines: shared to read, exclusive to
+ * change.  It is held for a walk over slots at most and nothing is called under
+ * it that could wait or raise an error.  The lock of the table of pipelines may
+ * be taken under it, never the other way round.
  *
  * Processes are named by the number of their PGPROC, never by a latch.  A
  * process clears its number, under the lock, before its PGPROC is given back,
@@ -19,11 +20,11 @@
 #ifndef FIREHOSE_LAUNCHER_TABLE_H
 #define FIREHOSE_LAUNCHER_TABLE_H
 
-#include "port/atomics.h"
 #include "storage/condition_variable.h"
 #include "storage/lwlock.h"
 
-#define NO_PROC (-1)
+#include "pipeline_table.h"
+#include "seat.h"
 
 typedef enum ExtensionState
 {
@@ -32,35 +33,15 @@ typedef enum ExtensionState
 	EXTENSION_ABSENT			/* no sender until a nudge */
 } ExtensionState;
 
-typedef enum SenderState
-{
-	SENDER_NONE,
-	SENDER_STARTING,			/* the postmaster was asked for one */
-	SENDER_ATTACHED				/* it runs, and has not left the database yet */
-} SenderState;
-
-/* bits of DatabaseSlot.requests, cleared when a sender attaches */
-#define REQUEST_RECHECK	0x01	/* look whether the extension is still there */
-#define REQUEST_EXIT	0x02	/* leave the database */
-
 typedef struct DatabaseSlot
 {
 	Oid			dboid;			/* InvalidOid: the slot is free */
 	NameData	name;			/* for messages; as of the last scan */
-	uint16		generation;		/* changes with every start; one that attaches
-								 * under another was given up.  Survives reuse
-								 * of the slot */
 	bool		eligible;		/* the last scan found it connectable and no
 								 * template; false as well: not seen yet */
 	ExtensionState extension;
-	SenderState sender;
-	int			procno;			/* of the attached sender, else NO_PROC */
-	int			pid;			/* likewise, else 0 */
+	Seat		sender;
 	int			holds;			/* statements that want it empty */
-	int64		attached_at;	/* worker_clock_ms of the last attach */
-	int64		start_at;		/* no sender before (worker_clock_ms) */
-	int			backoff_ms;		/* after the last failure; 0: none */
-	pg_atomic_uint32 requests;	/* to the attached sender */
 } DatabaseSlot;
 
 typedef struct DatabaseTable
@@ -68,7 +49,7 @@ typedef struct DatabaseTable
 	LWLock	   *lock;
 	int			launcher_procno;	/* NO_PROC: it does not run */
 	bool		rescan;			/* the launcher is to read pg_database */
-	ConditionVariable vacated;	/* broadcast when a sender has left */
+	ConditionVariable vacated;	/* broadcast when a worker has left */
 	int			nslots;			/* firehose.max_databases, fixed */
 	DatabaseSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } DatabaseTable;
@@ -79,15 +60,47 @@ extern DatabaseTable *database_table;
 extern DatabaseSlot *table_find(Oid dboid);
 extern DatabaseSlot *table_claim(Oid dboid);
 extern void table_free_if_idle(DatabaseSlot *slot);
-extern void table_ask_exit(DatabaseSlot *slot);
-extern void table_wake(int procno);
+extern void table_wake_launcher(void);
 
-/* bgw_main_arg of the sender of a slot, under its current generation. */
+/*
+ * What a worker's bgw_main_arg says: the number of its slot, and the
+ * generation of the seat in it.
+ */
 static inline Datum
-table_sender_arg(const DatabaseSlot *slot)
+table_worker_arg(int number, const Seat *seat)
 {
-	return UInt32GetDatum((uint32) (slot - database_table->slots) << 16 |
-						  slot->generation);
+	return UInt32GetDatum((uint32) number << 16 | seat->generation);
 }
+
+static inline int
+table_arg_number(Datum arg)
+{
+	return DatumGetUInt32(arg) >> 16;
+}
+
+static inline uint16
+table_arg_generation(Datum arg)
+{
+	return DatumGetUInt32(arg) & 0xffff;
+}
+
+/*
+ * launcher_decoder.c
+ */
+
+/* Is a decoder to run now?  Wants both locks held. */
+extern bool decoder_is_wanted(const PipelineSlot *slot);
+
+/* Keep decoders out of a database and ask those that are there to go.  Wants the lock held exclusively. */
+extern void decoders_vacate(Oid dboid);
+
+/* Have decoders of a database started at once (InvalidOid: of all).  Likewise. */
+extern void decoders_hurry(Oid dboid);
+
+/* The process id of a decoder in a database, 0: none.  Wants the lock held. */
+extern int	decoders_any_pid(Oid dboid);
+
+/* Launcher: drop the replication slots of pipelines that are gone.  Returns how long until the next try, -1: nothing left. */
+extern long decoders_bury(int64 now);
 
 #endif							/* FIREHOSE_LAUNCHER_TABLE_H */

@@ -27,6 +27,10 @@ static int	max_pipelines;
 void
 pipeline_table_define_settings(void)
 {
+	/* fixes the size of shared memory: not for a library loaded later */
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+
 	DefineCustomIntVariable("firehose.max_pipelines",
 							"Sets how many pipelines may exist, in all databases.",
 							"Each running one needs a background worker and a replication slot.",
@@ -52,10 +56,12 @@ static void
 init_slot(PipelineSlot *slot)
 {
 	uint32		generation = slot->generation;
+	uint16		seat_generation = slot->decoder.generation;
 
 	memset(slot, 0, sizeof(PipelineSlot));
 	slot->generation = generation;
-	slot->decoder_procno = -1;
+	seat_init(&slot->decoder);
+	slot->decoder.generation = seat_generation;
 	pg_atomic_init_u32(&slot->state, PIPELINE_STARTING);
 	pg_atomic_init_u32(&slot->reread, 0);
 	pg_atomic_init_u32(&slot->wants_commit, 0);
@@ -133,9 +139,19 @@ pipeline_table_claim(Oid dboid, int32 id, const char *name, const char *slot_nam
 void
 pipeline_table_release(PipelineSlot *slot)
 {
-	Assert(slot->decoder_pid == 0);
+	Assert(slot->decoder.state == SEAT_EMPTY);
 	slot->generation++;			/* records still in the queue are nobody's */
 	slot->dboid = InvalidOid;
+	slot->dropped = false;
+}
+
+void
+pipeline_table_drop(PipelineSlot *slot)
+{
+	slot->wanted = false;
+	slot->dropped = true;
+	seat_give_up_start(&slot->decoder);
+	seat_ask_exit(&slot->decoder);
 }
 
 void
@@ -159,10 +175,10 @@ slot_of(const QueueOrigin *origin)
 static void
 set_decoder_latch(PipelineSlot *slot)
 {
-	int			procno = slot->decoder_procno;
+	int			procno = slot->decoder.procno;
 
 	/* a process that has gone meanwhile costs somebody else a needless look */
-	if (procno >= 0)
+	if (procno != NO_PROC)
 		SetLatch(&ProcGlobal->allProcs[procno].procLatch);
 }
 
@@ -195,7 +211,6 @@ void
 pipeline_give_up(PipelineSlot *slot)
 {
 	LWLockAcquire(pipeline_table->lock, LW_EXCLUSIVE);
-	slot->wanted = false;
 	slot->given_up = true;
 	LWLockRelease(pipeline_table->lock);
 }

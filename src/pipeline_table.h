@@ -11,7 +11,10 @@
  * Locking contract
  * ----------------
  * PipelineTable.lock (LWLock "FirehosePipelines") protects the identity and
- * wishes of the slots and the texts: shared to read, exclusive to change.
+ * wishes of the slots and the texts: shared to read, exclusive to change.  The
+ * seats of the decoders are under the lock of the table of databases
+ * (launcher_table.h), which comes before this one; who claims, drops or releases
+ * a slot has both.
  * PipelineSlot.ring says itself who may do what.  Atomics are written by the
  * pipeline's decoder and read by anybody, except where noted.
  */
@@ -23,6 +26,7 @@
 
 #include "commit_ring.h"
 #include "queue.h"
+#include "seat.h"
 
 /* What the state column of firehose_stat_pipeline says. */
 typedef enum PipelineState
@@ -44,17 +48,13 @@ typedef struct PipelineSlot
 	uint32		generation;		/* changes with every claim */
 	NameData	name;
 	NameData	slot_name;
+	int32		version;		/* of the definition in the catalog */
 	bool		wanted;			/* a decoder is to run */
 	bool		dropped;		/* the pipeline is gone: drop its slot */
 	bool		given_up;		/* it cannot go on until a command says how */
 
-	/* its decoder; launcher and decoder, under the table's lock */
-	int			decoder_pid;	/* 0: none */
-	int			decoder_procno;
-	uint32		start_number;	/* of the last start: an older one is not let in */
-	bool		starting;
-	int64		start_at;		/* no start before (worker_clock_ms) */
-	int			backoff_ms;
+	Seat		decoder;		/* under the lock of the table of databases */
+	int64		bury_at;		/* launcher: no try to drop the slot before */
 
 	/* what to show; under the table's lock */
 	char		reason[PIPELINE_TEXT_LEN];
@@ -112,6 +112,9 @@ extern PipelineSlot *pipeline_table_find(Oid dboid, int32 id);
 extern PipelineSlot *pipeline_table_claim(Oid dboid, int32 id, const char *name,
 										  const char *slot_name);
 extern void pipeline_table_release(PipelineSlot *slot);
+
+/* The pipeline is gone: its decoder is to leave, and the launcher to drop its slot.  Wants the lock of the table of databases as well, and the launcher woken. */
+extern void pipeline_table_drop(PipelineSlot *slot);
 
 /* Show a state and why.  Takes the lock. */
 extern void pipeline_set_state(PipelineSlot *slot, PipelineState state, const char *reason);
