@@ -97,4 +97,7 @@ extern FormatResult flat_append_event(StringInfo out, const Event *event, int pa
 /* Is this the name of a key that `flat` adds by itself? (Such a column is an error when a pipeline is made.) */
 extern PGDLLEXPORT bool flat_reserves_name(const char *name);
 
+/* The i-th of these names; NULL after the last. */
+extern const char *flat_reserved_name(int i);
+
 #endif							/* FIREHOSE_FORMAT_H */

@@ -35,6 +35,12 @@ flat_reserves_name(const char *name)
 	return false;
 }
 
+const char *
+flat_reserved_name(int i)
+{
+	return i >= 0 && i < lengthof(own_keys) ? own_keys[i] : NULL;
+}
+
 int
 flat_count(const Event *event)
 {

@@ -40,6 +40,8 @@ typedef struct Pipeline
 	char	   *slot_name;
 	bool		slot_created;	/* it has existed: if it is missing now it was lost */
 	bool		enabled;
+	bool		foreign;		/* came from another database or server: does
+								 * not run until it is resumed */
 	XLogRecPtr	skip_lsn;		/* the transaction that commits here is not sent */
 	bool		durable_puts;	/* it is the one that ships durable puts */
 } Pipeline;
@@ -47,14 +49,25 @@ typedef struct Pipeline
 /* Read a pipeline, into palloc'd memory; NULL: there is none.  Needs a transaction. */
 extern PGDLLEXPORT Pipeline *pipeline_read(int32 id);
 
-/* The slot exists now.  In a transaction of its own. */
-extern PGDLLEXPORT void pipeline_note_slot_created(int32 id);
+/*
+ * Decoder: the slot exists now.  In a transaction of its own; raises no error.
+ * False: the catalog was locked, and the sender will note it later.  So a
+ * decoder that finds the slot there, with the right plugin and not invalidated,
+ * though slot_created is false, is to use it.
+ */
+extern PGDLLEXPORT bool pipeline_note_slot_created(int32 id);
 
 /*
- * Sender: bring the shared table in step with this database's catalog, in a
- * transaction of its own, and wake the launcher if it has something to do.
- * Called at start and whenever launcher_take_recheck says so.
+ * Sender: bring the shared table in step with this database's catalog, in
+ * transactions of its own, and wake the launcher if it has something to do.
+ * Called at start and whenever launcher_take_recheck says so.  Neither waits
+ * nor raises an error; false: something is left to be done, try again soon.
  */
-extern PGDLLEXPORT void pipeline_reconcile(void);
+extern PGDLLEXPORT bool pipeline_reconcile(void);
+
+/* Why a pipeline is paused. */
+#define PIPELINE_PAUSED_REASON	"paused by command"
+#define PIPELINE_FOREIGN_REASON \
+	"made in another database or on another server; firehose_resume_pipeline makes it run here"
 
 #endif							/* FIREHOSE_PIPELINE_H */

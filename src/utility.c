@@ -8,8 +8,8 @@
  * such a statement we have the worker leave first, and keep it away until the
  * locks of the transaction are gone: a new one would only wait for them.
  *
- * CREATE, ALTER and DROP of the extension and of its foreign servers are
- * noticed by the object access hook and told to launcher and sender when the
+ * CREATE, ALTER and DROP of the extension and of its foreign servers, noticed
+ * by the object access hook, and changes of pipelines are told to launcher and sender when the
  * transaction has committed and released its locks, for what they look at must
  * be there to be seen.  What a rolled-back subtransaction asked for is told as
  * well if the rest commits: to look once too often does no harm.
@@ -68,6 +68,7 @@ static struct
 	bool		databases;		/* some were created, altered or dropped */
 	bool		extension;		/* ours: created, altered or dropped here */
 	bool		servers;		/* of our wrapper, likewise */
+	bool		pipelines;		/* likewise */
 }			pending;
 
 static ProcessUtility_hook_type prev_process_utility = NULL;
@@ -333,6 +334,13 @@ note_extension(ObjectAccessType access)
 		LockRelationOid(ExtensionRelationId, RowExclusiveLock);
 }
 
+/* A pipeline was made, changed or dropped. */
+void
+utility_request_recheck(void)
+{
+	pending.pipelines = true;
+}
+
 /*
  * Is this extension the one we are?  The hook comes before the command counter
  * has made a new row visible, so look with SnapshotSelf.
@@ -395,6 +403,10 @@ at_transaction_event(XactEvent event, void *arg)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot PREPARE a transaction that has created, altered or dropped the extension \"%s\"",
 						EXTENSION_NAME)));
+	if (event == XACT_EVENT_PRE_PREPARE && pending.pipelines)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot PREPARE a transaction that has created, changed or dropped a pipeline")));
 }
 
 /* A subtransaction's holds end with its rollback, and become its parent's with its commit. */
@@ -440,7 +452,7 @@ at_resource_release(ResourceReleasePhase phase, bool is_commit,
 			launcher_forget_database(pending.dropped);
 		if (pending.databases)
 			launcher_nudge(InvalidOid);
-		if (pending.extension)
+		if (pending.extension || pending.pipelines)
 			launcher_nudge(MyDatabaseId);
 		else if (pending.servers)
 			launcher_wake_sender(MyDatabaseId);

@@ -52,7 +52,8 @@ static const char *const table_names[OWN_TABLES] = {
 	"firehose_status_0", "firehose_status_1", "firehose_status_2",
 	"firehose_status_3", "firehose_status_4", "firehose_status_5",
 	"firehose_status_6", "firehose_status_7",
-	[TABLE_DEAD_LETTERS] = "firehose_dead_letters"
+	[TABLE_DEAD_LETTERS] = "firehose_dead_letters",
+	[TABLE_PIPELINES] = "firehose_pipelines"
 };
 
 /* OIDs of the tables; looked up anew after a change to one of them */
@@ -162,6 +163,24 @@ writer_open_table(OwnTable table, LOCKMODE lockmode, const Oid *types, int ntype
 		UnlockRelationOid(oid, lockmode);
 	else
 		check_columns(rel, types, ntypes);
+	return rel;
+}
+
+Relation
+writer_require_table(OwnTable table, LOCKMODE lockmode, const Oid *types, int ntypes)
+{
+	Oid			oid = writer_table_oid(table);
+	Relation	rel;
+
+	if (!OidIsValid(oid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table \"%s\" of the extension firehose does not exist",
+						table_names[table]),
+				 errhint("Drop and create the extension firehose anew.")));
+
+	rel = table_open(oid, lockmode);
+	check_columns(rel, types, ntypes);
 	return rel;
 }
 

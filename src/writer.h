@@ -17,6 +17,7 @@ typedef enum OwnTable
 {
 	TABLE_STATUS_FIRST,
 	TABLE_DEAD_LETTERS = TABLE_STATUS_FIRST + STATUS_TABLES,
+	TABLE_PIPELINES,
 	OWN_TABLES
 } OwnTable;
 
@@ -32,6 +33,10 @@ extern Oid	writer_table_oid(OwnTable table);
  */
 extern Relation writer_open_table(OwnTable table, LOCKMODE lockmode,
 								  const Oid *types, int ntypes);
+
+/* The same for who may wait for the lock; error if it is not there. */
+extern Relation writer_require_table(OwnTable table, LOCKMODE lockmode,
+									 const Oid *types, int ntypes);
 
 /* A kind of work that can get into trouble. */
 typedef struct WriterTrouble

@@ -30,6 +30,7 @@
 #include "identity.h"
 #include "launcher.h"
 #include "outcome.h"
+#include "pipeline.h"
 #include "queue.h"
 #include "stream.h"
 #include "worker.h"
@@ -37,6 +38,9 @@
 /* How long answers are awaited when the sender has to go (ms). */
 #define GRACE_AT_SHUTDOWN	3000
 #define GRACE_WHEN_HELD		500
+
+/* When to try again what could not be done to the pipelines (us). */
+#define RECONCILE_AGAIN		INT64CONST(1000000)
 
 PG_MODULE_MAGIC;
 
@@ -47,6 +51,7 @@ static dlist_head deliveries = DLIST_STATIC_INIT(deliveries);
 static uint32 *outstanding;		/* queue_reader.h */
 static uint64 seen_table_version = 0;
 static uint64 seen_stream_generation = 0;
+static int64 reconcile_at = 0;	/* when; PG_INT64_MAX: not until asked to */
 static WaitEventSet *wait_set;
 static MemoryContext loop_context;
 
@@ -89,8 +94,14 @@ sender_main(Datum main_arg)
 		if (launcher_sender_must_exit(my_database))
 			finish(GRACE_WHEN_HELD);
 		/* without the extension the queue is not ours to touch any more */
-		if (launcher_take_recheck(my_database) && !launcher_check_extension(my_database))
-			proc_exit(0);
+		if (launcher_take_recheck(my_database))
+		{
+			if (!launcher_check_extension(my_database))
+				proc_exit(0);
+			reconcile_at = now;
+		}
+		if (now >= reconcile_at)
+			reconcile_at = pipeline_reconcile() ? PG_INT64_MAX : now + RECONCILE_AGAIN;
 
 		look_around(now);
 		http_drive();
@@ -297,6 +308,8 @@ wait_for_work(void)
 		timeout = sooner(timeout, delivery_timeout_ms(d, now));
 		busy |= d->nin_flight > 0;
 	}
+	if (reconcile_at != PG_INT64_MAX)
+		timeout = sooner(timeout, (long) (Max(reconcile_at - now, 0) / 1000 + 1));
 	if (!busy)
 		request_trim();
 	worker_wait(wait_set, timeout, WaitEventNamed("FirehoseSenderMain"), events, lengthof(events));
