@@ -269,8 +269,7 @@ stream_slot(Stream *stream)
 		pg_atomic_read_u32(&stream->slot->generation) != stream->slot_generation)
 	{
 		stream->slot = queue_claim_stream(firehose_queue, MyDatabaseId, stream->serverid,
-										  stream->name);
-		stream->slot_generation = pg_atomic_read_u32(&stream->slot->generation);
+										  stream->name, &stream->slot_generation);
 		/* a sender that does not know the slot yet is not woken by publications */
 		if (pg_atomic_read_u32(&stream->slot->sender_procno) == PG_UINT32_MAX)
 			launcher_wake_sender(MyDatabaseId);

@@ -192,12 +192,15 @@ find_unused_slot(Queue *q)
 }
 
 QueueStream *
-queue_claim_stream(Queue *q, Oid dboid, Oid serverid, const char *name)
+queue_claim_stream(Queue *q, Oid dboid, Oid serverid, const char *name, uint32 *generation)
 {
 	QueueStream *s;
 
+	/* once the lock is released the slot may change hands at any time */
 	LWLockAcquire(q->table_lock, LW_SHARED);
 	s = find_stream(q, dboid, serverid);
+	if (s != NULL)
+		*generation = pg_atomic_read_u32(&s->generation);
 	LWLockRelease(q->table_lock);
 	if (s != NULL)
 		return s;
@@ -206,11 +209,11 @@ queue_claim_stream(Queue *q, Oid dboid, Oid serverid, const char *name)
 	s = find_stream(q, dboid, serverid);
 	if (s == NULL && (s = find_unused_slot(q)) != NULL)
 	{
-		uint32		generation = pg_atomic_read_u32(&s->generation) + 1;
+		uint32		next = pg_atomic_read_u32(&s->generation) + 1;
 
 		LWLockAcquire(s->lock, LW_EXCLUSIVE);
 		init_stream_slot(s, s->lock);
-		pg_atomic_write_u32(&s->generation, generation);
+		pg_atomic_write_u32(&s->generation, next);
 		s->in_use = true;
 		s->dboid = dboid;
 		s->serverid = serverid;
@@ -219,6 +222,8 @@ queue_claim_stream(Queue *q, Oid dboid, Oid serverid, const char *name)
 		queue_room_join(q);
 		pg_atomic_fetch_add_u64(&q->table_version, 1);
 	}
+	if (s != NULL)
+		*generation = pg_atomic_read_u32(&s->generation);
 	LWLockRelease(q->table_lock);
 
 	if (s == NULL)

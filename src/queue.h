@@ -253,13 +253,14 @@ extern PGDLLEXPORT void queue_init(Queue *q, uint32 npages, int max_streams,
 
 /*
  * Streams.  queue_claim_stream finds the slot of a stream or claims one
- * (configuration_limit_exceeded when all are taken).  queue_release_stream
+ * (configuration_limit_exceeded when all are taken), and tells the generation
+ * in which it is this stream's.  queue_release_stream
  * gives up the slot of a stream that owes nothing (false: it still does).
  * queue_discard_database does so for all streams of a database that has gone,
  * with what they hold; returns the number of records thrown away.
  */
 extern PGDLLEXPORT QueueStream *queue_claim_stream(Queue *q, Oid dboid, Oid serverid,
-												   const char *name);
+												   const char *name, uint32 *generation);
 extern PGDLLEXPORT void queue_rename_stream(Queue *q, QueueStream *s, const char *name);
 extern PGDLLEXPORT void queue_mark_dropped(Queue *q, QueueStream *s);
 extern PGDLLEXPORT bool queue_release_stream(Queue *q, QueueStream *s);

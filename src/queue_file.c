@@ -406,15 +406,16 @@ find_foreignness(const QueueFileHeader *header)
 static bool
 load_stream(Queue *q, const QueueFileStream *header, const char *records)
 {
+	uint32		generation;
 	QueueStream *s = queue_claim_stream(q, header->dboid, header->serverid,
-										NameStr(header->name));
+										NameStr(header->name), &generation);
 	Size		space = sizeof(QueueRun) + header->nbytes;
 	const QueueRecord *record = (const QueueRecord *) records;
 	uint64		first_id = PG_UINT64_MAX;
 	uint64		last_id = 0;
 	pg_atomic_uint32 *run;
 
-	if (queue_reserve(q, s, pg_atomic_read_u32(&s->generation), space, 0) != QUEUE_RESERVED)
+	if (queue_reserve(q, s, generation, space, 0) != QUEUE_RESERVED)
 		return false;
 	for (uint64 i = 0; i < header->nrecords; i++)
 	{
