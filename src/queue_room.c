@@ -17,6 +17,10 @@
  * so fill four fifths of the queue, two dead ones four ninths each, and a live
  * one still finds room.  (The rule is Choudhury and Hahne's dynamic threshold
  * of shared-memory switches.)
+ *
+ * A stream that comes when the queue is full already may find less than the
+ * minimum of all streams free.  Until that has mended, the streams below their
+ * minimum have what is free, whoever comes first, and the others nothing.
  */
 #include "postgres.h"
 
@@ -141,8 +145,10 @@ promise_pages(Queue *q, QueueStream *s, uint32 n)
 		uint32		available = q->free_pages - q->promised;
 		uint32		unmet = q->unmet_minimum - shortfall(q, held) + shortfall(q, held + n);
 
-		if (n <= available && unmet <= available - n &&
-			held + n <= q->minimum + (uint64) QUEUE_SHARE * (available - n))
+		if (n <= available &&
+			(held + n <= q->minimum ||
+			 (unmet <= available - n &&
+			  held + n <= q->minimum + (uint64) QUEUE_SHARE * (available - n))))
 		{
 			q->promised += n;
 			q->unmet_minimum = unmet;
