@@ -138,14 +138,22 @@ typedef struct QueueRecord
 
 typedef struct QueueStream
 {
+	/*
+	 * These belong to the slot, whoever has it, and are never reset: a backend
+	 * may look at a slot that has just changed hands.
+	 */
+	LWLock	   *lock;			/* shared memory is mapped at one address in
+								 * every process, as core's pointers to locks
+								 * in it rely on */
+	pg_atomic_uint32 generation;	/* changes whenever the slot changes hands
+									 * (written under both locks) */
+
 	/* identity, under Queue.table_lock */
 	bool		in_use;
 	bool		dropped;		/* the server is gone; remains go to dead letters */
 	Oid			dboid;
 	Oid			serverid;
 	NameData	name;			/* of the foreign server, for when it is gone */
-	pg_atomic_uint32 generation;	/* changes whenever the slot changes hands
-									 * (written under both locks) */
 
 	/* the chain and its accounts, under .lock */
 	QueuePageNo head;
@@ -176,10 +184,6 @@ typedef struct QueueStream
 	pg_atomic_uint64 finished_upto; /* nothing published is owed before it */
 
 	StreamStatistics stats;		/* statistics.h says who writes what */
-
-	LWLock	   *lock;			/* shared memory is mapped at one address in
-								 * every process, as core's pointers to locks
-								 * in it rely on */
 } QueueStream;
 
 /* A backend that waits for room in a stream; indexed by proc number. */
