@@ -160,6 +160,7 @@ queue_init(Queue *q, uint32 npages, int max_streams, int max_waiters,
 
 		s->lock = &stream_locks[i].lock;
 		pg_atomic_init_u32(&s->generation, 0);
+		pg_atomic_init_u32(&s->waiters, 0);
 		reset_stream_slot(s);
 	}
 

@@ -147,6 +147,7 @@ typedef struct QueueStream
 								 * in it rely on */
 	pg_atomic_uint32 generation;	/* changes whenever the slot changes hands
 									 * (written under both locks) */
+	pg_atomic_uint32 waiters;	/* producers that wait for room in it */
 
 	/* identity, under Queue.table_lock */
 	bool		in_use;
@@ -210,7 +211,7 @@ typedef struct Queue
 	uint32		lowest_free;	/* low-water mark since the last reset */
 
 	ConditionVariable room;		/* producers that wait for pages */
-	pg_atomic_uint32 waiters;	/* how many of them */
+	pg_atomic_uint32 waiters;	/* how many of them, in all streams */
 	pg_atomic_uint64 next_ticket;	/* order among waiters */
 	pg_atomic_uint64 next_id;	/* next record id */
 	pg_atomic_uint64 id_limit;	/* ids below it may be given out (queue_file.h) */
