@@ -352,9 +352,10 @@ walk_over_run(const Walk *w)
 	QueuePosition pos = walk_position(w);
 
 	walk_read(w, &run, sizeof(run));
-	if (run.passed || pg_atomic_read_u32(&run.state) == QUEUE_RUN_COMMITTED)
-		return pos + sizeof(QueueRun);
-	return run.end;
+	if (!run.passed && pg_atomic_read_u32(&run.state) != QUEUE_RUN_COMMITTED)
+		return run.end;
+	pg_read_barrier();			/* pairs with queue_publish's */
+	return pos + sizeof(QueueRun);
 }
 
 void
