@@ -406,10 +406,10 @@ add_record(PendingRun *run, uint64 id, const char *data, Size length, RecordShap
 	record->id = id;
 	record->queued_at = GetCurrentTimestamp();
 	memcpy(payload, data, length);
+	if (shape.newline)
+		payload[shaped - 1] = '\n';
 	if (shape.one_line)
-		blank_line_breaks(payload, length);
-	if (shaped > length)
-		payload[length] = '\n';
+		blank_line_breaks(payload, shaped - shape.newline);
 
 	/* bounds, not an order: a dead letter that is queued again has an old id */
 	if (run->nrecords == 0)
