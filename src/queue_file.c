@@ -103,17 +103,18 @@ file_exists(const char *path)
 	return stat(path, &st) == 0;
 }
 
+/* Make the directory, durably, unless it is there. */
 static bool
 make_directory(int elevel)
 {
-	if (MakePGDirectory(DIRECTORY) < 0 && errno != EEXIST)
-	{
-		ereport(elevel,
-				(errcode_for_file_access(),
-				 errmsg("could not create directory \"%s\": %m", DIRECTORY)));
-		return false;
-	}
-	return true;
+	if (MakePGDirectory(DIRECTORY) == 0)
+		return fsync_fname_ext(".", true, false, elevel) == 0;
+	if (errno == EEXIST)
+		return true;
+	ereport(elevel,
+			(errcode_for_file_access(),
+			 errmsg("could not create directory \"%s\": %m", DIRECTORY)));
+	return false;
 }
 
 /* Ids --------------------------------------------------------------------- */
@@ -176,7 +177,8 @@ read_ids(void)
 static void
 start_ids(Queue *q)
 {
-	uint64		first = Max((uint64) GetCurrentTimestamp(), read_ids());
+	/* a clock may also be set before 2000 */
+	uint64		first = Max((uint64) Max(GetCurrentTimestamp(), 1), read_ids());
 
 	pg_atomic_write_u64(&q->next_id, first);
 	/* the first put notes a limit: a server that puts nothing writes nothing */
