@@ -34,6 +34,7 @@
 
 #include "queue.h"
 #include "queue_file.h"
+#include "queue_room.h"
 
 #define DIRECTORY			"pg_firehose"
 #define QUEUE_FILE			DIRECTORY "/queue"
@@ -417,7 +418,8 @@ load_stream(Queue *q, const QueueFileStream *header, const char *records)
 	uint64		last_id = 0;
 	pg_atomic_uint32 *run;
 
-	if (queue_reserve(q, s, generation, space, 0) != QUEUE_RESERVED)
+	/* shares depend on the order in which streams grew, which is not known */
+	if (!queue_reserve_again(q, s, space))
 		return false;
 	for (uint64 i = 0; i < header->nrecords; i++)
 	{

@@ -37,9 +37,9 @@
 /* Is this process in the table of waiters? */
 static bool am_waiting = false;
 
-static bool promise_pages(Queue *q, QueueStream *s, uint32 n);
+static bool promise_pages(Queue *q, QueueStream *s, uint32 n, bool fair);
 static void unpromise_pages(Queue *q, QueueStream *s, uint32 n);
-static bool try_reserve(Queue *q, QueueStream *s, Size bytes);
+static bool try_reserve(Queue *q, QueueStream *s, Size bytes, bool fair);
 static QueueReserveResult wait_for_room(Queue *q, QueueStream *s, uint32 generation,
 										Size bytes, int timeout_ms);
 
@@ -86,7 +86,7 @@ queue_reserve(Queue *q, QueueStream *s, uint32 generation, Size bytes, int timeo
 	if (pg_atomic_read_u32(&s->generation) != generation)
 		result = QUEUE_STALE;
 	/* newcomers must not overtake those who wait for the same stream */
-	else if (pg_atomic_read_u32(&s->waiters) == 0 && try_reserve(q, s, bytes))
+	else if (pg_atomic_read_u32(&s->waiters) == 0 && try_reserve(q, s, bytes, true))
 		result = QUEUE_RESERVED;
 	LWLockRelease(s->lock);
 
@@ -108,13 +108,24 @@ queue_unreserve(Queue *q, QueueStream *s, Size bytes)
 		queue_wake_waiters(q);
 }
 
+bool
+queue_reserve_again(Queue *q, QueueStream *s, Size bytes)
+{
+	bool		reserved;
+
+	LWLockAcquire(s->lock, LW_EXCLUSIVE);
+	reserved = try_reserve(q, s, bytes, false);
+	LWLockRelease(s->lock);
+	return reserved;
+}
+
 /* Reserve if the accounts allow it.  Caller holds the stream's lock. */
 static bool
-try_reserve(Queue *q, QueueStream *s, Size bytes)
+try_reserve(Queue *q, QueueStream *s, Size bytes, bool fair)
 {
 	uint32		needed = pages_needed(s, s->reserved + bytes);
 
-	if (needed > s->promised && !promise_pages(q, s, needed - s->promised))
+	if (needed > s->promised && !promise_pages(q, s, needed - s->promised, fair))
 		return false;
 	s->reserved += bytes;
 	return true;
@@ -134,9 +145,9 @@ queue_settle_reservation(Queue *q, QueueStream *s, Size bytes)
 	return true;
 }
 
-/* Set n more free pages aside for the stream, if its share allows. */
+/* Set n more free pages aside for the stream, if its share allows (or need not). */
 static bool
-promise_pages(Queue *q, QueueStream *s, uint32 n)
+promise_pages(Queue *q, QueueStream *s, uint32 n, bool fair)
 {
 	uint32		held = s->npages + s->promised;
 	bool		granted = false;
@@ -147,7 +158,7 @@ promise_pages(Queue *q, QueueStream *s, uint32 n)
 		uint32		unmet = q->unmet_minimum - shortfall(q, held) + shortfall(q, held + n);
 
 		if (n <= available &&
-			(held + n <= q->minimum ||
+			(!fair || held + n <= q->minimum ||
 			 (unmet <= available - n &&
 			  held + n <= q->minimum + (uint64) QUEUE_SHARE * (available - n))))
 		{
@@ -292,7 +303,7 @@ wait_for_room(Queue *q, QueueStream *s, uint32 generation, Size bytes, int timeo
 		LWLockAcquire(s->lock, LW_EXCLUSIVE);
 		if (pg_atomic_read_u32(&s->generation) != generation)
 			result = QUEUE_STALE;
-		else if (!must_queue_behind(q, me->slot, ticket) && try_reserve(q, s, bytes))
+		else if (!must_queue_behind(q, me->slot, ticket) && try_reserve(q, s, bytes, true))
 			result = QUEUE_RESERVED;
 		LWLockRelease(s->lock);
 

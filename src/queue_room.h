@@ -13,6 +13,12 @@
 extern void queue_room_join(Queue *q);
 extern void queue_room_leave(Queue *q, QueueStream *s);
 
+/*
+ * Reserve room without regard to shares and minimums, for what had its room
+ * before a restart.  False: there is none.
+ */
+extern bool queue_reserve_again(Queue *q, QueueStream *s, Size bytes);
+
 /* Turn one of the stream's promised pages into a page. */
 extern QueuePageNo queue_take_page(Queue *q, QueueStream *s);
 
