@@ -202,6 +202,8 @@ typedef struct Queue
 	int			max_streams;	/* fixed */
 	int			max_waiters;	/* fixed */
 	uint32		minimum;		/* pages every stream may always have; fixed */
+	bool		file_taken;		/* what was saved is here; written by the
+								 * postmaster before it has children */
 
 	/* the pool, under pool_lock */
 	QueuePageNo free_head;

@@ -454,21 +454,31 @@ load_streams(Queue *q, Reader *r)
 	return NULL;
 }
 
-/* Set the file aside, and take what was already read of it back out of the queue. */
+/* Set a file aside that is not to be taken up, beside those that were before. */
 static void
-refuse_file(Queue *q, const char *why)
+set_aside(const char *why)
+{
+	char		path[MAXPGPATH] = QUEUE_FILE_REFUSED;
+
+	for (int i = 1; file_exists(path) && i < INT_MAX; i++)
+		snprintf(path, sizeof(path), "%s.%d", QUEUE_FILE_REFUSED, i);
+	ereport(LOG,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("firehose: the saved queue is not taken up: %s", why),
+			 errhint("It is kept as \"%s\". If its records are to be sent after all, rename it to \"%s\" and restart the server.",
+					 path, QUEUE_FILE)));
+	(void) durable_rename(QUEUE_FILE, path, LOG);
+}
+
+/* Take what was already read of a file back out of the queue. */
+static void
+empty_queue(Queue *q)
 {
 	for (int i = 0; i < q->max_streams; i++)
 	{
 		if (queue_stream(q, i)->in_use)
 			queue_discard_database(q, queue_stream(q, i)->dboid);
 	}
-	ereport(LOG,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("firehose: the saved queue is not taken up: %s", why),
-			 errhint("It is kept as \"%s\". If its records are to be sent after all, rename it to \"%s\" and restart the server.",
-					 QUEUE_FILE_REFUSED, QUEUE_FILE)));
-	(void) durable_rename(QUEUE_FILE, QUEUE_FILE_REFUSED, LOG);
 }
 
 /*
@@ -496,17 +506,27 @@ load_queue(Queue *q)
 		wrong = load_streams(q, &r);
 
 	if (wrong != NULL)
-		refuse_file(q, wrong);
+	{
+		empty_queue(q);
+		set_aside(wrong);
+	}
 	else
+	{
+		q->file_taken = true;
 		ereport(LOG,
 				(errmsg("firehose: took up %llu queued records",
 						(unsigned long long) header.nrecords)));
+	}
 	pfree(r.data);
 }
 
 void
 queue_file_forget(void)
 {
-	if (file_exists(QUEUE_FILE))
+	if (!file_exists(QUEUE_FILE))
+		return;
+	if (firehose_queue->file_taken)
 		(void) durable_unlink(QUEUE_FILE, LOG);
+	else
+		set_aside("it was not read when the server started");
 }
