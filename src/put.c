@@ -66,7 +66,10 @@ typedef struct PendingRun
 /* firehose.queue_timeout */
 static int	queue_timeout;
 
-/* The current transaction's runs.  Entries beyond nruns keep their buffers. */
+/*
+ * The current transaction's runs.  Entries beyond nruns keep their buffers.
+ * Each of the others has a reservation, so that its slot stays its stream's.
+ */
 static PendingRun *runs = NULL;
 static int	nruns = 0;
 static int	max_runs = 0;
@@ -269,8 +272,7 @@ stream_slot(Stream *stream)
 		pg_atomic_read_u32(&stream->slot->generation) != stream->slot_generation)
 	{
 		stream->slot = queue_claim_stream(firehose_queue, MyDatabaseId, stream->serverid,
-										  stream->name);
-		stream->slot_generation = pg_atomic_read_u32(&stream->slot->generation);
+										  stream->name, &stream->slot_generation);
 		/* a sender that does not know the slot yet is not woken by publications */
 		if (pg_atomic_read_u32(&stream->slot->sender_procno) == PG_UINT32_MAX)
 			launcher_wake_sender(MyDatabaseId);
@@ -358,12 +360,14 @@ reserve_in_run(Stream *stream, Size space, int nrecords)
 		prepare_run();
 		if (!reserve(stream, missing, nrecords))
 			return NULL;
+		/* waiting may have brought us to another slot than we looked for */
 		run = add_run(stream->slot);
 	}
 	else if (ahead > 0 && try_reserve(stream, missing + ahead, 0))
 		missing += ahead;
 	else if (!reserve(stream, missing, nrecords))
 		return NULL;
+	Assert(run->slot == stream->slot);
 	run->reserved += missing;
 	return run;
 }
@@ -407,10 +411,10 @@ add_record(PendingRun *run, uint64 id, const char *data, Size length, RecordShap
 	record->id = id;
 	record->queued_at = GetCurrentTimestamp();
 	memcpy(payload, data, length);
+	if (shape.newline)
+		payload[shaped - 1] = '\n';
 	if (shape.one_line)
-		blank_line_breaks(payload, length);
-	if (shaped > length)
-		payload[length] = '\n';
+		blank_line_breaks(payload, shaped - shape.newline);
 
 	/* bounds, not an order: a dead letter that is queued again has an old id */
 	if (run->nrecords == 0)
@@ -513,7 +517,6 @@ put_is_own_pending(uint64 id)
 static void
 pre_commit(void)
 {
-	committing = true;
 	for (int i = 0; i < nruns; i++)
 	{
 		if (runs[i].nrecords > 0)
@@ -574,17 +577,11 @@ refuse_prepare(void)
 static void
 put_xact_callback(XactEvent event, void *arg)
 {
-	if (event == XACT_EVENT_ABORT)
-	{
-		if (firehose_queue != NULL)
-			queue_stop_waiting(firehose_queue);
-	}
-	if (nruns == 0)
-		return;
-
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
+			/* what another callback would put after this one, nobody would append */
+			committing = true;
 			pre_commit();
 			break;
 		case XACT_EVENT_COMMIT:
@@ -592,11 +589,16 @@ put_xact_callback(XactEvent event, void *arg)
 			forget_runs();
 			break;
 		case XACT_EVENT_ABORT:
+			if (firehose_queue != NULL)
+				queue_stop_waiting(firehose_queue);
 			abort_runs();
 			forget_runs();
 			break;
 		case XACT_EVENT_PRE_PREPARE:
+			committing = true;
 			refuse_prepare();
+			break;
+		case XACT_EVENT_PREPARE:
 			forget_runs();
 			break;
 		default:
@@ -628,6 +630,19 @@ roll_back_run(PendingRun *run, int level)
 	}
 }
 
+/*
+ * Forget a run that has nothing left: its slot may change hands from now on.
+ * The last one takes its place.
+ */
+static void
+remove_run(int i)
+{
+	PendingRun	run = runs[i];
+
+	runs[i] = runs[--nruns];
+	runs[nruns] = run;
+}
+
 /* What the subtransaction put belongs to its parent from now on. */
 static void
 merge_mark(PendingRun *run, int level)
@@ -654,11 +669,15 @@ put_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 		return;
 
 	level = GetCurrentTransactionNestLevel();
-	for (int i = 0; i < nruns; i++)
+	for (int i = nruns; i-- > 0;)
 	{
-		if (event == SUBXACT_EVENT_ABORT_SUB)
-			roll_back_run(&runs[i], level);
-		else if (event == SUBXACT_EVENT_COMMIT_SUB)
+		if (event == SUBXACT_EVENT_COMMIT_SUB)
 			merge_mark(&runs[i], level);
+		else if (event == SUBXACT_EVENT_ABORT_SUB)
+		{
+			roll_back_run(&runs[i], level);
+			if (runs[i].reserved == 0)
+				remove_run(i);
+		}
 	}
 }

@@ -108,12 +108,13 @@ queue_memory_size(uint32 npages, int max_streams, int max_waiters)
 	return queue_lay_out(NULL, npages, max_streams, max_waiters);
 }
 
+/* Make a slot ready for a stream that begins, all but what belongs to the slot. */
 static void
-init_stream_slot(QueueStream *s, LWLock *lock)
+reset_stream_slot(QueueStream *s)
 {
-	memset(s, 0, sizeof(QueueStream));
+	memset((char *) s + offsetof(QueueStream, in_use), 0,
+		   sizeof(QueueStream) - offsetof(QueueStream, in_use));
 	s->head = s->tail = QUEUE_NO_PAGE;
-	pg_atomic_init_u32(&s->generation, 0);
 	pg_atomic_init_u64(&s->end_position, 0);
 	pg_atomic_init_u32(&s->pending, 0);
 	pg_atomic_init_u64(&s->published_records, 0);
@@ -126,7 +127,6 @@ init_stream_slot(QueueStream *s, LWLock *lock)
 	pg_atomic_init_u64(&s->flush_answered, 0);
 	pg_atomic_init_u64(&s->finished_upto, 0);
 	statistics_init(&s->stats);
-	s->lock = lock;
 }
 
 void
@@ -155,7 +155,14 @@ queue_init(Queue *q, uint32 npages, int max_streams, int max_waiters,
 	for (int i = 0; i < max_waiters; i++)
 		pg_atomic_init_u64(&waiters[i].ticket, 0);
 	for (int i = 0; i < max_streams; i++)
-		init_stream_slot(queue_stream(q, i), &stream_locks[i].lock);
+	{
+		QueueStream *s = queue_stream(q, i);
+
+		s->lock = &stream_locks[i].lock;
+		pg_atomic_init_u32(&s->generation, 0);
+		pg_atomic_init_u32(&s->waiters, 0);
+		reset_stream_slot(s);
+	}
 
 	/* lowest page first, so that a quiet server touches little memory */
 	for (uint32 no = npages; no-- > 0;)
@@ -192,12 +199,15 @@ find_unused_slot(Queue *q)
 }
 
 QueueStream *
-queue_claim_stream(Queue *q, Oid dboid, Oid serverid, const char *name)
+queue_claim_stream(Queue *q, Oid dboid, Oid serverid, const char *name, uint32 *generation)
 {
 	QueueStream *s;
 
+	/* once the lock is released the slot may change hands at any time */
 	LWLockAcquire(q->table_lock, LW_SHARED);
 	s = find_stream(q, dboid, serverid);
+	if (s != NULL)
+		*generation = pg_atomic_read_u32(&s->generation);
 	LWLockRelease(q->table_lock);
 	if (s != NULL)
 		return s;
@@ -206,11 +216,9 @@ queue_claim_stream(Queue *q, Oid dboid, Oid serverid, const char *name)
 	s = find_stream(q, dboid, serverid);
 	if (s == NULL && (s = find_unused_slot(q)) != NULL)
 	{
-		uint32		generation = pg_atomic_read_u32(&s->generation) + 1;
-
 		LWLockAcquire(s->lock, LW_EXCLUSIVE);
-		init_stream_slot(s, s->lock);
-		pg_atomic_write_u32(&s->generation, generation);
+		reset_stream_slot(s);
+		pg_atomic_fetch_add_u32(&s->generation, 1);
 		s->in_use = true;
 		s->dboid = dboid;
 		s->serverid = serverid;
@@ -219,6 +227,8 @@ queue_claim_stream(Queue *q, Oid dboid, Oid serverid, const char *name)
 		queue_room_join(q);
 		pg_atomic_fetch_add_u64(&q->table_version, 1);
 	}
+	if (s != NULL)
+		*generation = pg_atomic_read_u32(&s->generation);
 	LWLockRelease(q->table_lock);
 
 	if (s == NULL)

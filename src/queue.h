@@ -159,14 +159,23 @@ typedef struct QueueRecord
 
 typedef struct QueueStream
 {
+	/*
+	 * These belong to the slot, whoever has it, and are never reset: a backend
+	 * may look at a slot that has just changed hands.
+	 */
+	LWLock	   *lock;			/* shared memory is mapped at one address in
+								 * every process, as core's pointers to locks
+								 * in it rely on */
+	pg_atomic_uint32 generation;	/* changes whenever the slot changes hands
+									 * (written under both locks) */
+	pg_atomic_uint32 waiters;	/* producers that wait for room in it */
+
 	/* identity, under Queue.table_lock */
 	bool		in_use;
 	bool		dropped;		/* the server is gone; remains go to dead letters */
 	Oid			dboid;
 	Oid			serverid;
 	NameData	name;			/* of the foreign server, for when it is gone */
-	pg_atomic_uint32 generation;	/* changes whenever the slot changes hands
-									 * (written under both locks) */
 
 	/* the chain and its accounts, under .lock */
 	QueuePageNo head;
@@ -197,10 +206,6 @@ typedef struct QueueStream
 	pg_atomic_uint64 finished_upto; /* nothing published is owed before it */
 
 	StreamStatistics stats;		/* statistics.h says who writes what */
-
-	LWLock	   *lock;			/* shared memory is mapped at one address in
-								 * every process, as core's pointers to locks
-								 * in it rely on */
 } QueueStream;
 
 /* A backend that waits for room in a stream; indexed by proc number. */
@@ -218,6 +223,8 @@ typedef struct Queue
 	int			max_streams;	/* fixed */
 	int			max_waiters;	/* fixed */
 	uint32		minimum;		/* pages every stream may always have; fixed */
+	bool		file_taken;		/* what was saved is here; written by the
+								 * postmaster before it has children */
 
 	/* the pool, under pool_lock */
 	QueuePageNo free_head;
@@ -227,7 +234,7 @@ typedef struct Queue
 	uint32		lowest_free;	/* low-water mark since the last reset */
 
 	ConditionVariable room;		/* producers that wait for pages */
-	pg_atomic_uint32 waiters;	/* how many of them */
+	pg_atomic_uint32 waiters;	/* how many of them, in all streams */
 	pg_atomic_uint64 next_ticket;	/* order among waiters */
 	pg_atomic_uint64 next_id;	/* next record id */
 	pg_atomic_uint64 id_limit;	/* ids below it may be given out (queue_file.h) */
@@ -274,13 +281,14 @@ extern PGDLLEXPORT void queue_init(Queue *q, uint32 npages, int max_streams,
 
 /*
  * Streams.  queue_claim_stream finds the slot of a stream or claims one
- * (configuration_limit_exceeded when all are taken).  queue_release_stream
+ * (configuration_limit_exceeded when all are taken), and tells the generation
+ * in which it is this stream's.  queue_release_stream
  * gives up the slot of a stream that owes nothing (false: it still does).
  * queue_discard_database does so for all streams of a database that has gone,
  * with what they hold; returns the number of records thrown away.
  */
 extern PGDLLEXPORT QueueStream *queue_claim_stream(Queue *q, Oid dboid, Oid serverid,
-												   const char *name);
+												   const char *name, uint32 *generation);
 extern PGDLLEXPORT void queue_rename_stream(Queue *q, QueueStream *s, const char *name);
 extern PGDLLEXPORT void queue_mark_dropped(Queue *q, QueueStream *s);
 extern PGDLLEXPORT bool queue_release_stream(Queue *q, QueueStream *s);

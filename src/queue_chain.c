@@ -82,6 +82,7 @@ queue_append(Queue *q, QueueStream *s, const char *records, Size length, Size re
 	QueuePageNo first_page;
 	uint32		first_offset;
 	pg_atomic_uint32 *state;
+	bool		gave_back;
 	Size		left = sizeof(QueueRun) + length;
 
 	Assert(reserved >= left && length % 8 == 0);
@@ -123,14 +124,15 @@ queue_append(Queue *q, QueueStream *s, const char *records, Size length, Size re
 	queue_write(q, &page, &offset, &run.state, sizeof(QueueRun) - offsetof(QueueRun, state));
 
 	pg_atomic_fetch_add_u32(&s->pending, 1);
-	queue_settle_reservation(q, s, reserved);
+	gave_back = queue_settle_reservation(q, s, reserved);
 
 	/* readers may go this far, now that headers and links are in place */
 	pg_write_barrier();
 	pg_atomic_write_u64(&s->end_position, run.end);
 
 	LWLockRelease(s->lock);
-	queue_wake_waiters(q);
+	if (gave_back)
+		queue_wake_waiters(q);
 
 	/* the records' bytes are ours alone until the run is published */
 	first_page = page;
@@ -350,9 +352,10 @@ walk_over_run(const Walk *w)
 	QueuePosition pos = walk_position(w);
 
 	walk_read(w, &run, sizeof(run));
-	if (run.passed || pg_atomic_read_u32(&run.state) == QUEUE_RUN_COMMITTED)
-		return pos + sizeof(QueueRun);
-	return run.end;
+	if (!run.passed && pg_atomic_read_u32(&run.state) != QUEUE_RUN_COMMITTED)
+		return run.end;
+	pg_read_barrier();			/* pairs with queue_publish's */
+	return pos + sizeof(QueueRun);
 }
 
 void

@@ -34,6 +34,7 @@
 
 #include "queue.h"
 #include "queue_file.h"
+#include "queue_room.h"
 
 #define DIRECTORY			"pg_firehose"
 #define QUEUE_FILE			DIRECTORY "/queue"
@@ -103,17 +104,18 @@ file_exists(const char *path)
 	return stat(path, &st) == 0;
 }
 
+/* Make the directory, durably, unless it is there. */
 static bool
 make_directory(int elevel)
 {
-	if (MakePGDirectory(DIRECTORY) < 0 && errno != EEXIST)
-	{
-		ereport(elevel,
-				(errcode_for_file_access(),
-				 errmsg("could not create directory \"%s\": %m", DIRECTORY)));
-		return false;
-	}
-	return true;
+	if (MakePGDirectory(DIRECTORY) == 0)
+		return fsync_fname_ext(".", true, false, elevel) == 0;
+	if (errno == EEXIST)
+		return true;
+	ereport(elevel,
+			(errcode_for_file_access(),
+			 errmsg("could not create directory \"%s\": %m", DIRECTORY)));
+	return false;
 }
 
 /* Ids --------------------------------------------------------------------- */
@@ -176,7 +178,8 @@ read_ids(void)
 static void
 start_ids(Queue *q)
 {
-	uint64		first = Max((uint64) GetCurrentTimestamp(), read_ids());
+	/* a clock may also be set before 2000 */
+	uint64		first = Max((uint64) Max(GetCurrentTimestamp(), 1), read_ids());
 
 	pg_atomic_write_u64(&q->next_id, first);
 	/* the first put notes a limit: a server that puts nothing writes nothing */
@@ -411,15 +414,17 @@ find_foreignness(const QueueFileHeader *header)
 static bool
 load_stream(Queue *q, const QueueFileStream *header, const char *records)
 {
+	uint32		generation;
 	QueueStream *s = queue_claim_stream(q, header->dboid, header->serverid,
-										NameStr(header->name));
+										NameStr(header->name), &generation);
 	Size		space = sizeof(QueueRun) + header->nbytes;
 	const QueueRecord *record = (const QueueRecord *) records;
 	uint64		first_id = PG_UINT64_MAX;
 	uint64		last_id = 0;
 	pg_atomic_uint32 *run;
 
-	if (queue_reserve(q, s, pg_atomic_read_u32(&s->generation), space, 0) != QUEUE_RESERVED)
+	/* shares depend on the order in which streams grew, which is not known */
+	if (!queue_reserve_again(q, s, space))
 		return false;
 	for (uint64 i = 0; i < header->nrecords; i++)
 	{
@@ -454,21 +459,31 @@ load_streams(Queue *q, Reader *r)
 	return NULL;
 }
 
-/* Set the file aside, and take what was already read of it back out of the queue. */
+/* Set a file aside that is not to be taken up, beside those that were before. */
 static void
-refuse_file(Queue *q, const char *why)
+set_aside(const char *why)
+{
+	char		path[MAXPGPATH] = QUEUE_FILE_REFUSED;
+
+	for (int i = 1; file_exists(path) && i < INT_MAX; i++)
+		snprintf(path, sizeof(path), "%s.%d", QUEUE_FILE_REFUSED, i);
+	ereport(LOG,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("firehose: the saved queue is not taken up: %s", why),
+			 errhint("It is kept as \"%s\". If its records are to be sent after all, rename it to \"%s\" and restart the server.",
+					 path, QUEUE_FILE)));
+	(void) durable_rename(QUEUE_FILE, path, LOG);
+}
+
+/* Take what was already read of a file back out of the queue. */
+static void
+empty_queue(Queue *q)
 {
 	for (int i = 0; i < q->max_streams; i++)
 	{
 		if (queue_stream(q, i)->in_use)
 			queue_discard_database(q, queue_stream(q, i)->dboid);
 	}
-	ereport(LOG,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("firehose: the saved queue is not taken up: %s", why),
-			 errhint("It is kept as \"%s\". If its records are to be sent after all, rename it to \"%s\" and restart the server.",
-					 QUEUE_FILE_REFUSED, QUEUE_FILE)));
-	(void) durable_rename(QUEUE_FILE, QUEUE_FILE_REFUSED, LOG);
 }
 
 /*
@@ -496,17 +511,27 @@ load_queue(Queue *q)
 		wrong = load_streams(q, &r);
 
 	if (wrong != NULL)
-		refuse_file(q, wrong);
+	{
+		empty_queue(q);
+		set_aside(wrong);
+	}
 	else
+	{
+		q->file_taken = true;
 		ereport(LOG,
 				(errmsg("firehose: took up %llu queued records",
 						(unsigned long long) header.nrecords)));
+	}
 	pfree(r.data);
 }
 
 void
 queue_file_forget(void)
 {
-	if (file_exists(QUEUE_FILE))
+	if (!file_exists(QUEUE_FILE))
+		return;
+	if (firehose_queue->file_taken)
 		(void) durable_unlink(QUEUE_FILE, LOG);
+	else
+		set_aside("it was not read when the server started");
 }

@@ -18,7 +18,8 @@ extern void queue_file_startup(void);
 /*
  * Launcher, once recovery is over and before any sender runs: what was saved
  * is in the queue now, remove it.  As long as the file is there, nothing of it
- * has been sent.
+ * has been sent.  A file that this server has not read, since it began as a
+ * standby, is set aside.
  */
 extern void queue_file_forget(void);
 

@@ -91,10 +91,11 @@ seek(QueueReader *r, QueuePosition pos, QueuePosition end)
 		}
 		r->position = pos;
 		r->at.offset = pos - start;
-		if (pos >= end)
-			return false;
 		if (pos < start + QUEUE_PAGE_DATA)
-			return true;
+			return pos < end;
+		/* at the very end of a page there may be no next one yet */
+		if (pos == start + QUEUE_PAGE_DATA && pos == end)
+			return false;
 		left = r->at.page;
 		r->at.page = page->next;
 		free_if_unused(r, left);
@@ -182,11 +183,14 @@ queue_reader_next(QueueReader *r, QueueTaken *taken)
 	pg_read_barrier();			/* pairs with queue_append's */
 	if (!dlist_is_empty(&r->deferred) && next_deferred(r, taken))
 		return true;
-	if (r->position == end)
-		return false;
 	if (r->at.page == QUEUE_NO_PAGE)
+	{
+		if (end == 0)
+			return false;
 		start_at_head(r);
+	}
 
+	/* at the end, too, for the pages that it leaves behind */
 	while (seek(r, r->position, end))
 	{
 		if (kind_at(r) == QUEUE_ITEM_RUN)

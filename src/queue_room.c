@@ -17,6 +17,10 @@
  * so fill four fifths of the queue, two dead ones four ninths each, and a live
  * one still finds room.  (The rule is Choudhury and Hahne's dynamic threshold
  * of shared-memory switches.)
+ *
+ * A stream that comes when the queue is full already may find less than the
+ * minimum of all streams free.  Until that has mended, the streams below their
+ * minimum have what is free, whoever comes first, and the others nothing.
  */
 #include "postgres.h"
 
@@ -33,11 +37,11 @@
 /* Is this process in the table of waiters? */
 static bool am_waiting = false;
 
-static bool promise_pages(Queue *q, QueueStream *s, uint32 n);
+static bool promise_pages(Queue *q, QueueStream *s, uint32 n, bool fair);
 static void unpromise_pages(Queue *q, QueueStream *s, uint32 n);
-static bool try_reserve(Queue *q, QueueStream *s, Size bytes);
-static bool wait_for_room(Queue *q, QueueStream *s, uint32 generation,
-						  Size bytes, int timeout_ms, QueueReserveResult *result);
+static bool try_reserve(Queue *q, QueueStream *s, Size bytes, bool fair);
+static QueueReserveResult wait_for_room(Queue *q, QueueStream *s, uint32 generation,
+										Size bytes, int timeout_ms);
 
 /* Pages that `held` pages fall short of the minimum. */
 static inline uint32
@@ -78,20 +82,16 @@ queue_reserve(Queue *q, QueueStream *s, uint32 generation, Size bytes, int timeo
 {
 	QueueReserveResult result = QUEUE_FULL;
 
+	LWLockAcquire(s->lock, LW_EXCLUSIVE);
+	if (pg_atomic_read_u32(&s->generation) != generation)
+		result = QUEUE_STALE;
 	/* newcomers must not overtake those who wait for the same stream */
-	if (pg_atomic_read_u32(&q->waiters) == 0)
-	{
-		LWLockAcquire(s->lock, LW_EXCLUSIVE);
-		if (pg_atomic_read_u32(&s->generation) != generation)
-			result = QUEUE_STALE;
-		else if (try_reserve(q, s, bytes))
-			result = QUEUE_RESERVED;
-		LWLockRelease(s->lock);
-		if (result != QUEUE_FULL || timeout_ms == 0)
-			return result;
-	}
+	else if (pg_atomic_read_u32(&s->waiters) == 0 && try_reserve(q, s, bytes, true))
+		result = QUEUE_RESERVED;
+	LWLockRelease(s->lock);
 
-	wait_for_room(q, s, generation, bytes, timeout_ms, &result);
+	if (result == QUEUE_FULL && timeout_ms > 0)
+		result = wait_for_room(q, s, generation, bytes, timeout_ms);
 	return result;
 }
 
@@ -99,25 +99,39 @@ queue_reserve(Queue *q, QueueStream *s, uint32 generation, Size bytes, int timeo
 void
 queue_unreserve(Queue *q, QueueStream *s, Size bytes)
 {
+	bool		gave_back;
+
 	LWLockAcquire(s->lock, LW_EXCLUSIVE);
-	queue_settle_reservation(q, s, bytes);
+	gave_back = queue_settle_reservation(q, s, bytes);
 	LWLockRelease(s->lock);
-	queue_wake_waiters(q);
+	if (gave_back)
+		queue_wake_waiters(q);
+}
+
+bool
+queue_reserve_again(Queue *q, QueueStream *s, Size bytes)
+{
+	bool		reserved;
+
+	LWLockAcquire(s->lock, LW_EXCLUSIVE);
+	reserved = try_reserve(q, s, bytes, false);
+	LWLockRelease(s->lock);
+	return reserved;
 }
 
 /* Reserve if the accounts allow it.  Caller holds the stream's lock. */
 static bool
-try_reserve(Queue *q, QueueStream *s, Size bytes)
+try_reserve(Queue *q, QueueStream *s, Size bytes, bool fair)
 {
 	uint32		needed = pages_needed(s, s->reserved + bytes);
 
-	if (needed > s->promised && !promise_pages(q, s, needed - s->promised))
+	if (needed > s->promised && !promise_pages(q, s, needed - s->promised, fair))
 		return false;
 	s->reserved += bytes;
 	return true;
 }
 
-void
+bool
 queue_settle_reservation(Queue *q, QueueStream *s, Size bytes)
 {
 	uint32		needed;
@@ -125,13 +139,15 @@ queue_settle_reservation(Queue *q, QueueStream *s, Size bytes)
 	Assert(s->reserved >= bytes);
 	s->reserved -= bytes;
 	needed = pages_needed(s, s->reserved);
-	if (s->promised > needed)
-		unpromise_pages(q, s, s->promised - needed);
+	if (s->promised == needed)
+		return false;
+	unpromise_pages(q, s, s->promised - needed);
+	return true;
 }
 
-/* Set n more free pages aside for the stream, if its share allows. */
+/* Set n more free pages aside for the stream, if its share allows (or need not). */
 static bool
-promise_pages(Queue *q, QueueStream *s, uint32 n)
+promise_pages(Queue *q, QueueStream *s, uint32 n, bool fair)
 {
 	uint32		held = s->npages + s->promised;
 	bool		granted = false;
@@ -141,8 +157,10 @@ promise_pages(Queue *q, QueueStream *s, uint32 n)
 		uint32		available = q->free_pages - q->promised;
 		uint32		unmet = q->unmet_minimum - shortfall(q, held) + shortfall(q, held + n);
 
-		if (n <= available && unmet <= available - n &&
-			held + n <= q->minimum + (uint64) QUEUE_SHARE * (available - n))
+		if (n <= available &&
+			(!fair || held + n <= q->minimum ||
+			 (unmet <= available - n &&
+			  held + n <= q->minimum + (uint64) QUEUE_SHARE * (available - n))))
 		{
 			q->promised += n;
 			q->unmet_minimum = unmet;
@@ -249,7 +267,10 @@ must_queue_behind(Queue *q, int slot, uint64 ticket)
 	{
 		uint64		other = pg_atomic_read_u64(&waiters[i].ticket);
 
-		if (other != 0 && other < ticket && waiters[i].slot == slot)
+		if (other == 0 || other >= ticket)
+			continue;
+		pg_read_barrier();		/* pairs with wait_for_room's */
+		if (waiters[i].slot == slot)
 			return true;
 	}
 	return false;
@@ -259,21 +280,21 @@ must_queue_behind(Queue *q, int slot, uint64 ticket)
  * Wait in line for room.  An error or a cancel leaves our entry to
  * queue_stop_waiting, which the abort of the (sub)transaction calls.
  */
-static bool
-wait_for_room(Queue *q, QueueStream *s, uint32 generation, Size bytes,
-			  int timeout_ms, QueueReserveResult *result)
+static QueueReserveResult
+wait_for_room(Queue *q, QueueStream *s, uint32 generation, Size bytes, int timeout_ms)
 {
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
+	QueueReserveResult result = QUEUE_FULL;
 	QueueWaiter *me = my_waiter(q);
 	uint64		ticket = pg_atomic_fetch_add_u64(&q->next_ticket, 1);
 
 	me->slot = queue_slot(q, s);
 	pg_write_barrier();
 	pg_atomic_write_u64(&me->ticket, ticket);
+	pg_atomic_fetch_add_u32(&s->waiters, 1);
 	pg_atomic_fetch_add_u32(&q->waiters, 1);
 	am_waiting = true;
 
-	*result = QUEUE_FULL;
 	ConditionVariablePrepareToSleep(&q->room);
 	for (;;)
 	{
@@ -281,29 +302,35 @@ wait_for_room(Queue *q, QueueStream *s, uint32 generation, Size bytes,
 
 		LWLockAcquire(s->lock, LW_EXCLUSIVE);
 		if (pg_atomic_read_u32(&s->generation) != generation)
-			*result = QUEUE_STALE;
-		else if (!must_queue_behind(q, me->slot, ticket) && try_reserve(q, s, bytes))
-			*result = QUEUE_RESERVED;
+			result = QUEUE_STALE;
+		else if (!must_queue_behind(q, me->slot, ticket) && try_reserve(q, s, bytes, true))
+			result = QUEUE_RESERVED;
 		LWLockRelease(s->lock);
 
 		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
-		if (*result != QUEUE_FULL || left <= 0)
+		if (result != QUEUE_FULL || left <= 0)
 			break;
 		ConditionVariableTimedSleep(&q->room, left, WaitEventNamed("FirehoseQueueFull"));
 	}
 	ConditionVariableCancelSleep();
 	queue_stop_waiting(q);
-	return *result == QUEUE_RESERVED;
+	return result;
 }
 
 /* Leave the line, and let those behind us look again. */
 void
 queue_stop_waiting(Queue *q)
 {
+	QueueWaiter *me;
+	QueueStream *s;
+
 	if (!am_waiting)
 		return;
 	am_waiting = false;
-	pg_atomic_write_u64(&my_waiter(q)->ticket, 0);
+	me = my_waiter(q);
+	s = queue_stream(q, me->slot);
+	pg_atomic_write_u64(&me->ticket, 0);
 	pg_atomic_fetch_sub_u32(&q->waiters, 1);
-	queue_wake_waiters(q);
+	if (pg_atomic_sub_fetch_u32(&s->waiters, 1) > 0)
+		queue_wake_waiters(q);
 }

@@ -20,6 +20,7 @@ $node->safe_psql('postgres', q{
     SELECT firehose_put_record('types', 'Ünïcödé 漢字 🚒');
     SELECT firehose_put_record('types', '\x00ff0a00'::bytea);
     SELECT firehose_put_record('types', E'{"a":\n 1}'::json);
+    SELECT firehose_put_record('types', E'{"ends":\n"so"}\r\n'::json);
     SELECT firehose_put_record('types', '{"b": [2]}'::jsonb);
     SELECT firehose_put_record('types', '');
 });
@@ -27,7 +28,7 @@ wait_delivered($node);
 is_deeply([ sort map { $_->{data} } $emulator->records('types') ],
     [ sort "plain text\n", "ends in a newline\n",
         "\xc3\x9cn\xc3\xafc\xc3\xb6d\xc3\xa9 \xe6\xbc\xa2\xe5\xad\x97 \xf0\x9f\x9a\x92\n",
-        "\x00\xff\x0a\x00", qq({"a":  1}\n), qq({"b": [2]}\n), "\n" ],
+        "\x00\xff\x0a\x00", qq({"a":  1}\n), qq({"ends": "so"} \n), qq({"b": [2]}\n), "\n" ],
     'text, bytea, json and jsonb arrive byte for byte');
 
 new_stream($node, 'bare', delimiter => 'none');

@@ -22,10 +22,7 @@ my $session = put_in_background($node, 'kills', 1, $count, size => 99, per_commi
 my $kills = 4;
 for (1 .. $kills)
 {
-    wait_until('there is one sender with requests in flight', sub {
-        sender_pids($node) == 1 && $node->safe_psql('postgres',
-            q{SELECT coalesce(max(in_flight), 0) > 0 FROM firehose_stat_stream}) eq 't'
-    });
+    wait_for_sql($node, q{SELECT max(in_flight) > 0 FROM firehose_stat_stream});
     my ($pid) = sender_pids($node);
     is($node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)"), 't', 'terminated');
     wait_until('it is gone', sub { !grep { $_ == $pid } sender_pids($node) }, 10);
@@ -41,12 +38,12 @@ cmp_ok(scalar @{ $result->{duplicate} }, '<=', $kills * 2 * 500,
     'terminations: duplicates at most what was in flight');
 
 # a clean restart with a full queue
-new_stream($node, 'full', on_full => 'error');
+new_stream($node, 'filled', on_full => 'error');
 $emulator->fault('hang_before_processing');
 my $fitted = 0;
 while ($fitted < 1_000_000)
 {
-    my ($code) = $node->psql('postgres', "SELECT firehose_put_record('full',
+    my ($code) = $node->psql('postgres', "SELECT firehose_put_record('filled',
             rpad('n' || lpad(n::text, 9, '0'), 99, 'x'))
         FROM generate_series($fitted + 1, $fitted + 1000) n");
     last if $code != 0;
@@ -58,16 +55,16 @@ $emulator->heal;
 $node->start;
 wait_delivered($node, 300);
 @committed = map { numbered($_, 99) . "\n" } 1 .. $fitted;
-audit_ok('restart', $emulator, 'full', \@committed, duplicates => 1);
+audit_ok('restart', $emulator, 'filled', \@committed, duplicates => 1);
 is($node->safe_psql('postgres', 'SELECT count(*) FROM firehose_dead_letter'), '0',
     'no dead letters');
 
 # and again with nothing to save: the saved queue is not read twice
 $emulator->reset;
 $node->restart;
-put_numbered($node, 'full', 1, 10);
+put_numbered($node, 'filled', 1, 10);
 wait_delivered($node);
-is(scalar(() = $emulator->records('full')), 10, 'an old queue is not sent again');
+is(scalar(() = $emulator->records('filled')), 10, 'an old queue is not sent again');
 
 $node->stop;
 done_testing();

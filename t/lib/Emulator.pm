@@ -5,6 +5,7 @@ package Emulator;
 
 use strict;
 use warnings FATAL => 'all';
+use Cwd ();
 use File::Path ();
 use HTTP::Tiny;
 use JSON::PP ();
@@ -25,6 +26,8 @@ sub start
 {
     my ($class, %options) = @_;
     my $dir = delete $options{dir} // "tmp_check/emulator-$$-" . keys %running;
+    File::Path::make_path($dir);
+    $dir = Cwd::abs_path($dir);
     my $port_file = "$dir/ports.json";
     my @command = ('/usr/bin/python3', 'test/emulator/firehose-emulator', '--quiet',
         '--exit-on-eof', '--dir', $dir, '--port-file', $port_file);
@@ -34,7 +37,6 @@ sub start
         push @command, $options{$option} if defined $options{$option};
     }
 
-    File::Path::make_path($dir);
     unlink $port_file;
     # it ends when the other end of its standard input does, that is with us
     pipe(my $input, my $lifeline) or die "cannot make a pipe: $!";

@@ -4,6 +4,7 @@ package FirehoseTest;
 
 use strict;
 use warnings FATAL => 'all';
+use Cwd ();
 use Exporter 'import';
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -30,7 +31,8 @@ sub new_node
     my $node = PostgreSQL::Test::Cluster->new($name);
     $node->init;
 
-    my $credentials = $node->basedir . '/credentials';
+    # absolute: the server's working directory is its data directory
+    my $credentials = Cwd::abs_path($node->basedir) . '/credentials';
     append_to_file($credentials,
         "[default]\naws_access_key_id = $Emulator::ACCESS_KEY\n"
           . "aws_secret_access_key = $Emulator::SECRET_KEY\n");
@@ -141,11 +143,10 @@ sub put_in_background
 {
     my ($node, $stream, $from, $to, %options) = @_;
     my $script = _put_script($stream, $from, $to, %options);
-    my ($out, $err) = ('', '');
+    # a command, not input: input would move only when somebody pumps it
     return IPC::Run::start(
-        [ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d',
-            $node->connstr($options{dbname} // 'postgres'), '-f', '-' ],
-        '<', \$script, '>', \$out, '2>', \$err);
+        [ 'psql', '-XAtq', '-d', $node->connstr($options{dbname} // 'postgres'),
+            '-c', $script ], '<', '/dev/null');
 }
 
 sub _put_script
@@ -156,10 +157,10 @@ sub _put_script
     return <<"SCRIPT";
 DO \$\$
 BEGIN
-	FOR first IN $from .. $to BY $step LOOP
+	FOR base IN $from .. $to BY $step LOOP
 		PERFORM firehose_put_record('$stream',
 			rpad('n' || lpad(n::text, 9, '0'), $size, 'x'))
-		FROM generate_series(first, least(first + $step - 1, $to)) n;
+		FROM generate_series(base, least(base + $step - 1, $to)) n;
 		COMMIT;
 	END LOOP;
 END \$\$;
