@@ -123,8 +123,8 @@ add_stream(const char *name)
 	memset(o, 0, sizeof(OutboxStream));
 	o->name = MemoryContextStrdup(decoder_context, name);
 	o->newline = stream->options.delimiter != DELIMITER_NONE;
-	o->slot = queue_claim_stream(firehose_queue, MyDatabaseId, stream->serverid, stream->name);
-	o->generation = pg_atomic_read_u32(&o->slot->generation);
+	o->slot = queue_claim_stream(firehose_queue, MyDatabaseId, stream->serverid, stream->name,
+								 &o->generation);
 	initStringInfo(&o->items);
 }
 
