@@ -57,7 +57,11 @@ static const struct
 	{"max_parallel_workers_per_gather", "0"},
 };
 
+/* A second SIGTERM that comes this much later is a second request. */
+#define SIGNAL_TWICE_MS		500
+
 static volatile sig_atomic_t shutdown_requested = false;
+static int64 shutdown_requested_at;		/* written by the handler alone */
 
 static void handle_terminate(SIGNAL_ARGS);
 static void handle_cancel(SIGNAL_ARGS);
@@ -175,13 +179,19 @@ worker_clock_ms(void)
 	return (int64) INSTR_TIME_GET_MILLISEC(now);
 }
 
-/* SIGTERM: ask the loop to end; the second time, end at the next check. */
+/*
+ * SIGTERM: ask the loop to end; asked again, end at the next check.  The
+ * postmaster sends every signal twice, to the process and to its group, so
+ * that what follows at once is the same request.
+ */
 static void
 handle_terminate(SIGNAL_ARGS)
 {
 	int			save_errno = errno;
 
-	if (shutdown_requested)
+	if (!shutdown_requested)
+		shutdown_requested_at = worker_clock_ms();
+	else if (worker_clock_ms() - shutdown_requested_at > SIGNAL_TWICE_MS)
 		die(postgres_signal_arg);
 	shutdown_requested = true;
 	SetLatch(MyLatch);

@@ -35,7 +35,8 @@
 #include "stream.h"
 #include "worker.h"
 
-/* How long answers are awaited when the sender has to go (ms). */
+/* How long the rest is sent, and answers are awaited, when the sender has to go (ms). */
+#define SEND_AT_SHUTDOWN	2000
 #define GRACE_AT_SHUTDOWN	3000
 #define GRACE_WHEN_HELD		500
 
@@ -60,7 +61,7 @@ static void look_around(int64 now);
 static void take_answers(void);
 static void answer_flushes(int64 now);
 static void wait_for_work(void);
-static void finish(long grace_ms);
+static void finish(long send_ms, long grace_ms);
 
 /* Microseconds of a clock that never jumps. */
 static int64
@@ -90,9 +91,9 @@ sender_main(Datum main_arg)
 
 		MemoryContextReset(loop_context);
 		if (worker_shutdown_requested())
-			finish(GRACE_AT_SHUTDOWN);
+			finish(SEND_AT_SHUTDOWN, GRACE_AT_SHUTDOWN);
 		if (launcher_sender_must_exit(my_database))
-			finish(GRACE_WHEN_HELD);
+			finish(0, GRACE_WHEN_HELD);
 		/* without the extension the queue is not ours to touch any more */
 		if (launcher_take_recheck(my_database))
 		{
@@ -330,17 +331,36 @@ anything_in_flight(void)
 	return false;
 }
 
-/*
- * Leave: send nothing more, but await the answers to what is in flight for a
- * while, so that it need not be sent again.  libcurl is not cleaned up: that
- * might wait for a resolver thread.
- */
+/* Send what is owed as long as this may take, but let no request begin after it. */
 static void
-finish(long grace_ms)
+send_the_rest(int64 deadline)
 {
-	int64		deadline = clock_us() + grace_ms * INT64CONST(1000);
-	dlist_iter	iter;
+	while (clock_us() < deadline)
+	{
+		WaitEvent	events[3];
+		int64		now = clock_us();
+		long		timeout = http_timeout_ms();
+		dlist_iter	iter;
 
+		dlist_foreach(iter, &deliveries)
+		{
+			Delivery   *d = dlist_container(Delivery, node, iter.cur);
+
+			delivery_pump(d, now);
+			timeout = sooner(timeout, delivery_timeout_ms(d, now));
+		}
+		if (!anything_in_flight())
+			break;				/* nothing is owed, or nothing can be sent now */
+		worker_wait(wait_set, sooner(timeout, Max(1, (deadline - now) / 1000)),
+					WaitEventNamed("FirehoseSenderShutdown"), events, lengthof(events));
+		http_drive();
+		take_answers();
+	}
+}
+
+static void
+await_answers(int64 deadline)
+{
 	while (anything_in_flight())
 	{
 		WaitEvent	events[3];
@@ -353,6 +373,23 @@ finish(long grace_ms)
 		http_drive();
 		take_answers();
 	}
+}
+
+/*
+ * Leave, so that as little as possible need be sent again: at a shutdown send
+ * the rest of the queue if that goes quickly, and in any case await the answers
+ * to what is in flight.  libcurl is not cleaned up: that might wait for a
+ * resolver thread.
+ */
+static void
+finish(long send_ms, long grace_ms)
+{
+	int64		now = clock_us();
+	dlist_iter	iter;
+
+	if (send_ms > 0)
+		send_the_rest(now + send_ms * INT64CONST(1000));
+	await_answers(now + grace_ms * INT64CONST(1000));
 	answer_flushes(clock_us());
 	outcome_flush(clock_us(), true);
 
