@@ -33,7 +33,8 @@
 typedef struct ReadRelation
 {
 	Oid			relid;			/* hash key */
-	LogicalRepRelation *described;	/* NULL: not yet */
+	MemoryContext context;		/* of all that follows but .relation */
+	LogicalRepRelation *described;
 	EventRelation *relation;	/* made of it; NULL or not valid: to be made */
 	OutboxStream *stream;
 	bool		skipped;		/* one of the extension's own */
@@ -102,7 +103,7 @@ get_relation(ChangeReader *reader, Oid relid)
 {
 	ReadRelation *rel = hash_search(reader->relations, &relid, HASH_FIND, NULL);
 
-	if (rel == NULL || rel->described == NULL)
+	if (rel == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("a change of table %u came before its description", relid)));
@@ -193,22 +194,22 @@ build_relation(ChangeReader *reader, ReadRelation *rel)
 static void
 take_relation(ChangeReader *reader, StringInfo message)
 {
-	MemoryContext old = MemoryContextSwitchTo(reader->context);
+	MemoryContext context = AllocSetContextCreate(reader->context, "firehose table",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
 	LogicalRepRelation *described = logicalrep_read_rel(message);
 	Oid			relid = described->remoteid;
 	bool		found;
 	ReadRelation *rel = hash_search(reader->relations, &relid, HASH_ENTER, &found);
 
-	if (!found)
-		memset((char *) rel + sizeof(Oid), 0, sizeof(ReadRelation) - sizeof(Oid));
-	if (rel->relation != NULL)
-		MemoryContextDelete(rel->relation->context);
-	rel->relation = NULL;
-	if (rel->described != NULL)
+	if (found)
 	{
-		pfree(rel->new_row);
-		pfree(rel->old_row);
+		if (rel->relation != NULL)
+			MemoryContextDelete(rel->relation->context);
+		MemoryContextDelete(rel->context);
 	}
+	rel->context = context;
+	rel->relation = NULL;
 	rel->described = described;
 	rel->new_row = palloc0(Max(1, described->natts) * sizeof(EventValue));
 	rel->old_row = palloc0(Max(1, described->natts) * sizeof(EventValue));
