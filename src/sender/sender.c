@@ -20,6 +20,7 @@
 #include "pgstat.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -212,13 +213,18 @@ release_dropped(void)
 	}
 }
 
-/* Notice what has changed around us: streams, options, credentials. */
+/*
+ * Notice what has changed around us: streams, options, credentials.  Whoever
+ * alters a stream wakes us, but we may go for days without a transaction that
+ * would read the invalidation.
+ */
 static void
 look_around(int64 now)
 {
 	dlist_iter	iter;
 	bool		adopted = adopt_streams();
 
+	AcceptInvalidationMessages();
 	if (identity_check(now))
 	{
 		dlist_foreach(iter, &deliveries)
