@@ -194,7 +194,10 @@ read_options(int64 now)
 	MemoryContextSwitchTo(loop_context);
 }
 
-/* Part with the streams that were dropped and owe nothing any more. */
+/*
+ * Part with the streams that were dropped and owe nothing any more.  An open
+ * transaction that still counts on one wakes us at its end, if we have asked.
+ */
 static void
 release_dropped(void)
 {
@@ -232,7 +235,6 @@ look_around(int64 now)
 	}
 	if (adopted || seen_stream_generation != stream_cache_generation())
 		read_options(now);
-	release_dropped();
 }
 
 /* Answers ----------------------------------------------------------------- */
@@ -306,6 +308,7 @@ wait_for_work(void)
 	}
 	if (!busy)
 		request_trim();
+	release_dropped();
 	worker_wait(wait_set, timeout, WaitEventNamed("FirehoseSenderMain"), events, lengthof(events));
 }
 
