@@ -277,6 +277,7 @@ vacate_slot(Queue *q, QueueStream *s)
 		queue_return_page(q, s, no);
 	}
 	s->tail = QUEUE_NO_PAGE;
+	pg_atomic_write_u32(&s->sender_procno, PG_UINT32_MAX);
 	s->in_use = false;
 	pg_atomic_fetch_add_u32(&s->generation, 1);
 	queue_room_leave(q, s);

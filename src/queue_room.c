@@ -95,17 +95,21 @@ queue_reserve(Queue *q, QueueStream *s, uint32 generation, Size bytes, int timeo
 	return result;
 }
 
-/* Give a reservation back. */
+/* Give a reservation back.  The sender of a dropped stream waits for the last. */
 void
 queue_unreserve(Queue *q, QueueStream *s, Size bytes)
 {
 	bool		gave_back;
+	bool		last_of_dropped;
 
 	LWLockAcquire(s->lock, LW_EXCLUSIVE);
 	gave_back = queue_settle_reservation(q, s, bytes);
+	last_of_dropped = s->dropped && s->reserved == 0;
 	LWLockRelease(s->lock);
 	if (gave_back)
 		queue_wake_waiters(q);
+	if (last_of_dropped)
+		queue_wake_sender(s);
 }
 
 bool

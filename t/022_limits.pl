@@ -17,6 +17,8 @@ my $node = new_node('main', $emulator, 'firehose.queue_size' => '64MB');
 sub shapes
 {
     my ($stream) = @_;
+    # a request is in the journal a moment after its answer has left
+    $emulator->control('POST', 'flush');
     return map { [ $_->{records}, $_->{raw_bytes} ] }
       grep { $_->{stream} eq $stream } $emulator->requests;
 }

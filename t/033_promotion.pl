@@ -1,5 +1,5 @@
 # A standby never sends: it has no launcher and no sender until it is promoted,
-# and then both.
+# and then both.  What it saved when it was a primary it neither sends nor loses.
 use strict;
 use warnings FATAL => 'all';
 use PostgreSQL::Test::Cluster;
@@ -25,9 +25,23 @@ $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 my $workers = q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'firehose%'};
 is($standby->safe_psql('postgres', $workers), '0', 'the standby has neither launcher nor sender');
 
+new_stream($primary, 'saved');
+$emulator->fault('hang_before_processing');
+put_numbered($primary, 'saved', 1, 10);
 $primary->stop;
 $standby->promote;
 wait_until('after promotion it has two senders', sub { sender_pids($standby) == 2 }, 30);
 
 $standby->stop;
+
+my $saved = $primary->data_dir . '/pg_firehose/queue';
+ok(-s $saved, 'the primary has saved its queue');
+my $size = -s $saved;
+$primary->set_standby_mode;
+$primary->start;
+$primary->promote;
+wait_until('as a standby that is promoted it has senders', sub { sender_pids($primary) == 2 }, 30);
+is(-s "$saved.refused", $size, 'what it had saved is set aside');
+ok(!-e $saved, 'and only there');
+$primary->stop;
 done_testing();

@@ -37,18 +37,26 @@ is(scalar @{ $result->{phantom} }, 0, 'terminations: nothing phantom');
 cmp_ok(scalar @{ $result->{duplicate} }, '<=', $kills * 2 * 500,
     'terminations: duplicates at most what was in flight');
 
+# Put records into a stream until it has its share of the queue; returns how many.
+sub fill
+{
+    my ($stream) = @_;
+    my $fitted = 0;
+    while ($fitted < 1_000_000)
+    {
+        my ($code) = $node->psql('postgres', "SELECT firehose_put_record('$stream',
+                rpad('n' || lpad(n::text, 9, '0'), 99, 'x'))
+            FROM generate_series($fitted + 1, $fitted + 1000) n");
+        last if $code != 0;
+        $fitted += 1000;
+    }
+    return $fitted;
+}
+
 # a clean restart with a full queue
 new_stream($node, 'filled', on_full => 'error');
 $emulator->fault('hang_before_processing');
-my $fitted = 0;
-while ($fitted < 1_000_000)
-{
-    my ($code) = $node->psql('postgres', "SELECT firehose_put_record('filled',
-            rpad('n' || lpad(n::text, 9, '0'), 99, 'x'))
-        FROM generate_series($fitted + 1, $fitted + 1000) n");
-    last if $code != 0;
-    $fitted += 1000;
-}
+my $fitted = fill('filled');
 cmp_ok($fitted, '<', 1_000_000, "the queue is full after $fitted records");
 cmp_ok(seconds(sub { $node->stop('fast') }), '<', 5.5, 'a fast stop takes at most 5 s');
 $emulator->heal;
@@ -65,6 +73,21 @@ $node->restart;
 put_numbered($node, 'filled', 1, 10);
 wait_delivered($node);
 is(scalar(() = $emulator->records('filled')), 10, 'an old queue is not sent again');
+
+# two streams, of which the first in the file grew when the second was large
+new_stream($node, $_, on_full => 'error') foreach qw(first second);
+put_numbered($node, 'first', 900_000_000, 900_000_000);
+wait_delivered($node);
+$emulator->fault('hang_before_processing');
+my %filled = map { $_ => fill($_) } qw(second first);
+$node->stop('fast');
+$emulator->heal;
+$node->start;
+wait_delivered($node, 300);
+audit_ok("restart, $_", $emulator, $_,
+    [ $_ eq 'first' ? numbered(900_000_000) . "\n" : (), map { numbered($_, 99) . "\n" } 1 .. $filled{$_} ],
+    duplicates => 1)
+  foreach qw(first second);
 
 $node->stop;
 done_testing();

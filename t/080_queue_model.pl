@@ -4,7 +4,7 @@
 # are dropped and databases that go, on small queues in private memory.  After
 # every step the accounts, the chains, and what observers find must be what a
 # model made of plain lists says; the bytes of each record are compared twice.
-# 60 seeds, with --long 3,000; FIREHOSE_TEST_SEED is the first.
+# 200 seeds, with --long 5,000; FIREHOSE_TEST_SEED is the first.
 use strict;
 use warnings FATAL => 'all';
 use Cwd ();
@@ -25,7 +25,7 @@ $node->safe_psql('postgres', "CREATE FUNCTION queue_model_test(seed bigint, oper
     RETURNS text LANGUAGE c AS '$module/firehose_queue_test'");
 
 my $first = $ENV{FIREHOSE_TEST_SEED} // 1;
-my $seeds = is_long() ? 3000 : 60;
+my $seeds = is_long() ? 5000 : 200;
 my $operations = 3000;
 my (%sum, @failed);
 foreach my $seed ($first .. $first + $seeds - 1)

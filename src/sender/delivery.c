@@ -62,7 +62,6 @@ delivery_destroy(Delivery *d)
 {
 	Assert(d->nin_flight == 0);
 	outcome_forget(d);
-	pg_atomic_write_u32(&d->slot->sender_procno, PG_UINT32_MAX);
 	MemoryContextDelete(d->context);
 }
 

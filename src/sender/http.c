@@ -303,9 +303,13 @@ http_drive(void)
 long
 http_timeout_ms(void)
 {
+	int64_t		left;
+
 	if (deadline < 0)
 		return -1;
-	return Max(0, deadline - now_ms());
+	/* read the clock once: Max evaluates its arguments twice */
+	left = deadline - now_ms();
+	return Max(0, left);
 }
 
 HttpRequest *

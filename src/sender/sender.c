@@ -20,6 +20,7 @@
 #include "pgstat.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -204,7 +205,10 @@ read_options(int64 now)
 	MemoryContextSwitchTo(loop_context);
 }
 
-/* Part with the streams that were dropped and owe nothing any more. */
+/*
+ * Part with the streams that were dropped and owe nothing any more.  An open
+ * transaction that still counts on one wakes us at its end, if we have asked.
+ */
 static void
 release_dropped(void)
 {
@@ -223,13 +227,18 @@ release_dropped(void)
 	}
 }
 
-/* Notice what has changed around us: streams, options, credentials. */
+/*
+ * Notice what has changed around us: streams, options, credentials.  Whoever
+ * alters a stream wakes us, but we may go for days without a transaction that
+ * would read the invalidation.
+ */
 static void
 look_around(int64 now)
 {
 	dlist_iter	iter;
 	bool		adopted = adopt_streams();
 
+	AcceptInvalidationMessages();
 	if (identity_check(now))
 	{
 		dlist_foreach(iter, &deliveries)
@@ -237,7 +246,6 @@ look_around(int64 now)
 	}
 	if (adopted || seen_stream_generation != stream_cache_generation())
 		read_options(now);
-	release_dropped();
 }
 
 /* Answers ----------------------------------------------------------------- */
@@ -313,6 +321,7 @@ wait_for_work(void)
 		timeout = sooner(timeout, (long) (Max(reconcile_at - now, 0) / 1000 + 1));
 	if (!busy)
 		request_trim();
+	release_dropped();
 	worker_wait(wait_set, timeout, WaitEventNamed("FirehoseSenderMain"), events, lengthof(events));
 }
 
