@@ -644,3 +644,106 @@ AS 'MODULE_PATHNAME', 'firehose_drop_pipeline'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION firehose_drop_pipeline(text, boolean) IS
 'drops a pipeline and, soon after the commit, its replication slot';
+
+--
+-- How pipelines are going
+--
+
+CREATE FUNCTION firehose_stat_pipeline(
+	OUT pipeline text,
+	OUT state text,
+	OUT reason text,
+	OUT stream text,
+	OUT format text,
+	OUT slot_name text,
+	OUT pid integer,
+	OUT caught_up boolean,
+	OUT read_lsn pg_lsn,
+	OUT accepted_lsn pg_lsn,
+	OUT confirmed_lsn pg_lsn,
+	OUT last_commit_at timestamptz,
+	OUT transactions bigint,
+	OUT inserts bigint,
+	OUT updates bigint,
+	OUT deletes bigint,
+	OUT truncates bigint,
+	OUT messages bigint,
+	OUT outstanding bigint,
+	OUT dead_letters bigint,
+	OUT last_error text,
+	OUT last_error_lsn pg_lsn,
+	OUT last_error_at timestamptz,
+	OUT retained_wal_warning bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'firehose_stat_pipeline'
+LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION firehose_stat_pipeline() IS 'statistics of pipelines';
+
+CREATE VIEW firehose_stat_pipeline AS
+	SELECT p.pipeline, p.state, p.reason, p.stream, p.format, p.pid, p.slot_name,
+		   s.wal_status, s.safe_wal_size, p.read_lsn, p.accepted_lsn,
+		   s.confirmed_lsn, l.lag_bytes, l.lag_seconds, l.retained_wal_bytes,
+		   CASE WHEN s.wal_status = 'lost'
+				THEN 'the slot has lost WAL that it needs'
+				WHEN s.wal_status = 'unreserved'
+				THEN 'the slot is about to lose WAL that it needs'
+				WHEN l.retained_wal_bytes > p.retained_wal_warning
+				THEN 'the slot retains more WAL than firehose.retained_wal_warning'
+		   END AS warning,
+		   p.transactions, p.inserts, p.updates, p.deletes, p.truncates,
+		   p.messages, p.outstanding, p.dead_letters, p.last_commit_at,
+		   p.last_error, p.last_error_lsn, p.last_error_at
+	FROM firehose_stat_pipeline() p
+		 CROSS JOIN (SELECT CASE WHEN pg_is_in_recovery()
+								 THEN pg_last_wal_replay_lsn()
+								 ELSE pg_current_wal_flush_lsn()
+							END AS lsn) c
+		 LEFT JOIN pg_replication_slots r ON r.slot_name = p.slot_name::name
+										 AND r.database = current_database()
+		 CROSS JOIN LATERAL
+			(SELECT r.wal_status, r.safe_wal_size,
+					coalesce(p.confirmed_lsn, r.confirmed_flush_lsn) AS confirmed_lsn) s
+		 CROSS JOIN LATERAL
+			(SELECT CASE WHEN p.caught_up THEN 0
+						 WHEN s.confirmed_lsn > c.lsn THEN 0
+						 ELSE (c.lsn - s.confirmed_lsn)::bigint
+					END AS lag_bytes,
+					CASE WHEN p.caught_up THEN 0
+						 WHEN p.last_commit_at > clock_timestamp() THEN 0
+						 ELSE extract(epoch FROM clock_timestamp() - p.last_commit_at)::float8
+					END AS lag_seconds,
+					CASE WHEN r.restart_lsn > c.lsn THEN 0
+						 ELSE (c.lsn - r.restart_lsn)::bigint
+					END AS retained_wal_bytes) l;
+COMMENT ON VIEW firehose_stat_pipeline IS
+'one row per pipeline of this database: its state and counters since the server started; shows the reader''s own, everything to pg_monitor';
+COMMENT ON COLUMN firehose_stat_pipeline.pipeline IS 'name of the pipeline';
+COMMENT ON COLUMN firehose_stat_pipeline.state IS 'starting, streaming, waiting (the queue is full), paused or failed (goes on only by command)';
+COMMENT ON COLUMN firehose_stat_pipeline.reason IS 'why it is in this state, and what to do';
+COMMENT ON COLUMN firehose_stat_pipeline.stream IS 'stream of all tables without a route';
+COMMENT ON COLUMN firehose_stat_pipeline.format IS 'format of the records';
+COMMENT ON COLUMN firehose_stat_pipeline.pid IS 'process id of its decoder';
+COMMENT ON COLUMN firehose_stat_pipeline.slot_name IS 'its replication slot';
+COMMENT ON COLUMN firehose_stat_pipeline.wal_status IS 'whether the WAL that the slot needs is there (pg_replication_slots)';
+COMMENT ON COLUMN firehose_stat_pipeline.safe_wal_size IS 'bytes of WAL that may be written until the slot is in danger (pg_replication_slots)';
+COMMENT ON COLUMN firehose_stat_pipeline.read_lsn IS 'position up to which the WAL was read';
+COMMENT ON COLUMN firehose_stat_pipeline.accepted_lsn IS 'end of the last commit all of whose records were delivered, as those before it';
+COMMENT ON COLUMN firehose_stat_pipeline.confirmed_lsn IS 'position from which a restart would read again';
+COMMENT ON COLUMN firehose_stat_pipeline.lag_bytes IS 'WAL after that position, 0 if nothing is left to be read or delivered';
+COMMENT ON COLUMN firehose_stat_pipeline.lag_seconds IS 'age of the last commit that was read, 0 if nothing is left to be read or delivered';
+COMMENT ON COLUMN firehose_stat_pipeline.retained_wal_bytes IS 'WAL that the server keeps for the slot';
+COMMENT ON COLUMN firehose_stat_pipeline.warning IS 'the slot has lost WAL, is about to, or retains more than firehose.retained_wal_warning';
+COMMENT ON COLUMN firehose_stat_pipeline.transactions IS 'transactions with changes that were read';
+COMMENT ON COLUMN firehose_stat_pipeline.inserts IS 'inserted rows that were read';
+COMMENT ON COLUMN firehose_stat_pipeline.updates IS 'updated rows that were read';
+COMMENT ON COLUMN firehose_stat_pipeline.deletes IS 'deleted rows that were read';
+COMMENT ON COLUMN firehose_stat_pipeline.truncates IS 'truncated tables that were read';
+COMMENT ON COLUMN firehose_stat_pipeline.messages IS 'logical messages that were read';
+COMMENT ON COLUMN firehose_stat_pipeline.outstanding IS 'records in the queue that are not delivered yet';
+COMMENT ON COLUMN firehose_stat_pipeline.dead_letters IS 'changes that went to the dead letters';
+COMMENT ON COLUMN firehose_stat_pipeline.last_commit_at IS 'time of the last commit that was read';
+COMMENT ON COLUMN firehose_stat_pipeline.last_error IS 'text of the decoder''s last error';
+COMMENT ON COLUMN firehose_stat_pipeline.last_error_lsn IS 'commit of the transaction at which it happened';
+COMMENT ON COLUMN firehose_stat_pipeline.last_error_at IS 'time of the last error';
+
+GRANT SELECT ON firehose_stat_pipeline TO PUBLIC;

@@ -16,6 +16,7 @@
 
 #include "fate.h"
 #include "launcher.h"
+#include "pipeline_stat.h"
 #include "pipeline_table.h"
 #include "put.h"
 #include "queue.h"
@@ -50,6 +51,7 @@ _PG_init(void)
 	stream_define_settings();
 	put_define_settings();
 	pipeline_table_define_settings();
+	pipeline_stat_define_settings();
 	sender_define_settings();
 	status_define_settings();
 	launcher_define_settings();

@@ -566,6 +566,9 @@ start_worker(const Vacancy *vacancy, int64 now)
 			seat_give_up_start(seat);
 		LWLockRelease(database_table->lock);
 		report_refusal(worker.bgw_name, now);
+		if (vacancy->pipeline)
+			pipeline_set_state(vacancy->pipeline, PIPELINE_STARTING,
+							   "there is no background worker for it; max_worker_processes is used up");
 	}
 	MemoryContextSwitchTo(old_context);
 }

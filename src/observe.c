@@ -22,19 +22,12 @@
 #include "utils/timestamp.h"
 
 #include "observe.h"
+#include "result_row.h"
 #include "sanitize.h"
 #include "stream.h"
 
 #define STAT_STREAM_COLUMNS	25
 #define STAT_QUEUE_COLUMNS	12
-
-/* A row being built, column by column. */
-typedef struct Row
-{
-	Datum		values[Max(STAT_STREAM_COLUMNS, STAT_QUEUE_COLUMNS)];
-	bool		nulls[Max(STAT_STREAM_COLUMNS, STAT_QUEUE_COLUMNS)];
-	int			ncolumns;
-} Row;
 
 /* The numbers of the pool that belong together. */
 typedef struct PoolNumbers
@@ -51,9 +44,9 @@ static const char *const state_names[] = {
 	[STREAM_DISABLED] = "disabled"
 };
 
-static void add_stream_owed(Row *row, const StreamIdentity *id);
-static void add_stream_counters(Row *row, StreamStatistics *stats);
-static void add_stream_error(Row *row, StreamStatistics *stats);
+static void add_stream_owed(ResultRow *row, const StreamIdentity *id);
+static void add_stream_counters(ResultRow *row, StreamStatistics *stats);
+static void add_stream_error(ResultRow *row, StreamStatistics *stats);
 static PoolNumbers read_pool(Queue *q, bool reset);
 
 PG_FUNCTION_INFO_V1(firehose_stat_stream);
@@ -141,60 +134,6 @@ observe_state(const StreamIdentity *id, char **reason)
 	return state < lengthof(state_names) ? state_names[state] : "unknown";
 }
 
-/* Functions that add a column to a row */
-
-static void
-add_datum(Row *row, Datum value, bool isnull)
-{
-	row->values[row->ncolumns] = value;
-	row->nulls[row->ncolumns] = isnull;
-	row->ncolumns++;
-}
-
-static void
-add_int64(Row *row, int64 value)
-{
-	add_datum(row, Int64GetDatum(value), false);
-}
-
-static void
-add_int32(Row *row, int32 value)
-{
-	add_datum(row, Int32GetDatum(value), false);
-}
-
-static void
-add_counter(Row *row, pg_atomic_uint64 *counter)
-{
-	add_int64(row, (int64) pg_atomic_read_u64(counter));
-}
-
-/* An empty text, like a NULL one, is a null. */
-static void
-add_text(Row *row, const char *value)
-{
-	if (value == NULL || value[0] == '\0')
-		add_datum(row, (Datum) 0, true);
-	else
-		add_datum(row, CStringGetTextDatum(value), false);
-}
-
-static void
-add_name(Row *row, const char *value)
-{
-	if (value == NULL)
-		add_datum(row, (Datum) 0, true);
-	else
-		add_datum(row, DirectFunctionCall1(namein, CStringGetDatum(value)), false);
-}
-
-/* No time is a null. */
-static void
-add_time(Row *row, TimestampTz value)
-{
-	add_datum(row, TimestampTzGetDatum(value), value == 0);
-}
-
 /* The rows of firehose_stat_stream. */
 Datum
 firehose_stat_stream(PG_FUNCTION_ARGS)
@@ -213,29 +152,29 @@ firehose_stat_stream(PG_FUNCTION_ARGS)
 		StreamStatistics *stats = &id->stream->stats;
 		const char *state;
 		char	   *reason;
-		Row			row = {.ncolumns = 0};
+		ResultRow	row = {.ncolumns = 0};
 
 		CHECK_FOR_INTERRUPTS();
 		if (!observe_may_read(id))
 			continue;
 
 		state = observe_state(id, &reason);
-		add_name(&row, id->name);
-		add_text(&row, state);
-		add_text(&row, reason);
-		add_name(&row, get_database_name(id->dboid));
+		row_name(&row, id->name);
+		row_text(&row, state);
+		row_text(&row, reason);
+		row_name(&row, get_database_name(id->dboid));
 		add_stream_owed(&row, id);
 		add_stream_counters(&row, stats);
-		add_time(&row, queue_oldest(firehose_queue, id->stream));
-		add_time(&row, pg_atomic_read_u64(&stats->last_accepted_at));
+		row_time(&row, queue_oldest(firehose_queue, id->stream));
+		row_time(&row, pg_atomic_read_u64(&stats->last_accepted_at));
 		add_stream_error(&row, stats);
-		add_counter(&row, &stats->latency_count);
-		add_datum(&row,
+		row_counter(&row, &stats->latency_count);
+		row_datum(&row,
 				  Float8GetDatum(pg_atomic_read_u64(&stats->latency_sum) / 1000.0),
 				  false);
-		add_time(&row, pg_atomic_read_u64(&stats->stats_reset));
-		add_counter(&row, &stats->mismatches);
-		add_datum(&row, BoolGetDatum(id->dropped), false);
+		row_time(&row, pg_atomic_read_u64(&stats->stats_reset));
+		row_counter(&row, &stats->mismatches);
+		row_bool(&row, id->dropped);
 		Assert(row.ncolumns == STAT_STREAM_COLUMNS);
 
 		if (observe_is_current(id))
@@ -252,7 +191,7 @@ firehose_stat_stream(PG_FUNCTION_ARGS)
  * never zero while something is owed.
  */
 static void
-add_stream_owed(Row *row, const StreamIdentity *id)
+add_stream_owed(ResultRow *row, const StreamIdentity *id)
 {
 	QueueStream *s = id->stream;
 	int64		in_flight = pg_atomic_read_u64(&s->stats.in_flight);
@@ -263,28 +202,28 @@ add_stream_owed(Row *row, const StreamIdentity *id)
 	records = (int64) pg_atomic_read_u64(&s->published_records) - records;
 	bytes = (int64) pg_atomic_read_u64(&s->published_bytes) - bytes;
 
-	add_int64(row, Max(records - in_flight, 0));
-	add_int64(row, Max(bytes, 0));
-	add_int64(row, in_flight);
+	row_int64(row, Max(records - in_flight, 0));
+	row_int64(row, Max(bytes, 0));
+	row_int64(row, in_flight);
 }
 
 /* accepted to billed_bytes. */
 static void
-add_stream_counters(Row *row, StreamStatistics *stats)
+add_stream_counters(ResultRow *row, StreamStatistics *stats)
 {
-	add_counter(row, &stats->accepted);
-	add_counter(row, &stats->failed);
-	add_counter(row, &stats->discarded);
-	add_counter(row, &stats->resent);
-	add_counter(row, &stats->throttled);
-	add_counter(row, &stats->requests);
-	add_counter(row, &stats->bytes);
-	add_counter(row, &stats->billed_bytes);
+	row_counter(row, &stats->accepted);
+	row_counter(row, &stats->failed);
+	row_counter(row, &stats->discarded);
+	row_counter(row, &stats->resent);
+	row_counter(row, &stats->throttled);
+	row_counter(row, &stats->requests);
+	row_counter(row, &stats->bytes);
+	row_counter(row, &stats->billed_bytes);
 }
 
 /* last_error_code, last_error_message and last_error_at. */
 static void
-add_stream_error(Row *row, StreamStatistics *stats)
+add_stream_error(ResultRow *row, StreamStatistics *stats)
 {
 	char		code[STATISTICS_CODE_LEN];
 	char		message[STATISTICS_MESSAGE_LEN];
@@ -298,9 +237,9 @@ add_stream_error(Row *row, StreamStatistics *stats)
 
 	sanitize_text(code, strlen(code));
 	sanitize_text(message, strlen(message));
-	add_text(row, code);
-	add_text(row, message);
-	add_time(row, at);
+	row_text(row, code);
+	row_text(row, message);
+	row_time(row, at);
 }
 
 /* The row of firehose_stat_queue. */
@@ -311,27 +250,27 @@ firehose_stat_queue(PG_FUNCTION_ARGS)
 	PoolNumbers pool;
 	StreamIdentity *streams;
 	TupleDesc	tupdesc;
-	Row			row = {.ncolumns = 0};
+	ResultRow	row = {.ncolumns = 0};
 
 	observe_check_preloaded();
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 
 	pool = read_pool(q, false);
-	add_int64(&row, (int64) q->npages * QUEUE_PAGE_SIZE);
-	add_int32(&row, QUEUE_PAGE_SIZE);
-	add_int64(&row, q->npages);
-	add_int64(&row, pool.free_pages);
-	add_int64(&row, pool.promised);
-	add_datum(&row,
+	row_int64(&row, (int64) q->npages * QUEUE_PAGE_SIZE);
+	row_int32(&row, QUEUE_PAGE_SIZE);
+	row_int64(&row, q->npages);
+	row_int64(&row, pool.free_pages);
+	row_int64(&row, pool.promised);
+	row_datum(&row,
 			  Float8GetDatum((double) (q->npages - pool.free_pages + pool.promised) /
 							 q->npages), false);
-	add_int64(&row, pool.lowest_free);
-	add_int32(&row, pg_atomic_read_u32(&q->waiters));
-	add_int32(&row, observe_list_streams(InvalidOid, InvalidOid, &streams));
-	add_int32(&row, q->max_streams);
-	add_int64(&row, queue_largest_transaction(q));
-	add_counter(&row, &q->next_id);
+	row_int64(&row, pool.lowest_free);
+	row_int32(&row, pg_atomic_read_u32(&q->waiters));
+	row_int32(&row, observe_list_streams(InvalidOid, InvalidOid, &streams));
+	row_int32(&row, q->max_streams);
+	row_int64(&row, queue_largest_transaction(q));
+	row_counter(&row, &q->next_id);
 	Assert(row.ncolumns == STAT_QUEUE_COLUMNS);
 
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc),

@@ -297,10 +297,18 @@ pipeline_check_slot(Relation rel, const char *name, bool adopt)
 	ReplicationSlotValidateName(name, ERROR);
 	foreach(cell, rows)
 	{
-		if (strcmp(pipeline_row_slot_name(lfirst(cell)), name) == 0)
+		PipelineRow *row = lfirst(cell);
+
+		if (strcmp(pipeline_row_slot_name(row), name) != 0)
+			continue;
+		if (DatumGetBool(row->values[PIPELINE_DROPPED]))
 			ereport(ERROR,
-					(errcode(ERRCODE_DUPLICATE_OBJECT),
-					 errmsg("replication slot \"%s\" is used by another pipeline", name)));
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("replication slot \"%s\" of a dropped pipeline is not dropped yet", name),
+					 errhint("Try again in a moment, or choose another name.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("replication slot \"%s\" is used by another pipeline", name)));
 	}
 
 	exists = pipeline_slot_look(name, &info);

@@ -27,10 +27,6 @@ static int	max_pipelines;
 void
 pipeline_table_define_settings(void)
 {
-	/* fixes the size of shared memory: not for a library loaded later */
-	if (!process_shared_preload_libraries_in_progress)
-		return;
-
 	DefineCustomIntVariable("firehose.max_pipelines",
 							"Sets how many pipelines may exist, in all databases.",
 							"Each running one needs a background worker and a replication slot.",

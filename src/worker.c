@@ -82,6 +82,10 @@ worker_connect(Oid dboid)
 
 	worker_init_signals();
 	worker_init_settings();
+
+	/* for pg_stat_activity, which knows no names of workers */
+	SetConfigOption("application_name", MyBgworkerEntry->bgw_name,
+					PGC_USERSET, PGC_S_OVERRIDE);
 }
 
 /* Install the handlers of a running worker and unblock signals. */
