@@ -244,6 +244,12 @@ check_stream_name(const char *value)
 	return NULL;
 }
 
+bool
+stream_options_valid_name(const char *name)
+{
+	return check_stream_name(name) == NULL;
+}
+
 static const char *
 check_region(const char *value)
 {
