@@ -40,7 +40,7 @@ CREATE VIEW firehose_stream_options AS
 COMMENT ON VIEW firehose_stream_options IS
 'options that a stream may have (CREATE SERVER ... OPTIONS), with their bounds and the settings that give their defaults';
 COMMENT ON COLUMN firehose_stream_options.option IS 'name, as in CREATE SERVER ... OPTIONS';
-COMMENT ON COLUMN firehose_stream_options.type IS 'string, enum, integer or bool';
+COMMENT ON COLUMN firehose_stream_options.type IS 'string, integer, boolean, or enum with its values';
 COMMENT ON COLUMN firehose_stream_options.unit IS 'unit of a number without one';
 COMMENT ON COLUMN firehose_stream_options.min_value IS 'smallest value';
 COMMENT ON COLUMN firehose_stream_options.max_value IS 'largest value';

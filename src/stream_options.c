@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "access/reloptions.h"
+#include "catalog/pg_attribute.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_foreign_table.h"
 #include "catalog/pg_user_mapping.h"
@@ -244,6 +245,12 @@ check_stream_name(const char *value)
 	return NULL;
 }
 
+bool
+stream_options_valid_name(const char *name)
+{
+	return check_stream_name(name) == NULL;
+}
+
 static const char *
 check_region(const char *value)
 {
@@ -294,11 +301,14 @@ enum_name(const struct config_enum_entry *values, int value)
 	return values->name;
 }
 
+/* A URL is not quoted: it may contain a password, and errors are logged. */
 static void
 invalid_value(const OptionDef *def, const char *value, const char *detail)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+			 def->check == check_endpoint_url ?
+			 errmsg("invalid value for stream option \"%s\"", def->name) :
 			 errmsg("invalid value for stream option \"%s\": \"%s\"", def->name, value),
 			 detail ? errdetail_internal("%s", detail) : 0));
 }
@@ -398,7 +408,7 @@ unknown_option(const char *name, const char *what, const char *hint)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
-			 errmsg("unknown option \"%s\" for a %s", name, what),
+			 errmsg("unknown option \"%s\" for %s", name, what),
 			 errhint("%s", hint)));
 }
 
@@ -431,15 +441,16 @@ firehose_fdw_validator(PG_FUNCTION_ARGS)
 		StreamOptions scratch;
 
 		if (catalog == UserMappingRelationId)
-			unknown_option(option->defname, "user mapping",
+			unknown_option(option->defname, "a user mapping",
 						   "Credentials are never kept in SQL; see firehose.credentials_file.");
 		if (catalog != ForeignServerRelationId)
 			unknown_option(option->defname,
-						   catalog == ForeignTableRelationId ? "foreign table of firehose" :
-						   "foreign-data wrapper firehose",
+						   catalog == ForeignTableRelationId ? "a foreign table of firehose" :
+						   catalog == AttributeRelationId ? "a column of a foreign table of firehose" :
+						   "the foreign-data wrapper firehose",
 						   "Options of a stream are set on its server, with CREATE SERVER or ALTER SERVER.");
 		if (def == NULL)
-			unknown_option(option->defname, "stream",
+			unknown_option(option->defname, "a stream",
 						   psprintf("Valid options are: %s.", option_names()));
 		set_option(&scratch, def, defGetString(option));
 	}

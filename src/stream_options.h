@@ -17,6 +17,9 @@ extern void stream_options_define_settings(void);
 extern void stream_options_resolve(List *options, const char *server_name,
 								   MemoryContext context, StreamOptions *result);
 
+/* Is it a name that a Firehose stream can have?  A server's name need not be. */
+extern PGDLLEXPORT bool stream_options_valid_name(const char *name);
+
 /* Changes whenever a setting that gives an option's default has changed. */
 extern uint64 stream_options_generation(void);
 

@@ -89,6 +89,7 @@ static void vacate_database(Oid dboid);
 static void object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 						  int sub_id, void *arg);
 static void note_extension(ObjectAccessType access);
+static void note_server(ObjectAccessType access, Oid server_id);
 static bool is_our_extension(Oid extension_id);
 static bool is_stream(Oid server_id);
 static void at_transaction_event(XactEvent event, void *arg);
@@ -304,7 +305,8 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 				note_extension(access);
 			break;
 		case ForeignServerRelationId:
-			pending.servers = pending.servers || is_stream(object_id);
+			if (is_stream(object_id))
+				note_server(access, object_id);
 			break;
 		case DatabaseRelationId:
 			if (access == OAT_DROP)
@@ -339,6 +341,19 @@ void
 utility_request_recheck(void)
 {
 	pending.pipelines = true;
+}
+
+/*
+ * A stream was created, altered or dropped.  A new one can be put into before
+ * the transaction commits; the sender, which then finds its slot but no server,
+ * takes this lock for the sign that one may yet appear.
+ */
+static void
+note_server(ObjectAccessType access, Oid server_id)
+{
+	pending.servers = true;
+	if (access == OAT_POST_CREATE)
+		LockDatabaseObject(ForeignServerRelationId, server_id, 0, RowExclusiveLock);
 }
 
 /*

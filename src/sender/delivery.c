@@ -19,6 +19,7 @@
 #include "delivery.h"
 #include "outcome.h"
 #include "sender_settings.h"
+#include "stream_options.h"
 
 /* Dead letters of a dropped stream that wait to be stored. */
 #define MAX_BURIALS			1000
@@ -136,6 +137,9 @@ resolve(Delivery *d, int64 now)
 		return true;
 	if (identity_generation() == 0)
 		snprintf(reason, sizeof(reason), "no credentials: %s", identity_problem());
+	else if (!stream_options_valid_name(d->options.stream_name))
+		snprintf(reason, sizeof(reason),
+				 "the server's name is not one that a Firehose stream can have: set its option stream_name");
 	else if (region == NULL || *region == '\0')
 		snprintf(reason, sizeof(reason),
 				 "no region: set the stream's option region or firehose.region");

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "libpq/pqsignal.h"
+#include "utils/memutils.h"
 
 #include "http.h"
 
@@ -115,6 +116,7 @@ int
 http_init(const char **error)
 {
 	const char *more = getenv("no_proxy") ? getenv("no_proxy") : getenv("NO_PROXY");
+	MemoryContext old;
 
 	*error = NULL;
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK ||
@@ -131,7 +133,9 @@ http_init(const char **error)
 	/* one request at a time on a connection: HTTP/1.1 without pipelining */
 	curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long) CURLPIPE_NOTHING);
 
+	old = MemoryContextSwitchTo(TopMemoryContext);
 	no_proxy = psprintf("%s%s%s", NO_PROXY, more ? "," : "", more ? more : "");
+	MemoryContextSwitchTo(old);
 	return epoll_fd;
 }
 

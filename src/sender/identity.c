@@ -207,7 +207,14 @@ identity_sign(const Endpoint *endpoint, const char *region, const char *target,
 	snprintf(headers->date, sizeof(headers->date), "X-Amz-Date: %s", amz_date);
 	snprintf(headers->authorization, sizeof(headers->authorization), "Authorization: %s",
 			 authorization);
-	headers->token = identity.session_token && *identity.session_token ?
-		psprintf("X-Amz-Security-Token: %s", identity.session_token) : NULL;
+	headers->token = NULL;
+	if (identity.session_token && *identity.session_token)
+	{
+		/* lives as long as the request */
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		headers->token = psprintf("X-Amz-Security-Token: %s", identity.session_token);
+		MemoryContextSwitchTo(old);
+	}
 	return true;
 }

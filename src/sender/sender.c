@@ -15,11 +15,13 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_foreign_server.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/lock.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -185,6 +187,23 @@ adopt_streams(void)
 	return adopted;
 }
 
+/*
+ * Look again for a server that is not to be seen.  False: the transaction that
+ * creates it may be under way (utility.c); its end will bring us back.
+ */
+static bool
+find_committed(Oid serverid, Stream **stream)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, my_database, ForeignServerRelationId, serverid, 0);
+	if (LockAcquire(&tag, ShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		return false;
+	AcceptInvalidationMessages();
+	*stream = stream_get_by_id(serverid);
+	return true;
+}
+
 /* Read the options of all streams anew. */
 static void
 read_options(int64 now)
@@ -197,8 +216,11 @@ read_options(int64 now)
 	dlist_foreach(iter, &deliveries)
 	{
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+		Stream	   *stream = stream_get_by_id(d->serverid);
 
-		delivery_set_options(d, stream_get_by_id(d->serverid), now);
+		if (stream == NULL && !d->dropped && !find_committed(d->serverid, &stream))
+			continue;
+		delivery_set_options(d, stream, now);
 	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();

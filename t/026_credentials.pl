@@ -1,0 +1,143 @@
+# Credentials come from the file that firehose.credentials_file names, or from
+# the server's environment.  A file that appears or changes is noticed; keys
+# that are missing or wrong park the streams with the reason, and they resume
+# by themselves.  (Clocks that differ: 021.)
+use strict;
+use warnings FATAL => 'all';
+use Cwd ();
+use JSON::PP ();
+use Test::More;
+
+use Emulator;
+use FirehoseTest;
+
+my $emulator = Emulator->start();
+my $node = new_node('main', $emulator, 'firehose.probe_interval' => '200ms');
+my $file = $node->safe_psql('postgres', 'SHOW firehose.credentials_file');
+new_stream($node, 's');
+
+sub write_credentials
+{
+    my ($text) = @_;
+    open(my $out, '>', "$file.new") or die "$file.new: $!";
+    print $out $text;
+    close($out);
+    rename("$file.new", $file) or die "$file: $!";
+    return;
+}
+
+sub keys_text
+{
+    my ($profile, $access, $secret, $token) = @_;
+    return "[$profile]\naws_access_key_id = $access\naws_secret_access_key = $secret\n"
+      . (defined $token ? "aws_session_token = $token\n" : '');
+}
+
+# Put a record, and see it parked with a reason
+sub parked_because
+{
+    my ($name, $reason) = @_;
+    $node->safe_psql('postgres', "SELECT firehose_put_record('s', '$name')");
+    wait_for_sql($node, q{SELECT state FROM firehose_stat_stream WHERE stream = 's'}, 'parked');
+    wait_until("$name: says why", sub {
+        $node->safe_psql('postgres',
+            q{SELECT reason FROM firehose_stat_stream WHERE stream = 's'}) =~ $reason }, 10)
+      or diag($node->safe_psql('postgres', q{SELECT reason FROM firehose_stat_stream}));
+    return;
+}
+
+# All that was put arrives, under this key
+sub resumes
+{
+    my ($name, $access_key) = @_;
+    wait_delivered($node, 60);
+    is((grep { $_->{stream} } $emulator->requests)[-1]{access_key}, $access_key // $Emulator::ACCESS_KEY,
+        "$name: resumes by itself");
+    is($node->safe_psql('postgres', q{SELECT state, reason FROM firehose_stat_stream WHERE stream = 's'}),
+        'active|', "$name: and shows no reason any more");
+    return;
+}
+
+$node->safe_psql('postgres', q{SELECT firehose_put_record('s', 'first')});
+wait_delivered($node);
+
+# rotated: new keys in the file, the old ones are refused
+$emulator->control(POST => 'credentials', { access_key => 'AKIDROTATED', secret_key => 'rotated/secret' });
+parked_because('refused', qr/UnrecognizedClient|InvalidSignature|security token|signature/i);
+write_credentials(keys_text('default', 'AKIDROTATED', 'rotated/secret'));
+resumes('rotated', 'AKIDROTATED');
+
+# with a session token
+$emulator->control(POST => 'credentials',
+    { access_key => 'ASIATEMPORARY', secret_key => 's', session_token => 'to+ken/==' });
+write_credentials(keys_text('default', 'ASIATEMPORARY', 's', 'to+ken/=='));
+$node->safe_psql('postgres', q{SELECT firehose_put_record('s', 'token')});
+resumes('session token', 'ASIATEMPORARY');
+
+# a wrong secret, a denied one, one that has expired
+$emulator->control(POST => 'credentials', { access_key => $Emulator::ACCESS_KEY, secret_key => $Emulator::SECRET_KEY });
+write_credentials(keys_text('default', $Emulator::ACCESS_KEY, 'wrong'));
+parked_because('wrong secret', qr/signature/i);
+write_credentials(keys_text('default', $Emulator::ACCESS_KEY, $Emulator::SECRET_KEY));
+resumes('wrong secret');
+foreach my $what ([ denied => JSON::PP::true(), qr/AccessDenied/ ], [ expires => time() - 60, qr/ExpiredToken/ ])
+{
+    my %key = (access_key => $Emulator::ACCESS_KEY, secret_key => $Emulator::SECRET_KEY);
+    $emulator->control(POST => 'credentials', { %key, $what->[0] => $what->[1] });
+    parked_because($what->[0], $what->[2]);
+    $emulator->control(POST => 'credentials', \%key);
+    resumes($what->[0]);
+}
+
+# a server that finds none at its start: the file comes later, at first damaged
+rename($file, "$file.away") or die;
+$node->restart;
+parked_because('missing', qr/no credentials: .*does not exist/);
+write_credentials("[default]\naws_access_key_id = $Emulator::ACCESS_KEY\n");
+parked_because('half', qr/no credentials: .*aws_secret_access_key/);
+write_credentials(keys_text('other', $Emulator::ACCESS_KEY, $Emulator::SECRET_KEY));
+parked_because('other profile', qr/no credentials: .*default/);
+alter_settings($node, 'firehose.profile' => 'other');
+resumes('named profile');
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET firehose.profile');
+
+# a file that goes away does not hurt: the keys may still be good
+unlink $file;
+sleep 2;
+$node->safe_psql('postgres', q{SELECT firehose_put_record('s', 'unlinked')});
+resumes('file gone');
+
+# the server's environment, when no file is named
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET firehose.credentials_file');
+$node->append_conf('postgresql.conf', "firehose.credentials_file = ''");
+{
+    local @ENV{qw(AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION)} =
+      ($Emulator::ACCESS_KEY, $Emulator::SECRET_KEY, 'us-east-1');
+    $node->append_conf('postgresql.conf', "firehose.region = ''");
+    $node->restart;
+}
+$node->safe_psql('postgres', q{SELECT firehose_put_record('s', 'environment')});
+resumes('environment');
+
+# the shared file and profile of every AWS tool
+my $shared = $node->data_dir . '/shared';
+open(my $out, '>', $shared) or die;
+print $out keys_text('team', $Emulator::ACCESS_KEY, $Emulator::SECRET_KEY), "region = us-east-1\n";
+close($out);
+{
+    local @ENV{qw(AWS_SHARED_CREDENTIALS_FILE AWS_PROFILE)} = (Cwd::abs_path($shared), 'team');
+    $node->restart;
+}
+$node->safe_psql('postgres', q{SELECT firehose_put_record('s', 'shared')});
+resumes('shared file and profile');
+
+# all of it arrived once
+is($node->safe_psql('postgres', 'SELECT count(*) FROM firehose_dead_letter'), '0', 'no dead letters');
+my @stored = split /\n/, $emulator->delivered('s');
+my %stored = map { $_ => 1 } @stored;
+is_deeply([ sort keys %stored ], [ sort 'first', 'refused', 'token', 'wrong secret', 'denied', 'expires',
+    'missing', 'half', 'other profile', 'unlinked', 'environment', 'shared' ], 'everything arrived');
+is(scalar @stored, scalar keys %stored, 'once');
+
+$node->stop;
+done_testing();
