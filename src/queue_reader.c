@@ -10,6 +10,10 @@
 
 #include "queue_reader.h"
 
+/* How far ahead of the reader memory is asked for: some small records. */
+#define PREFETCH_AHEAD	1024
+#define PREFETCH_LINE	64
+
 /* A run that was pending when the reader came by. */
 typedef struct DeferredRun
 {
@@ -117,6 +121,20 @@ kind_at(QueueReader *r)
 	return *(uint8 *) (queue_page(r->q, r->at.page)->data + r->at.offset);
 }
 
+/*
+ * Records are read at about the distance of their headers, which are far from
+ * the CPU when the queue is long: ask for what comes next ahead of time.  Where
+ * that is beyond the page, some other page's bytes are asked for in vain.
+ */
+static inline void
+prefetch_records(const char *at)
+{
+#ifdef __GNUC__
+	__builtin_prefetch(at + PREFETCH_AHEAD);
+	__builtin_prefetch(at + PREFETCH_AHEAD + PREFETCH_LINE);
+#endif
+}
+
 /* Count (by +1 or -1) something on every page between two positions. */
 static void
 hold_pages(QueueReader *r, QueuePageNo no, QueuePosition end, int change)
@@ -140,24 +158,34 @@ static bool
 take(QueueReader *r, QueuePlace at, QueuePosition position, QueueTaken *taken,
 	 QueuePosition *end)
 {
-	QueueRecord record;
-	QueuePlace	place = at;
+	const QueueRecord *record = record_at(r, at);
+	Size		left = QUEUE_PAGE_DATA - at.offset;
+	QueueRecord copy;
+	Size		space;
 
-	if (likely(at.offset + sizeof(record) <= QUEUE_PAGE_DATA))
-		memcpy(&record, queue_page(r->q, at.page)->data + at.offset, sizeof(record));
-	else
-		queue_read(r->q, &place.page, &place.offset, &record, sizeof(record));
-	*end = position + QUEUE_RECORD_SPACE(record.length);
-	if (record.state == QUEUE_RECORD_DONE)
+	prefetch_records((const char *) record);
+	if (unlikely(left < sizeof(QueueRecord)))
+	{
+		QueuePlace	place = at;
+
+		queue_read(r->q, &place.page, &place.offset, &copy, sizeof(copy));
+		record = &copy;
+	}
+	space = QUEUE_RECORD_SPACE(record->length);
+	*end = position + space;
+	if (record->state == QUEUE_RECORD_DONE)
 		return false;
 
 	taken->place = at;
 	taken->position = position;
-	taken->id = record.id;
-	taken->queued_at = record.queued_at;
-	taken->length = record.length;
-	taken->attempts = record.attempts;
-	hold_pages(r, at.page, *end, 1);
+	taken->id = record->id;
+	taken->queued_at = record->queued_at;
+	taken->length = record->length;
+	taken->attempts = record->attempts;
+	if (likely(space <= left))
+		r->outstanding[at.page]++;
+	else
+		hold_pages(r, at.page, *end, 1);
 	return true;
 }
 
