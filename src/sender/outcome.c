@@ -87,13 +87,17 @@ add_row(Delivery *d, const QueueTaken *taken)
 }
 
 static void
+publish_fates(void)
+{
+	fate_publish(fates, nfates);
+	nfates = 0;
+}
+
+static void
 add_fate(uint64 id, RecordFate fate)
 {
 	if (nfates == MAX_ROWS)
-	{
-		fate_publish(fates, nfates);
-		nfates = 0;
-	}
+		publish_fates();
 	fates[nfates].id = id;
 	fates[nfates++].fate = fate;
 
@@ -225,6 +229,13 @@ outcome_flush(int64 now, bool now_or_never)
 
 	if (due < 0)
 		return;
+	if (nrows == 0 && dlist_is_empty(&failures))
+	{
+		/* nothing that a fate would have to wait for */
+		publish_fates();
+		due = -1;
+		return;
+	}
 	if (due == 0)
 		due = now + FLUSH_AFTER;
 	if (!now_or_never && (now < not_before ||
@@ -238,8 +249,7 @@ outcome_flush(int64 now, bool now_or_never)
 	else if (nrows > 0)
 		written = false;
 
-	fate_publish(fates, nfates);
-	nfates = 0;
+	publish_fates();
 	due = written ? -1 : now + RETRY_AFTER;
 	not_before = written ? 0 : due;
 }
