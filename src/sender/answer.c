@@ -331,7 +331,7 @@ take_error(Delivery *d, Request *request, int64 now)
 			answer_back_off(d, now, RETRY_THROTTLE, retry_after(request), code, message);
 			break;
 		case ERROR_CLASS_CLOCK_SKEW:
-			if (identity_correct_clock(request->sent_at, now, http->date))
+			if (identity_correct_clock(request->sent_at, now, http_date(http)))
 				retry_soon(d, request, now, code, message);
 			else
 				answer_park(d, now, code, message);
