@@ -420,22 +420,20 @@ queue_reader_count_attempt(QueueReader *r, QueueTaken *taken)
 		record_at(r, taken->place)->attempts = ++taken->attempts;
 }
 
+/*
+ * Settled and counted belong together: an error between them would leave a
+ * stream owing records for ever.  The reader is the only writer of the counters.
+ */
 void
 queue_reader_settle(QueueReader *r, const QueueTaken *taken)
 {
-	record_at(r, taken->place)->state = QUEUE_RECORD_DONE;
-	hold_pages(r, taken->place.page,
-			   taken->position + QUEUE_RECORD_SPACE(taken->length), -1);
-}
-
-/* The reader is the only writer of these two. */
-void
-queue_reader_count_settled(QueueReader *r, uint64 nrecords, uint64 nbytes)
-{
 	QueueStream *s = r->stream;
 
+	record_at(r, taken->place)->state = QUEUE_RECORD_DONE;
 	pg_atomic_write_u64(&s->finished_bytes,
-						pg_atomic_read_u64(&s->finished_bytes) + nbytes);
+						pg_atomic_read_u64(&s->finished_bytes) + taken->length);
 	pg_atomic_write_u64(&s->finished_records,
-						pg_atomic_read_u64(&s->finished_records) + nrecords);
+						pg_atomic_read_u64(&s->finished_records) + 1);
+	hold_pages(r, taken->place.page,
+			   taken->position + QUEUE_RECORD_SPACE(taken->length), -1);
 }

@@ -153,7 +153,6 @@ count_accepted(Delivery *d, const Tally *tally, TimestampTz now)
 
 	if (tally->accepted == 0)
 		return;
-	queue_reader_count_settled(&d->reader, tally->accepted, tally->bytes);
 	pg_atomic_fetch_add_u64(&stats->accepted, tally->accepted);
 	pg_atomic_fetch_add_u64(&stats->bytes, tally->bytes);
 	pg_atomic_fetch_add_u64(&stats->billed_bytes, tally->billed);

@@ -179,7 +179,6 @@ settle_failure(PendingFailure *failure)
 
 	add_fate(failure->taken.id, FATE_FAILED);
 	queue_reader_settle(&d->reader, &failure->taken);
-	queue_reader_count_settled(&d->reader, 1, failure->taken.length);
 	pg_atomic_fetch_add_u64(&d->slot->stats.failed, 1);
 	if (d->options.status != STATUS_NONE)
 	{
