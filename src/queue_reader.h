@@ -70,13 +70,8 @@ extern PGDLLEXPORT bool queue_reader_has_deferred(QueueReader *r);
  */
 extern PGDLLEXPORT QueuePosition queue_reader_read_upto(QueueReader *r);
 
-/*
- * The record's fate is settled: it is not owed any more.  Many of them are
- * counted together, afterwards.
- */
+/* The record's fate is settled: it is not owed any more, and counted as finished. */
 extern PGDLLEXPORT void queue_reader_settle(QueueReader *r, const QueueTaken *taken);
-extern PGDLLEXPORT void queue_reader_count_settled(QueueReader *r, uint64 nrecords,
-												   uint64 nbytes);
 
 /* Remember one more attempt in the chain, for whoever reads it after us. */
 extern PGDLLEXPORT void queue_reader_count_attempt(QueueReader *r, QueueTaken *taken);

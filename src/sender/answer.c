@@ -153,7 +153,6 @@ count_accepted(Delivery *d, const Tally *tally, TimestampTz now)
 
 	if (tally->accepted == 0)
 		return;
-	queue_reader_count_settled(&d->reader, tally->accepted, tally->bytes);
 	pg_atomic_fetch_add_u64(&stats->accepted, tally->accepted);
 	pg_atomic_fetch_add_u64(&stats->bytes, tally->bytes);
 	pg_atomic_fetch_add_u64(&stats->billed_bytes, tally->billed);
@@ -331,7 +330,7 @@ take_error(Delivery *d, Request *request, int64 now)
 			answer_back_off(d, now, RETRY_THROTTLE, retry_after(request), code, message);
 			break;
 		case ERROR_CLASS_CLOCK_SKEW:
-			if (identity_correct_clock(request->sent_at, now, http->date))
+			if (identity_correct_clock(request->sent_at, now, http_date(http)))
 				retry_soon(d, request, now, code, message);
 			else
 				answer_park(d, now, code, message);

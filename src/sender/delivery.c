@@ -275,6 +275,7 @@ choose_records(Delivery *d, Request *request)
 	int			most = Min(max_records(d), REQUEST_MAX_RECORDS);
 	Size		bytes = max_bytes(d);
 	Size		budget = body_budget(d);
+	bool		tight = request_body_bound(most, bytes) > budget;
 
 	while (d->ready.count > 0 && request->nrecords < most)
 	{
@@ -283,7 +284,8 @@ choose_records(Delivery *d, Request *request)
 		/* one record always passes, however little there is */
 		if (request->nrecords > 0 &&
 			(request->payload + length > bytes ||
-			 request_body_bound(request->nrecords + 1, request->payload + length) > budget))
+			 (tight && request_body_bound(request->nrecords + 1,
+										  request->payload + length) > budget)))
 			break;
 		taken_list_pop_front(&d->ready, &request->records[request->nrecords++]);
 		request->payload += length;

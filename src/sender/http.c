@@ -33,6 +33,7 @@
 /* libcurl's default buffer of 64 kB costs twice the CPU for large bodies. */
 #define LARGE_BODY			(256 * 1024)
 #define UPLOAD_BUFFER		(1024 * 1024)
+#define SMALL_UPLOAD_BUFFER	(64 * 1024)
 
 /* Addresses that are never reached through a proxy: loopback, and the metadata services. */
 #define NO_PROXY	"localhost,127.0.0.1,::1,169.254.169.254,169.254.170.2,169.254.170.23,fd00:ec2::254,fd00:ec2::23"
@@ -46,6 +47,8 @@ struct HttpHandle
 	char	   *reply;			/* malloc'd: libcurl's callbacks must not palloc */
 	size_t		reply_size;
 	bool		finished;
+	bool		prepared;		/* has the options common to all requests */
+	bool		has_ca_file;	/* and an authority of its own */
 	char		error[CURL_ERROR_SIZE];
 };
 
@@ -139,7 +142,7 @@ http_init(const char **error)
 	return epoll_fd;
 }
 
-/* A handle, with the options that are the same for every request. */
+/* A handle; from those kept, if there is one. */
 static HttpHandle *
 get_handle(HttpRequest *request)
 {
@@ -160,9 +163,18 @@ get_handle(HttpRequest *request)
 	return handle;
 }
 
+/* Set the options that are the same for every request, and stay with the handle. */
 static bool
 set_common_options(HttpRequest *request)
 {
+	HttpHandle *handle = request->handle;
+
+	if (handle->prepared && (request->ca_file != NULL || !handle->has_ca_file))
+		return true;
+
+	/* connections live in the multi handle: a reset costs none */
+	curl_easy_reset(handle->easy);
+	handle->prepared = handle->has_ca_file = false;
 	SETOPT(request, CURLOPT_NOSIGNAL, 1L);
 	SETOPT(request, CURLOPT_ERRORBUFFER, request->handle->error);
 	SETOPT(request, CURLOPT_POST, 1L);
@@ -185,10 +197,11 @@ set_common_options(HttpRequest *request)
 	/* do not wait for a resolver thread that hangs */
 	SETOPT(request, CURLOPT_QUICK_EXIT, 1L);
 #endif
+	handle->prepared = true;
 	return true;
 }
 
-/* The options of one request. */
+/* Set the options of one request: all of them, whatever the last one left. */
 static bool
 set_request_options(HttpRequest *request)
 {
@@ -214,10 +227,13 @@ set_request_options(HttpRequest *request)
 	SETOPT(request, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) request->body_length);
 	SETOPT(request, CURLOPT_TIMEOUT_MS, request->timeout_ms);
 	SETOPT(request, CURLOPT_CONNECTTIMEOUT_MS, request->connect_timeout_ms);
-	if (request->body_length > LARGE_BODY)
-		SETOPT(request, CURLOPT_UPLOAD_BUFFERSIZE, (long) UPLOAD_BUFFER);
+	SETOPT(request, CURLOPT_UPLOAD_BUFFERSIZE, (long)
+		   (request->body_length > LARGE_BODY ? UPLOAD_BUFFER : SMALL_UPLOAD_BUFFER));
 	if (request->ca_file != NULL)
+	{
 		SETOPT(request, CURLOPT_CAINFO, request->ca_file);
+		handle->has_ca_file = true;
+	}
 	return true;
 }
 
@@ -245,7 +261,7 @@ http_start(HttpRequest *request)
 	request->result = CURLE_FAILED_INIT;
 	request->sent = request->reply_length = 0;
 	request->error_type[0] = request->request_id[0] = request->retry_after[0] = '\0';
-	request->date = 0;
+	request->date[0] = '\0';
 	request->status = 0;
 
 	request->handle = get_handle(request);
@@ -255,8 +271,6 @@ http_start(HttpRequest *request)
 		return false;
 	}
 	request->handle->error[0] = '\0';
-	/* connections live in the multi handle: a reset costs none */
-	curl_easy_reset(request->handle->easy);
 	if (!set_common_options(request) || !set_request_options(request))
 	{
 		http_release(request);
@@ -347,6 +361,12 @@ http_next_finished(void)
 	return NULL;
 }
 
+time_t
+http_date(const HttpRequest *request)
+{
+	return Max(0, curl_getdate(request->date, NULL));
+}
+
 void
 http_release(HttpRequest *request)
 {
@@ -432,14 +452,12 @@ read_header(char *line, size_t size, size_t nitems, void *arg)
 {
 	HttpRequest *request = arg;
 	size_t		n = size * nitems;
-	char		date[64] = "";
 
-	if (take_header(line, n, "Date", date, sizeof(date)))
-		request->date = Max(0, curl_getdate(date, NULL));
-	else if (!take_header(line, n, "x-amzn-ErrorType", request->error_type,
-						  sizeof(request->error_type)) &&
-			 !take_header(line, n, "x-amzn-RequestId", request->request_id,
-						  sizeof(request->request_id)))
+	if (!take_header(line, n, "Date", request->date, sizeof(request->date)) &&
+		!take_header(line, n, "x-amzn-ErrorType", request->error_type,
+					 sizeof(request->error_type)) &&
+		!take_header(line, n, "x-amzn-RequestId", request->request_id,
+					 sizeof(request->request_id)))
 		take_header(line, n, "x-amz-retry-after", request->retry_after,
 					sizeof(request->retry_after));
 	return n;

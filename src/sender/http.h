@@ -44,7 +44,7 @@ typedef struct HttpRequest
 	char		error_type[128];	/* header x-amzn-ErrorType, or empty */
 	char		request_id[128];	/* header x-amzn-RequestId, or empty */
 	char		retry_after[32];	/* header x-amz-retry-after, or empty */
-	time_t		date;			/* header Date, 0 if there is none */
+	char		date[64];		/* header Date, or empty */
 
 	/* private */
 	HttpHandle *handle;
@@ -62,6 +62,9 @@ extern void http_drive(void);
 
 /* The next request that has finished, NULL if there is none. */
 extern HttpRequest *http_next_finished(void);
+
+/* The time that the header Date tells, 0 if there is none. */
+extern time_t http_date(const HttpRequest *request);
 
 /* Give back what a finished request holds; its reply is gone then. */
 extern void http_release(HttpRequest *request);

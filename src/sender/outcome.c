@@ -96,13 +96,17 @@ add_row(Delivery *d, const QueueTaken *taken)
 }
 
 static void
+publish_fates(void)
+{
+	fate_publish(fates, nfates);
+	nfates = 0;
+}
+
+static void
 add_fate(uint64 id, RecordFate fate)
 {
 	if (nfates == MAX_ROWS)
-	{
-		fate_publish(fates, nfates);
-		nfates = 0;
-	}
+		publish_fates();
 	fates[nfates].id = id;
 	fates[nfates++].fate = fate;
 
@@ -215,7 +219,6 @@ settle_failure(PendingFailure *failure)
 
 	add_fate(failure->taken.id, FATE_FAILED);
 	queue_reader_settle(&d->reader, &failure->taken);
-	queue_reader_count_settled(&d->reader, 1, failure->taken.length);
 	pg_atomic_fetch_add_u64(&d->slot->stats.failed, 1);
 	if (d->options.status != STATUS_NONE)
 	{
@@ -265,6 +268,13 @@ outcome_flush(int64 now, bool now_or_never)
 
 	if (due < 0)
 		return;
+	if (nrows == 0 && dlist_is_empty(&failures))
+	{
+		/* nothing that a fate would have to wait for */
+		publish_fates();
+		due = -1;
+		return;
+	}
 	if (due == 0)
 		due = now + FLUSH_AFTER;
 	if (!now_or_never && (now < not_before ||
@@ -278,8 +288,7 @@ outcome_flush(int64 now, bool now_or_never)
 	else if (nrows > 0)
 		written = false;
 
-	fate_publish(fates, nfates);
-	nfates = 0;
+	publish_fates();
 	due = written ? -1 : now + RETRY_AFTER;
 	not_before = written ? 0 : due;
 }
