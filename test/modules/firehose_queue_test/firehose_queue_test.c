@@ -534,7 +534,6 @@ settle(ModelStream *s)
 	/* they stay as they were for as long as they are outstanding */
 	check_payload(s, &t->taken);
 	queue_reader_settle(s->reader, &t->taken);
-	queue_reader_count_settled(s->reader, 1, t->taken.length);
 	t->record->settled = true;
 	tally.settled++;
 	s->taken = list_delete_nth_cell(s->taken, i);
