@@ -341,8 +341,14 @@ place_new_databases(void)
 		if (!full)
 			state.nplaced++;
 	}
+	/* a sender that has found nothing gives its slot back when it has left */
 	for (int i = 0; i < database_table->nslots; i++)
-		probing |= database_table->slots[i].extension == EXTENSION_UNKNOWN;
+	{
+		DatabaseSlot *slot = &database_table->slots[i];
+
+		probing |= slot->extension == EXTENSION_UNKNOWN ||
+			(slot->extension == EXTENSION_ABSENT && slot->sender.state != SEAT_EMPTY);
+	}
 	LWLockRelease(database_table->lock);
 
 	if (full && !probing && !state.crowded)
