@@ -35,6 +35,7 @@
 #include "launcher.h"
 #include "outbox.h"
 #include "pipeline.h"
+#include "pipeline_slot.h"
 #include "pipeline_table.h"
 #include "stream.h"
 #include "wal_reader.h"
@@ -187,29 +188,40 @@ on_slot_wait(void)
 		proc_exit(0);
 }
 
+/* Terminal: only a command can say from where to go on. */
+static void
+fail_lost_slot(const char *what, XLogRecPtr confirmed)
+{
+	char	   *where = "";
+
+	if (confirmed != InvalidXLogRecPtr)
+		where = psprintf(" after %X/%X", LSN_FORMAT_ARGS(confirmed));
+	pipeline_set_state(my_slot, PIPELINE_FAILED,
+					   psprintf("replication slot \"%s\" %s; what was committed%s and not delivered is lost to it; "
+								"go on with SELECT firehose_resume_pipeline(%s, from_now => true)",
+								pipeline->slot_name, what, where,
+								quote_literal_cstr(pipeline->name)));
+	pipeline_give_up(my_slot);
+	proc_exit(0);
+}
+
 /* See that the slot is there, and make it the first time. */
 static void
 ensure_slot(void)
 {
-	if (SearchNamedReplicationSlot(pipeline->slot_name, true) == NULL)
+	XLogRecPtr	confirmed = pg_atomic_read_u64(&my_slot->confirmed_lsn);
+	SlotInfo	info;
+
+	if (!pipeline_slot_look(pipeline->slot_name, &info))
 	{
 		if (pipeline->slot_created)
-		{
-			/* terminal: only a command can say from where to go on */
-			char	   *reason = psprintf("replication slot \"%s\" is gone; changes after %X/%X are lost to it; "
-										  "go on with SELECT firehose_resume_pipeline(%s, from_now => true)",
-										  pipeline->slot_name,
-										  LSN_FORMAT_ARGS(pg_atomic_read_u64(&my_slot->confirmed_lsn)),
-										  quote_literal_cstr(pipeline->name));
-
-			pipeline_set_state(my_slot, PIPELINE_FAILED, reason);
-			pipeline_give_up(my_slot);
-			proc_exit(0);
-		}
+			fail_lost_slot("is gone", confirmed);
 		pipeline_set_state(my_slot, PIPELINE_STARTING,
 						   "the slot is being made; this waits for all older transactions to end");
 		wal_reader_create_slot(pipeline->slot_name, on_slot_wait);
 	}
+	else if (info.lost)
+		fail_lost_slot("was invalidated", Max(confirmed, info.confirmed));
 	if (!pipeline->slot_created)
 		pipeline_note_slot_created(pipeline->id);
 }

@@ -161,6 +161,28 @@ like($err, qr/is lost.*from_now => true/s, 'a lost slot cannot be resumed as if 
 $node->safe_psql('postgres', q{SELECT firehose_resume_pipeline('one', from_now => true)});
 wait_for_decoders('postgres:one postgres:two', 'from now on');
 
+# a slot that has lost the WAL it needs, by max_slot_wal_keep_size
+alter_settings($node, 'max_slot_wal_keep_size' => '1MB', 'max_wal_size' => '32MB');
+$node->safe_psql('postgres', q{SELECT firehose_pause_pipeline('one')});
+wait_for_decoders('postgres:two', 'paused');
+foreach my $round (1 .. 4)
+{
+    $node->safe_psql('postgres', q{CREATE TABLE junk AS SELECT repeat('x', 1000) FROM generate_series(1, 20000);
+        DROP TABLE junk; SELECT pg_switch_wal(); CHECKPOINT});
+}
+wait_for_sql($node, q{SELECT wal_status FROM firehose_stat_pipeline WHERE pipeline = 'one'}, 'lost');
+($code, $out, $err) = $node->psql('postgres', q{SELECT firehose_resume_pipeline('one')});
+like($err, qr/is lost.*from_now => true/s, 'the same goes for one that was invalidated');
+$node->safe_psql('postgres', q{UPDATE firehose_pipelines SET enabled = true WHERE name = 'one'});
+$node->restart;
+wait_for_sql($node, q{SELECT state FROM firehose_stat_pipeline WHERE pipeline = 'one'}, 'failed');
+like(ask(q{SELECT reason FROM firehose_stat_pipeline WHERE pipeline = 'one'}),
+    qr/invalidated.*committed after .*from_now => true/, 'a decoder says so and does not try again');
+alter_settings($node, 'max_slot_wal_keep_size' => '-1');
+$node->safe_psql('postgres', q{SELECT firehose_resume_pipeline(pipeline, from_now => true) FROM firehose_stat_pipeline
+    WHERE wal_status = 'lost'});
+wait_for_decoders('postgres:one postgres:two', 'from now on, once more');
+
 # dump and restore
 my $dump = $node->basedir . '/dump.sql';
 $node->command_ok([ 'pg_dump', '-f', $dump, '-d', $node->connstr('postgres') ], 'dump');
