@@ -417,7 +417,7 @@ COMMENT ON COLUMN firehose_status.error_code IS 'code of the error that failed i
 COMMENT ON COLUMN firehose_status.error_message IS 'text of the error that failed it';
 COMMENT ON COLUMN firehose_status.attempts IS 'requests that carried it';
 COMMENT ON COLUMN firehose_status.bytes IS 'size as sent, delimiter included, before base64';
-COMMENT ON COLUMN firehose_status.lsn IS 'position of its commit in the WAL, null for puts';
+COMMENT ON COLUMN firehose_status.lsn IS 'position of its commit in the WAL, null for puts that did not go by the WAL';
 COMMENT ON COLUMN firehose_status.queued_at IS 'time of the put';
 COMMENT ON COLUMN firehose_status.completed_at IS 'time of the answer that settled it';
 
@@ -472,7 +472,7 @@ COMMENT ON COLUMN firehose_dead_letter.data IS 'the record, delimiter included';
 COMMENT ON COLUMN firehose_dead_letter.error_code IS 'code of the error';
 COMMENT ON COLUMN firehose_dead_letter.error_message IS 'text of the error';
 COMMENT ON COLUMN firehose_dead_letter.attempts IS 'requests that carried it';
-COMMENT ON COLUMN firehose_dead_letter.lsn IS 'position of its commit in the WAL, null for puts';
+COMMENT ON COLUMN firehose_dead_letter.lsn IS 'position of its commit in the WAL, null for puts that did not go by the WAL';
 COMMENT ON COLUMN firehose_dead_letter.queued_at IS 'time of the put';
 COMMENT ON COLUMN firehose_dead_letter.failed_at IS 'when it was given up';
 
@@ -550,7 +550,7 @@ SELECT pg_extension_config_dump('firehose_pipelines', 'WHERE NOT dropped');
 SELECT pg_extension_config_dump('firehose_pipelines_id_seq', '');
 
 CREATE VIEW firehose_pipeline WITH (security_barrier) AS
-	SELECT p.name AS pipeline, pg_get_userbyid(p.owner) AS owner, p.stream,
+	SELECT p.name AS pipeline, pg_get_userbyid(p.owner) AS owner, nullif(p.stream, '') AS stream,
 		   p.publications, p.format, p.routes, p.timestamps, p.numerics,
 		   p.json_columns, p.metadata, p.unchanged, p.messages, p.origin,
 		   coalesce(p.slot_name, format('firehose_%s_%s', p.database, p.id)) AS slot_name,
@@ -562,7 +562,7 @@ COMMENT ON VIEW firehose_pipeline IS
 'one row per pipeline of this database: how it was defined; shows the reader''s own, everything to pg_monitor';
 COMMENT ON COLUMN firehose_pipeline.pipeline IS 'name';
 COMMENT ON COLUMN firehose_pipeline.owner IS 'who made it, or resumed it here';
-COMMENT ON COLUMN firehose_pipeline.stream IS 'stream of all tables without a route';
+COMMENT ON COLUMN firehose_pipeline.stream IS 'stream of all tables without a route, null for durable puts';
 COMMENT ON COLUMN firehose_pipeline.publications IS 'publications whose changes are sent';
 COMMENT ON COLUMN firehose_pipeline.format IS 'format of the records';
 COMMENT ON COLUMN firehose_pipeline.routes IS 'tables whose changes go to other streams';
@@ -645,6 +645,20 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION firehose_drop_pipeline(text, boolean) IS
 'drops a pipeline and, soon after the commit, its replication slot';
 
+CREATE FUNCTION firehose_enable_durable_puts(set_default boolean DEFAULT true)
+RETURNS void
+AS 'MODULE_PATHNAME', 'firehose_enable_durable_puts'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_enable_durable_puts(boolean) IS
+'makes firehose.put_durability = wal possible in this database: records that are put then outlive a crash; set_default: and makes it the default of new sessions';
+
+CREATE FUNCTION firehose_disable_durable_puts(force boolean DEFAULT false)
+RETURNS void
+AS 'MODULE_PATHNAME', 'firehose_disable_durable_puts'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_disable_durable_puts(boolean) IS
+'makes an end of durable puts, once all of them are delivered; force: loses those that are not';
+
 --
 -- How pipelines are going
 --
@@ -670,6 +684,7 @@ CREATE FUNCTION firehose_stat_pipeline(
 	OUT messages bigint,
 	OUT outstanding bigint,
 	OUT dead_letters bigint,
+	OUT refused_messages bigint,
 	OUT last_error text,
 	OUT last_error_lsn pg_lsn,
 	OUT last_error_at timestamptz,
@@ -691,7 +706,8 @@ CREATE VIEW firehose_stat_pipeline AS
 				THEN 'the slot retains more WAL than firehose.retained_wal_warning'
 		   END AS warning,
 		   p.transactions, p.inserts, p.updates, p.deletes, p.truncates,
-		   p.messages, p.outstanding, p.dead_letters, p.last_commit_at,
+		   p.messages, p.outstanding, p.dead_letters, p.refused_messages,
+		   p.last_commit_at,
 		   p.last_error, p.last_error_lsn, p.last_error_at
 	FROM firehose_stat_pipeline() p
 		 CROSS JOIN (SELECT CASE WHEN pg_is_in_recovery()
@@ -720,8 +736,8 @@ COMMENT ON VIEW firehose_stat_pipeline IS
 COMMENT ON COLUMN firehose_stat_pipeline.pipeline IS 'name of the pipeline';
 COMMENT ON COLUMN firehose_stat_pipeline.state IS 'starting, streaming, waiting (the queue is full), paused or failed (goes on only by command)';
 COMMENT ON COLUMN firehose_stat_pipeline.reason IS 'why it is in this state, and what to do';
-COMMENT ON COLUMN firehose_stat_pipeline.stream IS 'stream of all tables without a route';
-COMMENT ON COLUMN firehose_stat_pipeline.format IS 'format of the records';
+COMMENT ON COLUMN firehose_stat_pipeline.stream IS 'stream of all tables without a route, null for durable puts';
+COMMENT ON COLUMN firehose_stat_pipeline.format IS 'format of the records, null for durable puts';
 COMMENT ON COLUMN firehose_stat_pipeline.pid IS 'process id of its decoder';
 COMMENT ON COLUMN firehose_stat_pipeline.slot_name IS 'its replication slot';
 COMMENT ON COLUMN firehose_stat_pipeline.wal_status IS 'whether the WAL that the slot needs is there (pg_replication_slots)';
@@ -741,6 +757,7 @@ COMMENT ON COLUMN firehose_stat_pipeline.truncates IS 'truncated tables that wer
 COMMENT ON COLUMN firehose_stat_pipeline.messages IS 'logical messages that were read';
 COMMENT ON COLUMN firehose_stat_pipeline.outstanding IS 'records in the queue that are not delivered yet';
 COMMENT ON COLUMN firehose_stat_pipeline.dead_letters IS 'changes that went to the dead letters';
+COMMENT ON COLUMN firehose_stat_pipeline.refused_messages IS 'logical messages with the prefix firehose that no durable put has written, and that were not sent';
 COMMENT ON COLUMN firehose_stat_pipeline.last_commit_at IS 'time of the last commit that was read';
 COMMENT ON COLUMN firehose_stat_pipeline.last_error IS 'text of the decoder''s last error';
 COMMENT ON COLUMN firehose_stat_pipeline.last_error_lsn IS 'commit of the transaction at which it happened';

@@ -28,6 +28,7 @@
 
 #include "change_reader.h"
 #include "compat.h"
+#include "durable_message.h"
 
 /* A table as the stream of messages has described it. */
 typedef struct ReadRelation
@@ -42,6 +43,13 @@ typedef struct ReadRelation
 	EventValue *old_row;
 } ReadRelation;
 
+/* A stream that something was durably put into. */
+typedef struct PutStream
+{
+	Oid			serverid;		/* hash key */
+	OutboxStream *stream;
+} PutStream;
+
 struct ChangeReader
 {
 	MemoryContext context;
@@ -50,6 +58,8 @@ struct ChangeReader
 	const WalReader *wal;
 	OutboxStream *main_stream;
 	HTAB	   *relations;
+	HTAB	   *put_streams;	/* of PutStream */
+	bool		warned;			/* of a message that passes for a put */
 
 	/* the transaction that is being read */
 	bool		in_transaction;
@@ -68,13 +78,17 @@ change_reader_create(MemoryContext context, const Pipeline *pipeline, Outbox *ou
 	reader->context = context;
 	reader->pipeline = pipeline;
 	reader->outbox = outbox;
-	reader->main_stream = &outbox->streams[outbox->nstreams - 1];
+	if (outbox->nstreams > 0)
+		reader->main_stream = outbox->streams[outbox->nstreams - 1];
 	reader->event.origin = origin;
 	ctl.keysize = sizeof(Oid);
 	ctl.entrysize = sizeof(ReadRelation);
 	ctl.hcxt = context;
 	reader->relations = hash_create("firehose tables", 64, &ctl,
 									HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	ctl.entrysize = sizeof(PutStream);
+	reader->put_streams = hash_create("firehose streams put into", 16, &ctl,
+									  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	return reader;
 }
 
@@ -121,7 +135,7 @@ route(ChangeReader *reader, const char *schema, const char *table)
 		PipelineRoute *r = lfirst(lc);
 
 		if (strcmp(r->schema, schema) == 0 && strcmp(r->table, table) == 0)
-			return &reader->outbox->streams[foreach_current_index(lc)];
+			return reader->outbox->streams[foreach_current_index(lc)];
 	}
 	return reader->main_stream;
 }
@@ -214,7 +228,8 @@ take_relation(ChangeReader *reader, StringInfo message)
 	rel->new_row = palloc0(Max(1, described->natts) * sizeof(EventValue));
 	rel->old_row = palloc0(Max(1, described->natts) * sizeof(EventValue));
 	rel->stream = route(reader, described->nspname, described->relname);
-	rel->skipped = is_own(relid);
+	/* the publication of durable puts is empty, but its owner may alter it */
+	rel->skipped = reader->pipeline->durable_puts || is_own(relid);
 	MemoryContextSwitchTo(old);
 }
 
@@ -436,6 +451,76 @@ take_truncate(ChangeReader *reader, StringInfo message)
 	pg_atomic_fetch_add_u64(&reader->outbox->pipeline->truncates, 1);
 }
 
+/* Durable puts ------------------------------------------------------------ */
+
+/* The outbox's stream for a server, whether that is still there or not. */
+static OutboxStream *
+put_stream(ChangeReader *reader, Oid serverid, const char *name)
+{
+	bool		found;
+	PutStream  *entry = hash_search(reader->put_streams, &serverid, HASH_FIND, &found);
+	OutboxStream *stream;
+
+	if (likely(found))
+		return entry->stream;
+	stream = outbox_add_stream(reader->outbox, serverid, name, false);
+	entry = hash_search(reader->put_streams, &serverid, HASH_ENTER, NULL);
+	entry->stream = stream;
+	return stream;
+}
+
+/* Count a message that no put has written, and say so once. */
+static void
+refuse_message(ChangeReader *reader, XLogRecPtr lsn)
+{
+	pg_atomic_fetch_add_u64(&reader->outbox->pipeline->refused, 1);
+	if (reader->warned)
+		return;
+	ereport(LOG,
+			(errmsg("firehose decoder: ignored a logical message with prefix \"%s\" at %X/%X, which no durable put has written",
+					DURABLE_MESSAGE_PREFIX, LSN_FORMAT_ARGS(lsn)),
+			 errhint("Messages of this prefix are for firehose_put_record and its like; use another one with pg_logical_emit_message.")));
+	reader->warned = true;
+}
+
+/*
+ * A logical message that durable_put has written, or that passes for one.  In
+ * a transaction it counts as a change, for who goes on in the middle of it.
+ */
+static void
+take_put(ChangeReader *reader, XLogRecPtr lsn, bool transactional, const char *content,
+		 int length)
+{
+	Outbox	   *outbox = reader->outbox;
+	DurableMessage put;
+
+	if (!durable_message_read(&put, content, length))
+	{
+		refuse_message(reader, lsn);
+		return;
+	}
+	if (transactional)
+	{
+		lsn = reader->event.lsn;
+		if (++reader->event.seq <= reader->done_seq)
+			return;
+	}
+	outbox_add_put(outbox, put_stream(reader, put.serverid, put.stream), lsn,
+				   put.id, put.queued_at, put.record.data, put.record.length);
+	if (transactional)
+	{
+		outbox->part_lsn = lsn;
+		outbox->part_seq = reader->event.seq;
+	}
+	else
+		outbox->commits_upto = Max(outbox->commits_upto, lsn);
+	pg_atomic_fetch_add_u64(&outbox->pipeline->messages, 1);
+	if (outbox->size >= OUTBOX_FULL)
+		outbox_flush(outbox);
+}
+
+/* Logical messages -------------------------------------------------------- */
+
 /* Is a logical message of this prefix to be sent? */
 static bool
 wants_prefix(const ChangeReader *reader, const char *prefix)
@@ -465,7 +550,17 @@ take_logical_message(ChangeReader *reader, StringInfo message)
 	const char *content = pq_getmsgbytes(message, length);
 	bool		transactional = (flags & 1) != 0;
 
-	if (!wants_prefix(reader, prefix) || (transactional && reader->skipped))
+	if (transactional ? reader->skipped :
+		lsn <= pg_atomic_read_u64(&reader->outbox->pipeline->queued_upto))
+		return;
+	if (strcmp(prefix, DURABLE_MESSAGE_PREFIX) == 0)
+	{
+		/* for nobody else's eyes */
+		if (reader->pipeline->durable_puts)
+			take_put(reader, lsn, transactional, content, length);
+		return;
+	}
+	if (!wants_prefix(reader, prefix))
 		return;
 	event.op = EVENT_MESSAGE;
 	event.prefix = prefix;
@@ -474,7 +569,7 @@ take_logical_message(ChangeReader *reader, StringInfo message)
 	event.transactional = transactional;
 	if (transactional)
 		add_event(reader, reader->main_stream, &event);
-	else if (lsn > pg_atomic_read_u64(&reader->outbox->pipeline->queued_upto))
+	else
 	{
 		event.lsn = lsn;
 		event.seq = 1;

@@ -16,7 +16,11 @@
 
 typedef struct ChangeReader ChangeReader;
 
-/* Make one; `context` must outlive it.  The last stream of the outbox is the pipeline's own, those before it the routes'. */
+/*
+ * Make one; `context` must outlive it.  The last stream of the outbox is the
+ * pipeline's own, those before it the routes'.  The pipeline of durable puts
+ * begins with none.
+ */
 extern ChangeReader *change_reader_create(MemoryContext context, const Pipeline *pipeline,
 										  Outbox *outbox, const EventOrigin *origin);
 

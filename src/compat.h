@@ -42,6 +42,15 @@
 #define AcquireLogicalSlot(name) ReplicationSlotAcquire(name, true)
 #endif
 
+/* Logical messages that no commit will flush can be flushed at once from 17 on; we do it ourselves. */
+#if PG_VERSION_NUM >= 170000
+#define WriteLogicalMessage(prefix, message, size, transactional) \
+	LogLogicalMessage(prefix, message, size, transactional, false)
+#else
+#define WriteLogicalMessage(prefix, message, size, transactional) \
+	LogLogicalMessage(prefix, message, size, transactional)
+#endif
+
 /* 18 asks whether a deferrable primary key will do. */
 #if PG_VERSION_NUM >= 180000
 #define PrimaryKeyIndexOf(rel) RelationGetPrimaryKeyIndex(rel, true)
@@ -63,6 +72,12 @@
 #else
 #define foreign_server_aclcheck(serverid, roleid, mode) \
 	pg_foreign_server_aclcheck(serverid, roleid, mode)
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#define IsDatabaseOwner(dboid, roleid) object_ownercheck(DatabaseRelationId, dboid, roleid)
+#else
+#define IsDatabaseOwner(dboid, roleid) pg_database_ownercheck(dboid, roleid)
 #endif
 
 /* Index entries of a new row; 16 added an argument. */

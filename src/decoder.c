@@ -32,6 +32,7 @@
 
 #include "change_reader.h"
 #include "compat.h"
+#include "fate.h"
 #include "launcher.h"
 #include "outbox.h"
 #include "pipeline.h"
@@ -118,15 +119,10 @@ static void
 add_stream(const char *name)
 {
 	Stream	   *stream = stream_get(name);
-	OutboxStream *o = &outbox.streams[outbox.nstreams++];
 
 	stream_check_usage(stream, pipeline->owner);
-	memset(o, 0, sizeof(OutboxStream));
-	o->name = MemoryContextStrdup(decoder_context, name);
-	o->newline = stream->options.delimiter != DELIMITER_NONE;
-	o->slot = queue_claim_stream(firehose_queue, MyDatabaseId, stream->serverid, stream->name,
-								 &o->generation);
-	initStringInfo(&o->items);
+	outbox_add_stream(&outbox, stream->serverid, stream->name,
+					  stream->options.delimiter != DELIMITER_NONE);
 }
 
 static void
@@ -160,10 +156,13 @@ read_pipeline(void)
 				 errmsg("pipeline \"%s\" does not exist", NameStr(my_slot->name))));
 	outbox.pipeline = my_slot;
 	outbox.on_full = on_queue_full;
-	outbox.streams = palloc0((list_length(pipeline->routes) + 1) * sizeof(OutboxStream));
+	outbox.context = decoder_context;
+	outbox.outlives_streams = pipeline->durable_puts;
 	foreach(lc, pipeline->routes)
 		add_stream(((PipelineRoute *) lfirst(lc))->stream);
-	add_stream(pipeline->stream);
+	/* durable puts name their streams, and their privileges were checked */
+	if (!pipeline->durable_puts)
+		add_stream(pipeline->stream);
 	origin = event_origin();
 
 	PopActiveSnapshot();
@@ -336,6 +335,8 @@ decode_round(void)
 
 	outbox_flush(&outbox);
 	pg_atomic_write_u64(&my_slot->read_lsn, wal_reader_position(wal));
+	if (pipeline->durable_puts)
+		fate_wake_flushers();
 	if (pg_atomic_read_u32(&my_slot->state) == PIPELINE_WAITING)
 		pipeline_set_state(my_slot, PIPELINE_STREAMING, "");
 	return true;

@@ -207,8 +207,14 @@ fate_answer_flush(QueueStream *s, uint64 request, QueuePosition finished_upto)
 	pg_atomic_write_u64(&s->finished_upto, finished_upto);
 	pg_write_barrier();
 	pg_atomic_write_u64(&s->flush_answered, request);
+	fate_wake_flushers();
+}
 
-	/* against fate_start_flushing: the answer first, then the waiters */
+/* Have those who flush look again. */
+void
+fate_wake_flushers(void)
+{
+	/* against fate_start_flushing: the news first, then the waiters */
 	pg_memory_barrier();
 	if (pg_atomic_read_u32(&fates->nflushing) == 0)
 		return;
@@ -294,7 +300,7 @@ void
 fate_start_flushing(void)
 {
 	pg_atomic_write_u32(&fates->waiters[MyProcNo()].flushing, 1);
-	/* a full barrier, against fate_answer_flush */
+	/* a full barrier, against fate_wake_flushers */
 	pg_atomic_fetch_add_u32(&fates->nflushing, 1);
 }
 

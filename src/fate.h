@@ -53,6 +53,9 @@ extern PGDLLEXPORT bool fate_has_waiters(void);
 extern PGDLLEXPORT void fate_answer_flush(QueueStream *s, uint64 request,
 										  QueuePosition finished_upto);
 
+/* Decoder: wake those who flush, if any, to look how far it is. */
+extern void fate_wake_flushers(void);
+
 /* Sender: is somebody waiting for an answer to a flush, of whatever stream? */
 extern PGDLLEXPORT bool fate_has_flushers(void);
 

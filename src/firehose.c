@@ -14,6 +14,7 @@
 #include "storage/shmem.h"
 #include "utils/guc.h"
 
+#include "durable.h"
 #include "fate.h"
 #include "launcher.h"
 #include "pipeline_stat.h"
@@ -50,6 +51,7 @@ _PG_init(void)
 	queue_define_settings();
 	stream_define_settings();
 	put_define_settings();
+	durable_define_settings();
 	pipeline_table_define_settings();
 	pipeline_stat_define_settings();
 	sender_define_settings();
@@ -58,6 +60,7 @@ _PG_init(void)
 	MarkGUCPrefixReserved("firehose");
 
 	put_register_callbacks();
+	durable_register_callbacks();
 	pipeline_register_wakeup();
 
 	prev_shmem_request = shmem_request_hook;

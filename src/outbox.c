@@ -15,10 +15,52 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "launcher.h"
 #include "outbox.h"
 
 /* How long to wait for room before on_full is asked again (ms). */
 #define ROOM_WAIT_MS	1000
+
+/* A stream's buffer larger than this is not kept. */
+#define KEEP_BUFFER		(2 * OUTBOX_FULL)
+
+/* (Re-)claim a stream's slot in the queue. */
+static void
+claim_slot(OutboxStream *stream)
+{
+	stream->slot = queue_claim_stream(firehose_queue, MyDatabaseId, stream->serverid,
+									  stream->name, &stream->generation);
+	/* a sender that does not know the slot yet is not woken by publications */
+	if (pg_atomic_read_u32(&stream->slot->sender_procno) == PG_UINT32_MAX)
+		launcher_wake_sender(MyDatabaseId);
+}
+
+OutboxStream *
+outbox_add_stream(Outbox *outbox, Oid serverid, const char *name, bool newline)
+{
+	MemoryContext old = MemoryContextSwitchTo(outbox->context);
+	OutboxStream *stream = palloc0(sizeof(OutboxStream));
+
+	stream->serverid = serverid;
+	stream->name = pstrdup(name);
+	stream->newline = newline;
+	claim_slot(stream);
+	initStringInfo(&stream->items);
+
+	if (outbox->nstreams == outbox->max_streams)
+	{
+		int			n = Max(8, outbox->max_streams * 2);
+
+		if (outbox->streams == NULL)
+			outbox->streams = palloc(n * sizeof(OutboxStream *));
+		else
+			outbox->streams = repalloc(outbox->streams, n * sizeof(OutboxStream *));
+		outbox->max_streams = n;
+	}
+	outbox->streams[outbox->nstreams++] = stream;
+	MemoryContextSwitchTo(old);
+	return stream;
+}
 
 StringInfo
 outbox_begin_record(Outbox *outbox, OutboxStream *stream)
@@ -40,7 +82,8 @@ outbox_cancel_record(Outbox *outbox, OutboxStream *stream)
 
 /* Complete the record that was begun, as it is. */
 static void
-finish_record(Outbox *outbox, OutboxStream *stream, uint8 kind, XLogRecPtr lsn)
+finish_record(Outbox *outbox, OutboxStream *stream, uint8 kind, XLogRecPtr lsn,
+			  uint64 id, TimestampTz queued_at)
 {
 	StringInfo	items = &stream->items;
 	int			header = QUEUE_HEADER_SIZE(kind);
@@ -57,14 +100,16 @@ finish_record(Outbox *outbox, OutboxStream *stream, uint8 kind, XLogRecPtr lsn)
 	record->state = QUEUE_RECORD_OWED;
 	record->attempts = 0;
 	record->length = length;
-	record->id = queue_next_ids(firehose_queue, 1);
-	record->queued_at = GetCurrentTimestamp();
+	record->id = id;
+	record->queued_at = queued_at;
 	pipeline_origin(outbox->pipeline, commit_ring_next(&outbox->pipeline->ring), lsn,
 					(QueueOrigin *) (record + 1));
 
+	/* bounds, not an order: records that were put have the ids of their puts */
 	if (stream->nrecords++ == 0)
-		stream->first_id = record->id;
-	stream->last_id = record->id;
+		stream->first_id = stream->last_id = id;
+	stream->first_id = Min(stream->first_id, id);
+	stream->last_id = Max(stream->last_id, id);
 	stream->nbytes += length;
 	outbox->nrecords++;
 	outbox->size += items->len - items->cursor;
@@ -84,8 +129,17 @@ outbox_end_record(Outbox *outbox, OutboxStream *stream, XLogRecPtr lsn)
 		outbox_cancel_record(outbox, stream);
 		return false;
 	}
-	finish_record(outbox, stream, QUEUE_ITEM_EVENT, lsn);
+	finish_record(outbox, stream, QUEUE_ITEM_EVENT, lsn,
+				  queue_next_ids(firehose_queue, 1), GetCurrentTimestamp());
 	return true;
+}
+
+void
+outbox_add_put(Outbox *outbox, OutboxStream *stream, XLogRecPtr lsn, uint64 id,
+			   TimestampTz queued_at, const char *data, Size length)
+{
+	appendBinaryStringInfo(outbox_begin_record(outbox, stream), data, length);
+	finish_record(outbox, stream, QUEUE_ITEM_DURABLE_PUT, lsn, id, queued_at);
 }
 
 void
@@ -97,43 +151,59 @@ outbox_add_dead(Outbox *outbox, OutboxStream *stream, XLogRecPtr lsn, const char
 	appendBinaryStringInfo(items, code, strlen(code) + 1);
 	appendBinaryStringInfo(items, message, strlen(message) + 1);
 	appendBinaryStringInfo(items, data, length);
-	finish_record(outbox, stream, QUEUE_ITEM_DEAD_EVENT, lsn);
+	finish_record(outbox, stream, QUEUE_ITEM_DEAD_EVENT, lsn,
+				  queue_next_ids(firehose_queue, 1), GetCurrentTimestamp());
 	pg_atomic_fetch_add_u64(&outbox->pipeline->dead, 1);
+}
+
+/*
+ * The stream's slot has changed hands, or soon will: its server is gone.  Go on
+ * in a slot of its own, if that is what the outbox is to do.
+ */
+static void
+outlive_stream(Outbox *outbox, OutboxStream *stream)
+{
+	if (!outbox->outlives_streams)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("stream \"%s\" was dropped", stream->name)));
+	claim_slot(stream);
+}
+
+/* Try to reserve room in a stream's queue; false: there is none within the time. */
+static bool
+try_reserve(Outbox *outbox, OutboxStream *stream, Size bytes, int timeout_ms)
+{
+	for (;;)
+	{
+		if (stream->slot->dropped)
+			outlive_stream(outbox, stream);
+		switch (queue_reserve(firehose_queue, stream->slot, stream->generation, bytes,
+							  timeout_ms))
+		{
+			case QUEUE_RESERVED:
+				stream->reserved = bytes;
+				return true;
+			case QUEUE_FULL:
+				return false;
+			case QUEUE_STALE:
+				outlive_stream(outbox, stream);
+				break;
+		}
+	}
 }
 
 /* Room in the queue for one stream's helping. */
 static void
 reserve_room(Outbox *outbox, OutboxStream *stream, Size bytes)
 {
-	for (;;)
+	while (!try_reserve(outbox, stream, bytes, 0))
 	{
-		if (stream->slot->dropped)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_OBJECT),
-					 errmsg("stream \"%s\" was dropped", stream->name)));
-		switch (queue_reserve(firehose_queue, stream->slot, stream->generation, bytes, 0))
-		{
-			case QUEUE_RESERVED:
-				stream->reserved = bytes;
-				return;
-			case QUEUE_STALE:
-				ereport(ERROR,
-						(errcode(ERRCODE_UNDEFINED_OBJECT),
-						 errmsg("stream \"%s\" was dropped", stream->name)));
-				break;
-			case QUEUE_FULL:
-				break;
-		}
-
 		/* a snapshot of catalogs, kept while we wait, would hold up others */
 		InvalidateCatalogSnapshot();
 		outbox->on_full();
-		if (queue_reserve(firehose_queue, stream->slot, stream->generation, bytes,
-						  ROOM_WAIT_MS) == QUEUE_RESERVED)
-		{
-			stream->reserved = bytes;
+		if (try_reserve(outbox, stream, bytes, ROOM_WAIT_MS))
 			return;
-		}
 	}
 }
 
@@ -186,6 +256,22 @@ hand_over(OutboxStream *stream)
 	stream->nbytes = 0;
 }
 
+/* A large record leaves a large buffer, and there may be many streams. */
+static void
+shrink_buffers(Outbox *outbox)
+{
+	for (int i = 0; i < outbox->nstreams; i++)
+	{
+		StringInfo	items = &outbox->streams[i]->items;
+
+		if (items->maxlen > KEEP_BUFFER)
+		{
+			items->data = repalloc(items->data, KEEP_BUFFER);
+			items->maxlen = KEEP_BUFFER;
+		}
+	}
+}
+
 void
 outbox_flush(Outbox *outbox)
 {
@@ -198,7 +284,7 @@ outbox_flush(Outbox *outbox)
 	await_ring(outbox);
 	for (int i = 0; i < outbox->nstreams; i++)
 	{
-		OutboxStream *stream = &outbox->streams[i];
+		OutboxStream *stream = outbox->streams[i];
 
 		if (stream->nrecords > 0)
 			reserve_room(outbox, stream, sizeof(QueueRun) + stream->items.len);
@@ -210,12 +296,13 @@ outbox_flush(Outbox *outbox)
 	note_position(outbox);
 	for (int i = 0; i < outbox->nstreams; i++)
 	{
-		if (outbox->streams[i].nrecords > 0)
-			hand_over(&outbox->streams[i]);
+		if (outbox->streams[i]->nrecords > 0)
+			hand_over(outbox->streams[i]);
 	}
 	RESUME_INTERRUPTS();
 	outbox->nrecords = 0;
 	outbox->size = 0;
+	shrink_buffers(outbox);
 }
 
 void
@@ -223,7 +310,7 @@ outbox_abandon(Outbox *outbox)
 {
 	for (int i = 0; i < outbox->nstreams; i++)
 	{
-		OutboxStream *stream = &outbox->streams[i];
+		OutboxStream *stream = outbox->streams[i];
 
 		if (stream->reserved > 0)
 			queue_unreserve(firehose_queue, stream->slot, stream->reserved);

@@ -18,6 +18,7 @@
 /* A stream that the pipeline sends to. */
 typedef struct OutboxStream
 {
+	Oid			serverid;
 	QueueStream *slot;
 	uint32		generation;		/* of the slot */
 	bool		newline;		/* records end in one */
@@ -33,8 +34,13 @@ typedef struct OutboxStream
 typedef struct Outbox
 {
 	PipelineSlot *pipeline;
+	MemoryContext context;		/* of the streams */
+	bool		outlives_streams;	/* records of a stream that is dropped are
+									 * handed over all the same, for the
+									 * sender to make dead letters of */
 	int			nstreams;
-	OutboxStream *streams;
+	int			max_streams;
+	OutboxStream **streams;
 	Size		size;			/* bytes of all items */
 	uint32		nrecords;		/* in all streams */
 
@@ -49,6 +55,10 @@ typedef struct Outbox
 
 /* A helping of this size is handed over at once. */
 #define OUTBOX_FULL		(128 * 1024)
+
+/* Add a stream, claiming its slot in the queue.  Needs no catalog. */
+extern OutboxStream *outbox_add_stream(Outbox *outbox, Oid serverid, const char *name,
+									   bool newline);
 
 /*
  * Begin a record for a stream: returns where to append its payload, which
@@ -68,9 +78,13 @@ extern void outbox_add_dead(Outbox *outbox, OutboxStream *stream, XLogRecPtr lsn
 							const char *code, const char *message,
 							const char *data, Size length);
 
+/* Add a record that was put, under the id and time of its put, as it is. */
+extern void outbox_add_put(Outbox *outbox, OutboxStream *stream, XLogRecPtr lsn,
+						   uint64 id, TimestampTz queued_at, const char *data, Size length);
+
 /*
  * Hand everything over, waiting for room as long as it takes (but see on_full).
- * Errors if a stream is gone.
+ * Errors if a stream is gone, unless outlives_streams.
  */
 extern void outbox_flush(Outbox *outbox);
 

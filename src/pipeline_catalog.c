@@ -28,6 +28,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/pg_lsn.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -158,6 +159,23 @@ pipeline_catalog_find_id(Relation rel, int32 id)
 	return NULL;
 }
 
+PipelineRow *
+pipeline_catalog_find_durable(Relation rel)
+{
+	List	   *rows = pipeline_catalog_rows(rel);
+	ListCell   *cell;
+
+	foreach(cell, rows)
+	{
+		PipelineRow *row = lfirst(cell);
+
+		if (DatumGetBool(row->values[PIPELINE_DURABLE_PUTS]) &&
+			!DatumGetBool(row->values[PIPELINE_DROPPED]))
+			return row;
+	}
+	return NULL;
+}
+
 void
 pipeline_catalog_store(Relation rel, PipelineRow *row)
 {
@@ -178,6 +196,7 @@ pipeline_catalog_store(Relation rel, PipelineRow *row)
 
 	writer_close_indexes(indexes);
 	ExecDropSingleTupleTableSlot(slot);
+	CacheInvalidateRelcache(rel);
 	CommandCounterIncrement();
 }
 
@@ -185,6 +204,7 @@ void
 pipeline_catalog_delete(Relation rel, PipelineRow *row)
 {
 	simple_heap_delete(rel, &row->tuple->t_self);
+	CacheInvalidateRelcache(rel);
 	CommandCounterIncrement();
 }
 

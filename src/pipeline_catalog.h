@@ -68,7 +68,10 @@ extern List *pipeline_catalog_rows(Relation rel);	/* of PipelineRow * */
 extern PipelineRow *pipeline_catalog_find(Relation rel, const char *name);
 extern PipelineRow *pipeline_catalog_find_id(Relation rel, int32 id);
 
-/* Write a row, new or changed, or delete it.  Later commands see it. */
+/* The pipeline of durable puts, unless it is dropped. */
+extern PipelineRow *pipeline_catalog_find_durable(Relation rel);
+
+/* Write a row, new or changed, or delete it.  Later commands see it, and everybody's relcache callbacks hear of it. */
 extern void pipeline_catalog_store(Relation rel, PipelineRow *row);
 extern void pipeline_catalog_delete(Relation rel, PipelineRow *row);
 

@@ -25,6 +25,7 @@
 #include "utils/syscache.h"
 
 #include "compat.h"
+#include "durable_message.h"
 #include "pipeline_check.h"
 #include "pipeline_slot.h"
 #include "stream.h"
@@ -43,6 +44,7 @@
 
 static void check_choices(const PipelineRow *row);
 static void check_publications(const List *publications);
+static void check_prefixes(const List *prefixes);
 static void check_streams(const Pipeline *pipeline);
 static void check_route(const PipelineRoute *route);
 static void check_reserved_names(const PipelineRow *row);
@@ -103,6 +105,7 @@ pipeline_check_row(const PipelineRow *row)
 
 	pipeline = pipeline_from_row(row);
 	check_publications(pipeline->publications);
+	check_prefixes(pipeline->message_prefixes);
 	check_streams(pipeline);
 	if (strcmp(format, "flat") == 0)
 	{
@@ -184,11 +187,31 @@ check_publications(const List *publications)
 	}
 }
 
+/* Error if somebody asks for the messages that are durable puts. */
+static void
+check_prefixes(const List *prefixes)
+{
+	ListCell   *cell;
+
+	foreach(cell, prefixes)
+	{
+		if (strcmp(lfirst(cell), DURABLE_MESSAGE_PREFIX) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_RESERVED_NAME),
+					 errmsg("message prefix \"%s\" is reserved", DURABLE_MESSAGE_PREFIX),
+					 errdetail("Messages of this prefix are durable puts, and go to the streams they were put into.")));
+	}
+}
+
 /* Error unless the streams are there and may be used. */
 static void
 check_streams(const Pipeline *pipeline)
 {
 	ListCell   *cell;
+
+	/* durable puts name their streams themselves */
+	if (pipeline->durable_puts)
+		return;
 
 	stream_check_usage(stream_get(pipeline->stream), GetUserId());
 	foreach(cell, pipeline->routes)

@@ -36,6 +36,7 @@ typedef struct Wish
 	char	   *name;			/* NULL: dropped */
 	char	   *slot_name;
 	bool		slot_created;
+	bool		durable_puts;
 	bool		enabled;
 	bool		foreign;
 } Wish;
@@ -131,6 +132,7 @@ read_wishes(const void *arg)
 			wish->name = NULL;
 		wish->slot_name = pipeline_row_slot_name(row);
 		wish->slot_created = DatumGetBool(row->values[PIPELINE_SLOT_CREATED]);
+		wish->durable_puts = DatumGetBool(row->values[PIPELINE_DURABLE_PUTS]);
 		wish->enabled = DatumGetBool(row->values[PIPELINE_ENABLED]);
 		wish->foreign = pipeline_row_is_foreign(row);
 		*wishes = lappend(*wishes, wish);
@@ -194,6 +196,7 @@ fulfil_wish(PipelineSlot *slot, const Wish *wish)
 		return;
 
 	slot->version = wish->version;
+	slot->durable_puts = wish->durable_puts;
 	slot->wanted = wanted;
 	slot->given_up = false;
 	namestrcpy(&slot->name, wish->name);

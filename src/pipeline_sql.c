@@ -77,6 +77,7 @@ static char *begin(FunctionCallInfo fcinfo, const char *function);
 static void take_settings(FunctionCallInfo fcinfo, PipelineRow *row);
 static void check_elements(Datum array, const char *what);
 static void take_slot(FunctionCallInfo fcinfo, Relation rel, PipelineRow *row);
+static void refuse_durable(const PipelineRow *row, const char *hint);
 static PipelineRow *find_own(Relation rel, const char *name, bool missing_ok);
 static void end(Relation rel, PipelineRow *row);
 static void adopt(PipelineRow *row);
@@ -136,6 +137,7 @@ firehose_alter_pipeline(PG_FUNCTION_ARGS)
 	Relation	rel = pipeline_catalog_open(PIPELINE_WRITE_LOCK);
 	PipelineRow *row = find_own(rel, name, false);
 
+	refuse_durable(row, "There is nothing to be altered in it.");
 	take_settings(fcinfo, row);
 	pipeline_check_row(row);
 	end(rel, row);
@@ -206,6 +208,8 @@ firehose_drop_pipeline(PG_FUNCTION_ARGS)
 		table_close(rel, NoLock);
 		PG_RETURN_VOID();
 	}
+
+	refuse_durable(row, "Use: SELECT firehose_disable_durable_puts();");
 
 	/* the slot of a pipeline from elsewhere is not ours */
 	if (pipeline_row_is_foreign(row))
@@ -311,6 +315,18 @@ take_slot(FunctionCallInfo fcinfo, Relation rel, PipelineRow *row)
 				 errdetail("Names of this form are given to pipelines without a slot_name.")));
 	pipeline_check_slot(rel, name, !create);
 	row->values[PIPELINE_SLOT_CREATED] = BoolGetDatum(!create);
+}
+
+/* The pipeline of durable puts has functions of its own. */
+static void
+refuse_durable(const PipelineRow *row, const char *hint)
+{
+	if (DatumGetBool(row->values[PIPELINE_DURABLE_PUTS]))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("pipeline \"%s\" is that of durable puts",
+						pipeline_row_text(row, PIPELINE_NAME)),
+				 errhint("%s", hint)));
 }
 
 /* Find a pipeline that the user may change. */

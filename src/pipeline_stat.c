@@ -63,6 +63,7 @@ typedef struct SlotReport
 	int64		truncates;
 	int64		messages;
 	int64		dead;
+	int64		refused;
 } SlotReport;
 
 static void read_slot(int32 id, SlotReport *report);
@@ -178,6 +179,7 @@ copy_slot(PipelineSlot *slot, SlotReport *report)
 	report->truncates = pg_atomic_read_u64(&slot->truncates);
 	report->messages = pg_atomic_read_u64(&slot->messages);
 	report->dead = pg_atomic_read_u64(&slot->dead);
+	report->refused = pg_atomic_read_u64(&slot->refused);
 }
 
 /* What the pipeline's state is, all things considered: the catalog knows it first. */
@@ -212,11 +214,13 @@ judge(const PipelineRow *row, SlotReport *report)
 static void
 add_columns(ResultRow *result, const PipelineRow *row, const SlotReport *report)
 {
+	bool		durable = DatumGetBool(row->values[PIPELINE_DURABLE_PUTS]);
+
 	row_text(result, pipeline_row_text(row, PIPELINE_NAME));
 	row_text(result, state_names[report->state]);
 	row_text(result, report->reason);
-	row_text(result, pipeline_row_text(row, PIPELINE_STREAM));
-	row_text(result, pipeline_row_text(row, PIPELINE_FORMAT));
+	row_text(result, durable ? NULL : pipeline_row_text(row, PIPELINE_STREAM));
+	row_text(result, durable ? NULL : pipeline_row_text(row, PIPELINE_FORMAT));
 	row_text(result, pipeline_row_slot_name(row));
 	row_datum(result, Int32GetDatum(report->pid), report->pid == 0);
 	row_bool(result, report->caught_up);
@@ -232,6 +236,7 @@ add_columns(ResultRow *result, const PipelineRow *row, const SlotReport *report)
 	row_int64(result, report->messages);
 	row_int64(result, report->outstanding);
 	row_int64(result, report->dead);
+	row_int64(result, report->refused);
 	row_text(result, report->last_error);
 	row_lsn(result, report->last_error_lsn);
 	row_time(result, report->last_error_at);

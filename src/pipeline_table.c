@@ -77,6 +77,7 @@ init_slot(PipelineSlot *slot)
 	pg_atomic_init_u64(&slot->truncates, 0);
 	pg_atomic_init_u64(&slot->messages, 0);
 	pg_atomic_init_u64(&slot->dead, 0);
+	pg_atomic_init_u64(&slot->refused, 0);
 }
 
 void
@@ -237,17 +238,14 @@ note_asynchronous_commit(XLogRecPtr upto)
 		;
 }
 
-/* A transaction of this process has committed.  Neither waits nor fails. */
-static void
-wake_decoders(XLogRecPtr upto)
+void
+pipeline_wake_decoders(Oid dboid)
 {
-	if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
-		note_asynchronous_commit(upto);
 	for (int i = 0; i < pipeline_table->nslots; i++)
 	{
 		PipelineSlot *slot = &pipeline_table->slots[i];
 
-		if (slot->dboid == MyDatabaseId &&
+		if (slot->dboid == dboid &&
 			pg_atomic_read_u32(&slot->wants_commit) != 0 &&
 			pg_atomic_exchange_u32(&slot->wants_commit, 0) != 0)
 		{
@@ -270,8 +268,11 @@ at_resource_release(ResourceReleasePhase phase, bool is_commit, bool is_top_leve
 		XactLastCommitEnd == seen)
 		return;
 	seen = XactLastCommitEnd;
-	if (pipeline_table != NULL && pg_atomic_read_u32(&pipeline_table->sleepers) > 0)
-		wake_decoders(seen);
+	if (pipeline_table == NULL || pg_atomic_read_u32(&pipeline_table->sleepers) == 0)
+		return;
+	if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
+		note_asynchronous_commit(seen);
+	pipeline_wake_decoders(MyDatabaseId);
 }
 
 void

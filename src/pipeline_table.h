@@ -49,6 +49,7 @@ typedef struct PipelineSlot
 	NameData	name;
 	NameData	slot_name;
 	int32		version;		/* of the definition in the catalog */
+	bool		durable_puts;	/* it is the one that reads durable puts */
 	bool		wanted;			/* a decoder is to run */
 	bool		dropped;		/* the pipeline is gone: drop its slot */
 	bool		given_up;		/* it cannot go on until a command says how */
@@ -89,6 +90,7 @@ typedef struct PipelineSlot
 	pg_atomic_uint64 truncates;
 	pg_atomic_uint64 messages;
 	pg_atomic_uint64 dead;		/* changes that went to the dead letters */
+	pg_atomic_uint64 refused;	/* messages that passed for durable puts */
 } PipelineSlot;
 
 typedef struct PipelineTable
@@ -143,6 +145,9 @@ extern void pipeline_give_up(PipelineSlot *slot);
 
 /* Decoder: be woken by commits from now on, or not. */
 extern void pipeline_want_commit(PipelineSlot *slot, bool want);
+
+/* Wake the decoders of a database that sleep: there is WAL for them.  Neither waits nor fails. */
+extern void pipeline_wake_decoders(Oid dboid);
 
 /*
  * Have every commit of this server's processes that wrote WAL wake the decoders

@@ -11,6 +11,9 @@
  *		COMMIT		publishes it with one store, and wakes the sender,
  *		ABORT		gives back the room, or drops what was appended.
  *
+ * With firehose.put_durability = wal nothing of this applies: the record goes by
+ * the WAL (durable.c).
+ *
  * A savepoint is a mark in the buffer; rolling back to it cuts the buffer off
  * there.  Marks are pushed only by puts, so subtransactions that put nothing
  * cost nothing.
@@ -27,6 +30,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "durable.h"
 #include "launcher.h"
 #include "put.h"
 
@@ -374,47 +378,22 @@ reserve_in_run(Stream *stream, Size space, int nrecords)
 
 /* Records ----------------------------------------------------------------- */
 
-static inline Size
-shaped_length(const char *data, Size length, RecordShape shape)
-{
-	return length + (shape.newline && (length == 0 || data[length - 1] != '\n'));
-}
-
-static void
-blank_line_breaks(char *data, Size length)
-{
-	char	   *p = data;
-	char	   *end = data + length;
-
-	while ((p = memchr(p, '\n', end - p)) != NULL)
-		*p++ = ' ';
-	p = data;
-	while ((p = memchr(p, '\r', end - p)) != NULL)
-		*p++ = ' ';
-}
-
 /* Lay a record out at the end of a run, in room it has. */
 static void
-add_record(PendingRun *run, uint64 id, const char *data, Size length, RecordShape shape)
+add_record(PendingRun *run, uint64 id, const RecordBytes *bytes, RecordShape shape)
 {
-	Size		shaped = shaped_length(data, length, shape);
+	Size		shaped = record_shaped_length(bytes, shape);
 	QueueRecord *record;
-	char	   *payload;
 
 	enlarge_buffer(run, QUEUE_RECORD_SPACE(shaped));
 	record = (QueueRecord *) (run->buffer + run->used);
-	payload = (char *) (record + 1);
 	record->kind = QUEUE_ITEM_RECORD;
 	record->state = QUEUE_RECORD_OWED;
 	record->attempts = 0;
 	record->length = shaped;
 	record->id = id;
 	record->queued_at = GetCurrentTimestamp();
-	memcpy(payload, data, length);
-	if (shape.newline)
-		payload[shaped - 1] = '\n';
-	if (shape.one_line)
-		blank_line_breaks(payload, shaped - shape.newline);
+	record_write_shaped((char *) (record + 1), bytes, shape);
 
 	/* bounds, not an order: a dead letter that is queued again has an old id */
 	if (run->nrecords == 0)
@@ -446,10 +425,16 @@ put_records(Stream *stream, uint64 first_id, const RecordBytes *records, int n,
 	check_enabled(stream);
 	for (int i = 0; i < n; i++)
 	{
-		Size		length = shaped_length(records[i].data, records[i].length, shape);
+		Size		length = record_shaped_length(&records[i], shape);
 
 		check_length(stream, length);
 		space += QUEUE_RECORD_SPACE(length);
+	}
+
+	if (put_durability == PUT_DURABILITY_WAL)
+	{
+		durable_put(stream, first_id, records, n, shape, transactional);
+		return true;
 	}
 
 	if (transactional)
@@ -472,7 +457,7 @@ put_records(Stream *stream, uint64 first_id, const RecordBytes *records, int n,
 	}
 
 	for (int i = 0; i < n; i++)
-		add_record(run, first_id + i, records[i].data, records[i].length, shape);
+		add_record(run, first_id + i, &records[i], shape);
 
 	if (!transactional)
 	{
@@ -495,6 +480,8 @@ put_record(Stream *stream, uint64 id, const char *data, Size length, bool transa
 bool
 put_is_own_pending(uint64 id)
 {
+	if (durable_is_own_pending(id))
+		return true;
 	for (int i = 0; i < nruns; i++)
 	{
 		Size		at = 0;
@@ -570,7 +557,7 @@ refuse_prepare(void)
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("cannot PREPARE a transaction that has put records into a stream"),
 					 errdetail("Records wait for the end of their transaction in the memory of its session."),
-					 errhint("Put them in a transaction that is committed without PREPARE, or with transactional => false.")));
+					 errhint("Put them with firehose.put_durability = wal or transactional => false, or commit without PREPARE.")));
 	}
 }
 

@@ -6,6 +6,7 @@
 #ifndef FIREHOSE_PUT_H
 #define FIREHOSE_PUT_H
 
+#include "record_shape.h"
 #include "stream.h"
 
 extern void put_define_settings(void);
@@ -20,30 +21,17 @@ extern void put_check_allowed(const char *what);
 /* The id that the next put_record of this process is to carry. */
 extern uint64 put_next_id(void);
 
-/* A record's bytes. */
-typedef struct RecordBytes
-{
-	const char *data;
-	Size		length;
-} RecordBytes;
-
-/* What is done to a record's bytes on their way. */
-typedef struct RecordShape
-{
-	bool		newline;		/* append one unless the record ends in one */
-	bool		one_line;		/* turn line breaks (json's white space) into blanks */
-} RecordShape;
-
 /*
- * Queue n records, under the ids from first_id on; all of them or none.  A
- * record has 0 to 1,024,000 bytes, its delimiter included.
+ * Put n records, under the ids from first_id on; all of them or none: into the
+ * queue or the WAL, as firehose.put_durability says.  A record has 0 to 1,024,000 bytes, its delimiter included.
  *
  * Returns false when on_full = discard and there was no room (counted in
  * firehose_stat_stream).  May wait for room as the stream's on_full says, at
  * most firehose.queue_timeout.  Errors: object_not_in_prerequisite_state (the
  * stream is disabled), program_limit_exceeded (a record is too large),
  * configuration_limit_exceeded (the transaction could never fit into the
- * queue), insufficient_resources (no room within the time).
+ * queue), insufficient_resources (no room within the time); durable_put has
+ * its own instead of the last two.
  */
 extern bool put_records(Stream *stream, uint64 first_id, const RecordBytes *records,
 						int n, RecordShape shape, bool transactional);

@@ -95,9 +95,17 @@ typedef enum QueueItemKind
 	QUEUE_ITEM_RUN = 1,
 	QUEUE_ITEM_RECORD = 2,
 	QUEUE_ITEM_EVENT = 3,		/* a record of a pipeline */
-	QUEUE_ITEM_DEAD_EVENT = 4	/* the same, but for the dead letters: its payload
+	QUEUE_ITEM_DEAD_EVENT = 4,	/* the same, but for the dead letters: its payload
 								 * is code, NUL, message, NUL, data */
+	QUEUE_ITEM_DURABLE_PUT = 5	/* a record that was put and came by the WAL */
 } QueueItemKind;
+
+/* Was it put, whichever way it came? */
+#define QUEUE_ITEM_IS_PUT(kind) \
+	((kind) == QUEUE_ITEM_RECORD || (kind) == QUEUE_ITEM_DURABLE_PUT)
+
+/* Did a decoder read it from the WAL, so that a QueueOrigin tells from where? */
+#define QUEUE_ITEM_HAS_ORIGIN(kind) ((kind) != QUEUE_ITEM_RECORD)
 
 typedef enum QueueRunState
 {
@@ -126,7 +134,7 @@ typedef enum QueueRecordState
 	QUEUE_RECORD_DONE			/* its fate is settled */
 } QueueRecordState;
 
-/* Where a pipeline's record comes from: pipeline_table.h */
+/* Where a record that a decoder read comes from: pipeline_table.h */
 typedef struct QueueOrigin
 {
 	uint16		pipeline;		/* 0: none, it was put */
@@ -136,8 +144,8 @@ typedef struct QueueOrigin
 } QueueOrigin;
 
 /*
- * Header of a record.  A QueueOrigin follows it in a pipeline's records, then
- * the payload, padded to 8 bytes.
+ * Header of a record.  A QueueOrigin follows it if it was read from the WAL,
+ * then the payload, padded to 8 bytes.
  */
 typedef struct QueueRecord
 {
@@ -151,7 +159,7 @@ typedef struct QueueRecord
 
 /* Bytes before the payload. */
 #define QUEUE_HEADER_SIZE(kind) \
-	(sizeof(QueueRecord) + ((kind) == QUEUE_ITEM_RECORD ? 0 : sizeof(QueueOrigin)))
+	(sizeof(QueueRecord) + (QUEUE_ITEM_HAS_ORIGIN(kind) ? sizeof(QueueOrigin) : 0))
 
 /* Bytes that a put record of n payload bytes takes in the chain, or one of another kind. */
 #define QUEUE_RECORD_SPACE(n) (sizeof(QueueRecord) + TYPEALIGN(8, n))

@@ -213,8 +213,8 @@ count_record(Queue *q, const QueueRecord *record, QueuePageNo page, uint32 offse
 {
 	QueueFileStream *stream = arg;
 
-	/* a pipeline's records come from the WAL again */
-	if (record->kind != QUEUE_ITEM_RECORD)
+	/* what was read from the WAL is read again */
+	if (QUEUE_ITEM_HAS_ORIGIN(record->kind))
 		return true;
 	stream->nrecords++;
 	stream->nbytes += QUEUE_RECORD_SPACE(record->length);
@@ -229,7 +229,7 @@ save_record(Queue *q, const QueueRecord *record, QueuePageNo page, uint32 offset
 	static char buffer[QUEUE_RECORD_SPACE(QUEUE_MAX_RECORD)];
 	Size		space = QUEUE_RECORD_SPACE(record->length);
 
-	if (record->kind != QUEUE_ITEM_RECORD)
+	if (QUEUE_ITEM_HAS_ORIGIN(record->kind))
 		return true;
 	queue_read(q, &page, &offset, buffer, space);
 	put_bytes(arg, buffer, space);

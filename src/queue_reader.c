@@ -194,7 +194,7 @@ take(QueueReader *r, QueuePlace at, QueuePosition position, QueueTaken *taken,
 	taken->length = record->length;
 	taken->attempts = record->attempts;
 	taken->kind = record->kind;
-	if (record->kind != QUEUE_ITEM_RECORD)
+	if (QUEUE_ITEM_HAS_ORIGIN(record->kind))
 		read_origin(r, at, &taken->origin);
 	if (likely(space <= left))
 		r->outstanding[at.page]++;
@@ -448,7 +448,7 @@ queue_reader_settle(QueueReader *r, const QueueTaken *taken)
 						pg_atomic_read_u64(&s->finished_bytes) + taken->length);
 	pg_atomic_write_u64(&s->finished_records,
 						pg_atomic_read_u64(&s->finished_records) + 1);
-	if (taken->kind != QUEUE_ITEM_RECORD)
+	if (QUEUE_ITEM_HAS_ORIGIN(taken->kind))
 		pipeline_settled(&taken->origin);
 	hold_pages(r, taken->place.page,
 			   taken->position + QUEUE_ITEM_SPACE(taken->kind, taken->length), -1);

@@ -35,7 +35,7 @@ typedef struct QueueTaken
 	uint32		length;
 	uint16		attempts;
 	uint8		kind;			/* QueueItemKind */
-	QueueOrigin origin;			/* of a pipeline's record, else not set */
+	QueueOrigin origin;			/* if the kind has one, else not set */
 } QueueTaken;
 
 typedef struct QueueReader

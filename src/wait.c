@@ -6,6 +6,10 @@
  * memory (fate.c), and the process sleeps on its latch, which the sender sets
  * when there is news.  It also wakes from time to time by itself, for what no
  * sender tells: that there is no sender.
+ *
+ * A durable put is in the queue only when its decoder has read it.  So what is
+ * not in the queue may still be in the WAL, and all three wait first until the
+ * decoder has read as far as the WAL went at their call.
  */
 #include "postgres.h"
 
@@ -18,6 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "durable.h"
 #include "fate.h"
 #include "launcher.h"
 #include "observe.h"
@@ -52,6 +57,8 @@ static const char *const fate_names[] = {
 static TimestampTz deadline_of(FunctionCallInfo fcinfo, int argno);
 static bool sleep_until(TimestampTz deadline, long at_most_ms, uint32 wait_event,
 						bool *recheck);
+static bool is_young(uint64 id);
+static bool await_read(Oid dboid, TimestampTz deadline);
 static const char *await_record(uint64 id, TimestampTz deadline);
 static bool flush_streams(Oid dboid, Oid serverid, TimestampTz deadline, bool drain);
 static void start_flush(Flush *flush, Oid dboid, Oid serverid);
@@ -159,12 +166,51 @@ firehose_wait(PG_FUNCTION_ARGS)
 	fate_start_waiting(id);
 	PG_ENSURE_ERROR_CLEANUP(stop_waiting, (Datum) 0);
 	{
-		answer = await_record(id, deadline);
+		if (is_young(id) || await_read(MyDatabaseId, deadline))
+			answer = await_record(id, deadline);
+		else
+			answer = "pending";
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(stop_waiting, (Datum) 0);
 	fate_stop_waiting();
 
 	PG_RETURN_TEXT_P(cstring_to_text(answer));
+}
+
+/* Is a record in the queue, or has it just left it? */
+static bool
+is_young(uint64 id)
+{
+	return queue_find(firehose_queue, MyDatabaseId, id) ||
+		fate_lookup_announced(id) != FATE_NONE;
+}
+
+/*
+ * Wait until the durable pipelines of a database, or of all, have read the WAL
+ * as far as it goes now.  False: not before the deadline.
+ */
+static bool
+await_read(Oid dboid, TimestampTz deadline)
+{
+	XLogRecPtr	upto;
+	bool		recheck;
+	bool		read;
+
+	if (!durable_is_anywhere(dboid))
+		return true;
+	upto = durable_flush_wal();
+
+	fate_start_flushing();
+	PG_ENSURE_ERROR_CLEANUP(stop_flushing, (Datum) 0);
+	{
+		while (!(read = durable_has_read(dboid, upto)) &&
+			   sleep_until(deadline, WAIT_FLUSH_RECHECK_MS, WaitEventNamed("FirehoseDurablePuts"),
+						   &recheck))
+			;
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(stop_flushing, (Datum) 0);
+	fate_stop_flushing();
+	return read;
 }
 
 /*
@@ -240,6 +286,16 @@ flush_streams(Oid dboid, Oid serverid, TimestampTz deadline, bool drain)
 	Flush		flush;
 	int			missing = 0;
 	bool		in_time = true;
+
+	if (!await_read(dboid, deadline))
+	{
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING),
+				 errmsg("durable puts are still to be read from the WAL"),
+				 errdetail("Their pipeline is behind, paused, or has failed."),
+				 errhint("See firehose_stat_pipeline.")));
+		return false;
+	}
 
 	fate_start_flushing();
 	PG_ENSURE_ERROR_CLEANUP(stop_flushing, (Datum) 0);

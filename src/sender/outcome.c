@@ -84,12 +84,13 @@ add_row(Delivery *d, const QueueTaken *taken)
 	row->attempts = taken->attempts;
 	row->bytes = taken->length;
 	row->queued_at = taken->queued_at;
-	if (taken->kind != QUEUE_ITEM_RECORD)
+	if (QUEUE_ITEM_HAS_ORIGIN(taken->kind))
 	{
 		MemoryContext old = MemoryContextSwitchTo(row_context);
 
 		row->lsn = taken->origin.lsn;
-		row->pipeline = pipeline_name(&taken->origin);
+		if (!QUEUE_ITEM_IS_PUT(taken->kind))
+			row->pipeline = pipeline_name(&taken->origin);
 		MemoryContextSwitchTo(old);
 	}
 	return row;
@@ -129,7 +130,7 @@ outcome_accepted(Delivery *d, const QueueTaken *taken, const char *record_id,
 				 int record_id_len, bool encrypted, TimestampTz now)
 {
 	if (d->options.status == STATUS_ALL ||
-		(d->options.status == STATUS_DEFAULT && taken->kind == QUEUE_ITEM_RECORD))
+		(d->options.status == STATUS_DEFAULT && QUEUE_ITEM_IS_PUT(taken->kind)))
 	{
 		StatusRow  *row = add_row(d, taken);
 
@@ -204,10 +205,11 @@ describe_letter(const PendingFailure *failure, DeadLetter *letter)
 	letter->attempts = failure->taken.attempts;
 	letter->queued_at = failure->taken.queued_at;
 	letter->failed_at = failure->failed_at;
-	if (failure->taken.kind != QUEUE_ITEM_RECORD)
+	if (QUEUE_ITEM_HAS_ORIGIN(failure->taken.kind))
 	{
 		letter->lsn = failure->taken.origin.lsn;
-		letter->pipeline = pipeline_name(&failure->taken.origin);
+		if (!QUEUE_ITEM_IS_PUT(failure->taken.kind))
+			letter->pipeline = pipeline_name(&failure->taken.origin);
 	}
 }
 
