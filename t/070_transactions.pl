@@ -2,7 +2,8 @@
 # with --long 10,000) of puts and batches into two streams, savepoints released,
 # rolled back to and left, PL/pgSQL blocks whose exceptions are caught, and a
 # commit, a rollback or an error at the end, are compared with a model of what
-# survives.  Puts that are not transactional survive everything.
+# survives.  Puts that are not transactional survive everything.  Half of the
+# programs put durably, by the WAL.
 use strict;
 use warnings FATAL => 'all';
 use Test::More;
@@ -17,8 +18,10 @@ note("FIREHOSE_TEST_SEED=$seed");
 
 my $emulator = Emulator->start();
 my $node = new_node('main', $emulator, 'firehose.queue_timeout' => '60s',
-    'firehose.status' => 'failed');
+    'firehose.status' => 'failed', 'wal_level' => 'logical');
 my @streams = map { new_stream($node, $_) } qw(one two);
+$node->safe_psql('postgres', 'SELECT firehose_enable_durable_puts(set_default => false)');
+wait_for_sql($node, q{SELECT state FROM firehose_stat_pipeline}, 'streaming');
 
 my $last = 0;       # number of the last payload
 my @always;         # payloads that are not transactional
@@ -121,6 +124,7 @@ for (1 .. $programs)
 {
     my ($text, @survives) = make_statements(3);
     my $end = rand();
+    $script .= 'SET firehose.put_durability = ' . (rand() < 0.5 ? 'wal' : 'memory') . ";\n";
     if ($end < 0.7) { $script .= "BEGIN;\n${text}COMMIT;\n"; push @committed, @survives }
     elsif ($end < 0.85) { $script .= "BEGIN;\n${text}ROLLBACK;\n" }
     else { $script .= "BEGIN;\n${text}SELECT 1 / 0;\nCOMMIT;\n" }
