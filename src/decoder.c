@@ -10,8 +10,8 @@
  * confirmed is read again.  An ERROR ends the process, having told the table.
  *
  * It sleeps on its latch, without a snapshot; a commit that wrote WAL in its
- * database sets the latch when it sleeps, and under load it naps 2 ms after
- * each round, so that busy committers need not signal.
+ * database sets the latch when it sleeps, and under load it naps 2 ms when it
+ * has caught up, so that busy committers need not signal.
  */
 #include "postgres.h"
 
@@ -45,7 +45,7 @@
 /* Records of the WAL decoded before interrupts and confirmation are looked at. */
 #define ROUND_RECORDS		1000
 
-/* How long to nap after a round that read WAL (us). */
+/* How long to nap after a round that read the last of the WAL (us). */
 #define NAP_US				2000
 
 /* How often what was confirmed is written to disk (ms). */
@@ -322,8 +322,8 @@ save(bool now_or_never)
 
 /* The loop ---------------------------------------------------------------- */
 
-/* Decode what there is, at most a round's worth; false: there was nothing. */
-static bool
+/* Decode what there is, at most a round's worth; returns how many records of the WAL. */
+static int
 decode_round(void)
 {
 	int			n = 0;
@@ -331,7 +331,7 @@ decode_round(void)
 	while (n < ROUND_RECORDS && wal_reader_next(wal))
 		n++;
 	if (n == 0)
-		return false;
+		return 0;
 
 	outbox_flush(&outbox);
 	pg_atomic_write_u64(&my_slot->read_lsn, wal_reader_position(wal));
@@ -339,7 +339,7 @@ decode_round(void)
 		fate_wake_flushers();
 	if (pg_atomic_read_u32(&my_slot->state) == PIPELINE_WAITING)
 		pipeline_set_state(my_slot, PIPELINE_STREAMING, "");
-	return true;
+	return n;
 }
 
 /*
@@ -380,7 +380,7 @@ sleep_until_woken(void)
 
 	/* a last look at what happened before we asked to be woken */
 	flush_asynchronous_commits();
-	if (!decode_round())
+	if (decode_round() == 0)
 	{
 		confirm();
 		if (!is_saved())
@@ -397,20 +397,20 @@ run(void)
 {
 	for (;;)
 	{
-		bool		read;
+		int			n;
 
 		worker_process_interrupts();
 		if (worker_shutdown_requested() || launcher_decoder_must_exit(my_slot) ||
 			pg_atomic_read_u32(&my_slot->reread) != 0)
 			leave();
 
-		read = decode_round();
+		n = decode_round();
 		confirm();
 		save(false);
-		if (read)
-			pg_usleep(NAP_US);
-		else
+		if (n == 0)
 			sleep_until_woken();
+		else if (n < ROUND_RECORDS)
+			pg_usleep(NAP_US);
 	}
 }
 
