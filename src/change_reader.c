@@ -18,6 +18,7 @@
 #include "catalog/pg_index.h"
 #include "commands/extension.h"
 #include "libpq/pqformat.h"
+#include "port/pg_bswap.h"
 #include "replication/logicalproto.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
@@ -60,6 +61,7 @@ struct ChangeReader
 	HTAB	   *relations;
 	HTAB	   *put_streams;	/* of PutStream */
 	bool		warned;			/* of a message that passes for a put */
+	ReadRelation *last_relation;	/* that was asked for; entries stay where they are */
 
 	/* the transaction that is being read */
 	bool		in_transaction;
@@ -115,12 +117,16 @@ change_reader_lsn(const ChangeReader *reader)
 static ReadRelation *
 get_relation(ChangeReader *reader, Oid relid)
 {
-	ReadRelation *rel = hash_search(reader->relations, &relid, HASH_FIND, NULL);
+	ReadRelation *rel = reader->last_relation;
 
+	if (likely(rel != NULL && rel->relid == relid))
+		return rel;
+	rel = hash_search(reader->relations, &relid, HASH_FIND, NULL);
 	if (rel == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("a change of table %u came before its description", relid)));
+	reader->last_relation = rel;
 	return rel;
 }
 
@@ -357,11 +363,47 @@ add_event(ChangeReader *reader, OutboxStream *stream, Event *event)
 
 /* Changes ----------------------------------------------------------------- */
 
+/* The next n bytes of a message, as pq_getmsgbytes gives them, inline. */
+static inline const char *
+read_bytes(StringInfo message, int n)
+{
+	const char *bytes = message->data + message->cursor;
+
+	if (unlikely(n < 0 || n > message->len - message->cursor))
+		return pq_getmsgbytes(message, n);	/* says what is wrong */
+	message->cursor += n;
+	return bytes;
+}
+
+static inline uint8
+read_byte(StringInfo message)
+{
+	return *(const uint8 *) read_bytes(message, 1);
+}
+
+static inline uint16
+read_int16(StringInfo message)
+{
+	uint16		value;
+
+	memcpy(&value, read_bytes(message, sizeof(value)), sizeof(value));
+	return pg_ntoh16(value);
+}
+
+static inline uint32
+read_int32(StringInfo message)
+{
+	uint32		value;
+
+	memcpy(&value, read_bytes(message, sizeof(value)), sizeof(value));
+	return pg_ntoh32(value);
+}
+
 /* Read a tuple where it stands. */
 static void
 read_tuple(StringInfo message, EventValue *row, int natts)
 {
-	int			n = pq_getmsgint(message, 2);
+	int			n = read_int16(message);
 
 	if (n != natts)
 		ereport(ERROR,
@@ -371,12 +413,12 @@ read_tuple(StringInfo message, EventValue *row, int natts)
 	{
 		EventValue *value = &row[i];
 
-		switch (pq_getmsgbyte(message))
+		switch (read_byte(message))
 		{
 			case LOGICALREP_COLUMN_TEXT:
 				value->kind = EVENT_VALUE_TEXT;
-				value->length = pq_getmsgint(message, 4);
-				value->v.text = pq_getmsgbytes(message, value->length);
+				value->length = read_int32(message);
+				value->v.text = read_bytes(message, value->length);
 				break;
 			case LOGICALREP_COLUMN_NULL:
 				value->kind = EVENT_VALUE_NULL;
@@ -396,10 +438,10 @@ read_tuple(StringInfo message, EventValue *row, int natts)
 static void
 take_change(ChangeReader *reader, StringInfo message, EventOp op)
 {
-	ReadRelation *rel = get_relation(reader, pq_getmsgint(message, 4));
+	ReadRelation *rel = get_relation(reader, read_int32(message));
 	int			natts = rel->described->natts;
 	Event		event = reader->event;
-	char		kind = pq_getmsgbyte(message);
+	char		kind = read_byte(message);
 
 	if (rel->skipped || reader->skipped)
 		return;
@@ -414,7 +456,7 @@ take_change(ChangeReader *reader, StringInfo message, EventOp op)
 		event.old_row = rel->old_row;
 		event.old_is_key = kind == 'K';
 		if (op == EVENT_UPDATE)
-			kind = pq_getmsgbyte(message);
+			kind = read_byte(message);
 	}
 	if (kind == 'N')
 	{
