@@ -67,6 +67,8 @@ event_relation_create(MemoryContext parent, Oid relid, const char *schema,
 	relation->table = MemoryContextStrdup(context, table);
 	relation->schema_json = make_json_string(context, schema);
 	relation->table_json = make_json_string(context, table);
+	relation->schema_json_len = strlen(relation->schema_json);
+	relation->table_json_len = strlen(relation->table_json);
 	relation->options = *options;
 	relation->ncolumns = ncolumns;
 	relation->columns = MemoryContextAllocZero(context, sizeof(EventColumn) * Max(ncolumns, 1));
@@ -296,7 +298,7 @@ cache_sweep(void)
 const EventOrigin *
 event_origin(void)
 {
-	static EventOrigin origin = {NULL, NULL};
+	static EventOrigin origin = {0};
 
 	/* neither can change while a process lives: a database with sessions is not renamed */
 	if (origin.db_json == NULL)
@@ -313,6 +315,8 @@ event_origin(void)
 		if (origin.source_json == NULL)
 			origin.source_json = make_json_string(TopMemoryContext, source);
 		origin.db_json = make_json_string(TopMemoryContext, database);
+		origin.source_json_len = strlen(origin.source_json);
+		origin.db_json_len = strlen(origin.db_json);
 		pfree(database);
 	}
 	return &origin;

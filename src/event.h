@@ -54,6 +54,8 @@ typedef struct EventRelation
 	const char *table;
 	const char *schema_json;	/* as JSON strings, in UTF-8 */
 	const char *table_json;
+	int			schema_json_len;
+	int			table_json_len;
 	ValueOptions options;		/* those of the columns' plans */
 	int			ncolumns;
 	EventColumn *columns;
@@ -125,6 +127,8 @@ typedef struct EventOrigin
 {
 	const char *source_json;	/* cluster_name, else the system identifier */
 	const char *db_json;
+	int			source_json_len;
+	int			db_json_len;
 } EventOrigin;
 
 typedef struct Event

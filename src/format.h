@@ -71,8 +71,8 @@ format_has_id(const Event *event)
  */
 extern void format_put_id(StringInfo out, const Event *event, int part);
 
-/* Append an LSN as a JSON string. */
-extern void format_put_lsn(StringInfo out, XLogRecPtr lsn);
+/* Append the LSN of the commit as a JSON string. */
+extern void format_put_lsn(StringInfo out, const Event *event);
 
 /*
  * Append `"column":value,...`: of the row after the change, or of what is known

@@ -162,18 +162,18 @@ put_metadata(StringInfo out, const Event *event, int part, const char *op,
 	if (full && event->origin)
 	{
 		json_put_literal(out, ",\"_db\":");
-		json_put(out, event->origin->db_json, strlen(event->origin->db_json));
+		json_put(out, event->origin->db_json, event->origin->db_json_len);
 	}
 	json_put_literal(out, ",\"_schema\":");
-	json_put(out, relation->schema_json, strlen(relation->schema_json));
+	json_put(out, relation->schema_json, relation->schema_json_len);
 	json_put_literal(out, ",\"_table\":");
-	json_put(out, relation->table_json, strlen(relation->table_json));
+	json_put(out, relation->table_json, relation->table_json_len);
 	if (!full)
 		return;
 	if (event->lsn != InvalidXLogRecPtr)
 	{
 		json_put_literal(out, ",\"_lsn\":");
-		format_put_lsn(out, event->lsn);
+		format_put_lsn(out, event);
 		json_put_literal(out, ",\"_seq\":");
 		json_put_uint64(out, event->seq + part);
 	}

@@ -90,16 +90,16 @@ put_head(StringInfo out, const Event *event)
 	if (event->origin)
 	{
 		json_put_literal(out, ",\"source\":");
-		json_put(out, event->origin->source_json, strlen(event->origin->source_json));
+		json_put(out, event->origin->source_json, event->origin->source_json_len);
 		json_put_literal(out, ",\"db\":");
-		json_put(out, event->origin->db_json, strlen(event->origin->db_json));
+		json_put(out, event->origin->db_json, event->origin->db_json_len);
 	}
 	if (event->relation)
 	{
 		json_put_literal(out, ",\"schema\":");
-		json_put(out, event->relation->schema_json, strlen(event->relation->schema_json));
+		json_put(out, event->relation->schema_json, event->relation->schema_json_len);
 		json_put_literal(out, ",\"table\":");
-		json_put(out, event->relation->table_json, strlen(event->relation->table_json));
+		json_put(out, event->relation->table_json, event->relation->table_json_len);
 	}
 }
 
@@ -115,7 +115,7 @@ put_identity(StringInfo out, const Event *event)
 	if (event->lsn != InvalidXLogRecPtr)
 	{
 		json_put_literal(out, ",\"lsn\":");
-		format_put_lsn(out, event->lsn);
+		format_put_lsn(out, event);
 		json_put_literal(out, ",\"seq\":");
 		json_put_uint64(out, event->seq);
 	}
