@@ -115,6 +115,15 @@ finish_record(Outbox *outbox, OutboxStream *stream, uint8 kind, XLogRecPtr lsn,
 	outbox->size += items->len - items->cursor;
 }
 
+/* A helping is made in a few milliseconds: one look at the clock will do for its records. */
+static TimestampTz
+helping_time(Outbox *outbox)
+{
+	if (outbox->begun_at == 0)
+		outbox->begun_at = GetCurrentTimestamp();
+	return outbox->begun_at;
+}
+
 bool
 outbox_end_record(Outbox *outbox, OutboxStream *stream, XLogRecPtr lsn)
 {
@@ -130,7 +139,7 @@ outbox_end_record(Outbox *outbox, OutboxStream *stream, XLogRecPtr lsn)
 		return false;
 	}
 	finish_record(outbox, stream, QUEUE_ITEM_EVENT, lsn,
-				  queue_next_ids(firehose_queue, 1), GetCurrentTimestamp());
+				  queue_next_ids(firehose_queue, 1), helping_time(outbox));
 	return true;
 }
 
@@ -302,6 +311,7 @@ outbox_flush(Outbox *outbox)
 	RESUME_INTERRUPTS();
 	outbox->nrecords = 0;
 	outbox->size = 0;
+	outbox->begun_at = 0;
 	shrink_buffers(outbox);
 }
 

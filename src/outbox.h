@@ -43,6 +43,7 @@ typedef struct Outbox
 	OutboxStream **streams;
 	Size		size;			/* bytes of all items */
 	uint32		nrecords;		/* in all streams */
+	TimestampTz begun_at;		/* when the first event of them was made; 0: none yet */
 
 	/* up to where the helping goes */
 	XLogRecPtr	commits_upto;	/* end of the last commit that is in it whole */
@@ -54,7 +55,7 @@ typedef struct Outbox
 } Outbox;
 
 /* A helping of this size is handed over at once. */
-#define OUTBOX_FULL		(128 * 1024)
+#define OUTBOX_FULL		(256 * 1024)
 
 /* Add a stream, claiming its slot in the queue.  Needs no catalog. */
 extern OutboxStream *outbox_add_stream(Outbox *outbox, Oid serverid, const char *name,
