@@ -15,7 +15,7 @@ my $node = new_node('main', $emulator, 'firehose.queue_timeout' => '300s',
     'firehose.request_timeout' => '20s');
 my $stream = new_stream($node, 'badday');
 
-$emulator->fault('fail_records', { probability => 0.3, code => 'InternalFailure' }, { seed => 1 });
+$emulator->fault('fail_records', { probability => 0.3 }, { seed => 1 });
 my $seed = 2;
 foreach my $fault (qw(service_unavailable reset_before_processing close_before_processing
     reset_after_processing close_after_processing short_reply truncated_body entry_neither))

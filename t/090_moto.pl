@@ -53,11 +53,12 @@ firehose = boto3.client('firehose', **keys)
 PYTHON
     my ($out, $err) = ('', '');
     IPC::Run::run([ 'python3', '-' ], '<', \$program, '>', \$out, '2>', \$err)
-      or die "python: $err";
+      or do { diag($err); die "python failed" };
     return $out;
 }
 
-python(<<'PYTHON');
+# a moto that cannot even make a bucket says nothing about us
+my $works = eval { python(<<'PYTHON'); 1 };
 s3.create_bucket(Bucket='lake')
 for name in ('clicks', 'bytes'):
     firehose.create_delivery_stream(
@@ -65,6 +66,12 @@ for name in ('clicks', 'bytes'):
         S3DestinationConfiguration=dict(RoleARN='arn:aws:iam::123456789012:role/firehose',
                                         BucketARN='arn:aws:s3:::lake', Prefix=name + '/'))
 PYTHON
+unless ($works)
+{
+  SKIP: { skip 'this moto does not work: it could not create a bucket and a stream', 1 }
+    done_testing();
+    exit;
+}
 
 # What the bucket holds for a stream, in hexadecimal and in order of writing
 sub stored

@@ -162,14 +162,18 @@ count_accepted(Delivery *d, const Tally *tally, TimestampTz now)
 }
 
 /*
- * Some or all of the records were not accepted.  If the service took a part,
- * that part is its measure: the next batch is made about as large, and the
- * wait is short.
+ * Some or all of the records were not accepted.  A service that took less than
+ * half of them is short of quota, and what it took is its measure: the next
+ * batch is twice that, so that the measure may grow, and the wait is that for
+ * throttling.  One that took more is hardly short: the rest goes soon, and
+ * batches may grow, or failures here and there would grind them down.
  */
 static void
 slow_down(Delivery *d, Request *request, const Tally *tally, int64 now)
 {
 	const ReplyEntry *entry = tally->refused;
+	bool		short_of_quota = tally->throttled > 0 &&
+		tally->accepted * 2 < request->nrecords;
 	char		code[STATISTICS_CODE_LEN];
 	char		message[STATISTICS_MESSAGE_LEN];
 
@@ -179,13 +183,17 @@ slow_down(Delivery *d, Request *request, const Tally *tally, int64 now)
 	snprintf(message, sizeof(message), "%.*s",
 			 TEXT(entry->error_message ? entry->error_message : "", entry->error_message_len));
 	if (tally->throttled > 0)
-	{
 		pg_atomic_fetch_add_u64(&d->slot->stats.throttled, tally->throttled);
+	if (short_of_quota)
+	{
 		adaptive_limit_throttled(&d->limit, request->sent_at, now);
-		d->batch_limit = Max(1, tally->accepted > 0 ? (int) tally->accepted * 5 / 4 :
+		d->batch_limit = Max(1, tally->accepted > 0 ? (int) tally->accepted * 2 :
 							 request->nrecords / 2);
 	}
-	answer_back_off(d, now, tally->throttled > 0 ? RETRY_THROTTLE : RETRY_TRANSIENT,
+	else
+		d->batch_limit = Min(d->options.max_batch_records,
+							 d->batch_limit + d->batch_limit / 4 + 1);
+	answer_back_off(d, now, short_of_quota ? RETRY_THROTTLE : RETRY_TRANSIENT,
 					retry_after(request), code, message);
 }
 

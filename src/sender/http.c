@@ -376,8 +376,21 @@ http_release(HttpRequest *request)
 		return;
 	curl_slist_free_all(handle->headers);
 	handle->headers = NULL;
-	handle->next = free_handles;
-	free_handles = handle;
+	if (handle->finished && request->result != CURLE_OK)
+	{
+		/*
+		 * Start afresh: libcurl (8.14) remembers a rewind that was not
+		 * possible over a reset, and would fail with it for ever.
+		 */
+		curl_easy_cleanup(handle->easy);
+		free(handle->reply);
+		free(handle);
+	}
+	else
+	{
+		handle->next = free_handles;
+		free_handles = handle;
+	}
 	request->handle = NULL;
 	request->reply = NULL;
 }
