@@ -19,6 +19,9 @@
 
 #define TRANCHE		"FirehosePipelines"
 
+/* A decoder sleeps while other databases write less WAL than this. */
+#define FOREIGN_WAL_LIMIT	(4 * 1024 * 1024)
+
 PipelineTable *pipeline_table = NULL;
 
 /* firehose.max_pipelines */
@@ -238,6 +241,18 @@ note_asynchronous_commit(XLogRecPtr upto)
 		;
 }
 
+/* Wake a decoder if it sleeps. */
+static void
+wake_decoder(PipelineSlot *slot)
+{
+	if (pg_atomic_read_u32(&slot->wants_commit) != 0 &&
+		pg_atomic_exchange_u32(&slot->wants_commit, 0) != 0)
+	{
+		pg_atomic_fetch_sub_u32(&pipeline_table->sleepers, 1);
+		set_decoder_latch(slot);
+	}
+}
+
 void
 pipeline_wake_decoders(Oid dboid)
 {
@@ -245,13 +260,26 @@ pipeline_wake_decoders(Oid dboid)
 	{
 		PipelineSlot *slot = &pipeline_table->slots[i];
 
-		if (slot->dboid == dboid &&
-			pg_atomic_read_u32(&slot->wants_commit) != 0 &&
-			pg_atomic_exchange_u32(&slot->wants_commit, 0) != 0)
-		{
-			pg_atomic_fetch_sub_u32(&pipeline_table->sleepers, 1);
-			set_decoder_latch(slot);
-		}
+		if (slot->dboid == dboid)
+			wake_decoder(slot);
+	}
+}
+
+/*
+ * A commit concerns the decoders of its database, and one of another database
+ * that is far behind: else its slot would retain the WAL that others write.
+ */
+static void
+wake_after_commit(XLogRecPtr upto)
+{
+	for (int i = 0; i < pipeline_table->nslots; i++)
+	{
+		PipelineSlot *slot = &pipeline_table->slots[i];
+
+		if (slot->dboid == MyDatabaseId ||
+			(OidIsValid(slot->dboid) &&
+			 upto > pg_atomic_read_u64(&slot->read_lsn) + FOREIGN_WAL_LIMIT))
+			wake_decoder(slot);
 	}
 }
 
@@ -272,7 +300,7 @@ at_resource_release(ResourceReleasePhase phase, bool is_commit, bool is_top_leve
 		return;
 	if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
 		note_asynchronous_commit(seen);
-	pipeline_wake_decoders(MyDatabaseId);
+	wake_after_commit(seen);
 }
 
 void
