@@ -106,12 +106,6 @@ change_reader_in_transaction(const ChangeReader *reader)
 	return reader->in_transaction;
 }
 
-XLogRecPtr
-change_reader_lsn(const ChangeReader *reader)
-{
-	return reader->in_transaction ? reader->event.lsn : InvalidXLogRecPtr;
-}
-
 /* Tables ------------------------------------------------------------------ */
 
 static ReadRelation *

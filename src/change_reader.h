@@ -33,7 +33,4 @@ extern void change_reader_take(StringInfo message, void *reader);
 /* Is a transaction open, a part of which was read? */
 extern bool change_reader_in_transaction(const ChangeReader *reader);
 
-/* Commit LSN of the transaction that is being read, for errors; Invalid: none. */
-extern XLogRecPtr change_reader_lsn(const ChangeReader *reader);
-
 #endif							/* FIREHOSE_CHANGE_READER_H */

@@ -268,8 +268,8 @@ start(void)
 	outbox.commits_upto = pg_atomic_read_u64(&my_slot->queued_upto);
 	outbox.part_lsn = pg_atomic_read_u64(&my_slot->part_lsn);
 	outbox.part_seq = pg_atomic_read_u32(&my_slot->part_seq);
-	wal = wal_reader_open(pipeline->slot_name, outbox.commits_upto, plugin_options(),
-						  change_reader_take, changes);
+	wal = wal_reader_open(pipeline->slot_name, outbox.commits_upto, pipeline->skip_lsn,
+						  plugin_options(), change_reader_take, changes);
 	change_reader_set_wal(changes, wal);
 
 	saved = MyReplicationSlot->data.confirmed_flush;
@@ -425,7 +425,7 @@ note_error(void)
 {
 	MemoryContext old = MemoryContextSwitchTo(decoder_context);
 	ErrorData  *error = CopyErrorData();
-	XLogRecPtr	lsn = changes ? change_reader_lsn(changes) : InvalidXLogRecPtr;
+	XLogRecPtr	lsn = wal ? wal_reader_record(wal) : InvalidXLogRecPtr;
 	bool		poisoned;
 
 	LWLockReleaseAll();

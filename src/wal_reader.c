@@ -101,8 +101,24 @@ take_message(LogicalDecodingContext *decoding, XLogRecPtr lsn, TransactionId xid
 	MemoryContextReset(reader->message_context);
 }
 
+/*
+ * Leave a transaction out: asked at its commit record, and at those of single
+ * changes, which are never the one to skip.  Before any plugin sees it, for it
+ * may be the plugin that fails on it.
+ */
+static bool
+filter_transaction(LogicalDecodingContext *decoding, RepOriginId origin)
+{
+	WalReader  *reader = decoding->output_writer_private;
+
+	if (reader != NULL && reader->skip != InvalidXLogRecPtr &&
+		decoding->reader->ReadRecPtr == reader->skip)
+		return true;
+	return reader != NULL && reader->filter != NULL && reader->filter(decoding, origin);
+}
+
 WalReader *
-wal_reader_open(const char *slot_name, XLogRecPtr start, List *options,
+wal_reader_open(const char *slot_name, XLogRecPtr start, XLogRecPtr skip, List *options,
 				WalReaderMessage on_message, void *arg)
 {
 	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "firehose decoding",
@@ -122,6 +138,9 @@ wal_reader_open(const char *slot_name, XLogRecPtr start, List *options,
 														.segment_close = wal_segment_close),
 											 prepare_message, take_message, NULL);
 	reader->decoding->output_writer_private = reader;
+	reader->skip = skip;
+	reader->filter = reader->decoding->callbacks.filter_by_origin_cb;
+	reader->decoding->callbacks.filter_by_origin_cb = filter_transaction;
 	XLogBeginRead(reader->decoding->reader, MyReplicationSlot->data.restart_lsn);
 	MemoryContextSwitchTo(old);
 	return reader;
@@ -140,7 +159,9 @@ wal_reader_next(WalReader *reader)
 						LSN_FORMAT_ARGS(wal_reader_position(reader)), error)));
 	if (record == NULL)
 		return false;
+	reader->in_record = true;
 	LogicalDecodingProcessRecord(reader->decoding, reader->decoding->reader);
+	reader->in_record = false;
 	return true;
 }
 

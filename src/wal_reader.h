@@ -23,6 +23,9 @@ typedef struct WalReader
 	MemoryContext message_context;	/* reset after each message */
 	WalReaderMessage on_message;
 	void	   *arg;
+	bool		in_record;		/* a record of the WAL is being decoded */
+	XLogRecPtr	skip;			/* the transaction that commits here is left out */
+	LogicalDecodeFilterByOriginCB filter;	/* pgoutput's own */
 } WalReader;
 
 /*
@@ -33,10 +36,11 @@ extern void wal_reader_create_slot(const char *slot_name, void (*on_wait) (void)
 
 /*
  * Acquire the slot and begin to read: at the position it was confirmed to, or
- * at `start` if that is later.  Options are DefElems for pgoutput.
+ * at `start` if that is later.  Options are DefElems for pgoutput.  The
+ * transaction that commits at `skip` is not even decoded.
  */
-extern WalReader *wal_reader_open(const char *slot_name, XLogRecPtr start, List *options,
-								  WalReaderMessage on_message, void *arg);
+extern WalReader *wal_reader_open(const char *slot_name, XLogRecPtr start, XLogRecPtr skip,
+								  List *options, WalReaderMessage on_message, void *arg);
 
 /* Decode one more record of the WAL; false when there is none yet. */
 extern bool wal_reader_next(WalReader *reader);
@@ -46,6 +50,13 @@ static inline XLogRecPtr
 wal_reader_position(const WalReader *reader)
 {
 	return reader->decoding->reader->EndRecPtr;
+}
+
+/* The record that is being decoded, of a commit if messages come; Invalid: none. */
+static inline XLogRecPtr
+wal_reader_record(const WalReader *reader)
+{
+	return reader->in_record ? reader->decoding->reader->ReadRecPtr : InvalidXLogRecPtr;
 }
 
 /* The timeline of what is being read. */
