@@ -1,0 +1,130 @@
+# Nothing is lost, nothing is phantom and every duplicate is identical, whatever
+# dies: the postmaster is killed with SIGKILL, the server stopped immediately,
+# sender and decoder terminated at random, while entries fail, replies get lost
+# and four sessions commit, roll back, and write transactions large and small.
+# At no moment was the slot confirmed past a record not acknowledged.
+use strict;
+use warnings FATAL => 'all';
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep);
+
+use Emulator;
+use FirehoseTest;
+use PipelineTest;
+
+my $seed = $ENV{FIREHOSE_TEST_SEED} // 4711;
+srand($seed);
+note("seed $seed");
+
+my $emulator = Emulator->start();
+my $node = new_decoding_node('main', $emulator, 'firehose.request_timeout' => '2s',
+    'firehose.queue_size' => '16MB', restart_after_crash => 'on');
+$node->safe_psql('postgres', q{CREATE DATABASE app});
+$node->safe_psql('app', q{
+    CREATE EXTENSION firehose;
+    CREATE TABLE log (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, session int, n int, filler text);
+    CREATE TABLE balance (id int PRIMARY KEY, amount numeric NOT NULL);
+    INSERT INTO balance SELECT id, 0 FROM generate_series(1, 100) id;
+    CREATE PUBLICATION p FOR ALL TABLES;
+    CREATE PROCEDURE work(session int) LANGUAGE plpgsql AS $$
+    BEGIN
+        FOR n IN 1 .. 10 LOOP
+            INSERT INTO log (session, n, filler) SELECT session, n, repeat(chr(64 + session), (random() * 200)::int)
+            FROM generate_series(1, CASE WHEN random() < 0.003 THEN 1000 ELSE 1 + (random() * 5)::int END);
+            UPDATE balance SET amount = amount + n WHERE id = 1 + (random() * 99)::int;
+            IF random() < 0.1 THEN ROLLBACK; ELSE COMMIT; END IF;
+            PERFORM pg_sleep(0.002);
+            IF random() < 0.02 THEN
+                BEGIN
+                    DELETE FROM log WHERE id IN (SELECT id FROM log ORDER BY id DESC LIMIT 10);
+                    IF random() < 0.5 THEN RAISE division_by_zero; END IF;
+                EXCEPTION WHEN division_by_zero THEN NULL;
+                END;
+            END IF;
+        END LOOP;
+    END $$;});
+# what is there already is not a change
+$node->safe_psql('app', 'TRUNCATE balance');
+new_pipeline($node, 'app', 'crash', ['p']);
+$node->safe_psql('app', 'INSERT INTO balance SELECT id, 0 FROM generate_series(1, 100) id');
+
+my $watch = watch_positions($node, 'app', 'crash', $emulator);
+$emulator->fault('fail_records', { probability => 0.1, code => 'InternalFailure' });
+$emulator->fault($_, {}, { probability => 0.03, seed => length $_ })
+  foreach qw(close_after_processing reset_before_processing);
+$emulator->fault('delay', { seconds => 0.03 }, { probability => 0.3 });
+
+# Sessions that work until the server ends them.  In short calls: a backend
+# notices that its postmaster is gone only between two.
+sub start_sessions
+{
+    return map {
+        my ($out, $err) = ('', '');
+        my $file = $node->basedir . "/session$_.sql";
+        append_to_file($file, "CALL work($_);\n" x 20_000) unless -e $file;
+        IPC::Run::start([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('app'),
+                '-f', $file ], '>', \$out, '2>', \$err, IPC::Run::timeout(60))
+    } 1 .. 4;
+}
+
+sub terminate_workers
+{
+    my ($type) = @_;
+    my ($code, $out) = $node->psql('postgres', "SELECT count(pg_terminate_backend(pid))
+        FROM pg_stat_activity WHERE backend_type = '$type'");
+    return $code == 0 ? $out : 0;
+}
+
+# Start a server whose postmaster was killed, once the last of its processes has
+# gone; they go by themselves
+sub start_again
+{
+    my @command = ('pg_ctl', '-w', '-D', $node->data_dir, '-l', $node->logfile,
+        '-o', '--cluster-name=' . $node->name, 'start');
+    wait_until('the server starts again', sub {
+        IPC::Run::run(\@command, '>', '/dev/null', '2>', '/dev/null') }, 30)
+      or die 'the server does not start again';
+    $node->_update_pid(1);
+    return;
+}
+
+my $kills = is_long() ? 10 : 3;
+my $terminated = 0;
+foreach my $round (1 .. 2 * $kills)
+{
+    my @sessions = start_sessions();
+    for (1 .. 4)
+    {
+        sleep 0.1 + rand 0.4;
+        $terminated += terminate_workers(rand() < 0.5 ? 'firehose sender' : 'firehose decoder')
+          if rand() < 0.7;
+    }
+    if ($round % 2) { $node->kill9 }
+    else { $node->stop('immediate') }
+    $_->finish foreach @sessions;
+    sleep 0.3;
+    start_again();
+}
+note("$terminated workers terminated");
+cmp_ok($terminated, '>', $kills, 'workers were terminated');
+
+# and with the server alive at the end, more of that
+my @sessions = start_sessions();
+for (1 .. 2 * $kills)
+{
+    sleep rand 0.5;
+    terminate_workers(rand() < 0.5 ? 'firehose sender' : 'firehose decoder');
+}
+$node->psql('app', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CALL work%'});
+$_->finish foreach @sessions;
+$emulator->heal;
+
+wait_state($node, 'app', 'crash', 'streaming', 60);
+wait_confirmed($node, 'app', 'crash', 180);
+is($node->safe_psql('app', 'SELECT count(*) FROM firehose_dead_letter'), 0, 'no dead letters');
+note($node->safe_psql('app', 'SELECT count(*), sum(n) FROM log'));
+replay_ok('crashes', $node, 'app', $emulator, ['crash'], positions => stop_watching($watch));
+
+$node->stop;
+done_testing();

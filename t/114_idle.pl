@@ -1,0 +1,86 @@
+# A pipeline without work of its own retains no WAL: while others write to
+# tables outside its publication, or to another database, its slot keeps up.
+# (The known weakness of change data capture: a captured table that is idle
+# fills the disk.)
+use strict;
+use warnings FATAL => 'all';
+use Test::More;
+use Time::HiRes qw(sleep);
+
+use Emulator;
+use FirehoseTest;
+use PipelineTest;
+
+my $emulator = Emulator->start();
+my $node = new_decoding_node('main', $emulator, checkpoint_timeout => '30s');
+$node->safe_psql('postgres', 'CREATE TABLE captured (n int PRIMARY KEY);
+    CREATE TABLE elsewhere (n int, filler text); CREATE PUBLICATION p FOR TABLE captured');
+$node->safe_psql('postgres', 'CREATE DATABASE other');
+$node->safe_psql('other', 'CREATE TABLE elsewhere (n int, filler text)');
+new_pipeline($node, 'postgres', 'idle', ['p']);
+
+my $bound = 16 * 1024 * 1024;
+my $duration = is_long() ? 300 : 6;
+
+sub retained
+{
+    return $node->safe_psql('postgres', q{SELECT pg_current_wal_lsn() - restart_lsn,
+        pg_current_wal_lsn() - confirmed_flush_lsn
+        FROM pg_replication_slots JOIN firehose_stat_pipeline USING (slot_name)});
+}
+
+foreach my $database ('postgres', 'other')
+{
+    my $script = $node->basedir . "/$database.sql";
+    PostgreSQL::Test::Utils::append_to_file($script,
+        "INSERT INTO elsewhere SELECT n, repeat('x', 500) FROM generate_series(1, 200) n;");
+    my $before = $node->safe_psql('postgres', 'SELECT pg_current_wal_lsn()');
+    my ($out, $err) = ('', '');
+    my $pgbench = IPC::Run::start([ 'pgbench', '-n', '-c', 4, '-T', $duration, '-f', $script,
+            '-d', $node->connstr($database) ], '>', \$out, '2>', \$err);
+    my ($worst, $samples) = (0, 0);
+    while ($pgbench->pumpable)
+    {
+        $pgbench->pump_nb;
+        sleep 0.2;
+        my ($restart, $confirmed) = split /\|/, retained();
+        $worst = $confirmed if $confirmed > $worst;
+        $samples++;
+    }
+    $pgbench->finish;
+    my $written = $node->safe_psql('postgres', "SELECT pg_current_wal_lsn() - '$before'");
+    cmp_ok($written, '>', 2 * $bound, "database $database: enough WAL was written ($written bytes)");
+    cmp_ok($worst, '<', $bound, "the confirmed position keeps up (at most $worst bytes behind, $samples samples)");
+
+    # the restart position moves with what checkpoints and the background writer
+    # note of running transactions
+    wait_until('the restart position keeps up', sub {
+        $node->safe_psql('postgres', 'CHECKPOINT');
+        $node->safe_psql($database, q{INSERT INTO elsewhere SELECT n, repeat('x', 500) FROM generate_series(1, 10000) n});
+        my ($restart) = split /\|/, retained();
+        return $restart < $bound }, 40);
+    is($node->safe_psql('postgres', q{SELECT state, outstanding FROM firehose_stat_pipeline}),
+        'streaming|0', 'it streams, and nothing is outstanding');
+}
+
+# and it is awake: the first change is delivered
+$node->safe_psql('postgres', 'INSERT INTO captured VALUES (1)');
+wait_confirmed($node, 'postgres', 'idle');
+is_deeply([ changes($emulator, 'idle') ], ['c captured after={"n":1}'], 'and the first change comes');
+
+# an idle server is idle: the decoder does nothing
+my ($pid) = decoder_pids($node);
+SKIP:
+{
+    skip('this system has no /proc/PID/sched', 1) unless -r "/proc/$pid/status";
+    $node->safe_psql('postgres', 'CHECKPOINT');
+    sleep 6;    # what was confirmed is saved by then
+    my $switches = sub { PostgreSQL::Test::Utils::slurp_file("/proc/$pid/status")
+          =~ /^voluntary_ctxt_switches:\s+(\d+)/m ? $1 : die };
+    my $before = $switches->();
+    sleep 3;
+    cmp_ok($switches->() - $before, '<=', 3, 'a decoder of an idle server sleeps');
+}
+
+$node->stop;
+done_testing();

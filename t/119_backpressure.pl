@@ -1,0 +1,89 @@
+# With the endpoint dead and the queue full the WAL is the buffer: the pipeline
+# says that it waits, holds no snapshot, so that CREATE INDEX CONCURRENTLY is
+# not delayed, commits go on, another stream lives; a restart in that state is
+# quick; and when the endpoint is back everything arrives.
+use strict;
+use warnings FATAL => 'all';
+use Test::More;
+use Time::HiRes qw(sleep);
+
+use Emulator;
+use FirehoseTest;
+use PipelineTest;
+
+my $emulator = Emulator->start();
+my $node = new_decoding_node('main', $emulator, 'firehose.queue_size' => '8MB',
+    'firehose.request_timeout' => '60s');
+$node->safe_psql('postgres', 'CREATE TABLE t (id int PRIMARY KEY, filler text);
+    CREATE TABLE elsewhere (n int); INSERT INTO elsewhere SELECT generate_series(1, 1000);
+    CREATE PUBLICATION p FOR TABLE t');
+$node->safe_psql('postgres', 'CREATE DATABASE other');
+$node->safe_psql('other', 'CREATE TABLE elsewhere (n int)');
+new_pipeline($node, 'postgres', 'dead', ['p']);
+new_stream($node, 'alive');
+
+$emulator->fault('hang_before_processing', {}, { stream => 'dead' });
+my $rows = 0;
+
+# Insert until the pipeline waits
+sub fill
+{
+    my ($per_transaction) = @_;
+    foreach my $n (1 .. 300)
+    {
+        $node->safe_psql('postgres', "INSERT INTO t SELECT n, repeat('x', 1000)
+            FROM generate_series($rows + 1, $rows + $per_transaction) n");
+        $rows += $per_transaction;
+        return if $rows >= 10000 && pipeline_state($node, 'postgres', 'dead') eq 'waiting';
+    }
+    return;
+}
+
+fill(200);
+wait_state($node, 'postgres', 'dead', 'waiting');
+my $waiting = $node->safe_psql('postgres', q{SELECT length(reason) > 0, outstanding > 0,
+    confirmed_lsn < read_lsn, retained_wal_bytes > 0 FROM firehose_stat_pipeline});
+is($waiting, 't|t|t|t', 'it says why, what is outstanding, and what WAL is retained');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity
+        WHERE backend_type = 'firehose decoder' AND backend_xmin IS NOT NULL}),
+    0, 'the decoder holds no snapshot');
+
+my $took = seconds(sub {
+    $node->safe_psql('postgres', 'CREATE INDEX CONCURRENTLY ON elsewhere (n)') });
+cmp_ok($took, '<', 2, sprintf('CREATE INDEX CONCURRENTLY is not delayed (%.3f s)', $took));
+$took = seconds(sub {
+    $node->safe_psql('other', 'CREATE INDEX CONCURRENTLY ON elsewhere (n)') });
+cmp_ok($took, '<', 2, sprintf('nor in another database (%.3f s)', $took));
+$took = seconds(sub {
+    $node->safe_psql('postgres', q{INSERT INTO t VALUES (-1, 'x')}) });
+cmp_ok($took, '<', 1, 'a commit does not wait');
+is($node->safe_psql('postgres', q{SELECT firehose_wait(firehose_put_record('alive', 'x', false), '10 s')}),
+    'accepted', 'another stream lives')
+  or diag($node->safe_psql('postgres', q{SELECT * FROM firehose_stat_stream}));
+
+# in the middle of a large transaction, too
+$node->safe_psql('postgres', "INSERT INTO t SELECT n, repeat('y', 1000)
+    FROM generate_series($rows + 1, $rows + 20000) n");
+cmp_ok(seconds(sub { $node->stop('fast') }), '<', 5.5, 'a fast stop takes at most 5 s');
+$node->start;
+wait_state($node, 'postgres', 'dead', 'waiting');
+my ($pid) = decoder_pids($node);
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
+wait_until('another decoder comes', sub {
+    my @pids = decoder_pids($node);
+    @pids == 1 && $pids[0] != $pid }, 30);
+wait_state($node, 'postgres', 'dead', 'waiting');
+
+$took = seconds(sub { $node->safe_psql('postgres', q{SELECT firehose_pause_pipeline('dead')});
+    wait_state($node, 'postgres', 'dead', 'paused') });
+cmp_ok($took, '<', 3, 'a pipeline that waits can be paused');
+$node->safe_psql('postgres', q{SELECT firehose_resume_pipeline('dead')});
+
+$emulator->heal;
+wait_confirmed($node, 'postgres', 'dead', 180);
+wait_state($node, 'postgres', 'dead', 'streaming');
+is($node->safe_psql('postgres', 'SELECT reason FROM firehose_stat_pipeline'), '', 'with no reason any more');
+replay_ok('backpressure', $node, 'postgres', $emulator, ['dead'], table => 'public.t');
+
+$node->stop;
+done_testing();
