@@ -22,7 +22,7 @@ $node->command_ok([ 'pgbench', '-i', '-q', '-d', $node->connstr('bench') ], 'pgb
 wait_confirmed($node, 'bench', 'bench');
 
 my @faults = (
-    $emulator->fault('fail_records', { probability => 0.2, code => 'InternalFailure' }),
+    $emulator->fault('fail_records', { probability => 0.2 }),
     (map { $emulator->fault($_, {}, { probability => 0.02, seed => length $_ }) }
         qw(close_after_processing reset_before_processing truncated_body service_unavailable)),
     $emulator->fault('hang_after_processing', {}, { every => 100, count => 2 }));

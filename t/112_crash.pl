@@ -50,7 +50,7 @@ new_pipeline($node, 'app', 'crash', ['p']);
 $node->safe_psql('app', 'INSERT INTO balance SELECT id, 0 FROM generate_series(1, 100) id');
 
 my $watch = watch_positions($node, 'app', 'crash', $emulator);
-$emulator->fault('fail_records', { probability => 0.1, code => 'InternalFailure' });
+$emulator->fault('fail_records', { probability => 0.1 });
 $emulator->fault($_, {}, { probability => 0.03, seed => length $_ })
   foreach qw(close_after_processing reset_before_processing);
 $emulator->fault('delay', { seconds => 0.03 }, { probability => 0.3 });
