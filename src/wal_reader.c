@@ -149,9 +149,19 @@ wal_reader_open(const char *slot_name, XLogRecPtr start, XLogRecPtr skip, List *
 bool
 wal_reader_next(WalReader *reader)
 {
+	XLogReaderState *state = reader->decoding->reader;
+	XLogRecord *record;
 	char	   *error = NULL;
-	XLogRecord *record = XLogReadRecord(reader->decoding->reader, &error);
 
+	/* do not ask for more than there is: core would open the segment anew the next time */
+	if (state->EndRecPtr >= reader->limit)
+	{
+		reader->limit = wal_reader_limit();
+		if (state->EndRecPtr >= reader->limit)
+			return false;
+	}
+
+	record = XLogReadRecord(state, &error);
 	if (error != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
@@ -160,7 +170,7 @@ wal_reader_next(WalReader *reader)
 	if (record == NULL)
 		return false;
 	reader->in_record = true;
-	LogicalDecodingProcessRecord(reader->decoding, reader->decoding->reader);
+	LogicalDecodingProcessRecord(reader->decoding, state);
 	reader->in_record = false;
 	return true;
 }

@@ -21,6 +21,7 @@ typedef struct WalReader
 	MemoryContext context;		/* of the decoding context: deleting it ends
 								 * pgoutput's caches, too */
 	MemoryContext message_context;	/* reset after each message */
+	XLogRecPtr	limit;			/* WAL up to here was there when we last looked */
 	WalReaderMessage on_message;
 	void	   *arg;
 	bool		in_record;		/* a record of the WAL is being decoded */
