@@ -272,9 +272,10 @@ start(void)
 						  plugin_options(), change_reader_take, changes);
 	change_reader_set_wal(changes, wal);
 
-	saved = MyReplicationSlot->data.confirmed_flush;
+	/* an earlier decoder may have confirmed more than it had time to save */
+	saved = InvalidXLogRecPtr;
 	saved_at = worker_clock_ms();
-	pg_atomic_write_u64(&my_slot->confirmed_lsn, saved);
+	pg_atomic_write_u64(&my_slot->confirmed_lsn, MyReplicationSlot->data.confirmed_flush);
 	pipeline_set_state(my_slot, PIPELINE_STREAMING, "");
 	pgstat_report_activity(STATE_RUNNING, psprintf("pipeline \"%s\"", pipeline->name));
 }
@@ -358,15 +359,21 @@ wal_is_unflushed(void)
 
 /*
  * A commit that did not wait for its flush: have it flushed now, rather than
- * by the WAL writer up to three of its delays later.
+ * by the WAL writer up to three of its delays later; but not so often that
+ * those who asked for fewer flushes would feel it.
  */
 static void
 flush_asynchronous_commits(void)
 {
+	static int64 flushed_at = 0;
 	XLogRecPtr	upto = pg_atomic_read_u64(&pipeline_table->asynchronous_upto);
+	int64		now = worker_clock_ms();
 
-	if (!RecoveryInProgress() && upto > GetFlushRecPtr(NULL))
-		XLogFlush(upto);
+	if (RecoveryInProgress() || upto <= GetFlushRecPtr(NULL) ||
+		now - flushed_at < UNFLUSHED_WAIT_MS)
+		return;
+	XLogFlush(upto);
+	flushed_at = now;
 }
 
 /* Sleep until a commit, a settled record or a command wakes us. */
