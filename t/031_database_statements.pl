@@ -143,7 +143,7 @@ foreach my $how ('timeout', 'termination')
         $dropper->{in} .= "DROP DATABASE app;\n";
         wait_until('it waits for the sender', sub {
             $dropper->{run}->pump_nb;
-            $node->safe_psql('postgres', "SELECT wait_event IN ('Extension', 'FirehoseSenderExit')
+            $node->safe_psql('postgres', "SELECT wait_event IN ('Extension', 'FirehoseWorkerExit')
                 FROM pg_stat_activity WHERE pid = $backend") eq 't'
         });
         is($node->safe_psql('postgres', "SELECT pg_terminate_backend($backend, 5000)"), 't',
