@@ -74,7 +74,9 @@ static int64 saved_at;			/* worker_clock_ms */
 
 static void start(void);
 static void run(void);
-static void note_error(void);
+static bool quotes_values(const ErrorData *error);
+static const char *error_text(const ErrorData *error);
+static void note_error(const ErrorData *error);
 static void leave(void);
 
 void
@@ -94,8 +96,17 @@ decoder_main(Datum main_arg)
 	}
 	PG_CATCH();
 	{
-		note_error();
-		PG_RE_THROW();
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(decoder_context);
+		error = CopyErrorData();
+		note_error(error);
+		if (!quotes_values(error))
+			PG_RE_THROW();
+		FlushErrorState();
+		ereport(ERROR,
+				(errcode(error->sqlerrcode),
+				 errmsg("pipeline \"%s\": %s", NameStr(my_slot->name), error_text(error))));
 	}
 	PG_END_TRY();
 }
@@ -423,16 +434,31 @@ run(void)
 
 /* The end ----------------------------------------------------------------- */
 
+/* May the text of this error show a value of a row?  Then it is kept out of views and the log. */
+static bool
+quotes_values(const ErrorData *error)
+{
+	return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_DATA_EXCEPTION;
+}
+
+static const char *
+error_text(const ErrorData *error)
+{
+	if (quotes_values(error))
+		return psprintf("a value cannot be read or written (SQLSTATE %s)",
+						unpack_sql_state(error->sqlerrcode));
+	return error->message;
+}
+
 /*
  * An error ends this process; the table remembers it, and that it is always
  * the same one, if it is.
  */
 static void
-note_error(void)
+note_error(const ErrorData *error)
 {
-	MemoryContext old = MemoryContextSwitchTo(decoder_context);
-	ErrorData  *error = CopyErrorData();
 	XLogRecPtr	lsn = wal ? wal_reader_record(wal) : InvalidXLogRecPtr;
+	const char *text = error_text(error);
 	bool		poisoned;
 
 	LWLockReleaseAll();
@@ -444,7 +470,7 @@ note_error(void)
 	my_slot->last_sqlstate = error->sqlerrcode;
 	my_slot->last_error_lsn = lsn;
 	my_slot->last_error_at = GetCurrentTimestamp();
-	strlcpy(my_slot->last_error, error->message, sizeof(my_slot->last_error));
+	strlcpy(my_slot->last_error, text, sizeof(my_slot->last_error));
 	poisoned = my_slot->same_error >= POISON_LIMIT && lsn != InvalidXLogRecPtr;
 	LWLockRelease(pipeline_table->lock);
 
@@ -454,7 +480,7 @@ note_error(void)
 						   psprintf("the transaction that commits at %X/%X cannot be decoded: %s; "
 									"retry with SELECT firehose_resume_pipeline(%s), or leave it out with "
 									"SELECT firehose_resume_pipeline(%s, skip_lsn => '%X/%X')",
-									LSN_FORMAT_ARGS(lsn), error->message,
+									LSN_FORMAT_ARGS(lsn), text,
 									quote_literal_cstr(NameStr(my_slot->name)),
 									quote_literal_cstr(NameStr(my_slot->name)),
 									LSN_FORMAT_ARGS(lsn)));
@@ -462,8 +488,7 @@ note_error(void)
 	}
 	else
 		pipeline_set_state(my_slot, PIPELINE_STARTING,
-						   psprintf("stopped by an error and tries again: %s", error->message));
-	MemoryContextSwitchTo(old);
+						   psprintf("stopped by an error and tries again: %s", text));
 }
 
 /*
