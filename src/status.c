@@ -126,7 +126,7 @@ insert_rows(Relation rel, const StatusRow *rows, int n)
 	MemoryContextDelete(context);
 	writer_close_indexes(indexes);
 	ReleaseBulkInsertStatePin(bulk_state);
-	table_finish_bulk_insert(rel, TABLE_INSERT_NO_LOGICAL);
+	table_finish_bulk_insert(rel, 0);
 	for (int i = 0; i < nslots; i++)
 		ExecDropSingleTupleTableSlot(slots[i]);
 }
@@ -140,7 +140,7 @@ insert_chunk(Relation rel, const StatusRow *rows, int n, TupleTableSlot **slots,
 		fill_slot(slots[i], &rows[i]);
 
 	table_multi_insert(rel, slots, n, GetCurrentCommandId(true),
-					   TABLE_INSERT_NO_LOGICAL, get_bulk_state());
+					   0, get_bulk_state());
 
 	for (int i = 0; i < n; i++)
 	{
