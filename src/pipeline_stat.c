@@ -25,8 +25,6 @@
 #include "result_row.h"
 #include "sanitize.h"
 
-#define STAT_PIPELINE_COLUMNS	24
-
 /* firehose.retained_wal_warning, in megabytes; 0: off */
 static int	retained_wal_warning = 10240;
 
@@ -116,7 +114,7 @@ firehose_stat_pipeline(PG_FUNCTION_ARGS)
 		read_slot(pipeline_row_id(row), &report);
 		judge(row, &report);
 		add_columns(&result, row, &report);
-		Assert(result.ncolumns == STAT_PIPELINE_COLUMNS);
+		Assert(result.ncolumns == rsinfo->setDesc->natts);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc,
 							 result.values, result.nulls);
 	}
