@@ -58,6 +58,13 @@
 #define PrimaryKeyIndexOf(rel) RelationGetPrimaryKeyIndex(rel)
 #endif
 
+/* pgoutput leaves out what came by replication, if asked to, from 16 on. */
+#if PG_VERSION_NUM >= 160000
+#define PGOUTPUT_KNOWS_ORIGIN	true
+#else
+#define PGOUTPUT_KNOWS_ORIGIN	false
+#endif
+
 /* A wait event set that lives as long as its process; 17 asks for a resource owner. */
 #if PG_VERSION_NUM >= 170000
 #define CreateWorkerWaitEventSet(nevents) CreateWaitEventSet(NULL, nevents)

@@ -258,10 +258,8 @@ plugin_options(void)
 
 	if (pipeline->message_prefixes != NIL || pipeline->durable_puts)
 		options = lappend(options, makeDefElem("messages", (Node *) makeString("true"), -1));
-#if PG_VERSION_NUM >= 160000
-	if (pipeline->origin != NULL)
+	if (PGOUTPUT_KNOWS_ORIGIN && pipeline->origin != NULL)
 		options = lappend(options, makeDefElem("origin", (Node *) makeString(pipeline->origin), -1));
-#endif
 	return options;
 }
 

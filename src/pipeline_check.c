@@ -98,7 +98,7 @@ pipeline_check_row(const PipelineRow *row)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid value for origin: \"%s\"", origin),
 				 errhint("Valid values are: \"any\", \"none\".")));
-	if (PG_VERSION_NUM < 160000 && strcmp(origin, "none") == 0)
+	if (!PGOUTPUT_KNOWS_ORIGIN && strcmp(origin, "none") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("origin \"none\" requires PostgreSQL 16 or later")));

@@ -368,7 +368,8 @@ value_datum_array(StringInfo out, ValueType *type, Datum value)
 	int			dim;
 
 	check_stack_depth();
-	deconstruct_array(array, type->element->typid, type->typlen, type->typbyval,
+	/* the element's own type, which may be a domain over the one we encode */
+	deconstruct_array(array, ARR_ELEMTYPE(array), type->typlen, type->typbyval,
 					  type->typalign, &items, &nulls, &nitems);
 	if (nitems == 0)
 	{
