@@ -287,6 +287,8 @@ answer_flushes(int64 now)
 {
 	dlist_iter	iter;
 
+	if (!fate_has_flushers())
+		return;
 	dlist_foreach(iter, &deliveries)
 	{
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
