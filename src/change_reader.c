@@ -65,7 +65,6 @@ struct ChangeReader
 
 	/* the transaction that is being read */
 	bool		in_transaction;
-	bool		skipped;		/* the pipeline's skip_lsn says so */
 	uint32		done_seq;		/* changes that an earlier decoder has sent */
 	Event		event;			/* what its events have in common */
 };
@@ -248,7 +247,6 @@ begin_transaction(ChangeReader *reader, StringInfo message)
 	reader->event.ts = begin.committime;
 	reader->event.timeline = wal_reader_timeline(reader->wal);
 	reader->event.seq = 0;
-	reader->skipped = begin.final_lsn == reader->pipeline->skip_lsn;
 	/* an earlier decoder may have ended in the middle of this one */
 	reader->done_seq = pg_atomic_read_u64(&slot->part_lsn) == begin.final_lsn ?
 		pg_atomic_read_u32(&slot->part_seq) : 0;
@@ -437,7 +435,7 @@ take_change(ChangeReader *reader, StringInfo message, EventOp op)
 	Event		event = reader->event;
 	char		kind = read_byte(message);
 
-	if (rel->skipped || reader->skipped)
+	if (rel->skipped)
 		return;
 	if (rel->relation == NULL || !rel->relation->valid)
 		build_relation(reader, rel);
@@ -473,7 +471,7 @@ take_truncate(ChangeReader *reader, StringInfo message)
 		ReadRelation *rel = get_relation(reader, lfirst_oid(lc));
 		Event		event = reader->event;
 
-		if (rel->skipped || reader->skipped)
+		if (rel->skipped)
 			continue;
 		if (rel->relation == NULL || !rel->relation->valid)
 			build_relation(reader, rel);
@@ -586,7 +584,7 @@ take_logical_message(ChangeReader *reader, StringInfo message)
 	const char *content = pq_getmsgbytes(message, length);
 	bool		transactional = (flags & 1) != 0;
 
-	if (transactional ? reader->skipped :
+	if (!transactional &&
 		lsn <= pg_atomic_read_u64(&reader->outbox->pipeline->queued_upto))
 		return;
 	if (strcmp(prefix, DURABLE_MESSAGE_PREFIX) == 0)

@@ -94,8 +94,6 @@ extern int	flat_count(const Event *event);
 extern FormatResult flat_append_event(StringInfo out, const Event *event, int part,
 									  const FormatOptions *options);
 
-/* Is this the name of a key that `flat` adds by itself? (Such a column is an error when a pipeline is made.) */
-extern PGDLLEXPORT bool flat_reserves_name(const char *name);
 
 /* The i-th of these names; NULL after the last. */
 extern const char *flat_reserved_name(int i);

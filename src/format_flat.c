@@ -24,17 +24,6 @@ static bool lacks_column(const Event *event);
 static void put_metadata(StringInfo out, const Event *event, int part, const char *op,
 						 FormatMetadata metadata, bool first);
 
-bool
-flat_reserves_name(const char *name)
-{
-	for (int i = 0; i < lengthof(own_keys); i++)
-	{
-		if (strcmp(own_keys[i], name) == 0)
-			return true;
-	}
-	return false;
-}
-
 const char *
 flat_reserved_name(int i)
 {

@@ -364,13 +364,11 @@ queue_slot(Queue *q, const QueueStream *s)
 }
 
 /*
- * Copy `length` bytes out of (into) the chain, from a place in a page on; the
- * place moves on with it and may end at the very end of a page.
+ * Copy `length` bytes out of the chain, from a place in a page on; the place
+ * moves on with it and may end at the very end of a page.
  */
 extern PGDLLEXPORT void queue_read(Queue *q, QueuePageNo *page, uint32 *offset,
 								   void *to, Size length);
-extern PGDLLEXPORT void queue_write(Queue *q, QueuePageNo *page, uint32 *offset,
-									const void *from, Size length);
 
 /* Reader: take a page out of the chain and give it back to the pool. */
 extern PGDLLEXPORT void queue_free_page(Queue *q, QueueStream *s, QueuePageNo no);

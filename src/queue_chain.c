@@ -44,7 +44,8 @@ queue_read(Queue *q, QueuePageNo *page, uint32 *offset, void *to, Size length)
 	}
 }
 
-void
+/* Copy into the chain, likewise. */
+static void
 queue_write(Queue *q, QueuePageNo *page, uint32 *offset, const void *from, Size length)
 {
 	const char *p = from;

@@ -187,13 +187,6 @@ find_by_id(Oid serverid)
 	return NULL;
 }
 
-bool
-stream_is_valid(Oid serverid)
-{
-	ensure_cache();
-	return find_by_id(serverid) != NULL;
-}
-
 Stream *
 stream_get_by_id(Oid serverid)
 {

@@ -71,9 +71,6 @@ extern PGDLLEXPORT Stream *stream_get(const char *name);
 /* Sender: by OID; NULL when the server is gone.  Needs a transaction unless it is cached and valid. */
 extern PGDLLEXPORT Stream *stream_get_by_id(Oid serverid);
 
-/* Is there something in the cache to be looked up again (a transaction is then needed)? */
-extern PGDLLEXPORT bool stream_is_valid(Oid serverid);
-
 /* Number that changes whenever any stream may have changed (server, user mapping or setting). */
 extern PGDLLEXPORT uint64 stream_cache_generation(void);
 
