@@ -7,12 +7,15 @@
 EXTENSION = firehose
 DATA = firehose--1.0.sql
 MODULE_big = firehose
-# endpoint.o: CREATE SERVER checks a URL by the rules the sender goes by
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c))) src/sender/endpoint.o
+# What links libcurl is an object of its own; so is what only the sender uses
+# of aws, except for endpoint.o: CREATE SERVER checks a URL by its rules.
+SENDER_SOURCES = $(wildcard $(srcdir)/src/sender/*.c $(srcdir)/src/aws/*.c)
+SOURCES = $(filter-out $(SENDER_SOURCES),$(wildcard $(srcdir)/src/*.c $(srcdir)/src/*/*.c))
+OBJS = $(patsubst $(srcdir)/%.c,%.o,$(sort $(SOURCES))) src/aws/endpoint.o src/sender/settings.o
 PGFILEDESC = "firehose - deliver rows and committed changes to Amazon Data Firehose"
 
 SENDER_SO = firehose_sender$(DLSUFFIX)
-SENDER_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/sender/*.c)))
+SENDER_OBJS = $(filter-out src/sender/settings.o,$(patsubst $(srcdir)/%.c,%.o,$(sort $(SENDER_SOURCES))))
 
 REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
 REGRESS_OPTS = --temp-instance=tmp_check --temp-config=test/regress.conf
@@ -36,7 +39,7 @@ $(SENDER_SO): $(SENDER_OBJS)
 	$(CC) $(CFLAGS) $(SENDER_OBJS) $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@ -lcurl -lcrypto -lm
 
 # any header may matter to any object; the whole build takes seconds
-$(OBJS) $(SENDER_OBJS): $(wildcard src/*.h src/sender/*.h)
+$(OBJS) $(SENDER_OBJS): $(wildcard $(srcdir)/src/*/*.h)
 
 install: install-sender
 install-sender: $(SENDER_SO)

@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "base64.h"
+#include "aws/base64.h"
 
 #define MAX_SIZE		65536
 #define BYTES_PER_RUN	(64 * 1024 * 1024)

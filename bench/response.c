@@ -18,7 +18,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "response.h"
+#include "aws/response.h"
 
 #define NENTRIES	500
 #define ROUNDS		2000

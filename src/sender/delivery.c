@@ -14,12 +14,12 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "answer.h"
-#include "compat.h"
-#include "delivery.h"
-#include "outcome.h"
-#include "sender_settings.h"
-#include "stream_options.h"
+#include "common/compat.h"
+#include "sender/completion.h"
+#include "sender/delivery.h"
+#include "sender/response_handler.h"
+#include "sender/settings.h"
+#include "stream/stream_options.h"
 
 /* Dead letters of a dropped stream that wait to be stored. */
 #define MAX_BURIALS			1000

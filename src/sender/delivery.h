@@ -5,16 +5,16 @@
  *
  * Sender process only; one Delivery for each of the database's streams.
  */
-#ifndef FIREHOSE_DELIVERY_H
-#define FIREHOSE_DELIVERY_H
+#ifndef FIREHOSE_SENDER_DELIVERY_H
+#define FIREHOSE_SENDER_DELIVERY_H
 
-#include "endpoint.h"
+#include "aws/endpoint.h"
 #include "lib/ilist.h"
-#include "queue_reader.h"
-#include "request.h"
-#include "retry.h"
-#include "stream.h"
-#include "taken_list.h"
+#include "aws/retry.h"
+#include "queue/reader.h"
+#include "sender/ready_list.h"
+#include "sender/request.h"
+#include "stream/stream.h"
 
 struct Delivery
 {
@@ -91,4 +91,4 @@ extern QueuePosition delivery_finished_upto(Delivery *d);
 /* Is nothing owed and nothing open, so that a dropped stream's slot may go? */
 extern bool delivery_is_idle(Delivery *d);
 
-#endif							/* FIREHOSE_DELIVERY_H */
+#endif							/* FIREHOSE_SENDER_DELIVERY_H */

@@ -25,7 +25,7 @@
 #include "libpq/pqsignal.h"
 #include "utils/memutils.h"
 
-#include "http.h"
+#include "sender/http.h"
 
 /* Connections kept alive at most, and handles kept for reuse. */
 #define MAX_CONNECTIONS		128

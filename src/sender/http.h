@@ -7,8 +7,8 @@
  * what they are given, so no error is ever raised across it.  What is finished
  * is collected with http_next_finished.
  */
-#ifndef FIREHOSE_HTTP_H
-#define FIREHOSE_HTTP_H
+#ifndef FIREHOSE_SENDER_HTTP_H
+#define FIREHOSE_SENDER_HTTP_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -72,4 +72,4 @@ extern void http_release(HttpRequest *request);
 /* Milliseconds until http_drive wants to be called again, -1: only when ready. */
 extern long http_timeout_ms(void);
 
-#endif							/* FIREHOSE_HTTP_H */
+#endif							/* FIREHOSE_SENDER_HTTP_H */

@@ -16,8 +16,8 @@
 
 #include "utils/memutils.h"
 
-#include "base64.h"
-#include "request.h"
+#include "aws/base64.h"
+#include "sender/request.h"
 
 /* The digest follows the encoder at this distance, within the L1/L2 cache. */
 #define DIGEST_CHUNK		(16 * 1024)

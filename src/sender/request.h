@@ -5,13 +5,13 @@
  * The body is built once, straight from the queue's pages: base64 and SHA-256
  * run over it in pieces that stay in the CPU's cache.
  */
-#ifndef FIREHOSE_REQUEST_H
-#define FIREHOSE_REQUEST_H
+#ifndef FIREHOSE_SENDER_REQUEST_H
+#define FIREHOSE_SENDER_REQUEST_H
 
-#include "http.h"
-#include "identity.h"
+#include "sender/http.h"
+#include "sender/signer.h"
 #include "lib/ilist.h"
-#include "queue_reader.h"
+#include "queue/reader.h"
 
 /* Firehose: at most 500 records in a call. */
 #define REQUEST_MAX_RECORDS		500
@@ -59,4 +59,4 @@ extern bool request_build(Request *request, QueueReader *reader, const char *str
 						  const Endpoint *endpoint, const char *region,
 						  char *reason, size_t reason_size);
 
-#endif							/* FIREHOSE_REQUEST_H */
+#endif							/* FIREHOSE_SENDER_REQUEST_H */

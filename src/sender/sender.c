@@ -26,17 +26,17 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#include "compat.h"
-#include "delivery.h"
-#include "fate.h"
-#include "http.h"
-#include "identity.h"
-#include "launcher.h"
-#include "outcome.h"
-#include "pipeline.h"
-#include "queue.h"
-#include "stream.h"
-#include "worker.h"
+#include "common/compat.h"
+#include "pipeline/definition.h"
+#include "queue/queue.h"
+#include "sender/completion.h"
+#include "sender/delivery.h"
+#include "sender/http.h"
+#include "sender/signer.h"
+#include "status/recent.h"
+#include "stream/stream.h"
+#include "workers/launcher.h"
+#include "workers/worker.h"
 
 /* How long the rest is sent, and answers are awaited, when the sender has to go (ms). */
 #define SEND_AT_SHUTDOWN	2000

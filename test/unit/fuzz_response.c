@@ -10,7 +10,7 @@
  */
 #include <stdlib.h>
 
-#include "response.h"
+#include "aws/response.h"
 
 /* Good replies to begin with */
 static const char *const fuzz_samples[] = {

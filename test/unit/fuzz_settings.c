@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "endpoint.h"
-#include "profile.h"
-#include "retry.h"
+#include "aws/endpoint.h"
+#include "aws/profile.h"
+#include "aws/retry.h"
 
 /* Good files, URLs and lists to begin with */
 static const char *const fuzz_samples[] = {

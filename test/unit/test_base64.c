@@ -13,7 +13,7 @@
 
 #include <openssl/evp.h>
 
-#include "base64.h"
+#include "aws/base64.h"
 #include "tap.h"
 
 static uint32_t seed = 1;

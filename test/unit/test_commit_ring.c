@@ -18,7 +18,7 @@
 
 #include <pthread.h>
 
-#include "commit_ring.h"
+#include "workers/commit_ring.h"
 /* the C library's own for tap.h */
 #undef lengthof
 #undef printf

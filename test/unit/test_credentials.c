@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "credentials.h"
+#include "aws/credentials.h"
 #include "tap.h"
 
 static char dir[] = "/tmp/test_credentials.XXXXXX";

@@ -8,7 +8,7 @@
  */
 #include <stdlib.h>
 
-#include "endpoint.h"
+#include "aws/endpoint.h"
 #include "tap.h"
 
 static char errmsg[400];

@@ -5,7 +5,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "error_class.h"
+#include "aws/error_class.h"
 #include "tap.h"
 
 typedef struct Case

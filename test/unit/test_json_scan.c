@@ -11,7 +11,7 @@
  */
 #include <stdlib.h>
 
-#include "json_scan.h"
+#include "aws/json_scan.h"
 #include "tap.h"
 
 /* Scan everything; JSON_SCAN_END or JSON_SCAN_ERROR. */

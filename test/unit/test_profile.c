@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "profile.h"
+#include "aws/profile.h"
 #include "tap.h"
 
 typedef struct Case

@@ -11,7 +11,7 @@
  */
 #include <stdlib.h>
 
-#include "response.h"
+#include "aws/response.h"
 #include "tap.h"
 
 #define MAX_ENTRIES 8

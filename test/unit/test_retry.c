@@ -6,7 +6,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "retry.h"
+#include "aws/retry.h"
 #include "tap.h"
 
 #define SECOND INT64_C(1000000)

@@ -9,7 +9,7 @@
 #include <openssl/evp.h>
 #include <stdlib.h>
 
-#include "sigv4.h"
+#include "aws/sigv4.h"
 #include "tap.h"
 
 #define KEY_ID	"AKIDEXAMPLE"

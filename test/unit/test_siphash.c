@@ -8,7 +8,7 @@
  */
 #include "tap.h"
 
-#include "siphash.h"
+#include "common/siphash.h"
 
 static const struct
 {

@@ -18,9 +18,9 @@
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
-#include "event.h"
-#include "format.h"
-#include "queue_reader.h"
+#include "format/event.h"
+#include "format/format.h"
+#include "queue/reader.h"
 
 PG_MODULE_MAGIC;
 

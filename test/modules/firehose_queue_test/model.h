@@ -12,8 +12,8 @@
 
 #include "lib/ilist.h"
 #include "nodes/pg_list.h"
-#include "queue.h"
-#include "queue_reader.h"
+#include "queue/queue.h"
+#include "queue/reader.h"
 
 #define MODEL_STREAMS	6
 #define MODEL_SENDERS	2		/* one per database */

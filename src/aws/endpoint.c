@@ -1,0 +1,585 @@
+/*-------------------------------------------------------------------------
+ *
+ * endpoint.c
+ *	  Where requests go: from a region or a URL to a checked host and port.
+ *
+ * Called by the sender when a stream's options are read, and by the checks of
+ * options and settings.  URLs come from users who may not be superusers, so
+ * everything is accepted by what it is, nothing refused by what it is not.
+ * Messages do not quote the URL, which may contain a password.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include <arpa/inet.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "aws/endpoint.h"
+
+#define HTTPS_PORT		443
+#define HTTP_PORT		80
+#define ANY_PORT		0		/* of a pattern */
+#define MAX_LABEL		63
+
+#define lengthof(array) (sizeof(array) / sizeof((array)[0]))
+
+/*
+ * AWS's partitions by the prefix of their regions, as in botocore's
+ * partitions.json; the last row is everything else.
+ */
+static const struct
+{
+	const char *region_prefix;
+	const char *suffix;
+	const char *dualstack_suffix;
+}			partitions[] =
+{
+	{"cn-", "amazonaws.com.cn", "api.amazonwebservices.com.cn"},
+	{"eusc-", "amazonaws.eu", "api.amazonwebservices.eu"},
+	{"us-iso-", "c2s.ic.gov", "api.aws.ic.gov"},
+	{"us-isob-", "sc2s.sgov.gov", "api.aws.scloud"},
+	{"eu-isoe-", "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"},
+	{"us-isof-", "csp.hci.ic.gov", "api.aws.hci.ic.gov"},
+	{"", "amazonaws.com", "api.aws"},
+};
+
+/* Write a message and be false. */
+#define fail(errmsg, errmsg_size, ...) \
+	(snprintf(errmsg, errmsg_size, __VA_ARGS__), false)
+
+static bool
+is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+static bool
+is_lower(char c)
+{
+	return c >= 'a' && c <= 'z';
+}
+
+static char
+to_lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;
+}
+
+static bool
+has_prefix(const char *text, const char *prefix)
+{
+	return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+bool
+endpoint_valid_region(const char *region)
+{
+	size_t		len = strlen(region);
+
+	if (len == 0 || len > MAX_LABEL)
+		return false;
+	for (const char *p = region; *p != '\0'; p++)
+	{
+		if (!is_lower(*p) && !is_digit(*p) && *p != '-')
+			return false;
+	}
+	return true;
+}
+
+/* Write what follows from scheme, host and port. */
+static void
+set_texts(Endpoint *endpoint)
+{
+	const char *open = endpoint->ipv6 ? "[" : "";
+	const char *close = endpoint->ipv6 ? "]" : "";
+	char		port[7] = "";
+
+	if (endpoint->port != (endpoint->https ? HTTPS_PORT : HTTP_PORT))
+		snprintf(port, sizeof(port), ":%u", (unsigned) (uint16_t) endpoint->port);
+	snprintf(endpoint->host_header, sizeof(endpoint->host_header),
+			 "%s%s%s%s", open, endpoint->host, close, port);
+	snprintf(endpoint->url, sizeof(endpoint->url), "%s://%s/",
+			 endpoint->https ? "https" : "http", endpoint->host_header);
+}
+
+bool
+endpoint_from_region(const char *region, int flags, Endpoint *endpoint,
+					 char *errmsg, size_t errmsg_size)
+{
+	const char *suffix;
+	size_t		i = 0;
+
+	if (!endpoint_valid_region(region))
+		return fail(errmsg, errmsg_size,
+					"region must consist of lower-case letters, digits and hyphens");
+
+	while (!has_prefix(region, partitions[i].region_prefix))
+		i++;
+	suffix = (flags & ENDPOINT_DUALSTACK) ? partitions[i].dualstack_suffix :
+		partitions[i].suffix;
+
+	memset(endpoint, 0, sizeof(*endpoint));
+	endpoint->source = ENDPOINT_FROM_REGION;
+	endpoint->https = true;
+	endpoint->port = HTTPS_PORT;
+	snprintf(endpoint->host, sizeof(endpoint->host), "%s.%s.%s",
+			 (flags & ENDPOINT_FIPS) ? "firehose-fips" : "firehose",
+			 region, suffix);
+	set_texts(endpoint);
+	return true;
+}
+
+/*
+ * Is it a host name: labels of letters, digits, inner hyphens, and the extra
+ * character if there is one?  Lower case is assumed.
+ */
+static bool
+valid_host_name(const char *host, char extra)
+{
+	size_t		label = 0;		/* length of the current label */
+
+	for (const char *p = host;; p++)
+	{
+		if (*p == '.' || *p == '\0')
+		{
+			if (label == 0 || label > MAX_LABEL || p[-1] == '-')
+				return false;
+			if (*p == '\0')
+				return true;
+			label = 0;
+		}
+		else if (is_lower(*p) || is_digit(*p) || (*p == '-' && label > 0) ||
+				 (extra != '\0' && *p == extra))
+			label++;
+		else
+			return false;
+	}
+}
+
+/*
+ * A name whose last label begins with a digit is an IPv4 address or nothing:
+ * no top-level domain does, but "127.1" and "0x7f000001" are addresses to
+ * some resolvers.
+ */
+static bool
+valid_host(const char *host)
+{
+	const char *last = strrchr(host, '.');
+	struct in_addr address;
+
+	if (is_digit(last != NULL ? last[1] : host[0]))
+		return inet_pton(AF_INET, host, &address) == 1;
+	return valid_host_name(host, '\0');
+}
+
+static bool
+is_loopback(const Endpoint *endpoint)
+{
+	struct in_addr address;
+
+	if (endpoint->ipv6)
+		return strcmp(endpoint->host, "::1") == 0;
+	if (inet_pton(AF_INET, endpoint->host, &address) == 1)
+		return ntohl(address.s_addr) >> 24 == 127;
+	return strcmp(endpoint->host, "localhost") == 0;
+}
+
+/* A port number, from digits alone. */
+static bool
+parse_port(const char *text, int *port)
+{
+	size_t		len = strspn(text, "0123456789");
+
+	if (len == 0 || len > 5 || text[len] != '\0')
+		return false;
+	*port = atoi(text);
+	return *port >= 1 && *port <= 65535;
+}
+
+/*
+ * Take scheme://host[:port][/] apart, lower-casing it into parts, which is the
+ * buffer that host and port then point into.  Used for URLs and for patterns;
+ * neither host nor port is checked yet.
+ */
+typedef struct UrlParts
+{
+	bool		https;
+	bool		ipv6;
+	char	   *host;			/* without brackets */
+	char	   *port;			/* NULL if there is none */
+	char		buf[ENDPOINT_HOST_SIZE + 32];
+} UrlParts;
+
+static bool
+split_url(const char *url, size_t len, UrlParts *parts,
+		  char *errmsg, size_t errmsg_size)
+{
+	char	   *rest;
+	char	   *colon;
+
+	if (len >= sizeof(parts->buf))
+		return fail(errmsg, errmsg_size, "URL is too long");
+	for (size_t i = 0; i < len; i++)
+	{
+		if (url[i] <= ' ' || url[i] >= 0x7f)
+			return fail(errmsg, errmsg_size,
+						"URL contains a blank, a control character or a non-ASCII character");
+		parts->buf[i] = to_lower(url[i]);
+	}
+	parts->buf[len] = '\0';
+
+	parts->https = has_prefix(parts->buf, "https://");
+	if (!parts->https && !has_prefix(parts->buf, "http://"))
+		return fail(errmsg, errmsg_size, "URL must begin with https://");
+	parts->host = parts->buf + strlen(parts->https ? "https://" : "http://");
+
+	/* User info first, since it may contain anything */
+	if (strchr(parts->host, '@') != NULL)
+		return fail(errmsg, errmsg_size,
+					"URL must not contain a user name or password");
+	rest = parts->host + strcspn(parts->host, "/?#");
+	if (*rest != '\0' && strcmp(rest, "/") != 0)
+		return fail(errmsg, errmsg_size,
+					"URL must not contain a path, a query or a fragment");
+	*rest = '\0';
+
+	parts->ipv6 = parts->host[0] == '[';
+	if (parts->ipv6)
+	{
+		char	   *bracket = strchr(++parts->host, ']');
+
+		if (bracket == NULL || (bracket[1] != ':' && bracket[1] != '\0'))
+			return fail(errmsg, errmsg_size, "URL contains an invalid host");
+		*bracket = '\0';
+		colon = bracket[1] == ':' ? bracket + 1 : NULL;
+	}
+	else
+		colon = strchr(parts->host, ':');
+	parts->port = colon != NULL ? colon + 1 : NULL;
+	if (colon != NULL)
+		*colon = '\0';
+	return true;
+}
+
+bool
+endpoint_parse(const char *url, Endpoint *endpoint,
+			   char *errmsg, size_t errmsg_size)
+{
+	struct in6_addr address;
+	UrlParts	parts;
+
+	if (!split_url(url, strlen(url), &parts, errmsg, errmsg_size))
+		return false;
+
+	memset(endpoint, 0, sizeof(*endpoint));
+	endpoint->source = ENDPOINT_FROM_SETTING;
+	endpoint->https = parts.https;
+	endpoint->ipv6 = parts.ipv6;
+
+	/* An IPv6 address is written in its one canonical form */
+	if (strlen(parts.host) >= sizeof(endpoint->host) ||
+		(parts.ipv6 ? inet_pton(AF_INET6, parts.host, &address) != 1 :
+		 !valid_host(parts.host)))
+		return fail(errmsg, errmsg_size, "URL contains an invalid host");
+	if (parts.ipv6)
+		inet_ntop(AF_INET6, &address, endpoint->host, sizeof(endpoint->host));
+	else
+		strcpy(endpoint->host, parts.host);
+
+	endpoint->port = parts.https ? HTTPS_PORT : HTTP_PORT;
+	if (parts.port != NULL && !parse_port(parts.port, &endpoint->port))
+		return fail(errmsg, errmsg_size, "URL contains an invalid port");
+	if (!endpoint->https && !is_loopback(endpoint))
+		return fail(errmsg, errmsg_size,
+					"URL must begin with https://, except for loopback addresses");
+	set_texts(endpoint);
+	return true;
+}
+
+bool
+endpoint_resolve(const char *explicit_url, const char *profile_url,
+				 const char *region, int flags, Endpoint *endpoint,
+				 char *errmsg, size_t errmsg_size)
+{
+	const struct
+	{
+		const char *url;
+		const char *name;
+		EndpointSource source;
+	}			candidates[] =
+	{
+		{explicit_url, "endpoint_url", ENDPOINT_FROM_SETTING},
+		{getenv("AWS_ENDPOINT_URL_FIREHOSE"), "AWS_ENDPOINT_URL_FIREHOSE",
+		ENDPOINT_FROM_ENVIRONMENT},
+		{getenv("AWS_ENDPOINT_URL"), "AWS_ENDPOINT_URL",
+		ENDPOINT_FROM_ENVIRONMENT},
+		{profile_url, "endpoint_url of the profile", ENDPOINT_FROM_PROFILE},
+	};
+
+	for (size_t i = 0; i < lengthof(candidates); i++)
+	{
+		char		reason[128];
+
+		if (candidates[i].url == NULL || candidates[i].url[0] == '\0')
+			continue;
+		if (!endpoint_parse(candidates[i].url, endpoint,
+							reason, sizeof(reason)))
+			return fail(errmsg, errmsg_size, "%s: %s",
+						candidates[i].name, reason);
+		endpoint->source = candidates[i].source;
+		return true;
+	}
+	if (region == NULL || region[0] == '\0')
+		return fail(errmsg, errmsg_size, "no region is set");
+	return endpoint_from_region(region, flags, endpoint, errmsg, errmsg_size);
+}
+
+/*
+ * Does the label have the form of a region's name, as "eu-west-1" and
+ * "us-gov-west-1" do?  The names of S3's old hosts, "s3-us-west-1", do not.
+ */
+static bool
+is_region_label(const char *label, size_t len)
+{
+	size_t		hyphens = 0;
+	size_t		i = 0;
+
+	for (; i < len && !is_digit(label[i]); i++)
+		hyphens += label[i] == '-';
+	if (i == len || hyphens < 2 || label[0] == '-' || label[i - 1] != '-')
+		return false;
+	while (i < len && is_digit(label[i]))
+		i++;
+	return i == len;
+}
+
+/* Take the last label off a host of which len characters are left. */
+static size_t
+pop_label(const char *host, size_t *len, const char **label)
+{
+	size_t		start = *len;
+	size_t		label_len;
+
+	while (start > 0 && host[start - 1] != '.')
+		start--;
+	label_len = *len - start;
+	*label = host + start;
+	*len = start > 0 ? start - 1 : 0;
+	return label_len;
+}
+
+static bool
+label_is(const char *label, size_t len, const char *text)
+{
+	return strlen(text) == len && memcmp(label, text, len) == 0;
+}
+
+/*
+ * Is the rest of a host, before AWS's suffix, that of an endpoint of Firehose?
+ */
+static bool
+is_firehose_prefix(const char *host, size_t len)
+{
+	const char *label;
+	size_t		label_len = pop_label(host, &len, &label);
+	bool		vpce = label_is(label, label_len, "vpce");
+
+	if (vpce)
+		label_len = pop_label(host, &len, &label);
+	if (!is_region_label(label, label_len))
+		return false;
+
+	label_len = pop_label(host, &len, &label);
+	if (!label_is(label, label_len, "firehose") &&
+		!label_is(label, label_len, "firehose-fips"))
+		return false;
+
+	/* The endpoint's own label is there exactly if it is in a VPC */
+	if (vpce && len > 0)
+		(void) pop_label(host, &len, &label);
+	else if (vpce)
+		return false;
+	return len == 0;
+}
+
+static bool
+is_aws_endpoint(const Endpoint *endpoint)
+{
+	size_t		len = strlen(endpoint->host);
+
+	if (!endpoint->https || endpoint->ipv6 || endpoint->port != HTTPS_PORT)
+		return false;
+	for (size_t i = 0; i < lengthof(partitions); i++)
+	{
+		const char *suffixes[] = {partitions[i].suffix,
+		partitions[i].dualstack_suffix};
+
+		for (size_t j = 0; j < lengthof(suffixes); j++)
+		{
+			size_t		rest;	/* what is before the dot before the suffix */
+
+			if (len <= strlen(suffixes[j]) + 1)
+				continue;
+			rest = len - strlen(suffixes[j]) - 1;
+			if (endpoint->host[rest] == '.' &&
+				strcmp(endpoint->host + rest + 1, suffixes[j]) == 0 &&
+				is_firehose_prefix(endpoint->host, rest))
+				return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * Match a host with a pattern, "*" being any characters but dots.  Going back
+ * to the last "*" is enough, and never past a dot, because only a dot matches
+ * a dot.
+ */
+static bool
+host_matches(const char *host, const char *pattern)
+{
+	const char *star = NULL;
+	const char *star_host = NULL;
+
+	while (*host != '\0')
+	{
+		if (*pattern == '*')
+		{
+			star = pattern++;
+			star_host = host;
+		}
+		else if (*pattern == *host)
+		{
+			if (*host == '.')
+				star = NULL;
+			pattern++;
+			host++;
+		}
+		else if (star != NULL && *star_host != '.')
+		{
+			pattern = star + 1;
+			host = ++star_host;
+		}
+		else
+			return false;
+	}
+	pattern += strspn(pattern, "*");
+	return *pattern == '\0';
+}
+
+/* A pattern of the list, checked */
+typedef struct Pattern
+{
+	UrlParts	parts;
+	int			port;			/* or ANY_PORT */
+	char		host[ENDPOINT_HOST_SIZE];
+} Pattern;
+
+static bool
+parse_pattern(const char *text, size_t len, Pattern *pattern,
+			  char *errmsg, size_t errmsg_size)
+{
+	UrlParts   *parts = &pattern->parts;
+	struct in6_addr address;
+
+	if (!split_url(text, len, parts, errmsg, errmsg_size))
+		return false;
+	if (strlen(parts->host) >= sizeof(pattern->host) ||
+		(parts->ipv6 ? inet_pton(AF_INET6, parts->host, &address) != 1 :
+		 !valid_host_name(parts->host, '*')))
+		return fail(errmsg, errmsg_size, "URL contains an invalid host");
+	if (parts->ipv6)
+		inet_ntop(AF_INET6, &address, pattern->host, sizeof(pattern->host));
+	else
+		strcpy(pattern->host, parts->host);
+
+	pattern->port = parts->https ? HTTPS_PORT : HTTP_PORT;
+	if (parts->port == NULL)
+		return true;
+	if (strcmp(parts->port, "*") == 0)
+		pattern->port = ANY_PORT;
+	else if (!parse_port(parts->port, &pattern->port))
+		return fail(errmsg, errmsg_size, "URL contains an invalid port");
+	return true;
+}
+
+static bool
+endpoint_matches(const Endpoint *endpoint, const Pattern *pattern)
+{
+	return endpoint->https == pattern->parts.https &&
+		endpoint->ipv6 == pattern->parts.ipv6 &&
+		(pattern->port == ANY_PORT || endpoint->port == pattern->port) &&
+		host_matches(endpoint->host, pattern->host);
+}
+
+/*
+ * Step to the next entry of a list; false at its end.  Entries come without
+ * the blanks around them and may be empty.
+ */
+static bool
+next_entry(const char **list, const char **entry, size_t *len)
+{
+	const char *start = *list;
+	const char *end;
+
+	if (start == NULL)
+		return false;
+	end = start + strcspn(start, ",");
+	*list = *end == ',' ? end + 1 : NULL;
+
+	start += strspn(start, " \t\n");
+	while (end > start && strchr(" \t\n", end[-1]) != NULL)
+		end--;
+	*entry = start;
+	*len = end > start ? end - start : 0;
+	return true;
+}
+
+bool
+endpoint_allowed(const Endpoint *endpoint, const char *allowed_list)
+{
+	const char *entry;
+	size_t		len;
+
+	if (endpoint->source == ENDPOINT_FROM_REGION)
+		return true;
+	while (next_entry(&allowed_list, &entry, &len))
+	{
+		Pattern		pattern;
+		char		errmsg[128];
+
+		if (label_is(entry, len, "aws"))
+		{
+			if (is_aws_endpoint(endpoint))
+				return true;
+		}
+		else if (parse_pattern(entry, len, &pattern, errmsg, sizeof(errmsg)) &&
+				 endpoint_matches(endpoint, &pattern))
+			return true;
+	}
+	return false;
+}
+
+bool
+endpoint_valid_allowed_list(const char *allowed_list,
+							char *errmsg, size_t errmsg_size)
+{
+	const char *entry;
+	size_t		len;
+
+	while (next_entry(&allowed_list, &entry, &len))
+	{
+		Pattern		pattern;
+		char		reason[128];
+
+		if (len == 0 || label_is(entry, len, "aws"))
+			continue;
+		if (!parse_pattern(entry, len, &pattern, reason, sizeof(reason)))
+			return fail(errmsg, errmsg_size,
+						"entry \"%.*s\" is neither \"aws\" nor a pattern like https://host:port: %s",
+						(int) len, entry, reason);
+	}
+	return true;
+}

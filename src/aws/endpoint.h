@@ -1,0 +1,106 @@
+/*-------------------------------------------------------------------------
+ *
+ * endpoint.h
+ *	  Where requests go: from a region or a URL to a checked host and port.
+ *
+ * A URL is accepted as https://host[:port][/], or with http if the host is
+ * loopback: localhost, 127.0.0.0/8 or [::1].  The host is a name of letters,
+ * digits, hyphens and dots, an IPv4 address, or an IPv6 address in brackets.
+ * There is no user info, path, query or fragment, and no other character, so
+ * nothing can be smuggled into a header or a request line.
+ *
+ * Knows no PostgreSQL and never allocates.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef FIREHOSE_AWS_ENDPOINT_H
+#define FIREHOSE_AWS_ENDPOINT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define ENDPOINT_HOST_SIZE	254 /* a host name has at most 253 characters */
+
+/* Who chose the endpoint. */
+typedef enum EndpointSource
+{
+	ENDPOINT_FROM_REGION,
+	ENDPOINT_FROM_SETTING,
+	ENDPOINT_FROM_ENVIRONMENT,
+	ENDPOINT_FROM_PROFILE
+} EndpointSource;
+
+typedef struct Endpoint
+{
+	EndpointSource source;
+	bool		https;
+	bool		ipv6;			/* host is an IPv6 literal */
+	int			port;			/* 1 to 65535, never 0 */
+	char		host[ENDPOINT_HOST_SIZE];	/* lower case, no brackets */
+	char		url[ENDPOINT_HOST_SIZE + 24];	/* "https://host:port/" */
+
+	/* What to send and to sign as Host; the port only if not the default */
+	char		host_header[ENDPOINT_HOST_SIZE + 8];
+} Endpoint;
+
+/* Variants of AWS's own endpoints. */
+#define ENDPOINT_FIPS		0x01
+#define ENDPOINT_DUALSTACK	0x02
+
+/*
+ * Does the name look like a region: ^[a-z0-9-]+$, at most 63 characters?  It
+ * becomes a label of a host name and part of the signature's scope.
+ */
+extern bool endpoint_valid_region(const char *region);
+
+/* The endpoint that AWS has for a region; flags are ENDPOINT_FIPS etc. */
+extern bool endpoint_from_region(const char *region, int flags,
+								 Endpoint *endpoint,
+								 char *errmsg, size_t errmsg_size);
+
+/* Check a URL and take it apart; the source is ENDPOINT_FROM_SETTING. */
+extern bool endpoint_parse(const char *url, Endpoint *endpoint,
+						   char *errmsg, size_t errmsg_size);
+
+/*
+ * Choose the endpoint: explicit_url, then AWS_ENDPOINT_URL_FIREHOSE,
+ * AWS_ENDPOINT_URL, profile_url, and finally the region's own.  NULL or "" is
+ * what is not set.  A URL that is set but wrong is an error, not a reason to
+ * go on to the next; the message says where it came from.
+ */
+extern bool endpoint_resolve(const char *explicit_url,
+							 const char *profile_url,
+							 const char *region, int flags,
+							 Endpoint *endpoint,
+							 char *errmsg, size_t errmsg_size);
+
+/*
+ * May data be sent to this endpoint?
+ *
+ * The list is separated by commas, white space around an entry is ignored.  An
+ * entry is either the word "aws" or a pattern scheme://host[:port][/]:
+ *
+ * - scheme is http or https, literally.
+ * - "*" in the host matches any number of characters, none included, but never
+ *   a dot: it stays within its label.  Everything else matches itself, letters
+ *   in either case.  An IPv6 address is written in brackets, without "*".
+ * - port is a number or "*" for any; if left out, the scheme's default port.
+ *
+ * "aws" means AWS's own endpoints of Firehose over https on port 443:
+ * firehose[-fips].REGION.SUFFIX and LABEL.firehose[-fips].REGION.vpce.SUFFIX,
+ * where SUFFIX is one of AWS's and REGION has the form of a region's name
+ * (letters, hyphen, ..., hyphen, digits).  The form matters: a customer can
+ * own other names below AWS's suffixes, firehose-x.s3.amazonaws.com for one.
+ *
+ * An endpoint derived from the region is always allowed; those from the
+ * environment or a profile are not, unless the list has them.  An empty list
+ * allows nothing else.
+ */
+extern bool endpoint_allowed(const Endpoint *endpoint,
+							 const char *allowed_list);
+
+/* Is this a list that endpoint_allowed() understands? */
+extern bool endpoint_valid_allowed_list(const char *allowed_list,
+										char *errmsg, size_t errmsg_size);
+
+#endif							/* FIREHOSE_AWS_ENDPOINT_H */

@@ -1,0 +1,128 @@
+/*-------------------------------------------------------------------------
+ *
+ * retry.h
+ *	  When to send again, and how much at a time: backoff, token buckets, and
+ *	  an adaptive limit on concurrent requests.
+ *
+ * Everything here is plain arithmetic on state that the caller owns.  Time is
+ * a monotonic clock in microseconds that the caller reads, and randomness is
+ * a generator that the caller seeds, so tests are deterministic and a jump of
+ * the wall clock changes nothing.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef FIREHOSE_AWS_RETRY_H
+#define FIREHOSE_AWS_RETRY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * Backoff, as AWS's "standard" retry mode does it since 2026:
+ * rnd(0,1) * min(scale * 2^(n-1), 20 s).
+ */
+typedef enum RetryKind
+{
+	RETRY_TRANSIENT,			/* scale 50 ms */
+	RETRY_THROTTLE				/* scale 1 s */
+} RetryKind;
+
+#define RETRY_MAX_DELAY			INT64_C(20000000)	/* 20 s */
+#define RETRY_AFTER_MAX_EXTRA	INT64_C(5000000)	/* 5 s */
+
+/* xorshift64*; any number is a good seed */
+typedef struct RetryRandom
+{
+	uint64_t	state;
+} RetryRandom;
+
+extern void retry_random_seed(RetryRandom *random, uint64_t seed);
+
+/* A number in [0, 1). */
+extern double retry_random(RetryRandom *random);
+
+/*
+ * Delay in microseconds before attempt number failures + 1, having failed
+ * failures (>= 1) times in a row.  Any count is fine, however large.
+ */
+extern int64_t retry_delay(RetryRandom *random, RetryKind kind,
+						   uint64_t failures);
+
+/*
+ * Adjust a delay to what the service asked for: the wish is honoured within
+ * [delay, delay + RETRY_AFTER_MAX_EXTRA].  wish is in microseconds.
+ */
+extern int64_t retry_delay_with_wish(int64_t delay, int64_t wish);
+
+/*
+ * Read the value of a header x-amz-retry-after, which is in milliseconds,
+ * into microseconds.  False if it is no plain number.
+ */
+extern bool retry_after_parse(const char *value, int64_t *wish);
+
+/*
+ * A token bucket for records, requests or bytes per second.  It holds one
+ * second's worth, but at least one item of the largest size.  Taking may leave
+ * a debt that later items wait for, so that an item larger than the bucket
+ * still passes.
+ */
+typedef struct TokenBucket
+{
+	double		rate;			/* tokens per second; 0 = no limit */
+	double		burst;			/* most that it holds */
+	double		tokens;			/* what it held at updated_at; may be < 0 */
+	int64_t		updated_at;
+} TokenBucket;
+
+/* Begin with a full bucket. */
+extern void token_bucket_init(TokenBucket *bucket, double rate,
+							  double max_item, int64_t now);
+
+/* Change the limits in use; what has been taken stays taken. */
+extern void token_bucket_set_rate(TokenBucket *bucket, double rate,
+								  double max_item, int64_t now);
+
+/* Microseconds until amount may be taken; 0 if it may be now. */
+extern int64_t token_bucket_delay(const TokenBucket *bucket, double amount,
+								  int64_t now);
+
+/* Take amount, whatever token_bucket_delay() says. */
+extern void token_bucket_take(TokenBucket *bucket, double amount,
+							  int64_t now);
+
+/*
+ * A limit on the number of requests in flight to one stream, between 1 and
+ * max.  A throttle multiplies it by 0.7, but only once for all the throttles
+ * that tell the same news: not for requests sent before the last decrease,
+ * and not twice in a second.  Success grows it back along the curve of CUBIC
+ * (RFC 9438, as in AWS's "adaptive" mode): fast up to near where it was
+ * throttled, slowly past that, then fast again.
+ */
+typedef struct AdaptiveLimit
+{
+	int			max;
+	double		limit;			/* 1 <= limit <= max */
+	double		throttled_at;	/* limit before the last decrease; 0 if none */
+	int64_t		decreased_at;
+} AdaptiveLimit;
+
+/* Begin at max. */
+extern void adaptive_limit_init(AdaptiveLimit *limit, int max);
+
+/* Change max in use. */
+extern void adaptive_limit_set_max(AdaptiveLimit *limit, int max);
+
+/* How many requests may be in flight now. */
+extern int	adaptive_limit_get(const AdaptiveLimit *limit);
+
+/*
+ * A request sent at sent_at was throttled, wholly or in part.  Returns
+ * whether the limit was decreased.
+ */
+extern bool adaptive_limit_throttled(AdaptiveLimit *limit, int64_t sent_at,
+									 int64_t now);
+
+/* A request was accepted wholly. */
+extern void adaptive_limit_succeeded(AdaptiveLimit *limit, int64_t now);
+
+#endif							/* FIREHOSE_AWS_RETRY_H */

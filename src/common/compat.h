@@ -1,0 +1,135 @@
+/*
+ * compat.h
+ *		What differs between the server versions we support (15, 17, 18), at
+ *		one place, so that no other file needs a version check for it.
+ */
+#ifndef FIREHOSE_COMMON_COMPAT_H
+#define FIREHOSE_COMMON_COMPAT_H
+
+#include "catalog/pg_attribute.h"
+#include "datatype/timestamp.h"
+#include "storage/proc.h"
+#include "utils/wait_event.h"
+
+/* The number of this process's PGPROC: the only way another process may name it. */
+#if PG_VERSION_NUM >= 170000
+#define MyProcNo() ((int) MyProcNumber)
+#else
+#define MyProcNo() (MyProc->pgprocno)
+#endif
+
+/* Named wait events for extensions exist from 17 on (15 and 16 show "Extension"). */
+#if PG_VERSION_NUM >= 170000
+#define WaitEventNamed(name) \
+	({ static uint32 event_ = 0; \
+	   if (event_ == 0) event_ = WaitEventExtensionNew(name); \
+	   event_; })
+#else
+#define WaitEventNamed(name) PG_WAIT_EXTENSION
+#endif
+
+/* Replication slots: 17 added failover and synced to creation, 18 an argument to acquiring. */
+#if PG_VERSION_NUM >= 170000
+#define CreateLogicalSlot(name, persistency) \
+	ReplicationSlotCreate(name, true, persistency, false, false, false)
+#else
+#define CreateLogicalSlot(name, persistency) \
+	ReplicationSlotCreate(name, true, persistency, false)
+#endif
+#if PG_VERSION_NUM >= 180000
+#define AcquireLogicalSlot(name) ReplicationSlotAcquire(name, true, true)
+#else
+#define AcquireLogicalSlot(name) ReplicationSlotAcquire(name, true)
+#endif
+
+/* Logical messages that no commit will flush can be flushed at once from 17 on; we do it ourselves. */
+#if PG_VERSION_NUM >= 170000
+#define WriteLogicalMessage(prefix, message, size, transactional) \
+	LogLogicalMessage(prefix, message, size, transactional, false)
+#else
+#define WriteLogicalMessage(prefix, message, size, transactional) \
+	LogLogicalMessage(prefix, message, size, transactional)
+#endif
+
+/* 18 asks whether a deferrable primary key will do. */
+#if PG_VERSION_NUM >= 180000
+#define PrimaryKeyIndexOf(rel) RelationGetPrimaryKeyIndex(rel, true)
+#else
+#define PrimaryKeyIndexOf(rel) RelationGetPrimaryKeyIndex(rel)
+#endif
+
+/* pgoutput leaves out what came by replication, if asked to, from 16 on. */
+#if PG_VERSION_NUM >= 160000
+#define PGOUTPUT_KNOWS_ORIGIN	true
+#else
+#define PGOUTPUT_KNOWS_ORIGIN	false
+#endif
+
+/* A wait event set that lives as long as its process; 17 asks for a resource owner. */
+#if PG_VERSION_NUM >= 170000
+#define CreateWorkerWaitEventSet(nevents) CreateWaitEventSet(NULL, nevents)
+#else
+#define CreateWorkerWaitEventSet(nevents) CreateWaitEventSet(TopMemoryContext, nevents)
+#endif
+
+/* One function for every kind of object from 16 on. */
+#if PG_VERSION_NUM >= 160000
+#define foreign_server_aclcheck(serverid, roleid, mode) \
+	object_aclcheck(ForeignServerRelationId, serverid, roleid, mode)
+#else
+#define foreign_server_aclcheck(serverid, roleid, mode) \
+	pg_foreign_server_aclcheck(serverid, roleid, mode)
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#define IsDatabaseOwner(dboid, roleid) object_ownercheck(DatabaseRelationId, dboid, roleid)
+#else
+#define IsDatabaseOwner(dboid, roleid) pg_database_ownercheck(dboid, roleid)
+#endif
+
+/* Index entries of a new row; 16 added an argument. */
+#if PG_VERSION_NUM >= 160000
+#define ExecInsertIndexEntries(rel, slot, estate) \
+	list_free(ExecInsertIndexTuples(rel, slot, estate, false, false, NULL, NIL, false))
+#else
+#define ExecInsertIndexEntries(rel, slot, estate) \
+	list_free(ExecInsertIndexTuples(rel, slot, estate, false, false, NULL, NIL))
+#endif
+
+/* New, empty storage for a relation; renamed in 16. */
+#if PG_VERSION_NUM >= 160000
+#define RelationSetNewStorage(rel) \
+	RelationSetNewRelfilenumber(rel, (rel)->rd_rel->relpersistence)
+#else
+#define RelationSetNewStorage(rel) \
+	RelationSetNewRelfilenode(rel, (rel)->rd_rel->relpersistence)
+#endif
+
+/* Rebuild all indexes of a relation; 17 added an argument. */
+#if PG_VERSION_NUM >= 170000
+#define ReindexAllOf(relid, flags, params) reindex_relation(NULL, relid, flags, params)
+#else
+#define ReindexAllOf(relid, flags, params) reindex_relation(relid, flags, params)
+#endif
+
+/* Has a replication slot lost the WAL it needs?  Other causes exist from 16 on. */
+#if PG_VERSION_NUM >= 160000
+#define SlotIsInvalidated(slot) ((slot)->data.invalidated != RS_INVAL_NONE)
+#else
+#define SlotIsInvalidated(slot) \
+	(XLogRecPtrIsInvalid((slot)->data.restart_lsn) && \
+	 !XLogRecPtrIsInvalid((slot)->data.invalidated_at))
+#endif
+
+/* Intervals may be infinite from 17 on. */
+#ifndef INTERVAL_NOT_FINITE
+#define INTERVAL_NOT_FINITE(i) (false)
+#define INTERVAL_IS_NOBEGIN(i) (false)
+#endif
+
+/* Generated columns may be virtual from 18 on: their tuples hold nothing. */
+#ifndef ATTRIBUTE_GENERATED_VIRTUAL
+#define ATTRIBUTE_GENERATED_VIRTUAL 'v'
+#endif
+
+#endif							/* FIREHOSE_COMMON_COMPAT_H */

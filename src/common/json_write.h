@@ -1,0 +1,62 @@
+/*
+ * json_write.h
+ *		Bytes of JSON into a StringInfo: the few primitives that every format
+ *		and every value encoder is made of, inline because they run per value.
+ *
+ * A StringInfo that is being written is not terminated after these calls;
+ * whoever completes a record does that (json_terminate).
+ */
+#ifndef FIREHOSE_COMMON_JSON_WRITE_H
+#define FIREHOSE_COMMON_JSON_WRITE_H
+
+#include "lib/stringinfo.h"
+
+/* Make room for n more bytes and a terminator. */
+static inline void
+json_reserve(StringInfo out, int n)
+{
+	if (unlikely(out->maxlen - out->len <= n))
+		enlargeStringInfo(out, n);
+}
+
+/* Append n bytes as they are. */
+static inline void
+json_put(StringInfo out, const char *bytes, int n)
+{
+	json_reserve(out, n);
+	memcpy(out->data + out->len, bytes, n);
+	out->len += n;
+}
+
+/* Append one byte. */
+static inline void
+json_put_char(StringInfo out, char c)
+{
+	json_reserve(out, 1);
+	out->data[out->len++] = c;
+}
+
+/* Append a string literal. */
+#define json_put_literal(out, literal) \
+	json_put(out, "" literal "", sizeof(literal) - 1)
+
+static inline void
+json_terminate(StringInfo out)
+{
+	json_reserve(out, 0);
+	out->data[out->len] = '\0';
+}
+
+/*
+ * Append text that is in the database's encoding: as a JSON string with its
+ * quotes, or as UTF-8 and nothing else (for JSON that is embedded), line
+ * breaks replaced by blanks.
+ */
+extern void json_put_string(StringInfo out, const char *text, int len);
+extern void json_put_embedded(StringInfo out, const char *text, int len);
+
+/* Append integers in decimal. */
+extern void json_put_int64(StringInfo out, int64 value);
+extern void json_put_uint64(StringInfo out, uint64 value);
+
+#endif							/* FIREHOSE_COMMON_JSON_WRITE_H */

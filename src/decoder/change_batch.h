@@ -1,0 +1,95 @@
+/*
+ * change_batch.h
+ *		What a decoder has made and not yet handed to the queue.
+ *
+ * Records of many small commits, or of a part of a large one, are collected
+ * and handed over together: one helping is one run in each stream's queue and
+ * one entry of the pipeline's commit ring.
+ *
+ * Decoder process only.
+ */
+#ifndef FIREHOSE_DECODER_CHANGE_BATCH_H
+#define FIREHOSE_DECODER_CHANGE_BATCH_H
+
+#include "lib/stringinfo.h"
+#include "queue/queue.h"
+#include "workers/pipeline_table.h"
+
+/* A stream that the pipeline sends to. */
+typedef struct OutboxStream
+{
+	Oid			serverid;
+	QueueStream *slot;
+	uint32		generation;		/* of the slot */
+	bool		newline;		/* records end in one */
+	char	   *name;
+	StringInfoData items;		/* records as they will lie in the queue */
+	uint32		nrecords;
+	uint64		nbytes;
+	uint64		first_id;
+	uint64		last_id;
+	Size		reserved;		/* in the queue, for the helping being handed over */
+} OutboxStream;
+
+typedef struct Outbox
+{
+	PipelineSlot *pipeline;
+	MemoryContext context;		/* of the streams */
+	bool		outlives_streams;	/* records of a stream that is dropped are
+									 * handed over all the same, for the
+									 * sender to make dead letters of */
+	int			nstreams;
+	int			max_streams;
+	OutboxStream **streams;
+	Size		size;			/* bytes of all items */
+	uint32		nrecords;		/* in all streams */
+	TimestampTz begun_at;		/* when the first event of them was made; 0: none yet */
+
+	/* up to where the helping goes */
+	XLogRecPtr	commits_upto;	/* end of the last commit that is in it whole */
+	XLogRecPtr	part_lsn;		/* a commit that is in it in part; Invalid: none */
+	uint32		part_seq;		/* and how many of its changes */
+
+	void		(*on_full) (void);	/* called when the queue has no room, about
+									 * once a second; may end the process */
+} Outbox;
+
+/* A helping of this size is handed over at once. */
+#define OUTBOX_FULL		(256 * 1024)
+
+/* Add a stream, claiming its slot in the queue.  Needs no catalog. */
+extern OutboxStream *outbox_add_stream(Outbox *outbox, Oid serverid, const char *name,
+									   bool newline);
+
+/*
+ * Begin a record for a stream: returns where to append its payload, which
+ * outbox_end_record or outbox_cancel_record ends.
+ */
+extern StringInfo outbox_begin_record(Outbox *outbox, OutboxStream *stream);
+
+/*
+ * End it.  False if it is too large for a record: then it is cancelled, and
+ * the caller sends a dead letter instead.
+ */
+extern bool outbox_end_record(Outbox *outbox, OutboxStream *stream, XLogRecPtr lsn);
+extern void outbox_cancel_record(Outbox *outbox, OutboxStream *stream);
+
+/* Send a change to the dead letters instead; id 0: a new one. */
+extern void outbox_add_dead(Outbox *outbox, OutboxStream *stream, XLogRecPtr lsn,
+							const char *code, const char *message,
+							const char *data, Size length);
+
+/* Add a record that was put, under the id and time of its put, as it is. */
+extern void outbox_add_put(Outbox *outbox, OutboxStream *stream, XLogRecPtr lsn,
+						   uint64 id, TimestampTz queued_at, const char *data, Size length);
+
+/*
+ * Hand everything over, waiting for room as long as it takes (but see on_full).
+ * Errors if a stream is gone, unless outlives_streams.
+ */
+extern void outbox_flush(Outbox *outbox);
+
+/* At exit: give back what was reserved and not used. */
+extern void outbox_abandon(Outbox *outbox);
+
+#endif							/* FIREHOSE_DECODER_CHANGE_BATCH_H */

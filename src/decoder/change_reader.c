@@ -1,0 +1,664 @@
+/*
+ * change_reader.c
+ *		From pgoutput's messages to records; change_reader.h says what for.
+ *
+ * Decoder process only.  Everything here happens inside decoding, under a
+ * historic snapshot: the system catalogs may be looked into, tables may not.
+ * Tuples are read in place, since this is done for every column of every
+ * change; core's functions read the messages that are rare.
+ *
+ * The message formats are those of the chapter "Logical Replication Message
+ * Formats" of PostgreSQL's documentation, protocol version 1.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/dependency.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
+#include "commands/extension.h"
+#include "libpq/pqformat.h"
+#include "port/pg_bswap.h"
+#include "replication/logicalproto.h"
+#include "utils/hsearch.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+#include "utils/syscache.h"
+
+#include "common/compat.h"
+#include "decoder/change_reader.h"
+#include "wal/durable_message.h"
+
+/* A table as the stream of messages has described it. */
+typedef struct ReadRelation
+{
+	Oid			relid;			/* hash key */
+	MemoryContext context;		/* of all that follows but .relation */
+	LogicalRepRelation *described;
+	EventRelation *relation;	/* made of it; NULL or not valid: to be made */
+	OutboxStream *stream;
+	bool		skipped;		/* one of the extension's own */
+	EventValue *new_row;		/* natts values each */
+	EventValue *old_row;
+} ReadRelation;
+
+/* A stream that something was durably put into. */
+typedef struct PutStream
+{
+	Oid			serverid;		/* hash key */
+	OutboxStream *stream;
+} PutStream;
+
+struct ChangeReader
+{
+	MemoryContext context;
+	const Pipeline *pipeline;
+	Outbox	   *outbox;
+	const WalReader *wal;
+	OutboxStream *main_stream;
+	HTAB	   *relations;
+	HTAB	   *put_streams;	/* of PutStream */
+	bool		warned;			/* of a message that passes for a put */
+	ReadRelation *last_relation;	/* that was asked for; entries stay where they are */
+
+	/* the transaction that is being read */
+	bool		in_transaction;
+	uint32		done_seq;		/* changes that an earlier decoder has sent */
+	Event		event;			/* what its events have in common */
+};
+
+ChangeReader *
+change_reader_create(MemoryContext context, const Pipeline *pipeline, Outbox *outbox,
+					 const EventOrigin *origin)
+{
+	ChangeReader *reader = MemoryContextAllocZero(context, sizeof(ChangeReader));
+	HASHCTL		ctl = {0};
+
+	reader->context = context;
+	reader->pipeline = pipeline;
+	reader->outbox = outbox;
+	if (outbox->nstreams > 0)
+		reader->main_stream = outbox->streams[outbox->nstreams - 1];
+	reader->event.origin = origin;
+	ctl.keysize = sizeof(Oid);
+	ctl.entrysize = sizeof(ReadRelation);
+	ctl.hcxt = context;
+	reader->relations = hash_create("firehose tables", 64, &ctl,
+									HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	ctl.entrysize = sizeof(PutStream);
+	reader->put_streams = hash_create("firehose streams put into", 16, &ctl,
+									  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	return reader;
+}
+
+void
+change_reader_set_wal(ChangeReader *reader, const WalReader *wal)
+{
+	reader->wal = wal;
+}
+
+bool
+change_reader_in_transaction(const ChangeReader *reader)
+{
+	return reader->in_transaction;
+}
+
+/* Tables ------------------------------------------------------------------ */
+
+static ReadRelation *
+get_relation(ChangeReader *reader, Oid relid)
+{
+	ReadRelation *rel = reader->last_relation;
+
+	if (likely(rel != NULL && rel->relid == relid))
+		return rel;
+	rel = hash_search(reader->relations, &relid, HASH_FIND, NULL);
+	if (rel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("a change of table %u came before its description", relid)));
+	reader->last_relation = rel;
+	return rel;
+}
+
+/* The stream that changes of a table go to. */
+static OutboxStream *
+route(ChangeReader *reader, const char *schema, const char *table)
+{
+	ListCell   *lc;
+
+	foreach(lc, reader->pipeline->routes)
+	{
+		PipelineRoute *r = lfirst(lc);
+
+		if (strcmp(r->schema, schema) == 0 && strcmp(r->table, table) == 0)
+			return reader->outbox->streams[foreach_current_index(lc)];
+	}
+	return reader->main_stream;
+}
+
+/* Is this table the extension's own?  Nothing of it is ever sent. */
+static bool
+is_own(Oid relid)
+{
+	Oid			extension = get_extension_oid("firehose", true);
+
+	return OidIsValid(extension) &&
+		getExtensionOfObject(RelationRelationId, relid) == extension;
+}
+
+/*
+ * With REPLICA IDENTITY FULL every column is marked as part of the identity;
+ * the key is that of the primary key then, if there is one.
+ */
+static void
+find_primary_key(Oid relid, const LogicalRepRelation *described, bool *key)
+{
+	Relation	rel = RelationIdGetRelation(relid);
+	Oid			index = rel ? PrimaryKeyIndexOf(rel) : InvalidOid;
+	HeapTuple	tuple;
+	Form_pg_index form;
+
+	if (rel)
+		RelationClose(rel);
+	tuple = OidIsValid(index) ? SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index)) : NULL;
+	if (!HeapTupleIsValid(tuple))
+		return;
+	form = (Form_pg_index) GETSTRUCT(tuple);
+	memset(key, 0, described->natts * sizeof(bool));
+	for (int i = 0; i < form->indnkeyatts; i++)
+	{
+		char	   *name = get_attname(relid, form->indkey.values[i], true);
+
+		for (int att = 0; name && att < described->natts; att++)
+			key[att] |= strcmp(name, described->attnames[att]) == 0;
+	}
+	ReleaseSysCache(tuple);
+}
+
+/* Make the description that formats work on. */
+static void
+build_relation(ChangeReader *reader, ReadRelation *rel)
+{
+	LogicalRepRelation *described = rel->described;
+	bool	   *key = palloc(described->natts * sizeof(bool));
+
+	if (rel->relation != NULL)
+		MemoryContextDelete(rel->relation->context);
+	rel->relation = NULL;
+
+	for (int i = 0; i < described->natts; i++)
+		key[i] = bms_is_member(i, described->attkeys);
+	if (described->replident == REPLICA_IDENTITY_FULL)
+		find_primary_key(rel->relid, described, key);
+
+	rel->relation = event_relation_create(reader->context, rel->relid, described->nspname,
+										  described->relname, described->natts,
+										  &reader->pipeline->values);
+	for (int i = 0; i < described->natts; i++)
+		event_relation_set_column(rel->relation, i, described->attnames[i],
+								  described->atttyps[i], -1, -1, key[i]);
+	pfree(key);
+}
+
+/* A table is described, for the first time or anew. */
+static void
+take_relation(ChangeReader *reader, StringInfo message)
+{
+	MemoryContext context = AllocSetContextCreate(reader->context, "firehose table",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	LogicalRepRelation *described = logicalrep_read_rel(message);
+	Oid			relid = described->remoteid;
+	bool		found;
+	ReadRelation *rel = hash_search(reader->relations, &relid, HASH_ENTER, &found);
+
+	if (found)
+	{
+		if (rel->relation != NULL)
+			MemoryContextDelete(rel->relation->context);
+		MemoryContextDelete(rel->context);
+	}
+	rel->context = context;
+	rel->relation = NULL;
+	rel->described = described;
+	rel->new_row = palloc0(Max(1, described->natts) * sizeof(EventValue));
+	rel->old_row = palloc0(Max(1, described->natts) * sizeof(EventValue));
+	rel->stream = route(reader, described->nspname, described->relname);
+	/* the publication of durable puts is empty, but its owner may alter it */
+	rel->skipped = reader->pipeline->durable_puts || is_own(relid);
+	MemoryContextSwitchTo(old);
+}
+
+/* Transactions ------------------------------------------------------------ */
+
+static void
+begin_transaction(ChangeReader *reader, StringInfo message)
+{
+	LogicalRepBeginData begin;
+	PipelineSlot *slot = reader->outbox->pipeline;
+
+	logicalrep_read_begin(message, &begin);
+	reader->in_transaction = true;
+	reader->event.lsn = begin.final_lsn;
+	reader->event.xid = begin.xid;
+	reader->event.ts = begin.committime;
+	reader->event.timeline = wal_reader_timeline(reader->wal);
+	reader->event.seq = 0;
+	/* an earlier decoder may have ended in the middle of this one */
+	reader->done_seq = pg_atomic_read_u64(&slot->part_lsn) == begin.final_lsn ?
+		pg_atomic_read_u32(&slot->part_seq) : 0;
+}
+
+static void
+commit_transaction(ChangeReader *reader, StringInfo message)
+{
+	LogicalRepCommitData commit;
+	PipelineSlot *slot = reader->outbox->pipeline;
+
+	logicalrep_read_commit(message, &commit);
+	reader->in_transaction = false;
+	reader->outbox->commits_upto = commit.end_lsn;
+	reader->outbox->part_lsn = InvalidXLogRecPtr;
+	reader->outbox->part_seq = 0;
+	pg_atomic_write_u64(&slot->last_commit_time, (uint64) commit.committime);
+	pg_atomic_fetch_add_u64(&slot->transactions, 1);
+	if (reader->outbox->size >= OUTBOX_FULL)
+		outbox_flush(reader->outbox);
+}
+
+/* Events ------------------------------------------------------------------ */
+
+/* Name what an unsendable change was, in place of its data. */
+static void
+add_dead(ChangeReader *reader, OutboxStream *stream, const Event *event, const char *code,
+		 const char *message, bool with_data)
+{
+	const Format *json = format_find("json");
+	StringInfoData data;
+
+	initStringInfo(&data);
+	if (!with_data || json->append(&data, event, 0, &reader->pipeline->format_options) != FORMAT_OK ||
+		data.len > QUEUE_MAX_RECORD - 1024)
+	{
+		EventRelation *rel = event->relation;
+
+		resetStringInfo(&data);
+		appendStringInfo(&data, "{\"lsn\":\"%X/%X\",\"seq\":%u", LSN_FORMAT_ARGS(event->lsn),
+						 event->seq);
+		if (rel != NULL)
+		{
+			appendStringInfo(&data, ",\"schema\":%s,\"table\":%s", rel->schema_json, rel->table_json);
+			if (rel->has_key && data.len < QUEUE_MAX_RECORD / 2)
+			{
+				appendStringInfoString(&data, ",\"key\":{");
+				(void) format_put_columns(&data, event, event->op == EVENT_DELETE, true);
+				appendStringInfoChar(&data, '}');
+			}
+		}
+		appendStringInfoChar(&data, '}');
+	}
+	outbox_add_dead(reader->outbox, stream, event->lsn, code, message, data.data,
+					Min(data.len, QUEUE_MAX_RECORD - 1024));
+	pfree(data.data);
+}
+
+/* Write one of the records that an event makes. */
+static void
+add_part(ChangeReader *reader, OutboxStream *stream, const Event *event, int part)
+{
+	StringInfo	out = outbox_begin_record(reader->outbox, stream);
+
+	switch (reader->pipeline->format->append(out, event, part,
+											 &reader->pipeline->format_options))
+	{
+		case FORMAT_OK:
+			if (!outbox_end_record(reader->outbox, stream, event->lsn))
+				add_dead(reader, stream, event, "RecordTooLarge",
+						 "The change makes a record of more than 1,024,000 bytes.", false);
+			break;
+		case FORMAT_NOTHING:
+			outbox_cancel_record(reader->outbox, stream);
+			break;
+		case FORMAT_UNCHANGED_COLUMN:
+			outbox_cancel_record(reader->outbox, stream);
+			add_dead(reader, stream, event, "unchanged_column",
+					 "A TOASTed column was left out of the WAL; set REPLICA IDENTITY FULL for the table.",
+					 true);
+			break;
+	}
+}
+
+/* Send an event, as the records its format makes of it. */
+static void
+add_event(ChangeReader *reader, OutboxStream *stream, Event *event)
+{
+	const Format *format = reader->pipeline->format;
+	Outbox	   *outbox = reader->outbox;
+	int			parts = format->count ? format->count(event) : 1;
+
+	event->seq = reader->event.seq + 1;
+	for (int part = 0; part < parts; part++)
+	{
+		if (reader->event.seq + 1 + part > reader->done_seq)
+			add_part(reader, stream, event, part);
+	}
+	reader->event.seq += parts;
+
+	outbox->part_lsn = event->lsn;
+	outbox->part_seq = reader->event.seq;
+	if (outbox->size >= OUTBOX_FULL)
+		outbox_flush(outbox);
+}
+
+/* Changes ----------------------------------------------------------------- */
+
+/* The next n bytes of a message, as pq_getmsgbytes gives them, inline. */
+static inline const char *
+read_bytes(StringInfo message, int n)
+{
+	const char *bytes = message->data + message->cursor;
+
+	if (unlikely(n < 0 || n > message->len - message->cursor))
+		return pq_getmsgbytes(message, n);	/* says what is wrong */
+	message->cursor += n;
+	return bytes;
+}
+
+static inline uint8
+read_byte(StringInfo message)
+{
+	return *(const uint8 *) read_bytes(message, 1);
+}
+
+static inline uint16
+read_int16(StringInfo message)
+{
+	uint16		value;
+
+	memcpy(&value, read_bytes(message, sizeof(value)), sizeof(value));
+	return pg_ntoh16(value);
+}
+
+static inline uint32
+read_int32(StringInfo message)
+{
+	uint32		value;
+
+	memcpy(&value, read_bytes(message, sizeof(value)), sizeof(value));
+	return pg_ntoh32(value);
+}
+
+/* Read a tuple where it stands. */
+static void
+read_tuple(StringInfo message, EventValue *row, int natts)
+{
+	int			n = read_int16(message);
+
+	if (n != natts)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("a tuple has %d columns where its table has %d", n, natts)));
+	for (int i = 0; i < n; i++)
+	{
+		EventValue *value = &row[i];
+
+		switch (read_byte(message))
+		{
+			case LOGICALREP_COLUMN_TEXT:
+				value->kind = EVENT_VALUE_TEXT;
+				value->length = read_int32(message);
+				value->v.text = read_bytes(message, value->length);
+				break;
+			case LOGICALREP_COLUMN_NULL:
+				value->kind = EVENT_VALUE_NULL;
+				break;
+			case LOGICALREP_COLUMN_UNCHANGED:
+				value->kind = EVENT_VALUE_UNCHANGED;
+				break;
+			default:
+				ereport(ERROR,
+						(errcode(ERRCODE_PROTOCOL_VIOLATION),
+						 errmsg("a column came in a form that was not asked for")));
+		}
+	}
+}
+
+/* Insert, update or delete: 'K' or 'O' begins an old tuple, 'N' a new one. */
+static void
+take_change(ChangeReader *reader, StringInfo message, EventOp op)
+{
+	ReadRelation *rel = get_relation(reader, read_int32(message));
+	int			natts = rel->described->natts;
+	Event		event = reader->event;
+	char		kind = read_byte(message);
+
+	if (rel->skipped)
+		return;
+	if (rel->relation == NULL || !rel->relation->valid)
+		build_relation(reader, rel);
+
+	event.op = op;
+	event.relation = rel->relation;
+	if (kind == 'K' || kind == 'O')
+	{
+		read_tuple(message, rel->old_row, natts);
+		event.old_row = rel->old_row;
+		event.old_is_key = kind == 'K';
+		if (op == EVENT_UPDATE)
+			kind = read_byte(message);
+	}
+	if (kind == 'N')
+	{
+		read_tuple(message, rel->new_row, natts);
+		event.new_row = rel->new_row;
+	}
+	add_event(reader, rel->stream, &event);
+}
+
+static void
+take_truncate(ChangeReader *reader, StringInfo message)
+{
+	bool		cascade;
+	bool		restart_identity;
+	List	   *relids = logicalrep_read_truncate(message, &cascade, &restart_identity);
+	ListCell   *lc;
+
+	foreach(lc, relids)
+	{
+		ReadRelation *rel = get_relation(reader, lfirst_oid(lc));
+		Event		event = reader->event;
+
+		if (rel->skipped)
+			continue;
+		if (rel->relation == NULL || !rel->relation->valid)
+			build_relation(reader, rel);
+		event.op = EVENT_TRUNCATE;
+		event.relation = rel->relation;
+		event.truncate_known = true;
+		event.cascade = cascade;
+		event.restart_identity = restart_identity;
+		add_event(reader, rel->stream, &event);
+	}
+	pg_atomic_fetch_add_u64(&reader->outbox->pipeline->truncates, 1);
+}
+
+/* Durable puts ------------------------------------------------------------ */
+
+/* The outbox's stream for a server, whether that is still there or not. */
+static OutboxStream *
+put_stream(ChangeReader *reader, Oid serverid, const char *name)
+{
+	bool		found;
+	PutStream  *entry = hash_search(reader->put_streams, &serverid, HASH_FIND, &found);
+	OutboxStream *stream;
+
+	if (likely(found))
+		return entry->stream;
+	stream = outbox_add_stream(reader->outbox, serverid, name, false);
+	entry = hash_search(reader->put_streams, &serverid, HASH_ENTER, NULL);
+	entry->stream = stream;
+	return stream;
+}
+
+/* Count a message that no put has written, and say so once. */
+static void
+refuse_message(ChangeReader *reader, XLogRecPtr lsn)
+{
+	pg_atomic_fetch_add_u64(&reader->outbox->pipeline->refused, 1);
+	if (reader->warned)
+		return;
+	ereport(LOG,
+			(errmsg("firehose decoder: ignored a logical message with prefix \"%s\" at %X/%X, which no durable put has written",
+					DURABLE_MESSAGE_PREFIX, LSN_FORMAT_ARGS(lsn)),
+			 errhint("Messages of this prefix are for firehose_put_record and its like; use another one with pg_logical_emit_message.")));
+	reader->warned = true;
+}
+
+/*
+ * A logical message that durable_put has written, or that passes for one.  In
+ * a transaction it counts as a change, for who goes on in the middle of it.
+ */
+static void
+take_put(ChangeReader *reader, XLogRecPtr lsn, bool transactional, const char *content,
+		 int length)
+{
+	Outbox	   *outbox = reader->outbox;
+	DurableMessage put;
+
+	if (!durable_message_read(&put, content, length))
+	{
+		refuse_message(reader, lsn);
+		return;
+	}
+	if (transactional)
+	{
+		lsn = reader->event.lsn;
+		if (++reader->event.seq <= reader->done_seq)
+			return;
+	}
+	outbox_add_put(outbox, put_stream(reader, put.serverid, put.stream), lsn,
+				   put.id, put.queued_at, put.record.data, put.record.length);
+	if (transactional)
+	{
+		outbox->part_lsn = lsn;
+		outbox->part_seq = reader->event.seq;
+	}
+	else
+		outbox->commits_upto = Max(outbox->commits_upto, lsn);
+	pg_atomic_fetch_add_u64(&outbox->pipeline->messages, 1);
+	if (outbox->size >= OUTBOX_FULL)
+		outbox_flush(outbox);
+}
+
+/* Logical messages -------------------------------------------------------- */
+
+/* Is a logical message of this prefix to be sent? */
+static bool
+wants_prefix(const ChangeReader *reader, const char *prefix)
+{
+	ListCell   *lc;
+
+	foreach(lc, reader->pipeline->message_prefixes)
+	{
+		if (strcmp(lfirst(lc), prefix) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A logical message.  One that is not transactional stands outside of any
+ * transaction: it is a commit of its own, at its LSN.
+ */
+static void
+take_logical_message(ChangeReader *reader, StringInfo message)
+{
+	Event		event = reader->event;
+	uint8		flags = pq_getmsgbyte(message);
+	XLogRecPtr	lsn = pq_getmsgint64(message);
+	const char *prefix = pq_getmsgstring(message);
+	int			length = pq_getmsgint(message, 4);
+	const char *content = pq_getmsgbytes(message, length);
+	bool		transactional = (flags & 1) != 0;
+
+	if (!transactional &&
+		lsn <= pg_atomic_read_u64(&reader->outbox->pipeline->queued_upto))
+		return;
+	if (strcmp(prefix, DURABLE_MESSAGE_PREFIX) == 0)
+	{
+		/* for nobody else's eyes */
+		if (reader->pipeline->durable_puts)
+			take_put(reader, lsn, transactional, content, length);
+		return;
+	}
+	if (!wants_prefix(reader, prefix))
+		return;
+	event.op = EVENT_MESSAGE;
+	event.prefix = prefix;
+	event.content = content;
+	event.content_len = length;
+	event.transactional = transactional;
+	if (transactional)
+		add_event(reader, reader->main_stream, &event);
+	else
+	{
+		event.lsn = lsn;
+		event.seq = 1;
+		event.xid = InvalidTransactionId;
+		event.ts = 0;
+		event.timeline = wal_reader_timeline(reader->wal);
+		add_part(reader, reader->main_stream, &event, 0);
+		/* what lies before it was read, and what was committed there is in the outbox */
+		reader->outbox->commits_upto = Max(reader->outbox->commits_upto, lsn);
+	}
+	pg_atomic_fetch_add_u64(&reader->outbox->pipeline->messages, 1);
+}
+
+void
+change_reader_take(StringInfo message, void *arg)
+{
+	ChangeReader *reader = arg;
+	PipelineSlot *slot = reader->outbox->pipeline;
+	char		type = pq_getmsgbyte(message);
+
+	switch (type)
+	{
+		case LOGICAL_REP_MSG_INSERT:
+			take_change(reader, message, EVENT_INSERT);
+			pg_atomic_write_u64(&slot->inserts, pg_atomic_read_u64(&slot->inserts) + 1);
+			break;
+		case LOGICAL_REP_MSG_UPDATE:
+			take_change(reader, message, EVENT_UPDATE);
+			pg_atomic_write_u64(&slot->updates, pg_atomic_read_u64(&slot->updates) + 1);
+			break;
+		case LOGICAL_REP_MSG_DELETE:
+			take_change(reader, message, EVENT_DELETE);
+			pg_atomic_write_u64(&slot->deletes, pg_atomic_read_u64(&slot->deletes) + 1);
+			break;
+		case LOGICAL_REP_MSG_BEGIN:
+			begin_transaction(reader, message);
+			break;
+		case LOGICAL_REP_MSG_COMMIT:
+			commit_transaction(reader, message);
+			break;
+		case LOGICAL_REP_MSG_RELATION:
+			take_relation(reader, message);
+			break;
+		case LOGICAL_REP_MSG_TRUNCATE:
+			take_truncate(reader, message);
+			break;
+		case LOGICAL_REP_MSG_MESSAGE:
+			take_logical_message(reader, message);
+			break;
+		case LOGICAL_REP_MSG_ORIGIN:
+		case LOGICAL_REP_MSG_TYPE:
+			break;
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_PROTOCOL_VIOLATION),
+					 errmsg("pgoutput sent a message of unknown type \"%c\"", type)));
+	}
+}

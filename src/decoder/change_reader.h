@@ -1,0 +1,36 @@
+/*
+ * change_reader.h
+ *		From pgoutput's messages to records: reads what the WAL reader hands
+ *		over, keeps a description of every table, and has the pipeline's format
+ *		write each change into the outbox.
+ *
+ * Decoder process only.
+ */
+#ifndef FIREHOSE_DECODER_CHANGE_READER_H
+#define FIREHOSE_DECODER_CHANGE_READER_H
+
+#include "lib/stringinfo.h"
+#include "decoder/change_batch.h"
+#include "pipeline/definition.h"
+#include "wal/wal_reader.h"
+
+typedef struct ChangeReader ChangeReader;
+
+/*
+ * Make one; `context` must outlive it.  The last stream of the outbox is the
+ * pipeline's own, those before it the routes'.  The pipeline of durable puts
+ * begins with none.
+ */
+extern ChangeReader *change_reader_create(MemoryContext context, const Pipeline *pipeline,
+										  Outbox *outbox, const EventOrigin *origin);
+
+/* Whose timeline goes into the ids. */
+extern void change_reader_set_wal(ChangeReader *reader, const WalReader *wal);
+
+/* A message of pgoutput (a WalReaderMessage). */
+extern void change_reader_take(StringInfo message, void *reader);
+
+/* Is a transaction open, a part of which was read? */
+extern bool change_reader_in_transaction(const ChangeReader *reader);
+
+#endif							/* FIREHOSE_DECODER_CHANGE_READER_H */

@@ -1,0 +1,513 @@
+/*
+ * decoder.c
+ *		The decoder: one background worker per pipeline, that follows the WAL
+ *		on the pipeline's slot, hands records to the queue, and confirms the
+ *		slot as far as everything was delivered.
+ *
+ * The launcher starts it and, after an exit, another one.  What has been read
+ * and handed over is in shared memory (pipeline_table.h), so a new decoder goes
+ * on where the last one stopped; after a crash of the server everything not
+ * confirmed is read again.  An ERROR ends the process, having told the table.
+ *
+ * It sleeps on its latch, without a snapshot; a commit that wrote WAL in its
+ * database sets the latch when it sleeps, and under load it naps 2 ms when it
+ * has caught up, so that busy committers need not signal.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
+#include "catalog/pg_foreign_server.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "pgstat.h"
+#include "replication/slot.h"
+#include "storage/ipc.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "common/compat.h"
+#include "decoder/change_batch.h"
+#include "decoder/change_reader.h"
+#include "pipeline/definition.h"
+#include "status/recent.h"
+#include "stream/stream.h"
+#include "wal/replication_slot.h"
+#include "wal/wal_reader.h"
+#include "workers/launcher.h"
+#include "workers/pipeline_table.h"
+#include "workers/worker.h"
+
+/* Records of the WAL decoded before interrupts and confirmation are looked at. */
+#define ROUND_RECORDS		1000
+
+/* How long to nap after a round that read the last of the WAL (us). */
+#define NAP_US				2000
+
+/* How often what was confirmed is written to disk (ms). */
+#define SAVE_INTERVAL_MS	5000
+
+/* How often WAL that is not flushed yet is looked at again (ms), when nobody will tell. */
+#define UNFLUSHED_WAIT_MS	10
+
+/* How long a stop awaits the sender, and how often it looks (ms). */
+#define DRAIN_MS			4000
+#define DRAIN_WAIT_MS		20
+
+/* The same error at the same place so many times in a row is not retried any more. */
+#define POISON_LIMIT		3
+
+extern PGDLLEXPORT void decoder_main(Datum main_arg);
+
+static PipelineSlot *my_slot;
+static Pipeline *pipeline;
+static Outbox outbox;
+static ChangeReader *changes;
+static WalReader *wal;
+static MemoryContext decoder_context;
+static XLogRecPtr saved;		/* what of the confirmed position is on disk */
+static int64 saved_at;			/* worker_clock_ms */
+
+static void start(void);
+static void run(void);
+static bool quotes_values(const ErrorData *error);
+static const char *error_text(const ErrorData *error);
+static void note_error(const ErrorData *error);
+static void leave(void);
+
+void
+decoder_main(Datum main_arg)
+{
+	if (!launcher_attach_decoder(main_arg, &my_slot))
+		return;
+	worker_connect(my_slot->dboid);
+	decoder_context = AllocSetContextCreate(TopMemoryContext, "firehose decoder",
+											ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(decoder_context);
+
+	PG_TRY();
+	{
+		start();
+		run();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(decoder_context);
+		error = CopyErrorData();
+		note_error(error);
+		if (!quotes_values(error))
+			PG_RE_THROW();
+		FlushErrorState();
+		ereport(ERROR,
+				(errcode(error->sqlerrcode),
+				 errmsg("pipeline \"%s\": %s", NameStr(my_slot->name), error_text(error))));
+	}
+	PG_END_TRY();
+}
+
+/* Start ------------------------------------------------------------------- */
+
+/* What values look like in text is fixed (value.h); client_encoding is left alone. */
+static void
+fix_value_settings(void)
+{
+	SetConfigOption("datestyle", "ISO", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("intervalstyle", "postgres", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("timezone", "UTC", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("extra_float_digits", "3", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("bytea_output", "hex", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("lc_monetary", "C", PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/* Resolve a stream, and check that the pipeline's owner may use it. */
+static void
+add_stream(const char *name)
+{
+	Stream	   *stream = stream_get(name);
+
+	stream_check_usage(stream, pipeline->owner);
+	outbox_add_stream(&outbox, stream->serverid, stream->name,
+					  stream->options.delimiter != DELIMITER_NONE);
+}
+
+static void
+on_queue_full(void)
+{
+	if (pg_atomic_read_u32(&my_slot->state) != PIPELINE_WAITING)
+		pipeline_set_state(my_slot, PIPELINE_WAITING,
+						   "the queue has no room; the WAL is the buffer meanwhile");
+	CHECK_FOR_INTERRUPTS();
+	if (worker_shutdown_requested() || launcher_decoder_must_exit(my_slot))
+		leave();
+}
+
+/* Read the catalog: in a transaction of its own, with the slot not acquired. */
+static const EventOrigin *
+read_pipeline(void)
+{
+	MemoryContext old = CurrentMemoryContext;
+	const EventOrigin *origin;
+	ListCell   *lc;
+
+	pg_atomic_write_u32(&my_slot->reread, 0);
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(old);
+
+	pipeline = pipeline_read(my_slot->id);
+	if (pipeline == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("pipeline \"%s\" does not exist", NameStr(my_slot->name))));
+	outbox.pipeline = my_slot;
+	outbox.on_full = on_queue_full;
+	outbox.context = decoder_context;
+	outbox.outlives_streams = pipeline->durable_puts;
+	foreach(lc, pipeline->routes)
+		add_stream(((PipelineRoute *) lfirst(lc))->stream);
+	/* durable puts name their streams, and their privileges were checked */
+	if (!pipeline->durable_puts)
+		add_stream(pipeline->stream);
+	origin = event_origin();
+
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	launcher_wake_sender(MyDatabaseId);
+	return origin;
+}
+
+static void
+give_back_reservations(int code, Datum arg)
+{
+	outbox_abandon(&outbox);
+	if (firehose_queue != NULL)
+		queue_stop_waiting(firehose_queue);
+}
+
+static void
+on_slot_wait(void)
+{
+	if (worker_shutdown_requested() || launcher_decoder_must_exit(my_slot))
+		proc_exit(0);
+}
+
+/* Terminal: only a command can say from where to go on. */
+static void
+fail_lost_slot(const char *what, XLogRecPtr confirmed)
+{
+	char	   *where = "";
+
+	if (confirmed != InvalidXLogRecPtr)
+		where = psprintf(" after %X/%X", LSN_FORMAT_ARGS(confirmed));
+	pipeline_set_state(my_slot, PIPELINE_FAILED,
+					   psprintf("replication slot \"%s\" %s; what was committed%s and not delivered is lost to it; "
+								"go on with SELECT firehose_resume_pipeline(%s, from_now => true)",
+								pipeline->slot_name, what, where,
+								quote_literal_cstr(pipeline->name)));
+	pipeline_give_up(my_slot);
+	proc_exit(0);
+}
+
+/* See that the slot is there, and make it the first time. */
+static void
+ensure_slot(void)
+{
+	XLogRecPtr	confirmed = pg_atomic_read_u64(&my_slot->confirmed_lsn);
+	SlotInfo	info;
+
+	if (!pipeline_slot_look(pipeline->slot_name, &info))
+	{
+		if (pipeline->slot_created)
+			fail_lost_slot("is gone", confirmed);
+		pipeline_set_state(my_slot, PIPELINE_STARTING,
+						   "the slot is being made; this waits for all older transactions to end");
+		wal_reader_create_slot(pipeline->slot_name, on_slot_wait);
+	}
+	else if (info.lost)
+		fail_lost_slot("was invalidated", Max(confirmed, info.confirmed));
+	if (!pipeline->slot_created)
+		pipeline_note_slot_created(pipeline->id);
+}
+
+/* The list pgoutput wants: each name quoted, with commas between. */
+static char *
+quoted_names(List *names)
+{
+	StringInfoData list;
+	ListCell   *lc;
+
+	initStringInfo(&list);
+	foreach(lc, names)
+		appendStringInfo(&list, "%s%s", list.len > 0 ? "," : "", quote_identifier(lfirst(lc)));
+	return list.data;
+}
+
+static List *
+plugin_options(void)
+{
+	List	   *options = list_make2(makeDefElem("proto_version", (Node *) makeString("1"), -1),
+									 makeDefElem("publication_names",
+												 (Node *) makeString(quoted_names(pipeline->publications)), -1));
+
+	if (pipeline->message_prefixes != NIL || pipeline->durable_puts)
+		options = lappend(options, makeDefElem("messages", (Node *) makeString("true"), -1));
+	if (PGOUTPUT_KNOWS_ORIGIN && pipeline->origin != NULL)
+		options = lappend(options, makeDefElem("origin", (Node *) makeString(pipeline->origin), -1));
+	return options;
+}
+
+static void
+start(void)
+{
+	const EventOrigin *origin;
+
+	fix_value_settings();
+	before_shmem_exit(give_back_reservations, (Datum) 0);
+	origin = read_pipeline();
+	ensure_slot();
+
+	changes = change_reader_create(decoder_context, pipeline, &outbox, origin);
+	outbox.commits_upto = pg_atomic_read_u64(&my_slot->queued_upto);
+	outbox.part_lsn = pg_atomic_read_u64(&my_slot->part_lsn);
+	outbox.part_seq = pg_atomic_read_u32(&my_slot->part_seq);
+	wal = wal_reader_open(pipeline->slot_name, outbox.commits_upto, pipeline->skip_lsn,
+						  plugin_options(), change_reader_take, changes);
+	change_reader_set_wal(changes, wal);
+
+	/* an earlier decoder may have confirmed more than it had time to save */
+	saved = InvalidXLogRecPtr;
+	saved_at = worker_clock_ms();
+	pg_atomic_write_u64(&my_slot->confirmed_lsn, MyReplicationSlot->data.confirmed_flush);
+	pipeline_set_state(my_slot, PIPELINE_STREAMING, "");
+	pgstat_report_activity(STATE_RUNNING, psprintf("pipeline \"%s\"", pipeline->name));
+}
+
+/* Confirmation ------------------------------------------------------------ */
+
+/*
+ * Confirm the slot as far as everything is delivered: to the end of the
+ * finished prefix of commits or, if nothing is outstanding, to what was read,
+ * so that an idle database retains no WAL.
+ */
+static void
+confirm(void)
+{
+	XLogRecPtr	upto = commit_ring_advance(&my_slot->ring);
+
+	if (upto != InvalidXLogRecPtr)
+		pg_atomic_write_u64(&my_slot->accepted_lsn, upto);
+	if (commit_ring_is_empty(&my_slot->ring) && outbox.nrecords == 0 &&
+		!change_reader_in_transaction(changes))
+		upto = Max(upto, wal_reader_position(wal));
+	if (upto > pg_atomic_read_u64(&my_slot->confirmed_lsn))
+	{
+		wal_reader_confirm(upto);
+		pg_atomic_write_u64(&my_slot->confirmed_lsn, upto);
+	}
+}
+
+static bool
+is_saved(void)
+{
+	return saved == pg_atomic_read_u64(&my_slot->confirmed_lsn);
+}
+
+static void
+save(bool now_or_never)
+{
+	if (is_saved() ||
+		(!now_or_never && worker_clock_ms() - saved_at < SAVE_INTERVAL_MS))
+		return;
+	wal_reader_save();
+	saved = pg_atomic_read_u64(&my_slot->confirmed_lsn);
+	saved_at = worker_clock_ms();
+}
+
+/* The loop ---------------------------------------------------------------- */
+
+/* Decode what there is, at most a round's worth; returns how many records of the WAL. */
+static int
+decode_round(void)
+{
+	int			n = 0;
+
+	while (n < ROUND_RECORDS && wal_reader_next(wal))
+		n++;
+	if (n == 0)
+		return 0;
+
+	outbox_flush(&outbox);
+	pg_atomic_write_u64(&my_slot->read_lsn, wal_reader_position(wal));
+	if (pipeline->durable_puts)
+		fate_wake_flushers();
+	if (pg_atomic_read_u32(&my_slot->state) == PIPELINE_WAITING)
+		pipeline_set_state(my_slot, PIPELINE_STREAMING, "");
+	return n;
+}
+
+/*
+ * Is there WAL that is not flushed yet?  Its flush wakes nobody.  (On a page
+ * boundary the insert position stands behind the next page's header already.)
+ */
+static bool
+wal_is_unflushed(void)
+{
+	XLogRecPtr	inserted = RecoveryInProgress() ? InvalidXLogRecPtr : GetXLogInsertRecPtr();
+
+	if (inserted % XLOG_BLCKSZ <= SizeOfXLogLongPHD)
+		inserted -= inserted % XLOG_BLCKSZ;
+	return inserted > wal_reader_limit();
+}
+
+/*
+ * A commit that did not wait for its flush: have it flushed now, rather than
+ * by the WAL writer up to three of its delays later; but not so often that
+ * those who asked for fewer flushes would feel it.
+ */
+static void
+flush_asynchronous_commits(void)
+{
+	static int64 flushed_at = 0;
+	XLogRecPtr	upto = pg_atomic_read_u64(&pipeline_table->asynchronous_upto);
+	int64		now = worker_clock_ms();
+
+	if (RecoveryInProgress() || upto <= GetFlushRecPtr(NULL) ||
+		now - flushed_at < UNFLUSHED_WAIT_MS)
+		return;
+	XLogFlush(upto);
+	flushed_at = now;
+}
+
+/* Sleep until a commit, a settled record or a command wakes us. */
+static void
+sleep_until_woken(void)
+{
+	long		timeout = -1;
+
+	pg_atomic_exchange_u32(&my_slot->wants_settled, !commit_ring_is_empty(&my_slot->ring));
+	pipeline_want_commit(my_slot, true);
+
+	/* a last look at what happened before we asked to be woken */
+	flush_asynchronous_commits();
+	if (decode_round() == 0)
+	{
+		confirm();
+		if (!is_saved())
+			timeout = Max(1, SAVE_INTERVAL_MS - (worker_clock_ms() - saved_at));
+		if (wal_is_unflushed())
+			timeout = UNFLUSHED_WAIT_MS;
+		worker_wait(NULL, timeout, WaitEventNamed("FirehoseDecoderMain"), NULL, 0);
+	}
+	pipeline_want_commit(my_slot, false);
+}
+
+static void
+run(void)
+{
+	for (;;)
+	{
+		int			n;
+
+		worker_process_interrupts();
+		if (worker_shutdown_requested() || launcher_decoder_must_exit(my_slot) ||
+			pg_atomic_read_u32(&my_slot->reread) != 0)
+			leave();
+
+		n = decode_round();
+		confirm();
+		save(false);
+		if (n == 0)
+			sleep_until_woken();
+		else if (n < ROUND_RECORDS)
+			pg_usleep(NAP_US);
+	}
+}
+
+/* The end ----------------------------------------------------------------- */
+
+/* May the text of this error show a value of a row?  Then it is kept out of views and the log. */
+static bool
+quotes_values(const ErrorData *error)
+{
+	return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_DATA_EXCEPTION;
+}
+
+static const char *
+error_text(const ErrorData *error)
+{
+	if (quotes_values(error))
+		return psprintf("a value cannot be read or written (SQLSTATE %s)",
+						unpack_sql_state(error->sqlerrcode));
+	return error->message;
+}
+
+/*
+ * An error ends this process; the table remembers it, and that it is always
+ * the same one, if it is.
+ */
+static void
+note_error(const ErrorData *error)
+{
+	XLogRecPtr	lsn = wal ? wal_reader_record(wal) : InvalidXLogRecPtr;
+	const char *text = error_text(error);
+	bool		poisoned;
+
+	LWLockReleaseAll();
+	LWLockAcquire(pipeline_table->lock, LW_EXCLUSIVE);
+	if (error->sqlerrcode == my_slot->last_sqlstate && lsn == my_slot->last_error_lsn)
+		my_slot->same_error++;
+	else
+		my_slot->same_error = 1;
+	my_slot->last_sqlstate = error->sqlerrcode;
+	my_slot->last_error_lsn = lsn;
+	my_slot->last_error_at = GetCurrentTimestamp();
+	strlcpy(my_slot->last_error, text, sizeof(my_slot->last_error));
+	poisoned = my_slot->same_error >= POISON_LIMIT && lsn != InvalidXLogRecPtr;
+	LWLockRelease(pipeline_table->lock);
+
+	if (poisoned)
+	{
+		pipeline_set_state(my_slot, PIPELINE_FAILED,
+						   psprintf("the transaction that commits at %X/%X cannot be decoded: %s; "
+									"retry with SELECT firehose_resume_pipeline(%s), or leave it out with "
+									"SELECT firehose_resume_pipeline(%s, skip_lsn => '%X/%X')",
+									LSN_FORMAT_ARGS(lsn), text,
+									quote_literal_cstr(NameStr(my_slot->name)),
+									quote_literal_cstr(NameStr(my_slot->name)),
+									LSN_FORMAT_ARGS(lsn)));
+		pipeline_give_up(my_slot);
+	}
+	else
+		pipeline_set_state(my_slot, PIPELINE_STARTING,
+						   psprintf("stopped by an error and tries again: %s", text));
+}
+
+/*
+ * Leave as asked.  At a shutdown of the server the sender awaits the answers to
+ * what is in flight, and we await the sender, so that a clean restart repeats
+ * nothing.  What is in the queue and not in flight comes from the WAL again.
+ */
+static void
+leave(void)
+{
+	int64		deadline = worker_clock_ms() + DRAIN_MS;
+
+	while (worker_shutdown_requested() && !commit_ring_is_empty(&my_slot->ring) &&
+		   launcher_sender_pid(MyDatabaseId) != 0 && worker_clock_ms() < deadline)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 DRAIN_WAIT_MS, WaitEventNamed("FirehoseDecoderShutdown"));
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	confirm();
+	save(true);
+	proc_exit(0);
+}

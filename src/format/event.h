@@ -1,0 +1,209 @@
+/*
+ * event.h
+ *		A change as columns and values, whatever read it: a trigger, which has
+ *		Datums, or the WAL decoder, which has text.
+ *
+ * An Event points at what its reader owns and lives as long as that: one
+ * record.  What is the same for every change of a table, names and the plans
+ * of its columns, is an EventRelation.  Formats (format.h) turn an Event into
+ * the bytes of a record; they know no queue and no process.
+ */
+#ifndef FIREHOSE_FORMAT_EVENT_H
+#define FIREHOSE_FORMAT_EVENT_H
+
+#include "access/tupdesc.h"
+#include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
+#include "executor/tuptable.h"
+#include "lib/ilist.h"
+#include "lib/stringinfo.h"
+#include "utils/rel.h"
+
+#include "format/value.h"
+
+typedef enum EventOp
+{
+	EVENT_INSERT,				/* c */
+	EVENT_UPDATE,				/* u */
+	EVENT_DELETE,				/* d */
+	EVENT_READ,					/* r: a snapshot row */
+	EVENT_TRUNCATE,				/* t */
+	EVENT_MESSAGE				/* m */
+} EventOp;
+
+/* ------------------------------------------------------------------------
+ * Relations
+ * ------------------------------------------------------------------------
+ */
+typedef struct EventColumn
+{
+	const char *name;			/* in the database's encoding */
+	const char *label;			/* "name": as JSON, in UTF-8 */
+	int			label_len;
+	Oid			typid;
+	int32		typmod;
+	int			attno;			/* index in the tuple descriptor; -1: not from tuples */
+	bool		key;			/* in the replica identity or primary key */
+	ValueType  *type;			/* how to encode */
+} EventColumn;
+
+typedef struct EventRelation
+{
+	Oid			relid;
+	const char *schema;
+	const char *table;
+	const char *schema_json;	/* as JSON strings, in UTF-8 */
+	const char *table_json;
+	int			schema_json_len;
+	int			table_json_len;
+	ValueOptions options;		/* those of the columns' plans */
+	int			ncolumns;
+	EventColumn *columns;
+	bool		has_key;
+	uint32		reads;			/* VALUE_READS_* of all columns, for value_guard_enter */
+	List	   *relids;			/* composite types the plans are made of */
+	MemoryContext context;		/* all of it, delete it to free */
+
+	/*
+	 * Cleared by an invalidation of the table, of one of those types, or of a
+	 * schema: make a new one before the next change.  (A pgoutput reader is
+	 * told of changes of the table by a message, but not of types'.)
+	 */
+	bool		valid;
+	dlist_node	node;			/* in the list of all there are */
+	MemoryContextCallback unlink;
+} EventRelation;
+
+/*
+ * Start the description of a table in a new child context of `parent`; every
+ * column is then set once.  For readers whose columns come from elsewhere than
+ * an open relation.  Needs the catalogs (a historic snapshot will do).
+ */
+extern PGDLLEXPORT EventRelation *event_relation_create(MemoryContext parent, Oid relid,
+														const char *schema, const char *table,
+														int ncolumns, const ValueOptions *options);
+extern PGDLLEXPORT void event_relation_set_column(EventRelation *relation, int i,
+												  const char *name, Oid typid, int32 typmod,
+												  int attno, bool key);
+
+/* The same from a tuple descriptor; attribute numbers in `key` are offset as in a relation's index bitmaps. */
+extern PGDLLEXPORT EventRelation *event_relation_from_tupdesc(MemoryContext parent, Oid relid,
+															  const char *schema, const char *table,
+															  TupleDesc tupdesc, const Bitmapset *key,
+															  const ValueOptions *options);
+
+/*
+ * The description of an open relation with the default options of `json`,
+ * from a cache of this process that follows ALTER TABLE and the like.  Valid
+ * until the next call.
+ */
+extern PGDLLEXPORT EventRelation *event_relation_get(Relation rel);
+
+/* ------------------------------------------------------------------------
+ * Events
+ * ------------------------------------------------------------------------
+ */
+typedef enum EventValueKind
+{
+	EVENT_VALUE_NULL,
+	EVENT_VALUE_DATUM,
+	EVENT_VALUE_TEXT,			/* as value.h describes it */
+	EVENT_VALUE_UNCHANGED		/* a TOASTed value that the WAL left out */
+} EventValueKind;
+
+typedef struct EventValue
+{
+	EventValueKind kind;
+	int			length;			/* of text */
+	union
+	{
+		Datum		datum;
+		const char *text;
+	}			v;
+} EventValue;
+
+/* Where events come from: the same for all of this process's, as JSON strings in UTF-8. */
+typedef struct EventOrigin
+{
+	const char *source_json;	/* cluster_name, else the system identifier */
+	const char *db_json;
+	int			source_json_len;
+	int			db_json_len;
+} EventOrigin;
+
+typedef struct Event
+{
+	EventOp		op;
+	const EventOrigin *origin;	/* NULL: absent */
+	EventRelation *relation;	/* NULL only for messages */
+	const EventValue *new_row;	/* relation->ncolumns values; NULL: none */
+	const EventValue *old_row;	/* the same */
+	bool		old_is_key;		/* of old_row only key columns count */
+
+	/* identity: either the record id, or timeline, lsn and seq */
+	uint64		record_id;		/* 0: absent */
+	TimeLineID	timeline;
+	XLogRecPtr	lsn;			/* of the commit; Invalid: absent */
+	uint32		seq;			/* 1-based place in the transaction */
+	TransactionId xid;			/* top-level; Invalid: absent */
+	TimestampTz ts;				/* 0: absent */
+
+	/* EVENT_TRUNCATE */
+	bool		truncate_known; /* are the next two? */
+	bool		cascade;
+	bool		restart_identity;
+
+	/* EVENT_MESSAGE; text in the database's encoding */
+	const char *prefix;
+	const char *content;
+	int			content_len;
+	bool		transactional;
+} Event;
+
+/* This process's origin; needs a transaction the first time. */
+extern PGDLLEXPORT const EventOrigin *event_origin(void);
+
+/* Fill values[relation->ncolumns] from a slot whose descriptor the relation was made from. */
+extern PGDLLEXPORT void event_values_from_slot(const EventRelation *relation,
+											   TupleTableSlot *slot, EventValue *values);
+
+/* What is known of column i before the change; NULL: nothing.  It is what an unchanged column still is. */
+static inline const EventValue *
+event_old_value(const Event *event, int i)
+{
+	if (event->old_row == NULL ||
+		(event->old_is_key && !event->relation->columns[i].key) ||
+		event->old_row[i].kind == EVENT_VALUE_UNCHANGED)
+		return NULL;
+	return &event->old_row[i];
+}
+
+/* The value of column i after the change; NULL: it was left out of the WAL. */
+static inline const EventValue *
+event_new_value(const Event *event, int i)
+{
+	if (unlikely(event->new_row[i].kind == EVENT_VALUE_UNCHANGED))
+		return event_old_value(event, i);
+	return &event->new_row[i];
+}
+
+/* Append a value as JSON. */
+static inline void
+event_put_value(StringInfo out, const EventColumn *column, const EventValue *value)
+{
+	switch (value->kind)
+	{
+		case EVENT_VALUE_DATUM:
+			value_put_datum(out, column->type, value->v.datum);
+			break;
+		case EVENT_VALUE_TEXT:
+			value_put_text(out, column->type, value->v.text, value->length);
+			break;
+		case EVENT_VALUE_NULL:
+		case EVENT_VALUE_UNCHANGED:
+			appendBinaryStringInfo(out, "null", 4);
+			break;
+	}
+}
+
+#endif							/* FIREHOSE_FORMAT_EVENT_H */

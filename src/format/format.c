@@ -1,0 +1,150 @@
+/*
+ * format.c
+ *		The table of formats, and what they have in common.
+ */
+#include "postgres.h"
+
+#include "common/json_write.h"
+#include "format/format.h"
+
+static const char upper_digits[] = "0123456789ABCDEF";
+static const char lower_digits[] = "0123456789abcdef";
+
+static const Format formats[] =
+{
+	{
+		.name = "json",
+		.values = {TIMESTAMPS_ISO, NUMERICS_STRING, JSON_EMBED},
+		.append = json_append_event
+	},
+	{
+		.name = "flat",
+		.values = {TIMESTAMPS_EPOCH_US, NUMERICS_NUMBER, JSON_STRING},
+		.count = flat_count,
+		.append = flat_append_event
+	},
+};
+
+const Format *
+format_find(const char *name)
+{
+	for (int i = 0; i < lengthof(formats); i++)
+	{
+		if (strcmp(formats[i].name, name) == 0)
+			return &formats[i];
+	}
+	return NULL;
+}
+
+const char *
+format_name(int i)
+{
+	return i >= 0 && i < lengthof(formats) ? formats[i].name : NULL;
+}
+
+int
+format_put_columns(StringInfo out, const Event *event, bool old, bool key_only)
+{
+	int			n = 0;
+
+	for (int i = 0; i < event->relation->ncolumns; i++)
+	{
+		const EventColumn *column = &event->relation->columns[i];
+		const EventValue *value;
+
+		if (key_only && !column->key)
+			continue;
+		value = old ? event_old_value(event, i) : event_new_value(event, i);
+		if (unlikely(value == NULL))
+			continue;
+		if (n++ > 0)
+			json_put_char(out, ',');
+		json_put(out, column->label, column->label_len);
+		event_put_value(out, column, value);
+	}
+	return n;
+}
+
+/* Write a number in hexadecimal, in at least n digits; returns where it ends. */
+static inline char *
+write_hex(char *to, uint32 value, const char *digits, int n)
+{
+	while (n < 8 && value >> (4 * n) != 0)
+		n++;
+	for (int i = n - 1; i >= 0; i--, value >>= 4)
+		to[i] = digits[value & 15];
+	return to + n;
+}
+
+/* What the events of a commit have in common, which is made once for all of them. */
+#define COMMIT_ID_LEN	27
+typedef struct CommitText
+{
+	TimeLineID	timeline;
+	XLogRecPtr	lsn;
+	char		id[COMMIT_ID_LEN];	/* "00000001-000000001A0000D8- */
+	char		lsn_json[20];	/* "0/1A0000D8" */
+	int			lsn_json_len;
+} CommitText;
+
+static const CommitText *
+commit_text(TimeLineID timeline, XLogRecPtr lsn)
+{
+	static CommitText text;
+	char	   *to;
+
+	if (likely(text.lsn == lsn && text.timeline == timeline))
+		return &text;
+	text.timeline = timeline;
+	text.lsn = lsn;
+
+	to = text.id;
+	*to++ = '"';
+	to = write_hex(to, timeline, upper_digits, 8);
+	*to++ = '-';
+	to = write_hex(to, (uint32) (lsn >> 32), upper_digits, 8);
+	to = write_hex(to, (uint32) lsn, upper_digits, 8);
+	*to++ = '-';
+	Assert(to == text.id + COMMIT_ID_LEN);
+
+	to = text.lsn_json;
+	*to++ = '"';
+	to = write_hex(to, (uint32) (lsn >> 32), upper_digits, 1);
+	*to++ = '/';
+	to = write_hex(to, (uint32) lsn, upper_digits, 1);
+	*to++ = '"';
+	text.lsn_json_len = to - text.lsn_json;
+	return &text;
+}
+
+void
+format_put_lsn(StringInfo out, const Event *event)
+{
+	const CommitText *text = commit_text(event->timeline, event->lsn);
+
+	json_put(out, text->lsn_json, text->lsn_json_len);
+}
+
+void
+format_put_id(StringInfo out, const Event *event, int part)
+{
+	if (event->lsn != InvalidXLogRecPtr)
+	{
+		json_reserve(out, COMMIT_ID_LEN + 9);
+		memcpy(out->data + out->len, commit_text(event->timeline, event->lsn)->id,
+			   COMMIT_ID_LEN);
+		out->len += COMMIT_ID_LEN;
+		out->len = write_hex(out->data + out->len, event->seq + part, lower_digits, 8) - out->data;
+	}
+	else
+	{
+		char		digits[20];
+		int			i = sizeof(digits);
+
+		json_put_char(out, '"');
+		for (uint64 id = event->record_id; id > 0 || sizeof(digits) - i < 16; id /= 10)
+			digits[--i] = '0' + id % 10;
+		json_put(out, digits + i, sizeof(digits) - i);
+	}
+	json_put_char(out, '"');
+}

@@ -1,0 +1,101 @@
+/*
+ * format.h
+ *		The formats of records made from events: one row in a table and one
+ *		file (format_NAME.c) each.
+ */
+#ifndef FIREHOSE_FORMAT_H
+#define FIREHOSE_FORMAT_H
+
+#include "format/event.h"
+
+typedef enum FormatResult
+{
+	FORMAT_OK,
+	FORMAT_NOTHING,				/* this format has no record for such an event */
+	FORMAT_UNCHANGED_COLUMN		/* a column was left out of the WAL that the
+								 * format cannot do without */
+} FormatResult;
+
+/* What a pipeline may choose about its format, besides the ValueOptions. */
+typedef enum FormatMetadata
+{
+	METADATA_FULL,
+	METADATA_ROUTING,			/* _op, _schema, _table */
+	METADATA_NONE
+} FormatMetadata;
+
+typedef struct FormatOptions
+{
+	FormatMetadata metadata;	/* flat: which of its own keys it adds */
+	bool		omit_unchanged; /* flat: leave unchanged columns out */
+} FormatOptions;
+
+typedef struct Format
+{
+	const char *name;
+	ValueOptions values;		/* defaults */
+
+	/*
+	 * How many records does an event make?  NULL: one.  A reader that numbers
+	 * changes advances seq by as many.
+	 */
+	int			(*count) (const Event *event);
+
+	/*
+	 * Append record `part` (0 to count - 1) of an event, terminated and
+	 * without a delimiter.  After another result than FORMAT_OK the bytes
+	 * appended mean nothing.
+	 */
+	FormatResult (*append) (StringInfo out, const Event *event, int part,
+							const FormatOptions *options);
+} Format;
+
+/* Find a format by name; NULL when there is none. */
+extern PGDLLEXPORT const Format *format_find(const char *name);
+
+/* The i-th format's name, for hints and views; NULL after the last. */
+extern PGDLLEXPORT const char *format_name(int i);
+
+/* What formats share */
+
+static inline bool
+format_has_id(const Event *event)
+{
+	return event->lsn != InvalidXLogRecPtr || event->record_id != 0;
+}
+
+/*
+ * Append the id of record `part` of an event as a JSON string: timeline, LSN
+ * of the commit and seq in hexadecimal, or, of an event that did not come from
+ * the WAL, the record id in sixteen decimal digits.  Either sorts as text.
+ */
+extern void format_put_id(StringInfo out, const Event *event, int part);
+
+/* Append the LSN of the commit as a JSON string. */
+extern void format_put_lsn(StringInfo out, const Event *event);
+
+/*
+ * Append `"column":value,...`: of the row after the change, or of what is known
+ * of it before; all columns or those of the key.  Columns whose value nobody
+ * has are left out.  Returns how many there were.
+ */
+extern int	format_put_columns(StringInfo out, const Event *event, bool old, bool key_only);
+
+/* format_json.c */
+extern FormatResult json_append_event(StringInfo out, const Event *event, int part,
+									  const FormatOptions *options);
+
+/* Append a row as a JSON object of its columns; terminated. */
+extern PGDLLEXPORT void json_append_row(StringInfo out, EventRelation *relation,
+										const EventValue *row);
+
+/* format_flat.c */
+extern int	flat_count(const Event *event);
+extern FormatResult flat_append_event(StringInfo out, const Event *event, int part,
+									  const FormatOptions *options);
+
+
+/* The i-th of these names; NULL after the last. */
+extern const char *flat_reserved_name(int i);
+
+#endif							/* FIREHOSE_FORMAT_H */

@@ -1,0 +1,378 @@
+/*
+ * check.c
+ *		What is checked before a pipeline is made, changed or resumed.
+ *
+ * Runs in backends.  The checks are those of the current user: who makes a
+ * pipeline owns its publications, and with them the right to read their
+ * tables, and may use its streams.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xlog.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_publication.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "replication/slot.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "common/compat.h"
+#include "pipeline/check.h"
+#include "stream/stream.h"
+#include "wal/durable_message.h"
+#include "wal/replication_slot.h"
+
+/* Tables of publications $1, with a column of each that it publishes, but for those of FOR ALL TABLES that are ours. */
+#define PUBLISHED_COLUMNS \
+	"FROM pg_publication_tables p" \
+	" JOIN pg_publication b ON b.pubname = p.pubname" \
+	" JOIN pg_namespace n ON n.nspname = p.schemaname" \
+	" JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename" \
+	" JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = ANY (p.attnames)" \
+	" WHERE p.pubname = ANY ($1)" \
+	" AND NOT EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid" \
+	" WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'" \
+	" AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'firehose')"
+
+static void check_choices(const PipelineRow *row);
+static void check_publications(const List *publications);
+static void check_prefixes(const List *prefixes);
+static void check_streams(const Pipeline *pipeline);
+static void check_route(const PipelineRoute *route);
+static void check_reserved_names(const PipelineRow *row);
+static void warn_of_unchanged(const PipelineRow *row);
+static char *query_list(const char *query, const PipelineRow *row);
+
+void
+pipeline_check_server(void)
+{
+	if (wal_level < WAL_LEVEL_LOGICAL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("a pipeline requires wal_level to be logical"),
+				 errhint("Set wal_level = logical and restart the server.")));
+}
+
+void
+pipeline_check_name(const char *name)
+{
+	size_t		length = strlen(name);
+
+	if (length == 0 || length >= NAMEDATALEN)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("name of a pipeline must have 1 to %d bytes", NAMEDATALEN - 1)));
+}
+
+void
+pipeline_check_row(const PipelineRow *row)
+{
+	char	   *format = pipeline_row_text(row, PIPELINE_FORMAT);
+	char	   *origin = pipeline_row_text(row, PIPELINE_ORIGIN);
+	Pipeline   *pipeline;
+
+	if (format_find(format) == NULL)
+	{
+		StringInfoData names;
+
+		initStringInfo(&names);
+		for (int i = 0; format_name(i); i++)
+			appendStringInfo(&names, "%s\"%s\"", i > 0 ? ", " : "", format_name(i));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("format \"%s\" does not exist", format),
+				 errhint("Valid values are: %s.", names.data)));
+	}
+	check_choices(row);
+
+	if (strcmp(origin, "any") != 0 && strcmp(origin, "none") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for origin: \"%s\"", origin),
+				 errhint("Valid values are: \"any\", \"none\".")));
+	if (!PGOUTPUT_KNOWS_ORIGIN && strcmp(origin, "none") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("origin \"none\" requires PostgreSQL 16 or later")));
+
+	pipeline = pipeline_from_row(row);
+	check_publications(pipeline->publications);
+	check_prefixes(pipeline->message_prefixes);
+	check_streams(pipeline);
+	if (strcmp(format, "flat") == 0)
+	{
+		if (pipeline->format_options.metadata != METADATA_NONE)
+			check_reserved_names(row);
+		if (!pipeline->format_options.omit_unchanged)
+			warn_of_unchanged(row);
+	}
+}
+
+/* Error unless all that was chosen can be chosen. */
+static void
+check_choices(const PipelineRow *row)
+{
+	PipelineColumn column;
+	const char *name;
+	const char *const *values;
+
+	for (int i = 0; pipeline_choice(i, &column, &name, &values); i++)
+	{
+		char	   *chosen = pipeline_row_text(row, column);
+		StringInfoData hint;
+		bool		found = false;
+
+		if (chosen == NULL)
+			continue;
+		initStringInfo(&hint);
+		for (int j = 0; values[j]; j++)
+		{
+			found |= strcmp(values[j], chosen) == 0;
+			appendStringInfo(&hint, "\"%s\", ", values[j]);
+		}
+		if (!found)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("invalid value for %s: \"%s\"", name, chosen),
+					 errhint("Valid values are: %s\"default\".", hint.data)));
+	}
+}
+
+/* Error unless the publications are there and the user's. */
+static void
+check_publications(const List *publications)
+{
+	ListCell   *cell;
+
+	if (publications == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a pipeline needs a publication"),
+				 errhint("Name at least one, as in '{orders_pub}'.")));
+
+	foreach(cell, publications)
+	{
+		const char *name = lfirst(cell);
+		HeapTuple	tuple = SearchSysCache1(PUBLICATIONNAME, CStringGetDatum(name));
+		Oid			owner;
+
+		if (!HeapTupleIsValid(tuple))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("publication \"%s\" does not exist", name),
+					 errhint("Create it first, as in: CREATE PUBLICATION %s FOR TABLE ...;",
+							 quote_identifier(name))));
+		owner = ((Form_pg_publication) GETSTRUCT(tuple))->pubowner;
+		ReleaseSysCache(tuple);
+
+		if (!has_privs_of_role(GetUserId(), owner))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("must be owner of publication %s", name)));
+		for (int i = 0; i < foreach_current_index(cell); i++)
+		{
+			if (strcmp(list_nth(publications, i), name) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_DUPLICATE_OBJECT),
+						 errmsg("publication name \"%s\" used more than once", name)));
+		}
+	}
+}
+
+/* Error if somebody asks for the messages that are durable puts. */
+static void
+check_prefixes(const List *prefixes)
+{
+	ListCell   *cell;
+
+	foreach(cell, prefixes)
+	{
+		if (strcmp(lfirst(cell), DURABLE_MESSAGE_PREFIX) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_RESERVED_NAME),
+					 errmsg("message prefix \"%s\" is reserved", DURABLE_MESSAGE_PREFIX),
+					 errdetail("Messages of this prefix are durable puts, and go to the streams they were put into.")));
+	}
+}
+
+/* Error unless the streams are there and may be used. */
+static void
+check_streams(const Pipeline *pipeline)
+{
+	ListCell   *cell;
+
+	/* durable puts name their streams themselves */
+	if (pipeline->durable_puts)
+		return;
+
+	stream_check_usage(stream_get(pipeline->stream), GetUserId());
+	foreach(cell, pipeline->routes)
+	{
+		PipelineRoute *route = lfirst(cell);
+
+		check_route(route);
+		stream_check_usage(stream_get(route->stream), GetUserId());
+	}
+}
+
+/* Error unless a route is that of a table. */
+static void
+check_route(const PipelineRoute *route)
+{
+	Oid			schema = get_namespace_oid(route->schema, true);
+	Oid			relid = OidIsValid(schema) ? get_relname_relid(route->table, schema) : InvalidOid;
+	char		relkind = OidIsValid(relid) ? get_rel_relkind(relid) : '\0';
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table \"%s.%s\" of a route does not exist",
+						route->schema, route->table)));
+	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s.%s\" of a route is not a table",
+						route->schema, route->table)));
+}
+
+/* Format flat: error if a column has the name of a key that the format adds. */
+static void
+check_reserved_names(const PipelineRow *row)
+{
+	char	   *columns = query_list("SELECT string_agg(DISTINCT format('%I.%I.%I', n.nspname, c.relname, a.attname), ', ') "
+									 PUBLISHED_COLUMNS " AND a.attname = ANY ($2)", row);
+
+	if (columns != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_RESERVED_NAME),
+				 errmsg("column names are reserved by format \"flat\""),
+				 errdetail("Columns: %s.", columns),
+				 errhint("Rename them, leave them out of the publication with a column list, or use metadata => 'none'.")));
+}
+
+/* Format flat: warn of tables whose updates may come without a column. */
+static void
+warn_of_unchanged(const PipelineRow *row)
+{
+	char	   *tables = query_list("SELECT string_agg(DISTINCT format('%I.%I', n.nspname, c.relname), ', ') "
+									PUBLISHED_COLUMNS " AND b.pubupdate AND c.relreplident <> 'f'"
+									" AND a.attstorage <> 'p' AND NOT $2 IS NULL", row);
+
+	if (tables != NULL)
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING),
+				 errmsg("updates that leave a large value unchanged cannot be sent in format \"flat\""),
+				 errdetail("They come without that value, and go to the dead letters. This can happen with: %s.",
+						   tables),
+				 errhint("Use ALTER TABLE ... REPLICA IDENTITY FULL, or unchanged => 'omit' if the destination keeps columns that a record lacks.")));
+}
+
+/* Run a query on the catalogs with the row's publications and flat's keys; returns its text or NULL. */
+static char *
+query_list(const char *query, const PipelineRow *row)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Oid			types[] = {TEXTARRAYOID, TEXTARRAYOID};
+	Datum		args[2];
+	Datum		keys[16];
+	char	   *result = NULL;
+	int			nkeys = 0;
+	int			nest_level = NewGUCNestLevel();
+
+	for (const char *key; (key = flat_reserved_name(nkeys)) != NULL; nkeys++)
+		keys[nkeys] = CStringGetTextDatum(key);
+	args[0] = row->values[PIPELINE_PUBLICATIONS];
+	args[1] = PointerGetDatum(construct_array(keys, nkeys, TEXTOID, -1, false, TYPALIGN_INT));
+
+	/* names mean what we think, whoever calls */
+	(void) set_config_option("search_path", "pg_catalog, pg_temp",
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute_with_args(query, 2, types, args, NULL, true, 1) != SPI_OK_SELECT ||
+		SPI_processed != 1)
+		elog(ERROR, "query on catalogs failed");
+	result = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	if (result != NULL)
+		result = MemoryContextStrdup(caller, result);
+	SPI_finish();
+	AtEOXact_GUC(false, nest_level);
+
+	return result;
+}
+
+void
+pipeline_check_slot(Relation rel, const char *name, bool adopt)
+{
+	List	   *rows = pipeline_catalog_rows(rel);
+	ListCell   *cell;
+	SlotInfo	info;
+	bool		exists;
+
+	ReplicationSlotValidateName(name, ERROR);
+	foreach(cell, rows)
+	{
+		PipelineRow *row = lfirst(cell);
+
+		if (strcmp(pipeline_row_slot_name(row), name) != 0)
+			continue;
+		if (DatumGetBool(row->values[PIPELINE_DROPPED]))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("replication slot \"%s\" of a dropped pipeline is not dropped yet", name),
+					 errhint("Try again in a moment, or choose another name.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("replication slot \"%s\" is used by another pipeline", name)));
+	}
+
+	exists = pipeline_slot_look(name, &info);
+	if (!adopt)
+	{
+		if (exists)
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("replication slot \"%s\" already exists", name),
+					 errhint("Choose another name, or take it over with create_slot => false.")));
+		if (pipeline_slot_room() == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					 errmsg("all replication slots are in use"),
+					 errhint("Free one or increase max_replication_slots.")));
+		return;
+	}
+
+	/* as pg_logical_slot_get_changes, which could read it too */
+	if (!superuser() && !has_rolreplication(GetUserId()))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be superuser or replication role to take over a replication slot")));
+	if (!exists)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("replication slot \"%s\" does not exist", name),
+				 errhint("Leave out create_slot => false to have it made.")));
+	if (info.database != MyDatabaseId || strcmp(info.plugin, "pgoutput") != 0 ||
+		!info.persistent)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("replication slot \"%s\" cannot be taken over", name),
+				 errdetail("Only a permanent logical slot of this database with the plugin pgoutput can.")));
+	if (info.lost)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("replication slot \"%s\" was invalidated", name)));
+	if (info.active_pid != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("replication slot \"%s\" is active for PID %d",
+						name, info.active_pid)));
+}

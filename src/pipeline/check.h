@@ -1,0 +1,25 @@
+/*
+ * check.h
+ *		What is checked before a pipeline is made, changed or resumed.
+ */
+#ifndef FIREHOSE_PIPELINE_CHECK_H
+#define FIREHOSE_PIPELINE_CHECK_H
+
+#include "pipeline/catalog.h"
+
+/* Can this server decode at all? */
+extern void pipeline_check_server(void);
+
+/* 1 to 63 bytes. */
+extern void pipeline_check_name(const char *name);
+
+/*
+ * Does all that a row names exist, does it fit together, and may the current
+ * user have it?  Errors say what to do; warnings too.
+ */
+extern void pipeline_check_row(const PipelineRow *row);
+
+/* Can a slot of this name be made, or (adopt) taken over? */
+extern void pipeline_check_slot(Relation rel, const char *name, bool adopt);
+
+#endif							/* FIREHOSE_PIPELINE_CHECK_H */

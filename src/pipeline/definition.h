@@ -1,0 +1,73 @@
+/*
+ * definition.h
+ *		Pipelines as their catalog has them: publications, a format and
+ *		streams, with a replication slot of their own.
+ *
+ * The catalog table firehose_pipelines is written by the functions
+ * firehose_create_pipeline and so on (pipeline_sql.c), and read by the sender
+ * of the database, which keeps the shared table in step
+ * (pipeline_reconcile), and by a pipeline's decoder (pipeline_read).
+ */
+#ifndef FIREHOSE_PIPELINE_DEFINITION_H
+#define FIREHOSE_PIPELINE_DEFINITION_H
+
+#include "format/event.h"
+#include "format/format.h"
+#include "nodes/pg_list.h"
+
+/* A table whose changes go to another stream than the pipeline's. */
+typedef struct PipelineRoute
+{
+	char	   *schema;
+	char	   *table;
+	char	   *stream;
+} PipelineRoute;
+
+typedef struct Pipeline
+{
+	int32		id;
+	char	   *name;
+	Oid			owner;
+	Oid			database;		/* OID of the database it was made in */
+	char	   *stream;			/* foreign server's name */
+	List	   *publications;	/* of char * */
+	const Format *format;
+	ValueOptions values;
+	FormatOptions format_options;
+	List	   *routes;			/* of PipelineRoute * */
+	List	   *message_prefixes;	/* of char *: logical messages to send; NIL: none */
+	char	   *origin;			/* "any" or "none"; not sent to a server that has no such option */
+	char	   *slot_name;
+	bool		slot_created;	/* it has existed: if it is missing now it was lost */
+	bool		enabled;
+	bool		foreign;		/* came from another database or server: does
+								 * not run until it is resumed */
+	XLogRecPtr	skip_lsn;		/* the transaction that commits here is not sent */
+	bool		durable_puts;	/* it is the one that ships durable puts */
+} Pipeline;
+
+/* Read a pipeline, into palloc'd memory; NULL: there is none.  Needs a transaction. */
+extern PGDLLEXPORT Pipeline *pipeline_read(int32 id);
+
+/*
+ * Decoder: the slot exists now.  In a transaction of its own; raises no error.
+ * False: the catalog was locked, and the sender will note it later.  So a
+ * decoder that finds the slot there, with the right plugin and not invalidated,
+ * though slot_created is false, is to use it.
+ */
+extern PGDLLEXPORT bool pipeline_note_slot_created(int32 id);
+
+/*
+ * Sender: bring the shared table in step with this database's catalog, in
+ * transactions of its own, and wake the launcher if it has something to do.
+ * Called at start and whenever launcher_take_recheck says so.  Neither waits
+ * nor raises an error; false: something is left to be done, try again soon.
+ */
+extern PGDLLEXPORT bool pipeline_reconcile(void);
+
+/* Why a pipeline is paused. */
+#define PIPELINE_PAUSED_REASON	"paused by command"
+#define PIPELINE_FOREIGN_REASON \
+	"made in another database or on another server; firehose_resume_pipeline makes it run here"
+
+#endif							/* FIREHOSE_PIPELINE_DEFINITION_H */

@@ -1,0 +1,417 @@
+/*
+ * sql.c
+ *		The SQL functions that make, change, pause, resume and drop pipelines.
+ *
+ * Runs in backends.  They write the catalog, and no more: when the transaction
+ * has committed, the database's sender sees it and launcher and decoder do the
+ * rest (pipeline_reconcile.c).  So they take part in transactions as other DDL
+ * does, and what they ask for is done soon after the commit, not before.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/pg_lsn.h"
+#include "utils/rel.h"
+
+#include "pipeline/catalog.h"
+#include "pipeline/check.h"
+#include "stream/stat_stream.h"
+#include "wal/replication_slot.h"
+#include "workers/ddl_hooks.h"
+
+/* Arguments that create and alter have in common, and then those of each. */
+enum
+{
+	ARG_NAME,
+	ARG_STREAM,
+	ARG_PUBLICATIONS,
+	ARG_FORMAT,
+	ARG_ROUTES,
+	ARG_TIMESTAMPS,
+	ARG_NUMERICS,
+	ARG_JSON_COLUMNS,
+	ARG_METADATA,
+	ARG_UNCHANGED,
+	ARG_MESSAGES,
+	ARG_ORIGIN,
+	ARG_SLOT_NAME,
+	ARG_CREATE_SLOT,
+	ARG_ENABLED
+};
+
+/* Which column an argument is for. */
+static const struct
+{
+	int			arg;
+	PipelineColumn column;
+	bool		required;
+	bool		choice;			/* 'default' makes it null */
+	const char *name;
+}			settings[] =
+{
+	{ARG_STREAM, PIPELINE_STREAM, true, false, "stream"},
+	{ARG_PUBLICATIONS, PIPELINE_PUBLICATIONS, true, false, "publications"},
+	{ARG_FORMAT, PIPELINE_FORMAT, true, false, "format"},
+	{ARG_ROUTES, PIPELINE_ROUTES, true, false, "routes"},
+	{ARG_TIMESTAMPS, PIPELINE_TIMESTAMPS, false, true, "timestamps"},
+	{ARG_NUMERICS, PIPELINE_NUMERICS, false, true, "numerics"},
+	{ARG_JSON_COLUMNS, PIPELINE_JSON_COLUMNS, false, true, "json_columns"},
+	{ARG_METADATA, PIPELINE_METADATA, false, true, "metadata"},
+	{ARG_UNCHANGED, PIPELINE_UNCHANGED, false, true, "unchanged"},
+	{ARG_MESSAGES, PIPELINE_MESSAGES, false, false, "messages"},
+	{ARG_ORIGIN, PIPELINE_ORIGIN, true, false, "origin"},
+};
+
+static char *begin(FunctionCallInfo fcinfo, const char *function);
+static void take_settings(FunctionCallInfo fcinfo, PipelineRow *row);
+static void check_elements(Datum array, const char *what);
+static void take_slot(FunctionCallInfo fcinfo, Relation rel, PipelineRow *row);
+static void refuse_durable(const PipelineRow *row, const char *hint);
+static PipelineRow *find_own(Relation rel, const char *name, bool missing_ok);
+static void end(Relation rel, PipelineRow *row);
+static void adopt(PipelineRow *row);
+static void check_resumable(const PipelineRow *row, const char *name);
+static void start_anew(PipelineRow *row, const char *name);
+
+PG_FUNCTION_INFO_V1(firehose_create_pipeline);
+PG_FUNCTION_INFO_V1(firehose_alter_pipeline);
+PG_FUNCTION_INFO_V1(firehose_pause_pipeline);
+PG_FUNCTION_INFO_V1(firehose_resume_pipeline);
+PG_FUNCTION_INFO_V1(firehose_drop_pipeline);
+
+/* Make a pipeline. */
+Datum
+firehose_create_pipeline(PG_FUNCTION_ARGS)
+{
+	char	   *name = begin(fcinfo, "firehose_create_pipeline()");
+	PipelineRow row = {NULL};
+	Relation	rel;
+
+	pipeline_check_name(name);
+	pipeline_check_server();
+
+	memset(row.nulls, true, sizeof(row.nulls));
+	take_settings(fcinfo, &row);
+
+	rel = pipeline_catalog_open(PIPELINE_WRITE_LOCK);
+	if (pipeline_catalog_find(rel, name) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("pipeline \"%s\" already exists", name)));
+
+	row.values[PIPELINE_NAME] = CStringGetTextDatum(name);
+	row.nulls[PIPELINE_NAME] = false;
+	row.values[PIPELINE_ID] = Int32GetDatum(pipeline_catalog_new_id(rel));
+	row.values[PIPELINE_VERSION] = Int32GetDatum(0);
+	row.values[PIPELINE_SLOT_CREATED] = BoolGetDatum(false);
+	row.values[PIPELINE_ENABLED] =
+		BoolGetDatum(PG_ARGISNULL(ARG_ENABLED) || PG_GETARG_BOOL(ARG_ENABLED));
+	row.values[PIPELINE_DURABLE_PUTS] = BoolGetDatum(false);
+	row.values[PIPELINE_DROPPED] = BoolGetDatum(false);
+	for (int i = PIPELINE_ID; i <= PIPELINE_DROPPED; i++)
+		row.nulls[i] = false;
+	adopt(&row);
+	take_slot(fcinfo, rel, &row);
+	pipeline_check_row(&row);
+
+	end(rel, &row);
+	PG_RETURN_VOID();
+}
+
+/* Change a pipeline. */
+Datum
+firehose_alter_pipeline(PG_FUNCTION_ARGS)
+{
+	char	   *name = begin(fcinfo, "firehose_alter_pipeline()");
+	Relation	rel = pipeline_catalog_open(PIPELINE_WRITE_LOCK);
+	PipelineRow *row = find_own(rel, name, false);
+
+	refuse_durable(row, "There is nothing to be altered in it.");
+	take_settings(fcinfo, row);
+	pipeline_check_row(row);
+	end(rel, row);
+	PG_RETURN_VOID();
+}
+
+/* Have a pipeline stop. */
+Datum
+firehose_pause_pipeline(PG_FUNCTION_ARGS)
+{
+	char	   *name = begin(fcinfo, "firehose_pause_pipeline()");
+	Relation	rel = pipeline_catalog_open(PIPELINE_WRITE_LOCK);
+	PipelineRow *row = find_own(rel, name, false);
+
+	row->values[PIPELINE_ENABLED] = BoolGetDatum(false);
+	end(rel, row);
+	PG_RETURN_VOID();
+}
+
+/*
+ * Have a pipeline go on: after a pause, after a failure, or here after it was
+ * made elsewhere, and then it is the user's who resumes it.
+ */
+Datum
+firehose_resume_pipeline(PG_FUNCTION_ARGS)
+{
+	char	   *name = begin(fcinfo, "firehose_resume_pipeline()");
+	bool		from_now = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
+	Relation	rel = pipeline_catalog_open(PIPELINE_WRITE_LOCK);
+	PipelineRow *row = pipeline_catalog_find(rel, name);
+
+	pipeline_check_server();
+	if (row != NULL && pipeline_row_is_foreign(row))
+	{
+		pipeline_check_row(row);
+		adopt(row);
+	}
+	else
+		row = find_own(rel, name, false);
+
+	if (from_now)
+		start_anew(row, name);
+	else
+		check_resumable(row, name);
+	if (!PG_ARGISNULL(1))
+	{
+		row->values[PIPELINE_SKIP_LSN] = PG_GETARG_DATUM(1);
+		row->nulls[PIPELINE_SKIP_LSN] = false;
+	}
+	row->values[PIPELINE_ENABLED] = BoolGetDatum(true);
+	end(rel, row);
+	PG_RETURN_VOID();
+}
+
+/* Drop a pipeline and, once this has committed, its slot. */
+Datum
+firehose_drop_pipeline(PG_FUNCTION_ARGS)
+{
+	char	   *name = begin(fcinfo, "firehose_drop_pipeline()");
+	bool		if_exists = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
+	Relation	rel = pipeline_catalog_open(PIPELINE_WRITE_LOCK);
+	PipelineRow *row = find_own(rel, name, if_exists);
+
+	if (row == NULL)
+	{
+		ereport(NOTICE,
+				(errmsg("pipeline \"%s\" does not exist, skipping", name)));
+		table_close(rel, NoLock);
+		PG_RETURN_VOID();
+	}
+
+	refuse_durable(row, "Use: SELECT firehose_disable_durable_puts();");
+
+	/* the slot of a pipeline from elsewhere is not ours */
+	if (pipeline_row_is_foreign(row))
+	{
+		pipeline_catalog_delete(rel, row);
+		table_close(rel, NoLock);
+		utility_request_recheck();
+		PG_RETURN_VOID();
+	}
+
+	row->values[PIPELINE_DROPPED] = BoolGetDatum(true);
+	row->nulls[PIPELINE_NAME] = true;
+	end(rel, row);
+	PG_RETURN_VOID();
+}
+
+/* What all of them begin with; returns the pipeline's name. */
+static char *
+begin(FunctionCallInfo fcinfo, const char *function)
+{
+	PreventCommandIfReadOnly(function);
+	PreventCommandIfParallelMode(function);
+	PreventCommandDuringRecovery(function);
+	observe_check_preloaded();
+
+	if (PG_ARGISNULL(ARG_NAME))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("name of a pipeline must not be null")));
+	return text_to_cstring(PG_GETARG_TEXT_PP(ARG_NAME));
+}
+
+/* What they end with: write the row, and have it seen when this has committed. */
+static void
+end(Relation rel, PipelineRow *row)
+{
+	row->values[PIPELINE_VERSION] =
+		Int32GetDatum(DatumGetInt32(row->values[PIPELINE_VERSION]) + 1);
+	pipeline_catalog_store(rel, row);
+	table_close(rel, NoLock);
+	utility_request_recheck();
+}
+
+/* Take over the settings among the arguments; null leaves them as they are. */
+static void
+take_settings(FunctionCallInfo fcinfo, PipelineRow *row)
+{
+	for (int i = 0; i < lengthof(settings); i++)
+	{
+		PipelineColumn column = settings[i].column;
+
+		if (PG_ARGISNULL(settings[i].arg))
+		{
+			if (settings[i].required && row->nulls[column])
+				ereport(ERROR,
+						(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						 errmsg("%s of a pipeline must not be null", settings[i].name)));
+			continue;
+		}
+		row->values[column] = PG_GETARG_DATUM(settings[i].arg);
+		row->nulls[column] = settings[i].choice &&
+			strcmp(TextDatumGetCString(row->values[column]), "default") == 0;
+	}
+
+	if (!row->nulls[PIPELINE_PUBLICATIONS])
+		check_elements(row->values[PIPELINE_PUBLICATIONS], "publications");
+	if (!row->nulls[PIPELINE_MESSAGES])
+		check_elements(row->values[PIPELINE_MESSAGES], "messages");
+}
+
+static void
+check_elements(Datum array, const char *what)
+{
+	if (array_contains_nulls(DatumGetArrayTypeP(array)))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s of a pipeline must not contain nulls", what)));
+}
+
+/* The slot that a new pipeline is to have. */
+static void
+take_slot(FunctionCallInfo fcinfo, Relation rel, PipelineRow *row)
+{
+	bool		create = PG_ARGISNULL(ARG_CREATE_SLOT) || PG_GETARG_BOOL(ARG_CREATE_SLOT);
+	char	   *name;
+
+	if (PG_ARGISNULL(ARG_SLOT_NAME) && !create)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("create_slot => false needs the name of a slot"),
+				 errhint("Give it as slot_name.")));
+
+	if (!PG_ARGISNULL(ARG_SLOT_NAME))
+	{
+		row->values[PIPELINE_SLOT_NAME] = PG_GETARG_DATUM(ARG_SLOT_NAME);
+		row->nulls[PIPELINE_SLOT_NAME] = false;
+	}
+	name = pipeline_row_slot_name(row);
+	if (!row->nulls[PIPELINE_SLOT_NAME] && pipeline_slot_is_default_name(name))
+		ereport(ERROR,
+				(errcode(ERRCODE_RESERVED_NAME),
+				 errmsg("replication slot name \"%s\" is reserved", name),
+				 errdetail("Names of this form are given to pipelines without a slot_name.")));
+	pipeline_check_slot(rel, name, !create);
+	row->values[PIPELINE_SLOT_CREATED] = BoolGetDatum(!create);
+}
+
+/* The pipeline of durable puts has functions of its own. */
+static void
+refuse_durable(const PipelineRow *row, const char *hint)
+{
+	if (DatumGetBool(row->values[PIPELINE_DURABLE_PUTS]))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("pipeline \"%s\" is that of durable puts",
+						pipeline_row_text(row, PIPELINE_NAME)),
+				 errhint("%s", hint)));
+}
+
+/* Find a pipeline that the user may change. */
+static PipelineRow *
+find_own(Relation rel, const char *name, bool missing_ok)
+{
+	PipelineRow *row = pipeline_catalog_find(rel, name);
+	Oid			owner;
+
+	if (row == NULL)
+	{
+		if (missing_ok)
+			return NULL;
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("pipeline \"%s\" does not exist", name)));
+	}
+
+	/* that of another server means nothing here */
+	owner = pipeline_row_is_foreign(row) ? rel->rd_rel->relowner :
+		DatumGetObjectId(row->values[PIPELINE_OWNER]);
+	if (!has_privs_of_role(GetUserId(), owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of pipeline %s", name)));
+	return row;
+}
+
+/* Make a row that of a pipeline of this database and of the current user. */
+static void
+adopt(PipelineRow *row)
+{
+	SlotInfo	info;
+
+	if (row->tuple != NULL && !row->nulls[PIPELINE_SLOT_NAME] &&
+		pipeline_slot_look(pipeline_row_slot_name(row), &info) &&
+		info.database != MyDatabaseId)
+	{
+		ereport(NOTICE,
+				(errmsg("replication slot \"%s\" belongs to another database, using another name",
+						pipeline_row_slot_name(row))));
+		row->nulls[PIPELINE_SLOT_NAME] = true;
+	}
+	row->values[PIPELINE_DATABASE] = ObjectIdGetDatum(MyDatabaseId);
+	row->values[PIPELINE_SYSTEM_IDENTIFIER] = Int64GetDatum((int64) GetSystemIdentifier());
+	row->values[PIPELINE_OWNER] = ObjectIdGetDatum(GetUserId());
+	row->values[PIPELINE_SLOT_CREATED] = BoolGetDatum(false);
+	row->nulls[PIPELINE_SKIP_LSN] = true;
+}
+
+/* Error if a pipeline's slot is lost, and with it the changes since. */
+static void
+check_resumable(const PipelineRow *row, const char *name)
+{
+	char	   *slot_name = pipeline_row_slot_name(row);
+	SlotInfo	info;
+
+	if (!DatumGetBool(row->values[PIPELINE_SLOT_CREATED]) ||
+		(pipeline_slot_look(slot_name, &info) && !info.lost))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("replication slot \"%s\" of pipeline \"%s\" is lost", slot_name, name),
+			 errdetail("What was committed since then cannot be sent from the WAL any more."),
+			 errhint("To leave it out and go on with a new slot, use: SELECT firehose_resume_pipeline(%s, from_now => true);",
+					 quote_literal_cstr(name))));
+}
+
+/* Have a new slot made in the place of one that was lost. */
+static void
+start_anew(PipelineRow *row, const char *name)
+{
+	char	   *slot_name = pipeline_row_slot_name(row);
+	SlotInfo	info;
+
+	if (pipeline_slot_look(slot_name, &info))
+	{
+		if (!info.lost)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("replication slot \"%s\" of pipeline \"%s\" is not lost", slot_name, name),
+					 errhint("Resume the pipeline without from_now; to skip a transaction, use skip_lsn.")));
+
+		/* nobody can make use of it, whatever becomes of this transaction */
+		pipeline_slot_drop_lost(slot_name);
+	}
+	row->values[PIPELINE_SLOT_CREATED] = BoolGetDatum(false);
+}

@@ -1,0 +1,243 @@
+/*
+ * stat.c
+ *		How pipelines are going: the function behind firehose_stat_pipeline.
+ *
+ * Runs in backends.  One row per pipeline of this database's catalog, whether
+ * any worker knows of it or not.  What its slot in shared memory says is copied
+ * under the locks; counters are read without.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/pg_authid.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/guc.h"
+
+#include "common/compat.h"
+#include "common/sanitize.h"
+#include "common/srf_row.h"
+#include "pipeline/catalog.h"
+#include "pipeline/stat.h"
+#include "stream/stat_stream.h"
+#include "workers/database_table.h"
+#include "workers/launcher.h"
+#include "workers/pipeline_table.h"
+
+/* firehose.retained_wal_warning, in megabytes; 0: off */
+static int	retained_wal_warning = 10240;
+
+static const char *const state_names[] = {
+	[PIPELINE_STARTING] = "starting",
+	[PIPELINE_STREAMING] = "streaming",
+	[PIPELINE_WAITING] = "waiting",
+	[PIPELINE_PAUSED] = "paused",
+	[PIPELINE_FAILED] = "failed"
+};
+
+/* What a slot of the shared table says, copied. */
+typedef struct SlotReport
+{
+	bool		known;			/* there is a slot */
+	bool		no_room;		/* there is none, since there are too few */
+	int			pid;
+	PipelineState state;
+	char		reason[PIPELINE_TEXT_LEN];
+	char		last_error[PIPELINE_TEXT_LEN];
+	XLogRecPtr	last_error_lsn;
+	TimestampTz last_error_at;
+
+	bool		caught_up;		/* nothing is left to be read or delivered */
+	uint64		outstanding;
+	XLogRecPtr	read_lsn;
+	XLogRecPtr	accepted_lsn;
+	XLogRecPtr	confirmed_lsn;
+	TimestampTz last_commit_at;
+	int64		transactions;
+	int64		inserts;
+	int64		updates;
+	int64		deletes;
+	int64		truncates;
+	int64		messages;
+	int64		dead;
+	int64		refused;
+} SlotReport;
+
+static void read_slot(int32 id, SlotReport *report);
+static void copy_slot(PipelineSlot *slot, SlotReport *report);
+static void judge(const PipelineRow *row, SlotReport *report);
+static void add_columns(ResultRow *result, const PipelineRow *row, const SlotReport *report);
+
+PG_FUNCTION_INFO_V1(firehose_stat_pipeline);
+
+void
+pipeline_stat_define_settings(void)
+{
+	DefineCustomIntVariable("firehose.retained_wal_warning",
+							"Sets how much WAL the slot of a pipeline may retain until firehose_stat_pipeline warns of it.",
+							"Zero turns the warning off.",
+							&retained_wal_warning, 10240, 0, MAX_KILOBYTES,
+							PGC_SIGHUP, GUC_UNIT_MB,
+							NULL, NULL, NULL);
+}
+
+/* The rows of firehose_stat_pipeline, as far as they do not come from pg_replication_slots. */
+Datum
+firehose_stat_pipeline(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	bool		sees_all = has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);
+	Relation	rel;
+	List	   *rows;
+	ListCell   *cell;
+
+	observe_check_preloaded();
+	InitMaterializedSRF(fcinfo, 0);
+
+	rel = pipeline_catalog_open(AccessShareLock);
+	rows = pipeline_catalog_rows(rel);
+	table_close(rel, AccessShareLock);
+
+	foreach(cell, rows)
+	{
+		PipelineRow *row = lfirst(cell);
+		ResultRow	result = {.ncolumns = 0};
+		SlotReport	report = {0};
+
+		CHECK_FOR_INTERRUPTS();
+		if (DatumGetBool(row->values[PIPELINE_DROPPED]) ||
+			!(sees_all || has_privs_of_role(GetUserId(),
+											DatumGetObjectId(row->values[PIPELINE_OWNER]))))
+			continue;
+
+		read_slot(pipeline_row_id(row), &report);
+		judge(row, &report);
+		add_columns(&result, row, &report);
+		Assert(result.ncolumns == rsinfo->setDesc->natts);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc,
+							 result.values, result.nulls);
+	}
+
+	return (Datum) 0;
+}
+
+/* Find a pipeline's slot and copy what it says. */
+static void
+read_slot(int32 id, SlotReport *report)
+{
+	PipelineSlot *slot;
+
+	LWLockAcquire(database_table->lock, LW_SHARED);
+	LWLockAcquire(pipeline_table->lock, LW_SHARED);
+	slot = pipeline_table_find(MyDatabaseId, id);
+	if (slot != NULL)
+		copy_slot(slot, report);
+	else
+	{
+		report->no_room = true;
+		for (int i = 0; i < pipeline_table->nslots; i++)
+			report->no_room &= OidIsValid(pipeline_table->slots[i].dboid);
+	}
+	LWLockRelease(pipeline_table->lock);
+	LWLockRelease(database_table->lock);
+
+	sanitize_text(report->reason, strlen(report->reason));
+	sanitize_text(report->last_error, strlen(report->last_error));
+}
+
+/*
+ * A decoder that wants to be woken by commits has read all that was committed
+ * in its database; other WAL is no lag.  Ask that before what is outstanding.
+ */
+static void
+copy_slot(PipelineSlot *slot, SlotReport *report)
+{
+	report->known = true;
+	report->pid = slot->decoder.pid;
+	report->state = pg_atomic_read_u32(&slot->state);
+	strlcpy(report->reason, slot->reason, sizeof(report->reason));
+	strlcpy(report->last_error, slot->last_error, sizeof(report->last_error));
+	report->last_error_lsn = slot->last_error_lsn;
+	report->last_error_at = slot->last_error_at;
+
+	report->caught_up = pg_atomic_read_u32(&slot->wants_commit) != 0;
+	pg_read_barrier();
+	report->outstanding = commit_ring_outstanding(&slot->ring);
+	report->caught_up &= report->outstanding == 0;
+	report->confirmed_lsn = pg_atomic_read_u64(&slot->confirmed_lsn);
+	report->accepted_lsn = pg_atomic_read_u64(&slot->accepted_lsn);
+	report->read_lsn = pg_atomic_read_u64(&slot->read_lsn);
+	report->last_commit_at = pg_atomic_read_u64(&slot->last_commit_time);
+
+	report->transactions = pg_atomic_read_u64(&slot->transactions);
+	report->inserts = pg_atomic_read_u64(&slot->inserts);
+	report->updates = pg_atomic_read_u64(&slot->updates);
+	report->deletes = pg_atomic_read_u64(&slot->deletes);
+	report->truncates = pg_atomic_read_u64(&slot->truncates);
+	report->messages = pg_atomic_read_u64(&slot->messages);
+	report->dead = pg_atomic_read_u64(&slot->dead);
+	report->refused = pg_atomic_read_u64(&slot->refused);
+}
+
+/* What the pipeline's state is, all things considered: the catalog knows it first. */
+static void
+judge(const PipelineRow *row, SlotReport *report)
+{
+	const char *reason = NULL;
+
+	if (pipeline_row_is_foreign(row))
+	{
+		report->state = PIPELINE_PAUSED;
+		reason = PIPELINE_FOREIGN_REASON;
+	}
+	else if (!DatumGetBool(row->values[PIPELINE_ENABLED]))
+	{
+		report->state = PIPELINE_PAUSED;
+		reason = PIPELINE_PAUSED_REASON;
+	}
+	else if (report->pid == 0 && report->state != PIPELINE_FAILED)
+	{
+		report->state = PIPELINE_STARTING;
+		if (!launcher_enabled)
+			reason = "firehose.enabled is off";
+		else if (report->no_room)
+			reason = "there are more pipelines than firehose.max_pipelines";
+	}
+
+	if (reason != NULL)
+		strlcpy(report->reason, reason, sizeof(report->reason));
+}
+
+static void
+add_columns(ResultRow *result, const PipelineRow *row, const SlotReport *report)
+{
+	bool		durable = DatumGetBool(row->values[PIPELINE_DURABLE_PUTS]);
+
+	row_text(result, pipeline_row_text(row, PIPELINE_NAME));
+	row_text(result, state_names[report->state]);
+	row_text(result, report->reason);
+	row_text(result, durable ? NULL : pipeline_row_text(row, PIPELINE_STREAM));
+	row_text(result, durable ? NULL : pipeline_row_text(row, PIPELINE_FORMAT));
+	row_text(result, pipeline_row_slot_name(row));
+	row_datum(result, Int32GetDatum(report->pid), report->pid == 0);
+	row_bool(result, report->caught_up);
+	row_lsn(result, report->read_lsn);
+	row_lsn(result, report->accepted_lsn);
+	row_lsn(result, report->confirmed_lsn);
+	row_time(result, report->last_commit_at);
+	row_int64(result, report->transactions);
+	row_int64(result, report->inserts);
+	row_int64(result, report->updates);
+	row_int64(result, report->deletes);
+	row_int64(result, report->truncates);
+	row_int64(result, report->messages);
+	row_int64(result, report->outstanding);
+	row_int64(result, report->dead);
+	row_int64(result, report->refused);
+	row_text(result, report->last_error);
+	row_lsn(result, report->last_error_lsn);
+	row_time(result, report->last_error_at);
+	row_datum(result, Int64GetDatum((int64) retained_wal_warning * 1024 * 1024),
+			  retained_wal_warning == 0);
+}

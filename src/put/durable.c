@@ -1,0 +1,452 @@
+/*
+ * durable.c
+ *		Durable puts: records that go by the WAL instead of the queue;
+ *		durable.h says what for.
+ *
+ * Runs in backends.  Which pipeline reads the messages is remembered until
+ * the catalog of pipelines changes; that its slot is still there is looked at
+ * by every put, without a lock where all is well.
+ *
+ * Locking: the first durable put of a transaction takes RowShareLock on
+ * firehose_pipelines, to the transaction's end.  Nobody else minds (it is
+ * taken by the fast path, and rows of the table are changed under a lock that
+ * does not conflict) but firehose_disable_durable_puts, which thereby waits
+ * for all that was put to be committed or rolled back, and DROP EXTENSION.  A
+ * prepared transaction keeps the lock, as any.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "replication/message.h"
+#include "replication/slot.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "common/compat.h"
+#include "common/own_tables.h"
+#include "pipeline/catalog.h"
+#include "put/durable.h"
+#include "wal/durable_message.h"
+#include "workers/pipeline_table.h"
+
+/* A message buffer larger than this is not kept. */
+#define KEEP_BUFFER		(64 * 1024)
+
+/* So many ranges of ids are remembered for durable_is_own_pending. */
+#define MAX_RANGES		256
+
+/* The pipeline that reads this database's messages. */
+typedef struct DurablePipeline
+{
+	bool		known;			/* what follows is as the catalog has it */
+	Oid			relid;			/* of the catalog */
+	bool		slot_created;
+	char		name[NAMEDATALEN];
+	char		slot_name[NAMEDATALEN];
+	ReplicationSlot *slot;		/* where it was last */
+} DurablePipeline;
+
+/* Consecutive ids, put by the current transaction at one level of nesting. */
+typedef struct IdRange
+{
+	uint64		first;
+	uint64		last;
+	int			level;
+} IdRange;
+
+int			put_durability = PUT_DURABILITY_MEMORY;
+
+static const struct config_enum_entry durability_values[] = {
+	{"memory", PUT_DURABILITY_MEMORY, false},
+	{"wal", PUT_DURABILITY_WAL, false},
+	{NULL, 0, false}
+};
+
+static DurablePipeline reader;
+
+/* The current transaction: level at which it took the lock (0: not yet), and what it put. */
+static int	lock_level = 0;
+static bool has_put = false;
+static IdRange ranges[MAX_RANGES];
+static int	nranges = 0;
+
+static void take_lock(void);
+static void check_will_be_read(void);
+static bool slot_is_good(const ReplicationSlot *slot);
+static void report_unread(void);
+static void remember_ids(uint64 first, int n);
+static void catalog_changed(Datum arg, Oid relid);
+static void durable_xact_callback(XactEvent event, void *arg);
+static void durable_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
+									 SubTransactionId parentSubid, void *arg);
+
+void
+durable_define_settings(void)
+{
+	DefineCustomEnumVariable("firehose.put_durability",
+							 "Sets what records that are put outlive.",
+							 "memory: everything but a crash of the server; wal: what the WAL "
+							 "outlives, for which firehose_enable_durable_puts() is needed.",
+							 &put_durability, PUT_DURABILITY_MEMORY, durability_values,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+}
+
+void
+durable_register_callbacks(void)
+{
+	RegisterXactCallback(durable_xact_callback, NULL);
+	RegisterSubXactCallback(durable_subxact_callback, NULL);
+}
+
+/* Putting ----------------------------------------------------------------- */
+
+/* A buffer for a message; a large one goes with the next call. */
+static char *
+message_buffer(Size size)
+{
+	static char *buffer = NULL;
+	static Size allocated = 0;
+
+	if (likely(size <= allocated && allocated <= KEEP_BUFFER))
+		return buffer;
+	if (buffer != NULL)
+		pfree(buffer);
+	buffer = NULL;
+	allocated = 0;
+	buffer = MemoryContextAlloc(TopMemoryContext, Max(size, 1024));
+	allocated = Max(size, 1024);
+	return buffer;
+}
+
+void
+durable_put(const Stream *stream, uint64 first_id, const RecordBytes *records, int n,
+			RecordShape shape, bool transactional)
+{
+	Size		name_length = strlen(stream->name);
+	TimestampTz now = GetCurrentTimestamp();
+	XLogRecPtr	end = InvalidXLogRecPtr;
+
+	if (lock_level == 0)
+		take_lock();
+	check_will_be_read();
+
+	for (int i = 0; i < n; i++)
+	{
+		Size		size = durable_message_size(name_length,
+												record_shaped_length(&records[i], shape));
+		char	   *message = message_buffer(size);
+
+		durable_message_write(message, size, stream->serverid, stream->name, first_id + i, now,
+							  &records[i], shape);
+		end = WriteLogicalMessage(DURABLE_MESSAGE_PREFIX, message, size, transactional);
+	}
+
+	if (transactional)
+	{
+		has_put = true;
+		remember_ids(first_id, n);
+	}
+	else
+	{
+		/* a commit would not do it for a transaction without an xid */
+		XLogFlush(end);
+		pipeline_wake_decoders(MyDatabaseId);
+	}
+}
+
+/* Will it be read? -------------------------------------------------------- */
+
+static void
+take_lock(void)
+{
+	Oid			relid = writer_table_oid(TABLE_PIPELINES);
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("extension \"%s\" is not installed in database \"%s\"",
+						"firehose", get_database_name(MyDatabaseId))));
+	LockRelationOid(relid, RowShareLock);
+	lock_level = GetCurrentTransactionNestLevel();
+}
+
+/* Look the pipeline up in the catalog, as of now. */
+static void
+find_reader(void)
+{
+	static bool registered = false;
+	Relation	rel = pipeline_catalog_open(AccessShareLock);
+	PipelineRow *row = pipeline_catalog_find_durable(rel);
+
+	/* the one that came with a dump, or a copy of another database, reads nothing here */
+	if (row != NULL && pipeline_row_is_foreign(row))
+		row = NULL;
+
+	if (!registered)
+	{
+		CacheRegisterRelcacheCallback(catalog_changed, (Datum) 0);
+		registered = true;
+	}
+	reader.known = false;
+	reader.relid = RelationGetRelid(rel);
+	if (row != NULL)
+	{
+		strlcpy(reader.name, pipeline_row_text(row, PIPELINE_NAME), NAMEDATALEN);
+		strlcpy(reader.slot_name, pipeline_row_slot_name(row), NAMEDATALEN);
+		reader.slot_created = DatumGetBool(row->values[PIPELINE_SLOT_CREATED]);
+		reader.slot = SearchNamedReplicationSlot(reader.slot_name, true);
+		reader.known = true;
+	}
+	table_close(rel, AccessShareLock);
+}
+
+/* The catalog, or who knows what, has changed. */
+static void
+catalog_changed(Datum arg, Oid relid)
+{
+	if (!OidIsValid(relid) || relid == reader.relid)
+		reader.known = false;
+}
+
+/*
+ * Does this slot keep what is put for its pipeline?  Looked at without a lock:
+ * it may be gone the next moment in any case.  It has to be persistent, for
+ * while it is being made transactions of that time are not decoded.
+ */
+static bool
+slot_is_good(const ReplicationSlot *slot)
+{
+	const volatile ReplicationSlot *s = slot;
+
+	return s != NULL && s->in_use &&
+		s->data.database == MyDatabaseId &&
+		s->data.persistency == RS_PERSISTENT &&
+		!SlotIsInvalidated(s) &&
+		strcmp(NameStr(slot->data.name), reader.slot_name) == 0;
+}
+
+/* Error unless what is put now will be read. */
+static void
+check_will_be_read(void)
+{
+	if (likely(reader.known && slot_is_good(reader.slot)))
+		return;
+
+	/* look again, and thoroughly */
+	find_reader();
+	if (!reader.known || !slot_is_good(reader.slot))
+		report_unread();
+}
+
+/* Say why nobody would read a durable put, and what to do. */
+static void
+report_unread(void)
+{
+	if (!reader.known)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("durable puts are not enabled in database \"%s\"",
+						get_database_name(MyDatabaseId)),
+				 errdetail("With firehose.put_durability = wal a record goes by the WAL, and nobody would read it there."),
+				 errhint("Enable them with: SELECT firehose_enable_durable_puts();")));
+
+	/* a slot that is being made is there already */
+	if (!reader.slot_created && (reader.slot == NULL || !SlotIsInvalidated(reader.slot)))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("durable puts are not ready yet in database \"%s\"",
+						get_database_name(MyDatabaseId)),
+				 errdetail("Their replication slot \"%s\" is being made, which waits for all older transactions to end.",
+						   reader.slot_name),
+				 errhint("Try again soon; firehose_stat_pipeline shows how far it is.")));
+
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("replication slot \"%s\" of durable puts is lost", reader.slot_name),
+			 errdetail("Nobody would read what is put with firehose.put_durability = wal."),
+			 errhint("To go on with a new slot, use: SELECT firehose_resume_pipeline(%s, from_now => true);",
+					 quote_literal_cstr(reader.name))));
+}
+
+/* What the current transaction has put ------------------------------------ */
+
+/* The oldest half of the ranges is forgotten when there are too many. */
+static void
+remember_ids(uint64 first, int n)
+{
+	int			level = GetCurrentTransactionNestLevel();
+	IdRange    *last = nranges > 0 ? &ranges[nranges - 1] : NULL;
+
+	if (last != NULL && last->level == level && last->last + 1 == first)
+	{
+		last->last += n;
+		return;
+	}
+	if (nranges == MAX_RANGES)
+	{
+		nranges = MAX_RANGES / 2;
+		memmove(ranges, ranges + MAX_RANGES - nranges, nranges * sizeof(IdRange));
+	}
+	ranges[nranges++] = (IdRange) {first, first + n - 1, level};
+}
+
+bool
+durable_is_own_pending(uint64 id)
+{
+	for (int i = 0; i < nranges; i++)
+	{
+		if (id >= ranges[i].first && id <= ranges[i].last)
+			return true;
+	}
+	return false;
+}
+
+bool
+durable_has_put(void)
+{
+	return has_put;
+}
+
+static void
+durable_xact_callback(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+			/* the slot may have been lost since the put */
+			if (has_put)
+				check_will_be_read();
+			break;
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			lock_level = 0;
+			has_put = false;
+			nranges = 0;
+			break;
+		default:
+			break;
+	}
+}
+
+/* What a subtransaction has put, and its lock, go to its parent or away. */
+static void
+durable_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
+						 SubTransactionId parentSubid, void *arg)
+{
+	int			level = GetCurrentTransactionNestLevel();
+
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+	{
+		lock_level = Min(lock_level, level - 1);
+		for (int i = nranges; i-- > 0 && ranges[i].level >= level;)
+			ranges[i].level = level - 1;
+	}
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
+		if (lock_level >= level)
+			lock_level = 0;
+		while (nranges > 0 && ranges[nranges - 1].level >= level)
+			nranges--;
+	}
+}
+
+/* For those who wait ------------------------------------------------------ */
+
+/*
+ * The end of what was inserted into the WAL.  The insert position itself lies
+ * behind a page's header once the page before is full, where no record ends.
+ */
+static XLogRecPtr
+end_of_wal(void)
+{
+	XLogRecPtr	at = GetXLogInsertRecPtr();
+
+	if (XLogSegmentOffset(at, wal_segment_size) == SizeOfXLogLongPHD)
+		return at - SizeOfXLogLongPHD;
+	if (at % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+		return at - SizeOfXLogShortPHD;
+	return at;
+}
+
+/* Does this pipeline read durable puts of a database, or of any?  Wants the table's lock held. */
+static bool
+is_reader(const PipelineSlot *slot, Oid dboid)
+{
+	return slot->durable_puts && OidIsValid(slot->dboid) && !slot->dropped &&
+		(!OidIsValid(dboid) || slot->dboid == dboid);
+}
+
+/*
+ * Of this database the catalog tells, as its sender may not have told the
+ * shared table yet; of others the shared table, as we cannot look.
+ */
+bool
+durable_is_anywhere(Oid dboid)
+{
+	bool		found = false;
+
+	/* nothing is put in recovery, and no WAL can be flushed */
+	if (RecoveryInProgress())
+		return false;
+
+	if (OidIsValid(writer_table_oid(TABLE_PIPELINES)))
+	{
+		find_reader();
+		if (reader.known)
+			return true;
+	}
+	if (dboid == MyDatabaseId)
+		return false;
+
+	LWLockAcquire(pipeline_table->lock, LW_SHARED);
+	for (int i = 0; i < pipeline_table->nslots && !found; i++)
+		found = is_reader(&pipeline_table->slots[i], dboid);
+	LWLockRelease(pipeline_table->lock);
+	return found;
+}
+
+XLogRecPtr
+durable_flush_wal(void)
+{
+	XLogRecPtr	end = end_of_wal();
+
+	XLogFlush(end);
+	return end;
+}
+
+bool
+durable_has_read(Oid dboid, XLogRecPtr upto)
+{
+	bool		all = true;
+	bool		own = false;
+
+	LWLockAcquire(pipeline_table->lock, LW_SHARED);
+	for (int i = 0; i < pipeline_table->nslots; i++)
+	{
+		PipelineSlot *slot = &pipeline_table->slots[i];
+
+		if (!is_reader(slot, dboid))
+			continue;
+		own |= slot->dboid == MyDatabaseId;
+		if (pg_atomic_read_u64(&slot->read_lsn) < upto)
+		{
+			pipeline_wake_decoders(slot->dboid);
+			all = false;
+		}
+	}
+	LWLockRelease(pipeline_table->lock);
+
+	/* after a start of the server our sender may not have filled the table yet */
+	return all && (own || !reader.known);
+}

@@ -1,0 +1,455 @@
+/*
+ * reader.c
+ *		The consumer's side of the queue; queue_reader.h says what it promises.
+ *
+ * Runs in the sender only.  Walks the chain without its lock, below
+ * end_position, as the contract in queue.h allows the one reader; takes the
+ * lock, inside queue_free_page, to give pages back.
+ */
+#include "postgres.h"
+
+#include "queue/reader.h"
+#include "workers/pipeline_table.h"
+
+/* How far ahead of the reader memory is asked for: some small records. */
+#define PREFETCH_AHEAD	1024
+#define PREFETCH_LINE	64
+
+/* A run that was pending when the reader came by. */
+typedef struct DeferredRun
+{
+	dlist_node	node;
+	pg_atomic_uint32 *state;
+	QueuePlace	header;			/* of the run; pages are held from here on */
+	QueuePlace	at;				/* first of what was not handed out */
+	QueuePosition position;		/* the same */
+	QueuePosition end;
+	bool		decided;		/* its transaction has ended */
+} DeferredRun;
+
+static bool seek(QueueReader *r, QueuePosition pos, QueuePosition end);
+static QueuePosition pass_run(QueueReader *r);
+static void defer_run(QueueReader *r, const QueueRun *run);
+static void finish_deferred(QueueReader *r, DeferredRun *d);
+static bool next_deferred(QueueReader *r, QueueTaken *taken);
+
+static inline QueuePosition
+page_start(Queue *q, QueuePageNo no)
+{
+	return queue_page(q, no)->seq * QUEUE_PAGE_DATA;
+}
+
+/*
+ * A record's header, for what lies in its first 8 bytes, which no page boundary
+ * divides: kind, state, attempts and length.
+ */
+static inline QueueRecord *
+record_at(QueueReader *r, QueuePlace place)
+{
+	return (QueueRecord *) (queue_page(r->q, place.page)->data + place.offset);
+}
+
+/* Free a page nobody needs any more: left by the reader, with nothing outstanding. */
+static inline void
+free_if_unused(QueueReader *r, QueuePageNo no)
+{
+	if (r->outstanding[no] == 0 && no != r->at.page &&
+		queue_page(r->q, no)->seq < queue_page(r->q, r->at.page)->seq)
+		queue_free_page(r->q, r->stream, no);
+}
+
+void
+queue_reader_init(QueueReader *r, Queue *q, QueueStream *s, uint32 *outstanding)
+{
+	memset(r, 0, sizeof(QueueReader));
+	r->q = q;
+	r->stream = s;
+	r->outstanding = outstanding;
+	r->context = CurrentMemoryContext;
+	r->at.page = QUEUE_NO_PAGE;
+	dlist_init(&r->deferred);
+}
+
+/*
+ * Move to a position, over page boundaries and over the gaps that freed pages
+ * left (an earlier reader's doing: nothing in them is owed).  False when there
+ * is nothing to be read there yet.
+ */
+static bool
+seek(QueueReader *r, QueuePosition pos, QueuePosition end)
+{
+	Queue	   *q = r->q;
+
+	for (;;)
+	{
+		QueuePage  *page = queue_page(q, r->at.page);
+		QueuePosition start = page->seq * QUEUE_PAGE_DATA;
+		QueuePageNo left;
+
+		if (pos < start)
+		{
+			uint32		first = pg_atomic_read_u32(&page->first_item);
+
+			pos = start + (first == QUEUE_NO_OFFSET ? QUEUE_PAGE_DATA : first);
+			pos = Min(pos, end);
+		}
+		r->position = pos;
+		r->at.offset = pos - start;
+		if (pos < start + QUEUE_PAGE_DATA)
+			return pos < end;
+		/* at the very end of a page there may be no next one yet */
+		if (pos == start + QUEUE_PAGE_DATA && pos == end)
+			return false;
+		left = r->at.page;
+		r->at.page = page->next;
+		free_if_unused(r, left);
+	}
+}
+
+/* Begin with a chain that was empty when the reader was made. */
+static void
+start_at_head(QueueReader *r)
+{
+	LWLockAcquire(r->stream->lock, LW_SHARED);
+	r->at.page = r->stream->head;
+	r->at.offset = 0;
+	LWLockRelease(r->stream->lock);
+}
+
+static inline uint8
+kind_at(QueueReader *r)
+{
+	return *(uint8 *) (queue_page(r->q, r->at.page)->data + r->at.offset);
+}
+
+/*
+ * Records are read at about the distance of their headers, which are far from
+ * the CPU when the queue is long: ask for what comes next ahead of time.  Where
+ * that is beyond the page, some other page's bytes are asked for in vain.
+ */
+static inline void
+prefetch_records(const char *at)
+{
+#ifdef __GNUC__
+	__builtin_prefetch(at + PREFETCH_AHEAD);
+	__builtin_prefetch(at + PREFETCH_AHEAD + PREFETCH_LINE);
+#endif
+}
+
+/* Count (by +1 or -1) something on every page between two positions. */
+static void
+hold_pages(QueueReader *r, QueuePageNo no, QueuePosition end, int change)
+{
+	for (;;)
+	{
+		QueuePageNo next = queue_page(r->q, no)->next;
+		bool		last = page_start(r->q, no) + QUEUE_PAGE_DATA >= end;
+
+		r->outstanding[no] += change;
+		if (change < 0)
+			free_if_unused(r, no);
+		if (last)
+			break;
+		no = next;
+	}
+}
+
+/* Where a pipeline's record comes from stands behind its header. */
+static void
+read_origin(QueueReader *r, QueuePlace at, QueueOrigin *origin)
+{
+	QueueRecord skipped;
+
+	queue_read(r->q, &at.page, &at.offset, &skipped, sizeof(skipped));
+	queue_read(r->q, &at.page, &at.offset, origin, sizeof(QueueOrigin));
+}
+
+/* Hand out the record whose header stands at a place, unless it is settled. */
+static bool
+take(QueueReader *r, QueuePlace at, QueuePosition position, QueueTaken *taken,
+	 QueuePosition *end)
+{
+	const QueueRecord *record = record_at(r, at);
+	Size		left = QUEUE_PAGE_DATA - at.offset;
+	QueueRecord copy;
+	Size		space;
+
+	prefetch_records((const char *) record);
+	if (unlikely(left < sizeof(QueueRecord)))
+	{
+		QueuePlace	place = at;
+
+		queue_read(r->q, &place.page, &place.offset, &copy, sizeof(copy));
+		record = &copy;
+	}
+	space = QUEUE_ITEM_SPACE(record->kind, record->length);
+	*end = position + space;
+	if (record->state == QUEUE_RECORD_DONE)
+		return false;
+
+	taken->place = at;
+	taken->position = position;
+	taken->id = record->id;
+	taken->queued_at = record->queued_at;
+	taken->length = record->length;
+	taken->attempts = record->attempts;
+	taken->kind = record->kind;
+	if (QUEUE_ITEM_HAS_ORIGIN(record->kind))
+		read_origin(r, at, &taken->origin);
+	if (likely(space <= left))
+		r->outstanding[at.page]++;
+	else
+		hold_pages(r, at.page, *end, 1);
+	return true;
+}
+
+bool
+queue_reader_next(QueueReader *r, QueueTaken *taken)
+{
+	QueuePosition end = pg_atomic_read_u64(&r->stream->end_position);
+
+	pg_read_barrier();			/* pairs with queue_append's */
+	if (!dlist_is_empty(&r->deferred) && next_deferred(r, taken))
+		return true;
+	if (r->at.page == QUEUE_NO_PAGE)
+	{
+		if (end == 0)
+			return false;
+		start_at_head(r);
+	}
+
+	/* at the end, too, for the pages that it leaves behind */
+	while (seek(r, r->position, end))
+	{
+		if (kind_at(r) == QUEUE_ITEM_RUN)
+		{
+			r->position = pass_run(r);
+			pg_read_barrier();	/* pairs with queue_publish's */
+		}
+		else
+		{
+			QueuePosition next;
+			bool		owed = take(r, r->at, r->position, taken, &next);
+
+			r->position = next;
+			if (owed)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Note in a run's header that a reader has passed it. */
+static void
+mark_passed(QueueReader *r, QueuePageNo page, uint32 offset)
+{
+	((QueueRun *) (queue_page(r->q, page)->data + offset))->passed = true;
+}
+
+/*
+ * Pass the run header the reader stands at: into a committed run, round any
+ * other.  Returns where to go on.
+ */
+static QueuePosition
+pass_run(QueueReader *r)
+{
+	QueueRun	run;
+	QueuePlace	place = r->at;
+
+	queue_read(r->q, &place.page, &place.offset, &run, sizeof(run));
+	if (run.passed)
+		return r->position + sizeof(run);
+	if (pg_atomic_read_u32(&run.state) == QUEUE_RUN_COMMITTED)
+	{
+		mark_passed(r, r->at.page, r->at.offset);
+		return r->position + sizeof(run);
+	}
+	defer_run(r, &run);
+	return run.end;
+}
+
+/* Put the run aside whose header the reader stands at, holding its pages. */
+static void
+defer_run(QueueReader *r, const QueueRun *run)
+{
+	DeferredRun *d = MemoryContextAllocZero(r->context, sizeof(DeferredRun));
+	QueuePlace	place = r->at;
+	char		header[sizeof(QueueRun)];
+
+	d->header = r->at;
+	d->position = r->position + sizeof(QueueRun);
+	d->end = run->end;
+
+	/* where the run's flag stands, and its first record */
+	queue_read(r->q, &place.page, &place.offset, header, offsetof(QueueRun, state));
+	if (place.offset == QUEUE_PAGE_DATA)
+	{
+		place.page = queue_page(r->q, place.page)->next;
+		place.offset = 0;
+	}
+	d->state = (pg_atomic_uint32 *) (queue_page(r->q, place.page)->data + place.offset);
+	queue_read(r->q, &place.page, &place.offset, header,
+			   sizeof(QueueRun) - offsetof(QueueRun, state));
+	d->at = place;
+
+	hold_pages(r, d->header.page, d->end, 1);
+	dlist_push_tail(&r->deferred, &d->node);
+}
+
+/* Stand at the next record of a run that was put aside; false: at its end. */
+static bool
+seek_in_deferred(QueueReader *r, DeferredRun *d)
+{
+	if (d->position >= d->end)
+		return false;
+	while (d->position >= page_start(r->q, d->at.page) + QUEUE_PAGE_DATA)
+		d->at.page = queue_page(r->q, d->at.page)->next;
+	d->at.offset = d->position - page_start(r->q, d->at.page);
+	return true;
+}
+
+/*
+ * The records of an aborted run are settled, without a word to the counters,
+ * which never heard of them.
+ */
+static void
+settle_aborted(QueueReader *r, DeferredRun *d)
+{
+	while (seek_in_deferred(r, d))
+	{
+		QueueRecord *record = record_at(r, d->at);
+
+		record->state = QUEUE_RECORD_DONE;
+		d->position += QUEUE_ITEM_SPACE(record->kind, record->length);
+	}
+}
+
+/* Has a run that was put aside been decided on by now? */
+static bool
+deferred_has_ended(QueueReader *r, DeferredRun *d)
+{
+	uint32		state;
+
+	if (d->decided)
+		return true;
+	state = pg_atomic_read_u32(d->state);
+	if (state == QUEUE_RUN_PENDING)
+		return false;
+	pg_read_barrier();
+	d->decided = true;
+	if (state == QUEUE_RUN_ABORTED)
+		settle_aborted(r, d);
+	return true;
+}
+
+/* Hand out the next record of a run that was put aside and has committed. */
+static bool
+next_deferred(QueueReader *r, QueueTaken *taken)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &r->deferred)
+	{
+		DeferredRun *d = dlist_container(DeferredRun, node, iter.cur);
+
+		if (!deferred_has_ended(r, d))
+			continue;
+		while (seek_in_deferred(r, d))
+		{
+			QueuePosition next;
+			bool		owed = take(r, d->at, d->position, taken, &next);
+
+			d->position = next;
+			if (owed)
+				return true;
+		}
+		finish_deferred(r, d);
+	}
+	return false;
+}
+
+static void
+finish_deferred(QueueReader *r, DeferredRun *d)
+{
+	dlist_delete(&d->node);
+	mark_passed(r, d->header.page, d->header.offset);
+	hold_pages(r, d->header.page, d->end, -1);
+	pfree(d);
+}
+
+bool
+queue_reader_has_more(QueueReader *r)
+{
+	dlist_iter	iter;
+
+	if (r->position < pg_atomic_read_u64(&r->stream->end_position))
+		return true;
+	dlist_foreach(iter, &r->deferred)
+	{
+		if (deferred_has_ended(r, dlist_container(DeferredRun, node, iter.cur)))
+			return true;
+	}
+	return false;
+}
+
+bool
+queue_reader_has_deferred(QueueReader *r)
+{
+	return !dlist_is_empty(&r->deferred);
+}
+
+QueuePosition
+queue_reader_read_upto(QueueReader *r)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &r->deferred)
+	{
+		DeferredRun *d = dlist_container(DeferredRun, node, iter.cur);
+
+		if (deferred_has_ended(r, d) && d->position < d->end)
+			return d->position;
+	}
+	return r->position;
+}
+
+QueuePlace
+queue_reader_payload(QueueReader *r, const QueueTaken *taken)
+{
+	QueuePlace	place = taken->place;
+
+	place.offset += QUEUE_HEADER_SIZE(taken->kind);
+	if (place.offset >= QUEUE_PAGE_DATA && taken->length > 0)
+	{
+		place.offset -= QUEUE_PAGE_DATA;
+		place.page = queue_page(r->q, place.page)->next;
+	}
+	return place;
+}
+
+void
+queue_reader_count_attempt(QueueReader *r, QueueTaken *taken)
+{
+	if (taken->attempts < PG_UINT16_MAX)
+		record_at(r, taken->place)->attempts = ++taken->attempts;
+}
+
+/*
+ * Settled and counted belong together: an error between them would leave a
+ * stream owing records for ever.  The reader is the only writer of the counters.
+ */
+void
+queue_reader_settle(QueueReader *r, const QueueTaken *taken)
+{
+	QueueStream *s = r->stream;
+
+	record_at(r, taken->place)->state = QUEUE_RECORD_DONE;
+	pg_atomic_write_u64(&s->finished_bytes,
+						pg_atomic_read_u64(&s->finished_bytes) + taken->length);
+	pg_atomic_write_u64(&s->finished_records,
+						pg_atomic_read_u64(&s->finished_records) + 1);
+	if (QUEUE_ITEM_HAS_ORIGIN(taken->kind))
+		pipeline_settled(&taken->origin);
+	hold_pages(r, taken->place.page,
+			   taken->position + QUEUE_ITEM_SPACE(taken->kind, taken->length), -1);
+}

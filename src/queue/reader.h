@@ -1,0 +1,82 @@
+/*
+ * reader.h
+ *		The consumer's side of the queue: the sender's view of one stream.
+ *
+ * A reader walks the chain once, in order, and hands out every record that is
+ * owed; the sender settles them in any order with queue_reader_settle.  A run
+ * whose transaction has not ended yet is put aside, so that one stuck backend
+ * does not block the stream, and read when it commits.  A page is freed when
+ * the reader has left it and everything it handed out of it is settled.
+ *
+ * All that must survive the sender is in the chain: a new reader starts at its
+ * head and hands out what is not settled.  Everything here is local to the
+ * sender's process.
+ */
+#ifndef FIREHOSE_QUEUE_READER_H
+#define FIREHOSE_QUEUE_READER_H
+
+#include "lib/ilist.h"
+#include "queue/queue.h"
+
+/* A place in the chain. */
+typedef struct QueuePlace
+{
+	QueuePageNo page;
+	uint32		offset;
+} QueuePlace;
+
+/* A record that was handed out. */
+typedef struct QueueTaken
+{
+	QueuePlace	place;			/* of its header */
+	QueuePosition position;		/* the same, as a position */
+	uint64		id;
+	TimestampTz queued_at;
+	uint32		length;
+	uint16		attempts;
+	uint8		kind;			/* QueueItemKind */
+	QueueOrigin origin;			/* if the kind has one, else not set */
+} QueueTaken;
+
+typedef struct QueueReader
+{
+	Queue	   *q;
+	QueueStream *stream;
+	QueuePlace	at;				/* page QUEUE_NO_PAGE: the chain was empty */
+	QueuePosition position;
+	MemoryContext context;		/* of what the reader allocates */
+	dlist_head	deferred;		/* runs put aside, in order */
+	uint32	   *outstanding;	/* by page: records handed out and not settled,
+								 * and deferred runs; one array for all readers
+								 * of a sender, Queue.npages long */
+} QueueReader;
+
+/* Start at the head of the stream's chain.  Allocates in the current memory context. */
+extern PGDLLEXPORT void queue_reader_init(QueueReader *r, Queue *q, QueueStream *s,
+										  uint32 *outstanding);
+
+/* Hand out the next record that is owed; false: none now. */
+extern PGDLLEXPORT bool queue_reader_next(QueueReader *r, QueueTaken *taken);
+
+/* Is there anything published, or put aside, that was not handed out? */
+extern PGDLLEXPORT bool queue_reader_has_more(QueueReader *r);
+
+/* Are there runs put aside? */
+extern PGDLLEXPORT bool queue_reader_has_deferred(QueueReader *r);
+
+/*
+ * Everything published before this position was handed out.  Runs that are
+ * still pending do not count, they were not published.
+ */
+extern PGDLLEXPORT QueuePosition queue_reader_read_upto(QueueReader *r);
+
+/* The record's fate is settled: it is not owed any more, and counted as finished. */
+extern PGDLLEXPORT void queue_reader_settle(QueueReader *r, const QueueTaken *taken);
+
+/* Remember one more attempt in the chain, for whoever reads it after us. */
+extern PGDLLEXPORT void queue_reader_count_attempt(QueueReader *r, QueueTaken *taken);
+
+/* The place of the record's payload. */
+extern PGDLLEXPORT QueuePlace queue_reader_payload(QueueReader *r, const QueueTaken *taken);
+
+#endif							/* FIREHOSE_QUEUE_READER_H */

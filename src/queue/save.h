@@ -1,0 +1,32 @@
+/*
+ * save.h
+ *		The queue across a clean stop: written by the postmaster when the last
+ *		process is gone, read back by the next postmaster before the first
+ *		one; and the limit of record ids, which no crash may set back.
+ */
+#ifndef FIREHOSE_QUEUE_SAVE_H
+#define FIREHOSE_QUEUE_SAVE_H
+
+#include "queue/queue.h"
+
+/*
+ * Postmaster, at the end of shmem_startup: give record ids a start, read the
+ * saved queue back, and arrange for the next one to be saved.
+ */
+extern void queue_file_startup(void);
+
+/*
+ * Launcher, once recovery is over and before any sender runs: what was saved
+ * is in the queue now, remove it.  As long as the file is there, nothing of it
+ * has been sent.  A file that this server has not read, since it began as a
+ * standby, is set aside.
+ */
+extern void queue_file_forget(void);
+
+/*
+ * Raise Queue.id_limit, durably, to at least `needed`.  An error (of the file
+ * system's class) leaves it as it was.
+ */
+extern void queue_file_extend_ids(Queue *q, uint64 needed);
+
+#endif							/* FIREHOSE_QUEUE_SAVE_H */

@@ -1,0 +1,135 @@
+/*
+ * stream_stats.c
+ *		Counters of a stream: how they are set up, written and reset.
+ *
+ * The counters lie in the queue's streams (queue.h); statistics.h says who
+ * writes which, and under what.  Runs in senders, which write, and in a
+ * backend that resets.  observe.c shows them.
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+#include "storage/lwlock.h"
+#include "utils/timestamp.h"
+
+#include "queue/stream_stats.h"
+
+#define STATISTICS_TRANCHE	"FirehoseStatistics"
+
+/* counters that a reset sets to zero */
+static const size_t reset_counters[] = {
+	offsetof(StreamStatistics, accepted),
+	offsetof(StreamStatistics, failed),
+	offsetof(StreamStatistics, discarded),
+	offsetof(StreamStatistics, resent),
+	offsetof(StreamStatistics, throttled),
+	offsetof(StreamStatistics, mismatches),
+	offsetof(StreamStatistics, requests),
+	offsetof(StreamStatistics, bytes),
+	offsetof(StreamStatistics, billed_bytes),
+	offsetof(StreamStatistics, latency_count),
+	offsetof(StreamStatistics, latency_sum),
+	offsetof(StreamStatistics, last_accepted_at),
+	offsetof(StreamStatistics, last_error_at)
+};
+
+static LWLock *strings_lock = NULL;
+
+static void put_string(char *dst, const char *src, size_t size);
+static pg_atomic_uint64 *counter(StreamStatistics *stats, int i);
+
+/* Ask for the lock of the strings. */
+void
+statistics_shmem_request(void)
+{
+	RequestNamedLWLockTranche(STATISTICS_TRANCHE, 1);
+}
+
+/* Find the lock of the strings. */
+void
+statistics_shmem_startup(void)
+{
+	strings_lock = &GetNamedLWLockTranche(STATISTICS_TRANCHE)->lock;
+}
+
+/* The lock of all streams' strings: they are short, and seldom written. */
+LWLock *
+statistics_lock(void)
+{
+	return strings_lock;
+}
+
+/* The i-th of the counters that a reset sets to zero. */
+static pg_atomic_uint64 *
+counter(StreamStatistics *stats, int i)
+{
+	return (pg_atomic_uint64 *) ((char *) stats + reset_counters[i]);
+}
+
+/* Set a new stream's statistics up.  Nobody else knows the stream yet. */
+void
+statistics_init(StreamStatistics *stats)
+{
+	pg_atomic_init_u32(&stats->state, STREAM_ACTIVE);
+	pg_atomic_init_u64(&stats->in_flight, 0);
+	for (int i = 0; i < lengthof(reset_counters); i++)
+		pg_atomic_init_u64(counter(stats, i), 0);
+	pg_atomic_init_u64(&stats->stats_reset, GetCurrentTimestamp());
+
+	stats->reason[0] = '\0';
+	stats->last_error_code[0] = '\0';
+	stats->last_error_message[0] = '\0';
+}
+
+/*
+ * Set the counters to zero, but not what describes the present: the state and
+ * what is in flight.  A sender that is just counting may win over us; then it
+ * is as if its batch had come a moment later.
+ */
+void
+statistics_reset(StreamStatistics *stats)
+{
+	for (int i = 0; i < lengthof(reset_counters); i++)
+		pg_atomic_write_u64(counter(stats, i), 0);
+	pg_atomic_write_u64(&stats->stats_reset, GetCurrentTimestamp());
+
+	LWLockAcquire(strings_lock, LW_EXCLUSIVE);
+	stats->last_error_code[0] = '\0';
+	stats->last_error_message[0] = '\0';
+	LWLockRelease(strings_lock);
+}
+
+/* Sender: the stream's state, and why (NULL or empty when active). */
+void
+statistics_set_state(StreamStatistics *stats, StreamState state, const char *reason)
+{
+	LWLockAcquire(strings_lock, LW_EXCLUSIVE);
+	put_string(stats->reason, reason ? reason : "", sizeof(stats->reason));
+	pg_atomic_write_u32(&stats->state, state);
+	LWLockRelease(strings_lock);
+}
+
+/* Sender: the last error. */
+void
+statistics_set_error(StreamStatistics *stats, const char *code, const char *message)
+{
+	LWLockAcquire(strings_lock, LW_EXCLUSIVE);
+	put_string(stats->last_error_code, code ? code : "",
+			   sizeof(stats->last_error_code));
+	put_string(stats->last_error_message, message ? message : "",
+			   sizeof(stats->last_error_message));
+	pg_atomic_write_u64(&stats->last_error_at, GetCurrentTimestamp());
+	LWLockRelease(strings_lock);
+}
+
+/* Copy a string into a field, cut between characters if it is too long. */
+static void
+put_string(char *dst, const char *src, size_t size)
+{
+	int			len = strlen(src);
+
+	if (len >= size)
+		len = pg_mbcliplen(src, len, size - 1);
+	memcpy(dst, src, len);
+	dst[len] = '\0';
+}

@@ -1,0 +1,63 @@
+/*
+ * stream_stats.h
+ *		Counters of a stream in shared memory, and the views over them.
+ *
+ * Counters are atomics, so that a reader never sees half a value.  All but
+ * `discarded` have one writer, the sender of the stream's database.  The
+ * strings are written by the sender and read by the views, both under
+ * statistics_lock() (exclusive and shared).
+ */
+#ifndef FIREHOSE_QUEUE_STREAM_STATS_H
+#define FIREHOSE_QUEUE_STREAM_STATS_H
+
+#include "datatype/timestamp.h"
+#include "port/atomics.h"
+#include "storage/lwlock.h"
+
+typedef enum StreamState
+{
+	STREAM_ACTIVE,
+	STREAM_THROTTLED,			/* backing off; data is kept */
+	STREAM_PARKED,				/* cannot be sent to; probed slowly, data is kept */
+	STREAM_DISABLED				/* option enabled = false */
+} StreamState;
+
+#define STATISTICS_CODE_LEN		64
+#define STATISTICS_MESSAGE_LEN	256
+
+typedef struct StreamStatistics
+{
+	pg_atomic_uint32 state;		/* StreamState */
+	pg_atomic_uint64 in_flight; /* records in requests that are under way */
+	pg_atomic_uint64 accepted;	/* records acknowledged by their RecordId */
+	pg_atomic_uint64 failed;	/* records that went to the dead letters */
+	pg_atomic_uint64 discarded; /* puts refused room under on_full = discard */
+	pg_atomic_uint64 resent;	/* records sent once more */
+	pg_atomic_uint64 throttled; /* throttling answers (requests or entries) */
+	pg_atomic_uint64 mismatches;	/* answers that contradict themselves */
+	pg_atomic_uint64 requests;	/* requests sent */
+	pg_atomic_uint64 bytes;		/* payload bytes accepted */
+	pg_atomic_uint64 billed_bytes;	/* the same, each record rounded up to 5 KiB */
+	pg_atomic_uint64 latency_count; /* records in latency_sum */
+	pg_atomic_uint64 latency_sum;	/* microseconds from put to acknowledged */
+	pg_atomic_uint64 last_accepted_at;	/* TimestampTz, 0: never */
+	pg_atomic_uint64 last_error_at; /* TimestampTz, 0: never */
+	pg_atomic_uint64 stats_reset;	/* TimestampTz */
+
+	/* under statistics_lock() */
+	char		reason[STATISTICS_MESSAGE_LEN]; /* of state, empty when active */
+	char		last_error_code[STATISTICS_CODE_LEN];
+	char		last_error_message[STATISTICS_MESSAGE_LEN];
+} StreamStatistics;
+
+extern PGDLLEXPORT LWLock *statistics_lock(void);
+extern PGDLLEXPORT void statistics_init(StreamStatistics *stats);
+extern PGDLLEXPORT void statistics_reset(StreamStatistics *stats);
+extern PGDLLEXPORT void statistics_set_state(StreamStatistics *stats, StreamState state,
+											 const char *reason);
+extern PGDLLEXPORT void statistics_set_error(StreamStatistics *stats, const char *code,
+											 const char *message);
+extern void statistics_shmem_request(void);
+extern void statistics_shmem_startup(void);
+
+#endif							/* FIREHOSE_QUEUE_STREAM_STATS_H */

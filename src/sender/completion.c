@@ -1,0 +1,340 @@
+/*
+ * completion.c
+ *		Collecting and writing what became of records; outcome.h says what for.
+ *
+ * Sender process only.  A record that was accepted is settled in the queue at
+ * once: a lost status row is better than a second delivery.  One that failed
+ * is settled when its dead letter is durably stored: a lost payload is not.
+ *
+ * Fates are published after the status rows, so that who has waited for a
+ * record finds its row.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "sender/completion.h"
+#include "sender/delivery.h"
+#include "status/recent.h"
+#include "status/status.h"
+#include "workers/pipeline_table.h"
+
+/* Rows are written when there are so many, or the oldest is this old (us). */
+#define FLUSH_ROWS			4000
+#define FLUSH_AFTER			20000
+
+/* Try again so long after rows could not be written (us); drop the oldest beyond this many. */
+#define RETRY_AFTER			1000000
+#define MAX_ROWS			50000
+
+/* Dead letters that are stored in one transaction. */
+#define MAX_LETTERS			100
+#define MAX_LETTER_BYTES	(8 * 1024 * 1024)
+
+typedef struct PendingFailure
+{
+	dlist_node	node;
+	Delivery   *delivery;
+	QueueTaken	taken;
+	TimestampTz failed_at;
+	char		code[STATISTICS_CODE_LEN];
+	char		message[STATISTICS_MESSAGE_LEN];
+} PendingFailure;
+
+static StatusRow *rows;
+static int	nrows = 0;
+static MemoryContext row_context;	/* texts of rows */
+static FateEntry *fates;
+static int	nfates = 0;
+static dlist_head failures = DLIST_STATIC_INIT(failures);
+static int64 due = -1;			/* when to flush, -1: nothing to flush */
+static int64 not_before = 0;	/* tables could not be written: wait */
+
+void
+outcome_init(void)
+{
+	rows = MemoryContextAllocHuge(TopMemoryContext, MAX_ROWS * sizeof(StatusRow));
+	fates = MemoryContextAllocHuge(TopMemoryContext, MAX_ROWS * sizeof(FateEntry));
+	row_context = AllocSetContextCreate(TopMemoryContext, "firehose status rows",
+										ALLOCSET_DEFAULT_SIZES);
+}
+
+static void
+forget_rows(void)
+{
+	nrows = 0;
+	MemoryContextReset(row_context);
+}
+
+/* A place for a row.  If the tables cannot be written for long, rows are lost, not records. */
+static StatusRow *
+add_row(Delivery *d, const QueueTaken *taken)
+{
+	StatusRow  *row;
+
+	if (nrows == MAX_ROWS)
+		forget_rows();
+	row = &rows[nrows++];
+	memset(row, 0, sizeof(StatusRow));
+	row->id = taken->id;
+	row->serverid = d->serverid;
+	row->stream = d->name;
+	row->attempts = taken->attempts;
+	row->bytes = taken->length;
+	row->queued_at = taken->queued_at;
+	if (QUEUE_ITEM_HAS_ORIGIN(taken->kind))
+	{
+		MemoryContext old = MemoryContextSwitchTo(row_context);
+
+		row->lsn = taken->origin.lsn;
+		if (!QUEUE_ITEM_IS_PUT(taken->kind))
+			row->pipeline = pipeline_name(&taken->origin);
+		MemoryContextSwitchTo(old);
+	}
+	return row;
+}
+
+static void
+publish_fates(void)
+{
+	fate_publish(fates, nfates);
+	nfates = 0;
+}
+
+static void
+add_fate(uint64 id, RecordFate fate)
+{
+	if (nfates == MAX_ROWS)
+		publish_fates();
+	fates[nfates].id = id;
+	fates[nfates++].fate = fate;
+
+	/* before the record leaves the queue, that it be found in one of the two */
+	fate_announce(id, fate);
+}
+
+static char *
+copy_text(const char *text, int length)
+{
+	char	   *copy = MemoryContextAlloc(row_context, length + 1);
+
+	memcpy(copy, text, length);
+	copy[length] = '\0';
+	return copy;
+}
+
+void
+outcome_accepted(Delivery *d, const QueueTaken *taken, const char *record_id,
+				 int record_id_len, bool encrypted, TimestampTz now)
+{
+	if (d->options.status == STATUS_ALL ||
+		(d->options.status == STATUS_DEFAULT && QUEUE_ITEM_IS_PUT(taken->kind)))
+	{
+		StatusRow  *row = add_row(d, taken);
+
+		row->accepted = true;
+		row->record_id = copy_text(record_id, record_id_len);
+		row->record_id_len = record_id_len;
+		row->encrypted = encrypted;
+		row->completed_at = now;
+	}
+	add_fate(taken->id, FATE_ACCEPTED);
+	if (due < 0)
+		due = 0;				/* set by the next outcome_flush */
+}
+
+void
+outcome_failed(Delivery *d, const QueueTaken *taken, const char *code, const char *message)
+{
+	PendingFailure *failure = MemoryContextAllocZero(TopMemoryContext, sizeof(PendingFailure));
+
+	failure->delivery = d;
+	failure->taken = *taken;
+	failure->failed_at = GetCurrentTimestamp();
+	strlcpy(failure->code, code, sizeof(failure->code));
+	strlcpy(failure->message, message, sizeof(failure->message));
+	dlist_push_tail(&failures, &failure->node);
+	if (due < 0)
+		due = 0;
+}
+
+/* A record's payload, with a NUL behind it. */
+static char *
+copy_payload(Delivery *d, const QueueTaken *taken)
+{
+	QueuePlace	place = queue_reader_payload(&d->reader, taken);
+	char	   *data = palloc(taken->length + 1);
+
+	queue_read(d->reader.q, &place.page, &place.offset, data, taken->length);
+	data[taken->length] = '\0';
+	return data;
+}
+
+/* A change that its decoder could not make a record of; queue.h has the layout. */
+void
+outcome_dead_event(Delivery *d, const QueueTaken *taken)
+{
+	char	   *code = copy_payload(d, taken);
+
+	outcome_failed(d, taken, code, code + strlen(code) + 1);
+	pfree(code);
+}
+
+/* Describe a failure for the dead letters, payload included. */
+static void
+describe_letter(const PendingFailure *failure, DeadLetter *letter)
+{
+	char	   *payload = copy_payload(failure->delivery, &failure->taken);
+	char	   *data = payload;
+
+	if (failure->taken.kind == QUEUE_ITEM_DEAD_EVENT)
+	{
+		data += strlen(data) + 1;
+		data += strlen(data) + 1;
+	}
+	memset(letter, 0, sizeof(DeadLetter));
+	letter->id = failure->taken.id;
+	letter->serverid = failure->delivery->serverid;
+	letter->stream = failure->delivery->name;
+	letter->data = data;
+	letter->length = failure->taken.length - (data - payload);
+	letter->error_code = failure->code;
+	letter->error_message = failure->message;
+	letter->attempts = failure->taken.attempts;
+	letter->queued_at = failure->taken.queued_at;
+	letter->failed_at = failure->failed_at;
+	if (QUEUE_ITEM_HAS_ORIGIN(failure->taken.kind))
+	{
+		letter->lsn = failure->taken.origin.lsn;
+		if (!QUEUE_ITEM_IS_PUT(failure->taken.kind))
+			letter->pipeline = pipeline_name(&failure->taken.origin);
+	}
+}
+
+/* The dead letter is stored: the record is not owed any more. */
+static void
+settle_failure(PendingFailure *failure)
+{
+	Delivery   *d = failure->delivery;
+
+	add_fate(failure->taken.id, FATE_FAILED);
+	queue_reader_settle(&d->reader, &failure->taken);
+	pg_atomic_fetch_add_u64(&d->slot->stats.failed, 1);
+	if (d->options.status != STATUS_NONE)
+	{
+		StatusRow  *row = add_row(d, &failure->taken);
+
+		row->error_code = copy_text(failure->code, strlen(failure->code));
+		row->error_message = copy_text(failure->message, strlen(failure->message));
+		row->completed_at = failure->failed_at;
+	}
+	dlist_delete(&failure->node);
+	pfree(failure);
+}
+
+/* Store a first helping of dead letters.  False: it cannot be done now. */
+static bool
+store_letters(void)
+{
+	DeadLetter	letters[MAX_LETTERS];
+	int			n = 0;
+	Size		bytes = 0;
+	bool		stored;
+	dlist_iter	iter;
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "firehose dead letters",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	dlist_foreach(iter, &failures)
+	{
+		if (n == MAX_LETTERS || bytes > MAX_LETTER_BYTES)
+			break;
+		describe_letter(dlist_container(PendingFailure, node, iter.cur), &letters[n]);
+		bytes += letters[n++].length;
+	}
+	stored = dead_letter_write(letters, n);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+
+	for (int i = 0; stored && i < n; i++)
+		settle_failure(dlist_container(PendingFailure, node, dlist_head_node(&failures)));
+	return stored;
+}
+
+void
+outcome_flush(int64 now, bool now_or_never)
+{
+	bool		written = true;
+
+	if (due < 0)
+		return;
+	if (nrows == 0 && dlist_is_empty(&failures))
+	{
+		/* nothing that a fate would have to wait for */
+		publish_fates();
+		due = -1;
+		return;
+	}
+	if (due == 0)
+		due = now + FLUSH_AFTER;
+	if (!now_or_never && (now < not_before ||
+						  (now < due && nrows < FLUSH_ROWS && !fate_has_waiters())))
+		return;
+
+	while (written && !dlist_is_empty(&failures))
+		written = store_letters();
+	if (nrows > 0 && status_write(rows, nrows))
+		forget_rows();
+	else if (nrows > 0)
+		written = false;
+
+	publish_fates();
+	due = written ? -1 : now + RETRY_AFTER;
+	not_before = written ? 0 : due;
+}
+
+long
+outcome_timeout_ms(int64 now)
+{
+	if (due < 0)
+		return -1;
+	return Max(0, (Max(due, not_before) - now + 999) / 1000);
+}
+
+void
+outcome_forget(Delivery *d)
+{
+	for (int i = 0; i < nrows; i++)
+	{
+		if (rows[i].stream == d->name)
+			rows[i].stream = copy_text(d->name, strlen(d->name));
+	}
+}
+
+int
+outcome_pending_failures(Delivery *d)
+{
+	dlist_iter	iter;
+	int			n = 0;
+
+	dlist_foreach(iter, &failures)
+		n += dlist_container(PendingFailure, node, iter.cur)->delivery == d;
+	return n;
+}
+
+QueuePosition
+outcome_first_failure(Delivery *d, QueuePosition otherwise)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &failures)
+	{
+		PendingFailure *failure = dlist_container(PendingFailure, node, iter.cur);
+
+		if (failure->delivery == d)
+			otherwise = Min(otherwise, failure->taken.position);
+	}
+	return otherwise;
+}

@@ -1,0 +1,79 @@
+/*
+ * settings.c
+ *		Settings that the sender goes by; sender_settings.h says why they live
+ *		here.
+ */
+#include "postgres.h"
+
+#include "utils/guc.h"
+
+#include "aws/endpoint.h"
+#include "sender/settings.h"
+
+char	   *sender_allowed_endpoints;
+char	   *sender_credentials_file;
+char	   *sender_config_file;
+char	   *sender_profile;
+char	   *sender_ca_file;
+int			sender_request_memory;
+int			sender_probe_interval;
+int			sender_connect_timeout;
+
+static bool
+check_allowed_endpoints(char **newval, void **extra, GucSource source)
+{
+	char		wrong[256];
+
+	if (endpoint_valid_allowed_list(*newval, wrong, sizeof(wrong)))
+		return true;
+	GUC_check_errdetail("%s.", wrong);
+	return false;
+}
+
+void
+sender_define_settings(void)
+{
+	DefineCustomStringVariable("firehose.allowed_endpoints",
+							   "Sets where streams with an endpoint of their own may send to.",
+							   "A comma-separated list of patterns such as "
+							   "\"https://vpce-*.firehose.eu-west-1.vpce.amazonaws.com\"; "
+							   "\"aws\" stands for AWS's own endpoints.",
+							   &sender_allowed_endpoints, "aws", PGC_SIGHUP,
+							   GUC_LIST_INPUT | GUC_SUPERUSER_ONLY,
+							   check_allowed_endpoints, NULL, NULL);
+	DefineCustomStringVariable("firehose.credentials_file",
+							   "Sets the path of the AWS credentials file.",
+							   "By default the places that every AWS tool uses.",
+							   &sender_credentials_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomStringVariable("firehose.config_file",
+							   "Sets the path of the AWS configuration file.",
+							   "By default the places that every AWS tool uses.",
+							   &sender_config_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomStringVariable("firehose.profile",
+							   "Sets the profile in the AWS credentials and configuration files.",
+							   NULL,
+							   &sender_profile, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomStringVariable("firehose.ca_file",
+							   "Sets the file of certificate authorities that endpoints are checked against.",
+							   "By default the system's.",
+							   &sender_ca_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomIntVariable("firehose.request_memory",
+							"Sets how much memory a sender may use for the requests that are under way.",
+							NULL,
+							&sender_request_memory, 64 * 1024, 16 * 1024, 16 * 1024 * 1024,
+							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("firehose.probe_interval",
+							"Sets how often a parked stream is tried again.",
+							"The time from one trial to the next is between this and twice this.",
+							&sender_probe_interval, 30000, 100, 3600000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("firehose.connect_timeout",
+							"Sets how long connecting to an endpoint may take, name resolution and TLS included.",
+							NULL,
+							&sender_connect_timeout, 10000, 100, 600000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+}

@@ -1,0 +1,313 @@
+/*
+ * recent.c
+ *		What became of young records, and who waits for it.
+ *
+ * Runs in senders, which publish fates and answer flushes, and in backends,
+ * which look fates up and wait (wait.c).
+ *
+ * Shared state and its contract
+ * -----------------------------
+ * Everything is atomic and nothing is under a lock, so that a sender never
+ * waits for a backend.
+ *
+ * ring[]		One word per residue of a record id: the id and its fate.  Written
+ *				by the senders, any number of them, with a plain store: the word
+ *				always tells the truth about the id that it names, and a record
+ *				that is overwritten has merely ceased to be young.
+ * waiters[]	One per process number.  `record` is the id that the process
+ *				waits for, with FATE_NONE, written by the process itself; a
+ *				sender settles it by compare-and-exchange, so that it can never
+ *				settle another wait than the one that it read.  `flushing` is
+ *				written by the process alone.
+ * nwaiting,	Counts of the waiters in use, so that a sender that nobody waits
+ * nflushing	for looks no further.
+ *
+ * No wake-up is lost: a backend registers before it looks at the ring and the
+ * queue, a sender writes the ring before it looks for waiters, and a full
+ * barrier lies between the two steps of either.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "storage/shmem.h"
+
+#include "common/compat.h"
+#include "status/recent.h"
+
+/* 2 MB: with 100,000 records a second a record stays young for 2.6 seconds */
+#define FATE_RING_SIZE	(1 << 18)
+
+/*
+ * A word of the ring, or of a waiter: id, whether the fate has only been
+ * announced (in the ring), and fate.
+ */
+#define FATE_BITS		3
+#define FATE_ANNOUNCED	UINT64CONST(4)
+#define FATE_WORD(id, fate) (((id) << FATE_BITS) | (fate))
+#define FATE_WORD_ID(word)	((word) >> FATE_BITS)
+#define FATE_WORD_FATE(word) ((RecordFate) ((word) & (FATE_ANNOUNCED - 1)))
+
+typedef struct FateWaiter
+{
+	pg_atomic_uint64 record;	/* FATE_WORD, 0: waits for no record */
+	pg_atomic_uint32 flushing;	/* 1: waits for any answer to a flush */
+} FateWaiter;
+
+typedef struct FateShared
+{
+	pg_atomic_uint32 nwaiting;
+	pg_atomic_uint32 nflushing;
+	pg_atomic_uint64 ring[FATE_RING_SIZE];
+	FateWaiter	waiters[FLEXIBLE_ARRAY_MEMBER]; /* MaxBackends */
+} FateShared;
+
+/* A set of record ids, for a quick no: ids of one batch are close together. */
+#define FATE_FILTER_BITS	4096
+
+typedef struct FateFilter
+{
+	uint64		bits[FATE_FILTER_BITS / 64];
+} FateFilter;
+
+static FateShared *fates = NULL;
+
+static Size fate_shmem_size(void);
+static void settle_waiters(const FateEntry *entries, int n);
+static void settle_waiter(int procno, const FateEntry *entries, int n);
+
+static Size
+fate_shmem_size(void)
+{
+	return add_size(offsetof(FateShared, waiters),
+					mul_size(MaxBackends, sizeof(FateWaiter)));
+}
+
+/* Ask for the ring and the waiters. */
+void
+fate_shmem_request(void)
+{
+	RequestAddinShmemSpace(fate_shmem_size());
+}
+
+/* Set the ring and the waiters up, or attach to them. */
+void
+fate_shmem_startup(void)
+{
+	bool		found;
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	fates = ShmemInitStruct("firehose fates", fate_shmem_size(), &found);
+	if (!found)
+	{
+		pg_atomic_init_u32(&fates->nwaiting, 0);
+		pg_atomic_init_u32(&fates->nflushing, 0);
+		for (int i = 0; i < FATE_RING_SIZE; i++)
+			pg_atomic_init_u64(&fates->ring[i], 0);
+		for (int i = 0; i < MaxBackends; i++)
+		{
+			pg_atomic_init_u64(&fates->waiters[i].record, 0);
+			pg_atomic_init_u32(&fates->waiters[i].flushing, 0);
+		}
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+static inline pg_atomic_uint64 *
+ring_word(uint64 id)
+{
+	return &fates->ring[id % FATE_RING_SIZE];
+}
+
+/* Let a fate be found, but not yet be told. */
+void
+fate_announce(uint64 id, RecordFate fate)
+{
+	pg_atomic_write_u64(ring_word(id), FATE_WORD(id, fate) | FATE_ANNOUNCED);
+
+	/* before the record is finished in the queue */
+	pg_write_barrier();
+}
+
+/* Make fates known and wake those who wait for them. */
+void
+fate_publish(const FateEntry *entries, int n)
+{
+	for (int i = 0; i < n; i++)
+		pg_atomic_write_u64(ring_word(entries[i].id),
+							FATE_WORD(entries[i].id, entries[i].fate));
+
+	/* against fate_start_waiting: the ring first, then the waiters */
+	pg_memory_barrier();
+	if (pg_atomic_read_u32(&fates->nwaiting) > 0)
+		settle_waiters(entries, n);
+}
+
+/* Is somebody waiting for a record? */
+bool
+fate_has_waiters(void)
+{
+	return pg_atomic_read_u32(&fates->nwaiting) > 0;
+}
+
+/*
+ * Settle those among the waiters whose record is in a batch.  The filter keeps
+ * this linear: the batch is searched for those waiters only that may be in it.
+ */
+static void
+settle_waiters(const FateEntry *entries, int n)
+{
+	FateFilter	filter = {{0}};
+
+	for (int i = 0; i < n; i++)
+	{
+		uint32		bit = entries[i].id % FATE_FILTER_BITS;
+
+		filter.bits[bit / 64] |= UINT64CONST(1) << (bit % 64);
+	}
+
+	for (int procno = 0; procno < MaxBackends; procno++)
+	{
+		uint64		word = pg_atomic_read_u64(&fates->waiters[procno].record);
+		uint32		bit = FATE_WORD_ID(word) % FATE_FILTER_BITS;
+
+		if (word != 0 && FATE_WORD_FATE(word) == FATE_NONE &&
+			(filter.bits[bit / 64] & (UINT64CONST(1) << (bit % 64))) != 0)
+			settle_waiter(procno, entries, n);
+	}
+}
+
+/* Settle one waiter, if its record is in the batch. */
+static void
+settle_waiter(int procno, const FateEntry *entries, int n)
+{
+	pg_atomic_uint64 *record = &fates->waiters[procno].record;
+	uint64		word = pg_atomic_read_u64(record);
+
+	for (int i = 0; i < n; i++)
+	{
+		if (word != FATE_WORD(entries[i].id, FATE_NONE))
+			continue;
+
+		/* fails if the process has ceased to wait; nothing to do then */
+		if (pg_atomic_compare_exchange_u64(record, &word,
+										   FATE_WORD(entries[i].id,
+													 entries[i].fate)))
+			SetLatch(&ProcGlobal->allProcs[procno].procLatch);
+		return;
+	}
+}
+
+/* Tell those who flush how far a stream has come. */
+void
+fate_answer_flush(QueueStream *s, uint64 request, QueuePosition finished_upto)
+{
+	pg_atomic_write_u64(&s->finished_upto, finished_upto);
+	pg_write_barrier();
+	pg_atomic_write_u64(&s->flush_answered, request);
+	fate_wake_flushers();
+}
+
+/* Have those who flush look again. */
+void
+fate_wake_flushers(void)
+{
+	/* against fate_start_flushing: the news first, then the waiters */
+	pg_memory_barrier();
+	if (pg_atomic_read_u32(&fates->nflushing) == 0)
+		return;
+
+	for (int procno = 0; procno < MaxBackends; procno++)
+	{
+		if (pg_atomic_read_u32(&fates->waiters[procno].flushing) != 0)
+			SetLatch(&ProcGlobal->allProcs[procno].procLatch);
+	}
+}
+
+/* Is somebody waiting for an answer to a flush? */
+bool
+fate_has_flushers(void)
+{
+	return pg_atomic_read_u32(&fates->nflushing) > 0;
+}
+
+/* What the ring says of a record, if that may be told already. */
+RecordFate
+fate_lookup(uint64 id)
+{
+	uint64		word = pg_atomic_read_u64(ring_word(id));
+
+	return FATE_WORD_ID(word) == id && (word & FATE_ANNOUNCED) == 0 ?
+		FATE_WORD_FATE(word) : FATE_NONE;
+}
+
+/* What the ring says of a record, even if it was only announced. */
+RecordFate
+fate_lookup_announced(uint64 id)
+{
+	uint64		word = pg_atomic_read_u64(ring_word(id));
+
+	return FATE_WORD_ID(word) == id ? FATE_WORD_FATE(word) : FATE_NONE;
+}
+
+/* Take a record's fate out of the ring: it is to be queued again. */
+void
+fate_forget(uint64 id)
+{
+	uint64		word = pg_atomic_read_u64(ring_word(id));
+
+	if (FATE_WORD_ID(word) == id)
+		(void) pg_atomic_compare_exchange_u64(ring_word(id), &word,
+											  FATE_WORD(id, FATE_NONE));
+}
+
+/* Register this process as waiting for a record. */
+void
+fate_start_waiting(uint64 id)
+{
+	Assert(id > 0 && id <= FATE_MAX_ID);
+	Assert(MyProcNo() < MaxBackends);
+
+	pg_atomic_write_u64(&fates->waiters[MyProcNo()].record,
+						FATE_WORD(id, FATE_NONE));
+	/* a full barrier, against fate_publish */
+	pg_atomic_fetch_add_u32(&fates->nwaiting, 1);
+}
+
+/* What became of the record this process waits for, so far. */
+RecordFate
+fate_awaited(void)
+{
+	uint64		word = pg_atomic_read_u64(&fates->waiters[MyProcNo()].record);
+
+	if (FATE_WORD_FATE(word) != FATE_NONE)
+		return FATE_WORD_FATE(word);
+	return fate_lookup(FATE_WORD_ID(word));
+}
+
+/* Wait for the record no longer. */
+void
+fate_stop_waiting(void)
+{
+	pg_atomic_write_u64(&fates->waiters[MyProcNo()].record, 0);
+	pg_atomic_fetch_sub_u32(&fates->nwaiting, 1);
+}
+
+/* Register this process as waiting for answers to flushes. */
+void
+fate_start_flushing(void)
+{
+	pg_atomic_write_u32(&fates->waiters[MyProcNo()].flushing, 1);
+	/* a full barrier, against fate_wake_flushers */
+	pg_atomic_fetch_add_u32(&fates->nflushing, 1);
+}
+
+/* Wait for answers no longer. */
+void
+fate_stop_flushing(void)
+{
+	pg_atomic_write_u32(&fates->waiters[MyProcNo()].flushing, 0);
+	pg_atomic_fetch_sub_u32(&fates->nflushing, 1);
+}

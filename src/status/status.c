@@ -1,0 +1,215 @@
+/*
+ * status.c
+ *		Rows of finished records, written in bulk.
+ *
+ * Runs in the sender only.  Rows go into the current table of a ring
+ * (status_ring.c), hundreds at a time, through one buffer ring, so that they
+ * neither take the buffer pool away from others nor wait for anybody.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "executor/tuptable.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/pg_lsn.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "common/own_tables.h"
+#include "status/status.h"
+#include "status/status_ring.h"
+
+/* rows given to the table at a time */
+#define STATUS_CHUNK	256
+
+/* longest texts that are kept: a row stays below the size that is toasted */
+#define STATUS_MAX_RECORD_ID	1024
+#define STATUS_MAX_ERROR_CODE	64
+#define STATUS_MAX_ERROR_MESSAGE 512
+
+/* State of bulk inserts, kept because of its ring of buffers. */
+static BulkInsertState bulk_state = NULL;
+static MemoryContext bulk_context = NULL;
+
+/* The rows of one call. */
+typedef struct StatusBatch
+{
+	const StatusRow *rows;
+	int			n;
+} StatusBatch;
+
+static WriterTrouble trouble = {"writing of status rows"};
+
+static bool insert_batch(const void *arg);
+static void insert_rows(Relation rel, const StatusRow *rows, int n);
+static void insert_chunk(Relation rel, const StatusRow *rows, int n,
+						 TupleTableSlot **slots, WriterIndexes *indexes);
+static void fill_slot(TupleTableSlot *slot, const StatusRow *row);
+static BulkInsertState get_bulk_state(void);
+static void forget_bulk_state(void);
+
+/* The only settings are those of the ring. */
+void
+status_define_settings(void)
+{
+	status_ring_define_settings();
+}
+
+bool
+status_write(const StatusRow *rows, int n)
+{
+	StatusBatch batch = {rows, n};
+	bool		done;
+
+	if (n == 0)
+		return true;
+
+	if (!status_ring_make_room())
+	{
+		writer_report(&trouble, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+					  "firehose.status_max_size is used up");
+		return false;
+	}
+
+	done = writer_transaction(insert_batch, &batch, "off", &trouble);
+	if (done)
+		status_ring_summarize();
+	else
+		forget_bulk_state();
+	return done;
+}
+
+/* In a transaction: write the rows into the current table. */
+static bool
+insert_batch(const void *arg)
+{
+	const StatusBatch *batch = arg;
+	Relation	rel = status_ring_open();
+
+	if (rel == NULL)
+		return false;
+
+	insert_rows(rel, batch->rows, batch->n);
+	status_ring_grown(rel);
+	table_close(rel, NoLock);
+	return true;
+}
+
+/* Write rows in chunks, all through the same slots. */
+static void
+insert_rows(Relation rel, const StatusRow *rows, int n)
+{
+	int			nslots = Min(n, STATUS_CHUNK);
+	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * nslots);
+	WriterIndexes *indexes = writer_open_indexes(rel);
+	MemoryContext context;
+	MemoryContext old;
+
+	for (int i = 0; i < nslots; i++)
+		slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(rel),
+											&TTSOpsHeapTuple);
+	context = AllocSetContextCreate(CurrentMemoryContext, "firehose status rows",
+									ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(context);
+
+	for (int done = 0; done < n; done += nslots)
+	{
+		insert_chunk(rel, rows + done, Min(n - done, nslots), slots, indexes);
+		MemoryContextReset(context);
+	}
+
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	writer_close_indexes(indexes);
+	ReleaseBulkInsertStatePin(bulk_state);
+	table_finish_bulk_insert(rel, 0);
+	for (int i = 0; i < nslots; i++)
+		ExecDropSingleTupleTableSlot(slots[i]);
+}
+
+/* Write as many rows as there are slots. */
+static void
+insert_chunk(Relation rel, const StatusRow *rows, int n, TupleTableSlot **slots,
+			 WriterIndexes *indexes)
+{
+	for (int i = 0; i < n; i++)
+		fill_slot(slots[i], &rows[i]);
+
+	table_multi_insert(rel, slots, n, GetCurrentCommandId(true),
+					   0, get_bulk_state());
+
+	for (int i = 0; i < n; i++)
+	{
+		writer_insert_index_entries(indexes, slots[i]);
+		ExecClearTuple(slots[i]);
+	}
+}
+
+/* Make a row of the table. */
+static void
+fill_slot(TupleTableSlot *slot, const StatusRow *row)
+{
+	Datum	   *values = slot->tts_values;
+	bool	   *nulls = slot->tts_isnull;
+
+	ExecClearTuple(slot);
+
+	values[COLUMN_ID] = Int64GetDatum((int64) row->id);
+	values[COLUMN_QUEUED_AT] = TimestampTzGetDatum(row->queued_at);
+	values[COLUMN_COMPLETED_AT] = TimestampTzGetDatum(row->completed_at);
+	values[COLUMN_LSN] = LSNGetDatum(row->lsn);
+	values[COLUMN_SERVERID] = ObjectIdGetDatum(row->serverid);
+	values[COLUMN_ATTEMPTS] = Int32GetDatum(row->attempts);
+	values[COLUMN_BYTES] = Int32GetDatum(row->bytes);
+	values[COLUMN_ACCEPTED] = BoolGetDatum(row->accepted);
+	values[COLUMN_ENCRYPTED] = BoolGetDatum(row->encrypted);
+	memset(nulls, 0, sizeof(bool) * STATUS_COLUMNS);
+	nulls[COLUMN_LSN] = XLogRecPtrIsInvalid(row->lsn);
+
+	values[COLUMN_PIPELINE] = writer_text(row->pipeline, NAMEDATALEN,
+										  &nulls[COLUMN_PIPELINE]);
+	values[COLUMN_STREAM] = writer_text(row->stream, NAMEDATALEN,
+										&nulls[COLUMN_STREAM]);
+	values[COLUMN_RECORD_ID] = writer_text_len(row->record_id, row->record_id_len,
+											   STATUS_MAX_RECORD_ID,
+											   &nulls[COLUMN_RECORD_ID]);
+	values[COLUMN_ERROR_CODE] = writer_text(row->error_code,
+											STATUS_MAX_ERROR_CODE,
+											&nulls[COLUMN_ERROR_CODE]);
+	values[COLUMN_ERROR_MESSAGE] = writer_text(row->error_message,
+											   STATUS_MAX_ERROR_MESSAGE,
+											   &nulls[COLUMN_ERROR_MESSAGE]);
+	ExecStoreVirtualTuple(slot);
+}
+
+/* The state of bulk inserts, which lives as long as no error comes. */
+static BulkInsertState
+get_bulk_state(void)
+{
+	if (bulk_state == NULL)
+	{
+		MemoryContext old;
+
+		if (bulk_context == NULL)
+			bulk_context = AllocSetContextCreate(TopMemoryContext,
+												 "firehose bulk insert",
+												 ALLOCSET_SMALL_SIZES);
+		old = MemoryContextSwitchTo(bulk_context);
+		bulk_state = GetBulkInsertState();
+		MemoryContextSwitchTo(old);
+	}
+	return bulk_state;
+}
+
+/* After an error, which has released its pin already. */
+static void
+forget_bulk_state(void)
+{
+	bulk_state = NULL;
+	if (bulk_context != NULL)
+		MemoryContextReset(bulk_context);
+}

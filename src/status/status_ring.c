@@ -1,0 +1,341 @@
+/*
+ * status_ring.c
+ *		The ring of tables that status rows go into.
+ *
+ * Runs in the sender only (the settings are defined everywhere).  The tables
+ * are filled in turn; one that is full, or old enough, makes room for the next
+ * one, which is emptied first.  So rows are kept for at least
+ * firehose.status_retention as long as they fit into firehose.status_max_size,
+ * and nothing is ever deleted or vacuumed.
+ *
+ * Which table is current is written nowhere: it is the one whose first row is
+ * the youngest, and that row's time is when the table's turn began.
+ *
+ * A lock that somebody else holds never makes us wait.  If it is on the table
+ * to write, the caller comes back; if it is on the next one, the current table
+ * is filled further, up to twice its share, and only then do rows get lost.
+ *
+ * The tables have a BRIN index on the id, which rows ascend by more or less:
+ * it costs a tenth of a microsecond a row, and makes finding one row of a
+ * million a matter of a few milliseconds.  Ranges are summarized by us as soon
+ * as they are full; to ask autovacuum for it (autosummarize) fills its list of
+ * requests, and then the log, at the rate that we write.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "access/brin.h"
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_type.h"
+#include "pgstat.h"
+#include "storage/bufmgr.h"
+#include "storage/predicate.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "common/compat.h"
+#include "status/status_ring.h"
+
+/* how long to leave the next table alone when it was locked */
+#define STATUS_ROTATION_RETRY_MS	1000
+
+/* most ranges that are summarized in one transaction */
+#define STATUS_MAX_RANGES	16
+
+static const Oid column_types[STATUS_COLUMNS] = {
+	[COLUMN_ID] = INT8OID,
+	[COLUMN_QUEUED_AT] = TIMESTAMPTZOID,
+	[COLUMN_COMPLETED_AT] = TIMESTAMPTZOID,
+	[COLUMN_LSN] = PG_LSNOID,
+	[COLUMN_SERVERID] = OIDOID,
+	[COLUMN_ATTEMPTS] = INT4OID,
+	[COLUMN_BYTES] = INT4OID,
+	[COLUMN_ACCEPTED] = BOOLOID,
+	[COLUMN_ENCRYPTED] = BOOLOID,
+	[COLUMN_STREAM] = TEXTOID,
+	[COLUMN_PIPELINE] = TEXTOID,
+	[COLUMN_RECORD_ID] = TEXTOID,
+	[COLUMN_ERROR_CODE] = TEXTOID,
+	[COLUMN_ERROR_MESSAGE] = TEXTOID
+};
+
+/* settings */
+static int	status_retention;	/* seconds; 0: by size only */
+static int	status_max_size;	/* megabytes */
+
+/* What the sender knows of the ring. */
+typedef struct StatusRing
+{
+	Oid			first;			/* OID of table 0: is this the ring we know? */
+	int			current;
+	TimestampTz since;			/* when the turn of the current table began */
+	uint64		size;			/* its size in bytes */
+	TimestampTz retry_at;		/* no attempt to rotate before */
+	BlockNumber range_size;		/* pages of a range of its index; 0: none */
+	BlockNumber summarized;		/* pages that are summarized */
+} StatusRing;
+
+static StatusRing ring;
+
+static WriterTrouble rotation_trouble = {"rotation of status tables"};
+static WriterTrouble summary_trouble = {"summary of status tables"};
+
+static bool rotation_is_due(void);
+static uint64 share_of_size(void);
+static bool rotate(const void *arg);
+static void empty_table(Relation rel);
+static bool locate(void);
+static TimestampTz first_completed_at(Relation rel);
+static bool summarize(const void *arg);
+static Oid	brin_index(Relation rel, BlockNumber *range_size);
+
+/* Settings of the ring. */
+void
+status_ring_define_settings(void)
+{
+	DefineCustomIntVariable("firehose.status_retention",
+							"Sets how long status rows are kept.",
+							"Rows may stay longer. 0 keeps them for as long as "
+							"firehose.status_max_size allows.",
+							&status_retention, 86400, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("firehose.status_max_size",
+							"Sets the size of the status rows of a database "
+							"at which the oldest are removed.",
+							NULL,
+							&status_max_size, 1024, 8, INT_MAX / 1024,
+							PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
+}
+
+bool
+status_ring_make_room(void)
+{
+	if (rotation_is_due() && !writer_transaction(rotate, NULL, "off", &rotation_trouble))
+		ring.retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													STATUS_ROTATION_RETRY_MS);
+
+	return ring.size < 2 * share_of_size();
+}
+
+Relation
+status_ring_open(void)
+{
+	if (!locate())
+		return NULL;
+	return writer_open_table(TABLE_STATUS_FIRST + ring.current, RowExclusiveLock,
+							 column_types, STATUS_COLUMNS);
+}
+
+void
+status_ring_grown(Relation rel)
+{
+	ring.size = (uint64) RelationGetNumberOfBlocks(rel) * BLCKSZ;
+	if (ring.range_size == 0 && rel->rd_rel->relhasindex)
+		(void) brin_index(rel, &ring.range_size);
+}
+
+void
+status_ring_summarize(void)
+{
+	if (ring.range_size > 0 &&
+		ring.size / BLCKSZ >= (uint64) ring.summarized + ring.range_size)
+		(void) writer_transaction(summarize, NULL, "off", &summary_trouble);
+}
+
+/*
+ * Know which table is current: at the sender's start, and when the extension
+ * was created anew.  False: some table is not there or cannot be looked at.
+ */
+static bool
+locate(void)
+{
+	Oid			first = writer_table_oid(TABLE_STATUS_FIRST);
+	StatusRing	found = {.first = first};
+
+	if (!OidIsValid(first))
+		return false;
+	if (first == ring.first)
+		return true;
+
+	for (int i = 0; i < STATUS_TABLES; i++)
+	{
+		Relation	rel = writer_open_table(TABLE_STATUS_FIRST + i, AccessShareLock,
+											column_types, STATUS_COLUMNS);
+		TimestampTz since;
+
+		if (rel == NULL)
+			return false;
+
+		since = first_completed_at(rel);
+		if (since > found.since)
+		{
+			found.current = i;
+			found.since = since;
+			found.size = (uint64) RelationGetNumberOfBlocks(rel) * BLCKSZ;
+		}
+		table_close(rel, AccessShareLock);
+	}
+
+	if (found.since == 0)
+		found.since = GetCurrentTimestamp();
+	ring = found;
+	return true;
+}
+
+/* The time of a table's first row, 0 if it has none. */
+static TimestampTz
+first_completed_at(Relation rel)
+{
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TableScanDesc scan;
+	TimestampTz result = 0;
+
+	/* from the first page on, wherever other scans may be */
+	scan = table_beginscan_strat(rel, GetActiveSnapshot(), 0, NULL, true, false);
+	if (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		bool		isnull;
+
+		result = DatumGetTimestampTz(slot_getattr(slot, COLUMN_COMPLETED_AT + 1,
+												  &isnull));
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	return result;
+}
+
+/* The size at which a table is full. */
+static uint64
+share_of_size(void)
+{
+	return (uint64) status_max_size * 1024 * 1024 / STATUS_TABLES;
+}
+
+/*
+ * Is the turn of the current table over?  All tables but the current one
+ * together must cover the time that rows are to be kept.
+ */
+static bool
+rotation_is_due(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int64		turn_ms = (int64) status_retention * 1000 / (STATUS_TABLES - 1);
+
+	if (!OidIsValid(ring.first) || now < ring.retry_at)
+		return false;
+
+	return ring.size >= share_of_size() ||
+		(status_retention > 0 && ring.size > 0 &&
+		 now >= TimestampTzPlusMilliseconds(ring.since, turn_ms));
+}
+
+/* In a transaction of its own: empty the next table, and make it the current one. */
+static bool
+rotate(const void *arg)
+{
+	int			next;
+	Relation	rel;
+
+	if (!locate())
+		return false;
+
+	next = (ring.current + 1) % STATUS_TABLES;
+	rel = writer_open_table(TABLE_STATUS_FIRST + next, AccessExclusiveLock,
+							column_types, STATUS_COLUMNS);
+	if (rel == NULL)
+		return false;
+
+	if (RelationGetNumberOfBlocks(rel) > 0)
+		empty_table(rel);
+	table_close(rel, NoLock);
+
+	/* if the commit fails now, a table that is not empty is written further */
+	ring.current = next;
+	ring.since = GetCurrentTimestamp();
+	ring.size = 0;
+	ring.summarized = 0;
+	return true;
+}
+
+/* What TRUNCATE does, below triggers: new storage, and the old one goes at commit. */
+static void
+empty_table(Relation rel)
+{
+	ReindexParams params = {0};
+	Oid			relid = RelationGetRelid(rel);
+	Oid			toastid = rel->rd_rel->reltoastrelid;
+
+	CheckTableForSerializableConflictIn(rel);
+	RelationSetNewStorage(rel);
+	if (OidIsValid(toastid))
+	{
+		Relation	toast = table_open(toastid, AccessExclusiveLock);
+
+		RelationSetNewStorage(toast);
+		table_close(toast, NoLock);
+	}
+	(void) ReindexAllOf(relid, REINDEX_REL_PROCESS_TOAST, &params);
+	pgstat_count_truncate(rel);
+}
+
+/*
+ * In a transaction of its own: summarize the ranges of the index that are
+ * full.  The core function takes the same lock as we do, but would wait.
+ */
+static bool
+summarize(const void *arg)
+{
+	Relation	rel = writer_open_table(TABLE_STATUS_FIRST + ring.current,
+										ShareUpdateExclusiveLock,
+										column_types, STATUS_COLUMNS);
+	BlockNumber upto = ring.size / BLCKSZ;
+	Oid			index;
+
+	if (rel == NULL)
+		return false;
+
+	index = brin_index(rel, &ring.range_size);
+	for (int i = 0; i < STATUS_MAX_RANGES; i++)
+	{
+		if (!OidIsValid(index) || upto < ring.summarized + ring.range_size)
+			break;
+		DirectFunctionCall2(brin_summarize_range, ObjectIdGetDatum(index),
+							Int64GetDatum((int64) ring.summarized));
+		ring.summarized += ring.range_size;
+	}
+	table_close(rel, NoLock);
+	return true;
+}
+
+/* The table's BRIN index and the size of its ranges; InvalidOid and 0: none. */
+static Oid
+brin_index(Relation rel, BlockNumber *range_size)
+{
+	Oid			found = InvalidOid;
+	List	   *indexes = RelationGetIndexList(rel);
+	ListCell   *cell;
+
+	*range_size = 0;
+	foreach(cell, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+
+		if (index->rd_rel->relam == BRIN_AM_OID && !OidIsValid(found))
+		{
+			found = lfirst_oid(cell);
+			*range_size = BrinGetPagesPerRange(index);
+		}
+		index_close(index, NoLock);
+	}
+	list_free(indexes);
+	return found;
+}

@@ -1,0 +1,451 @@
+/*
+ * wait.c
+ *		firehose_wait, firehose_flush and firehose_drain.
+ *
+ * Runs in backends.  Nothing here reads a table: the answers come from shared
+ * memory (fate.c), and the process sleeps on its latch, which the sender sets
+ * when there is news.  It also wakes from time to time by itself, for what no
+ * sender tells: that there is no sender.
+ *
+ * A durable put is in the queue only when its decoder has read it.  So what is
+ * not in the queue may still be in the WAL, and all three wait first until the
+ * decoder has read as far as the WAL went at their call.
+ */
+#include "postgres.h"
+
+#include "commands/dbcommands.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "common/compat.h"
+#include "put/durable.h"
+#include "put/put.h"
+#include "status/recent.h"
+#include "stream/stat_stream.h"
+#include "stream/stream.h"
+#include "workers/launcher.h"
+
+/* look again after so long, whatever the latch says */
+#define WAIT_RECORD_RECHECK_MS	10000
+#define WAIT_ANNOUNCED_RECHECK_MS	1000
+#define WAIT_FLUSH_RECHECK_MS	1000
+
+/* A stream that a flush waits for. */
+typedef struct FlushTarget
+{
+	StreamIdentity id;
+	QueuePosition mark;			/* everything before it is to be finished */
+	uint64		request;		/* our number in the handshake */
+} FlushTarget;
+
+typedef struct Flush
+{
+	FlushTarget *targets;
+	int			ntargets;
+} Flush;
+
+static const char *const fate_names[] = {
+	[FATE_NONE] = "unknown",
+	[FATE_ACCEPTED] = "accepted",
+	[FATE_FAILED] = "failed"
+};
+
+static TimestampTz deadline_of(FunctionCallInfo fcinfo, int argno);
+static bool sleep_until(TimestampTz deadline, long at_most_ms, uint32 wait_event,
+						bool *recheck);
+static bool is_young(uint64 id);
+static bool await_read(Oid dboid, TimestampTz deadline);
+static const char *await_record(uint64 id, TimestampTz deadline);
+static bool flush_streams(Oid dboid, Oid serverid, TimestampTz deadline, bool drain);
+static void start_flush(Flush *flush, Oid dboid, Oid serverid);
+static uint64 request_flush(const StreamIdentity *id);
+static bool owes_nothing(QueueStream *s);
+static bool is_flushed(const FlushTarget *target);
+static bool is_drained(const FlushTarget *target);
+static bool all_owe_nothing(Oid dboid, Oid serverid);
+static void warn_unfinished(const FlushTarget *target);
+
+PG_FUNCTION_INFO_V1(firehose_wait);
+PG_FUNCTION_INFO_V1(firehose_flush);
+PG_FUNCTION_INFO_V1(firehose_drain);
+
+/*
+ * The time at which an interval argument is over: DT_NOEND for NULL, which
+ * means no limit, and for what is too long to matter.
+ */
+static TimestampTz
+deadline_of(FunctionCallInfo fcinfo, int argno)
+{
+	const double longest = 100.0 * 365 * USECS_PER_DAY;
+	Interval   *timeout;
+	double		usecs;
+
+	if (PG_ARGISNULL(argno))
+		return DT_NOEND;
+
+	timeout = PG_GETARG_INTERVAL_P(argno);
+	usecs = ((double) timeout->month * DAYS_PER_MONTH + timeout->day) * USECS_PER_DAY +
+		timeout->time;
+	if (usecs < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("timeout must not be negative"),
+				 errhint("Use NULL to wait without a limit.")));
+
+	return usecs > longest ? DT_NOEND : GetCurrentTimestamp() + (int64) usecs;
+}
+
+/*
+ * Sleep until the latch is set, but not beyond the deadline (then false), nor
+ * longer than a while (then *recheck is set).
+ */
+static bool
+sleep_until(TimestampTz deadline, long at_most_ms, uint32 wait_event, bool *recheck)
+{
+	long		timeout_ms = at_most_ms;
+	int			rc;
+
+	if (deadline != DT_NOEND)
+	{
+		long		left_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+															  deadline);
+
+		if (left_ms <= 0)
+			return false;
+		timeout_ms = Min(left_ms, at_most_ms);
+	}
+
+	rc = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+				   timeout_ms, wait_event);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+
+	*recheck = (rc & WL_TIMEOUT) != 0;
+	return true;
+}
+
+static void
+stop_waiting(int code, Datum arg)
+{
+	fate_stop_waiting();
+}
+
+static void
+stop_flushing(int code, Datum arg)
+{
+	fate_stop_flushing();
+}
+
+/* Wait for a record's fate. */
+Datum
+firehose_wait(PG_FUNCTION_ARGS)
+{
+	int64		id;
+	TimestampTz deadline;
+	const char *answer;
+
+	observe_check_preloaded();
+	deadline = deadline_of(fcinfo, 1);
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+
+	id = PG_GETARG_INT64(0);
+	if (id <= 0 || id > FATE_MAX_ID)
+		PG_RETURN_TEXT_P(cstring_to_text(fate_names[FATE_NONE]));
+	if (put_is_own_pending(id))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot wait for record " INT64_FORMAT
+						", which is sent when this transaction commits", id),
+				 errhint("Commit first, or put the record with transactional => false.")));
+
+	fate_start_waiting(id);
+	PG_ENSURE_ERROR_CLEANUP(stop_waiting, (Datum) 0);
+	{
+		if (is_young(id) || await_read(MyDatabaseId, deadline))
+			answer = await_record(id, deadline);
+		else
+			answer = "pending";
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(stop_waiting, (Datum) 0);
+	fate_stop_waiting();
+
+	PG_RETURN_TEXT_P(cstring_to_text(answer));
+}
+
+/* Is a record in the queue, or has it just left it? */
+static bool
+is_young(uint64 id)
+{
+	return queue_find(firehose_queue, MyDatabaseId, id) ||
+		fate_lookup_announced(id) != FATE_NONE;
+}
+
+/*
+ * Wait until the durable pipelines of a database, or of all, have read the WAL
+ * as far as it goes now.  False: not before the deadline.
+ */
+static bool
+await_read(Oid dboid, TimestampTz deadline)
+{
+	XLogRecPtr	upto;
+	bool		recheck;
+	bool		read;
+
+	if (!durable_is_anywhere(dboid))
+		return true;
+	upto = durable_flush_wal();
+
+	fate_start_flushing();
+	PG_ENSURE_ERROR_CLEANUP(stop_flushing, (Datum) 0);
+	{
+		while (!(read = durable_has_read(dboid, upto)) &&
+			   sleep_until(deadline, WAIT_FLUSH_RECHECK_MS, WaitEventNamed("FirehoseDurablePuts"),
+						   &recheck))
+			;
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(stop_flushing, (Datum) 0);
+	fate_stop_flushing();
+	return read;
+}
+
+/*
+ * A record's fate is announced before it leaves the queue.  So if the queue
+ * does not have it, and the ring, looked at after that, does not either, then
+ * it was never there, or too long ago.  One that is announced has its row
+ * written now, which the sender does at once if it is woken and sees us wait;
+ * should that not come to pass, the fate is told all the same.
+ */
+static const char *
+await_record(uint64 id, TimestampTz deadline)
+{
+	bool		recheck = true;
+	bool		gone = false;
+
+	for (;;)
+	{
+		if (recheck && gone)
+			return fate_names[fate_lookup_announced(id)];
+		if (recheck)
+			gone = !queue_find(firehose_queue, MyDatabaseId, id);
+
+		if (fate_awaited() != FATE_NONE)
+			return fate_names[fate_awaited()];
+		if (gone && fate_lookup_announced(id) == FATE_NONE)
+			return fate_names[FATE_NONE];
+		if (gone)
+			launcher_wake_sender(MyDatabaseId);
+
+		if (!sleep_until(deadline,
+						 gone ? WAIT_ANNOUNCED_RECHECK_MS : WAIT_RECORD_RECHECK_MS,
+						 WaitEventNamed("FirehoseRecord"), &recheck))
+			return gone ? fate_names[fate_lookup_announced(id)] : "pending";
+	}
+}
+
+/* Wait until everything that was committed before has met its fate. */
+Datum
+firehose_flush(PG_FUNCTION_ARGS)
+{
+	Oid			serverid = InvalidOid;
+	TimestampTz deadline;
+
+	observe_check_preloaded();
+	deadline = deadline_of(fcinfo, 1);
+	if (!PG_ARGISNULL(0))
+	{
+		Stream	   *stream = stream_get(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+
+		stream_check_usage(stream, GetUserId());
+		serverid = stream->serverid;
+	}
+
+	PG_RETURN_BOOL(flush_streams(MyDatabaseId, serverid, deadline, false));
+}
+
+/* Wait until the queue of the whole server is empty. */
+Datum
+firehose_drain(PG_FUNCTION_ARGS)
+{
+	observe_check_preloaded();
+	PG_RETURN_BOOL(flush_streams(InvalidOid, InvalidOid, deadline_of(fcinfo, 0), true));
+}
+
+/*
+ * Wait for the streams of a database, or of all, to come as far as they are
+ * now (flush), or to owe nothing at all (drain).  After the deadline warn of
+ * those that have not, and return false.
+ */
+static bool
+flush_streams(Oid dboid, Oid serverid, TimestampTz deadline, bool drain)
+{
+	Flush		flush;
+	int			missing = 0;
+	bool		in_time = true;
+
+	if (!await_read(dboid, deadline))
+	{
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING),
+				 errmsg("durable puts are still to be read from the WAL"),
+				 errdetail("Their pipeline is behind, paused, or has failed."),
+				 errhint("See firehose_stat_pipeline.")));
+		return false;
+	}
+
+	fate_start_flushing();
+	PG_ENSURE_ERROR_CLEANUP(stop_flushing, (Datum) 0);
+	{
+		bool		recheck = false;
+
+		start_flush(&flush, dboid, serverid);
+		for (;;)
+		{
+			missing = 0;
+			for (int i = 0; i < flush.ntargets; i++)
+			{
+				FlushTarget *target = &flush.targets[i];
+
+				if (drain ? is_drained(target) : is_flushed(target))
+					continue;
+				if (recheck)
+					(void) request_flush(&target->id);
+				flush.targets[missing++] = *target;
+			}
+			flush.ntargets = missing;
+			if (!in_time)
+				break;
+			if (missing == 0)
+			{
+				/* streams may have come since a drain began */
+				if (!drain || all_owe_nothing(dboid, serverid))
+					break;
+				start_flush(&flush, dboid, serverid);
+			}
+
+			in_time = sleep_until(deadline, WAIT_FLUSH_RECHECK_MS,
+								  WaitEventNamed("FirehoseFlush"), &recheck);
+		}
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(stop_flushing, (Datum) 0);
+	fate_stop_flushing();
+
+	for (int i = 0; i < missing; i++)
+		warn_unfinished(&flush.targets[i]);
+	return missing == 0;
+}
+
+/* Note how far each stream is, and ask its sender to tell when it gets there. */
+static void
+start_flush(Flush *flush, Oid dboid, Oid serverid)
+{
+	StreamIdentity *streams;
+
+	flush->ntargets = observe_list_streams(dboid, serverid, &streams);
+	flush->targets = palloc(sizeof(FlushTarget) * Max(flush->ntargets, 1));
+
+	for (int i = 0; i < flush->ntargets; i++)
+	{
+		FlushTarget *target = &flush->targets[i];
+
+		target->id = streams[i];
+		target->mark = pg_atomic_read_u64(&streams[i].stream->end_position);
+		target->request = request_flush(&target->id);
+	}
+}
+
+/*
+ * Ask a stream's sender for an answer; returns the number of the request.
+ * Asking again matters to a sender that has just been started.
+ */
+static uint64
+request_flush(const StreamIdentity *id)
+{
+	uint64		request = pg_atomic_add_fetch_u64(&id->stream->flush_requested, 1);
+
+	launcher_wake_sender(id->dboid);
+	return request;
+}
+
+/* Does a stream owe nothing? What is finished is read first, see observe.c. */
+static bool
+owes_nothing(QueueStream *s)
+{
+	uint64		finished = pg_atomic_read_u64(&s->finished_records);
+
+	pg_read_barrier();
+	return pg_atomic_read_u64(&s->published_records) == finished;
+}
+
+/*
+ * Has the stream come as far as it was at the start?  Where no sender runs
+ * nobody answers, but neither has anybody something half done.
+ */
+static bool
+is_flushed(const FlushTarget *target)
+{
+	QueueStream *s = target->id.stream;
+
+	if (!observe_is_current(&target->id))
+		return true;			/* only a stream that owes nothing loses its slot */
+
+	if (pg_atomic_read_u64(&s->flush_answered) >= target->request)
+	{
+		pg_read_barrier();
+		if (pg_atomic_read_u64(&s->finished_upto) >= target->mark)
+			return true;
+	}
+
+	return owes_nothing(s) && launcher_sender_pid(target->id.dboid) == 0;
+}
+
+/* Does the stream owe nothing, and has its sender written down all of it? */
+static bool
+is_drained(const FlushTarget *target)
+{
+	return is_flushed(target) &&
+		(!observe_is_current(&target->id) || owes_nothing(target->id.stream));
+}
+
+/* Does no stream owe anything, those included that are new? */
+static bool
+all_owe_nothing(Oid dboid, Oid serverid)
+{
+	StreamIdentity *streams;
+	int			n = observe_list_streams(dboid, serverid, &streams);
+
+	for (int i = 0; i < n; i++)
+	{
+		if (!owes_nothing(streams[i].stream))
+			return false;
+	}
+	return true;
+}
+
+/* Say which stream has not got there, and why if the user may know. */
+static void
+warn_unfinished(const FlushTarget *target)
+{
+	const StreamIdentity *id = &target->id;
+	const char *state;
+	char	   *reason;
+
+	state = observe_state(id, &reason);
+	ereport(WARNING,
+			(errcode(ERRCODE_WARNING),
+			 id->dboid == MyDatabaseId ?
+			 errmsg("stream \"%s\" still has records to send", id->name) :
+			 errmsg("stream \"%s\" of database with OID %u still has records to send",
+					id->name, id->dboid),
+			 !launcher_enabled ?
+			 errdetail("Nothing is sent while firehose.enabled is off.") :
+			 launcher_sender_pid(id->dboid) == 0 ?
+			 errdetail("No sender is running in the database.") :
+			 reason[0] != '\0' && observe_may_read(id) ?
+			 errdetail("The stream is %s: %s", state, reason) :
+			 errdetail("The stream is %s.", state)));
+}

@@ -1,0 +1,320 @@
+/*
+ * stat_stream.c
+ *		What a backend may see of the streams in shared memory: the functions
+ *		behind firehose_stat_stream and firehose_stat_queue, and
+ *		firehose_stat_reset.
+ *
+ * Runs in backends.  The identity of the streams in use is copied under the
+ * queue's table lock, and everything else is read afterwards without it, since
+ * what must be looked up in catalogs cannot be looked up under a lock.  A slot
+ * that has changed hands meanwhile is known by its generation and left out.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_authid.h"
+#include "commands/dbcommands.h"
+#include "fmgr.h"
+#include "foreign/foreign.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "common/sanitize.h"
+#include "common/srf_row.h"
+#include "stream/stat_stream.h"
+#include "stream/stream.h"
+
+#define STAT_STREAM_COLUMNS	25
+#define STAT_QUEUE_COLUMNS	12
+
+/* The numbers of the pool that belong together. */
+typedef struct PoolNumbers
+{
+	uint32		free_pages;
+	uint32		promised;
+	uint32		lowest_free;
+} PoolNumbers;
+
+static const char *const state_names[] = {
+	[STREAM_ACTIVE] = "active",
+	[STREAM_THROTTLED] = "throttled",
+	[STREAM_PARKED] = "parked",
+	[STREAM_DISABLED] = "disabled"
+};
+
+static void add_stream_owed(ResultRow *row, const StreamIdentity *id);
+static void add_stream_counters(ResultRow *row, StreamStatistics *stats);
+static void add_stream_error(ResultRow *row, StreamStatistics *stats);
+static PoolNumbers read_pool(Queue *q, bool reset);
+
+PG_FUNCTION_INFO_V1(firehose_stat_stream);
+PG_FUNCTION_INFO_V1(firehose_stat_queue);
+PG_FUNCTION_INFO_V1(firehose_stat_reset);
+
+void
+observe_check_preloaded(void)
+{
+	if (firehose_queue == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("firehose must be loaded via shared_preload_libraries"),
+				 errhint("Add firehose to shared_preload_libraries and restart the server.")));
+}
+
+int
+observe_list_streams(Oid dboid, Oid serverid, StreamIdentity **list)
+{
+	Queue	   *q = firehose_queue;
+	int			n = 0;
+
+	*list = palloc(sizeof(StreamIdentity) * q->max_streams);
+
+	LWLockAcquire(q->table_lock, LW_SHARED);
+	for (int i = 0; i < q->max_streams; i++)
+	{
+		QueueStream *s = queue_stream(q, i);
+		StreamIdentity *id = &(*list)[n];
+
+		if (!s->in_use ||
+			(OidIsValid(dboid) && s->dboid != dboid) ||
+			(OidIsValid(serverid) && s->serverid != serverid))
+			continue;
+
+		id->stream = s;
+		id->generation = pg_atomic_read_u32(&s->generation);
+		id->dboid = s->dboid;
+		id->serverid = s->serverid;
+		id->dropped = s->dropped;
+		strlcpy(id->name, NameStr(s->name), NAMEDATALEN);
+		n++;
+	}
+	LWLockRelease(q->table_lock);
+
+	/* a name is in the encoding of its database */
+	for (int i = 0; i < n; i++)
+		sanitize_text((*list)[i].name, strlen((*list)[i].name));
+
+	return n;
+}
+
+bool
+observe_is_current(const StreamIdentity *id)
+{
+	return pg_atomic_read_u32(&id->stream->generation) == id->generation;
+}
+
+bool
+observe_may_read(const StreamIdentity *id)
+{
+	ForeignServer *server;
+
+	if (has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS))
+		return true;
+	if (id->dboid != MyDatabaseId)
+		return false;
+	server = GetForeignServerExtended(id->serverid, FSV_MISSING_OK);
+	return server != NULL && has_privs_of_role(GetUserId(), server->owner);
+}
+
+const char *
+observe_state(const StreamIdentity *id, char **reason)
+{
+	StreamStatistics *stats = &id->stream->stats;
+	uint32		state;
+
+	*reason = palloc(STATISTICS_MESSAGE_LEN);
+	LWLockAcquire(statistics_lock(), LW_SHARED);
+	state = pg_atomic_read_u32(&stats->state);
+	strlcpy(*reason, stats->reason, STATISTICS_MESSAGE_LEN);
+	LWLockRelease(statistics_lock());
+	sanitize_text(*reason, strlen(*reason));
+
+	return state < lengthof(state_names) ? state_names[state] : "unknown";
+}
+
+/* The rows of firehose_stat_stream. */
+Datum
+firehose_stat_stream(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	StreamIdentity *streams;
+	int			n;
+
+	observe_check_preloaded();
+	InitMaterializedSRF(fcinfo, 0);
+
+	n = observe_list_streams(InvalidOid, InvalidOid, &streams);
+	for (int i = 0; i < n; i++)
+	{
+		StreamIdentity *id = &streams[i];
+		StreamStatistics *stats = &id->stream->stats;
+		const char *state;
+		char	   *reason;
+		ResultRow	row = {.ncolumns = 0};
+
+		CHECK_FOR_INTERRUPTS();
+		if (!observe_may_read(id))
+			continue;
+
+		state = observe_state(id, &reason);
+		row_name(&row, id->name);
+		row_text(&row, state);
+		row_text(&row, reason);
+		row_name(&row, get_database_name(id->dboid));
+		add_stream_owed(&row, id);
+		add_stream_counters(&row, stats);
+		row_time(&row, queue_oldest(firehose_queue, id->stream));
+		row_time(&row, pg_atomic_read_u64(&stats->last_accepted_at));
+		add_stream_error(&row, stats);
+		row_counter(&row, &stats->latency_count);
+		row_datum(&row,
+				  Float8GetDatum(pg_atomic_read_u64(&stats->latency_sum) / 1000.0),
+				  false);
+		row_time(&row, pg_atomic_read_u64(&stats->stats_reset));
+		row_counter(&row, &stats->mismatches);
+		row_bool(&row, id->dropped);
+		Assert(row.ncolumns == STAT_STREAM_COLUMNS);
+
+		if (observe_is_current(id))
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc,
+								 row.values, row.nulls);
+	}
+
+	return (Datum) 0;
+}
+
+/*
+ * queued, queued_bytes and in_flight.  What is finished is read before what is
+ * published, so that queued + in_flight may be too large for a moment, but is
+ * never zero while something is owed.
+ */
+static void
+add_stream_owed(ResultRow *row, const StreamIdentity *id)
+{
+	QueueStream *s = id->stream;
+	int64		in_flight = pg_atomic_read_u64(&s->stats.in_flight);
+	int64		records = pg_atomic_read_u64(&s->finished_records);
+	int64		bytes = pg_atomic_read_u64(&s->finished_bytes);
+
+	pg_read_barrier();
+	records = (int64) pg_atomic_read_u64(&s->published_records) - records;
+	bytes = (int64) pg_atomic_read_u64(&s->published_bytes) - bytes;
+
+	row_int64(row, Max(records - in_flight, 0));
+	row_int64(row, Max(bytes, 0));
+	row_int64(row, in_flight);
+}
+
+/* accepted to billed_bytes. */
+static void
+add_stream_counters(ResultRow *row, StreamStatistics *stats)
+{
+	row_counter(row, &stats->accepted);
+	row_counter(row, &stats->failed);
+	row_counter(row, &stats->discarded);
+	row_counter(row, &stats->resent);
+	row_counter(row, &stats->throttled);
+	row_counter(row, &stats->requests);
+	row_counter(row, &stats->bytes);
+	row_counter(row, &stats->billed_bytes);
+}
+
+/* last_error_code, last_error_message and last_error_at. */
+static void
+add_stream_error(ResultRow *row, StreamStatistics *stats)
+{
+	char		code[STATISTICS_CODE_LEN];
+	char		message[STATISTICS_MESSAGE_LEN];
+	TimestampTz at;
+
+	LWLockAcquire(statistics_lock(), LW_SHARED);
+	strlcpy(code, stats->last_error_code, sizeof(code));
+	strlcpy(message, stats->last_error_message, sizeof(message));
+	at = pg_atomic_read_u64(&stats->last_error_at);
+	LWLockRelease(statistics_lock());
+
+	sanitize_text(code, strlen(code));
+	sanitize_text(message, strlen(message));
+	row_text(row, code);
+	row_text(row, message);
+	row_time(row, at);
+}
+
+/* The row of firehose_stat_queue. */
+Datum
+firehose_stat_queue(PG_FUNCTION_ARGS)
+{
+	Queue	   *q = firehose_queue;
+	PoolNumbers pool;
+	StreamIdentity *streams;
+	TupleDesc	tupdesc;
+	ResultRow	row = {.ncolumns = 0};
+
+	observe_check_preloaded();
+	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+
+	pool = read_pool(q, false);
+	row_int64(&row, (int64) q->npages * QUEUE_PAGE_SIZE);
+	row_int32(&row, QUEUE_PAGE_SIZE);
+	row_int64(&row, q->npages);
+	row_int64(&row, pool.free_pages);
+	row_int64(&row, pool.promised);
+	row_datum(&row,
+			  Float8GetDatum((double) (q->npages - pool.free_pages + pool.promised) /
+							 q->npages), false);
+	row_int64(&row, pool.lowest_free);
+	row_int32(&row, pg_atomic_read_u32(&q->waiters));
+	row_int32(&row, observe_list_streams(InvalidOid, InvalidOid, &streams));
+	row_int32(&row, q->max_streams);
+	row_int64(&row, queue_largest_transaction(q));
+	row_counter(&row, &q->next_id);
+	Assert(row.ncolumns == STAT_QUEUE_COLUMNS);
+
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc),
+													  row.values, row.nulls)));
+}
+
+/* Read the pool's numbers, and set its low-water mark anew if asked to. */
+static PoolNumbers
+read_pool(Queue *q, bool reset)
+{
+	PoolNumbers pool;
+
+	SpinLockAcquire(&q->pool_lock);
+	if (reset)
+		q->lowest_free = q->free_pages;
+	pool.free_pages = q->free_pages;
+	pool.promised = q->promised;
+	pool.lowest_free = q->lowest_free;
+	SpinLockRelease(&q->pool_lock);
+
+	return pool;
+}
+
+/* Set to zero the counters of one stream of this database, or all there are. */
+Datum
+firehose_stat_reset(PG_FUNCTION_ARGS)
+{
+	Oid			dboid = InvalidOid;
+	Oid			serverid = InvalidOid;
+	StreamIdentity *streams;
+	int			n;
+
+	observe_check_preloaded();
+	if (PG_ARGISNULL(0))
+		(void) read_pool(firehose_queue, true);
+	else
+	{
+		dboid = MyDatabaseId;
+		serverid = stream_get(text_to_cstring(PG_GETARG_TEXT_PP(0)))->serverid;
+	}
+
+	n = observe_list_streams(dboid, serverid, &streams);
+	for (int i = 0; i < n; i++)
+		statistics_reset(&streams[i].stream->stats);
+
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,222 @@
+/*
+ * stream.c
+ *		Streams: foreign servers of the wrapper "firehose", resolved and cached.
+ *
+ * Runs in backends (by name) and in the sender (by OID).  An entry is never
+ * freed, only marked: invalidation may come while somebody holds a pointer.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_foreign_data_wrapper.h"
+#include "catalog/pg_foreign_server.h"
+#include "foreign/foreign.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "common/compat.h"
+#include "stream/stream.h"
+#include "stream/stream_options.h"
+
+#define WRAPPER_NAME	"firehose"
+
+static HTAB *streams = NULL;	/* by name */
+static Stream *last_used = NULL;
+static uint64 catalog_generation = 1;
+static uint64 seen_settings = 0;
+
+void
+stream_define_settings(void)
+{
+	stream_options_define_settings();
+}
+
+/* Mark everything to be looked up again. */
+static void
+forget_all(void)
+{
+	HASH_SEQ_STATUS status;
+	Stream	   *stream;
+
+	catalog_generation++;
+	hash_seq_init(&status, streams);
+	while ((stream = hash_seq_search(&status)) != NULL)
+	{
+		stream->valid = false;
+		stream->usage_checked = InvalidOid;
+	}
+}
+
+static void
+catalog_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	forget_all();
+}
+
+/* Prepare the cache, at the first use in this process. */
+static void
+ensure_cache(void)
+{
+	HASHCTL		ctl;
+
+	if (streams == NULL)
+	{
+		ctl.keysize = NAMEDATALEN;
+		ctl.entrysize = sizeof(Stream);
+		ctl.hcxt = TopMemoryContext;
+		streams = hash_create("firehose streams", 16, &ctl,
+							  HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+		CacheRegisterSyscacheCallback(FOREIGNSERVEROID, catalog_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(FOREIGNDATAWRAPPEROID, catalog_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, catalog_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHOID, catalog_changed, (Datum) 0);
+	}
+	if (seen_settings != stream_options_generation())
+	{
+		seen_settings = stream_options_generation();
+		forget_all();
+	}
+}
+
+uint64
+stream_cache_generation(void)
+{
+	ensure_cache();
+	return catalog_generation;
+}
+
+Oid
+stream_wrapper_oid(void)
+{
+	return get_foreign_data_wrapper_oid(WRAPPER_NAME, true);
+}
+
+/* Is this server one of ours? */
+static bool
+is_stream(const ForeignServer *server)
+{
+	return server->fdwid == stream_wrapper_oid();
+}
+
+/* Put a server into the cache, or bring its entry up to date. */
+static Stream *
+remember(const ForeignServer *server)
+{
+	bool		found;
+	Stream	   *stream = hash_search(streams, server->servername, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		MemSet((char *) stream + NAMEDATALEN, 0, sizeof(Stream) - NAMEDATALEN);
+		stream->context = AllocSetContextCreate(TopMemoryContext, "firehose stream",
+												ALLOCSET_SMALL_SIZES);
+	}
+	stream->valid = false;
+	MemoryContextReset(stream->context);
+	stream_options_resolve(server->options, server->servername, stream->context,
+						   &stream->options);
+	if (stream->serverid != server->serverid)
+		stream->slot = NULL;
+	stream->serverid = server->serverid;
+	stream->owner = server->owner;
+	stream->usage_checked = InvalidOid;
+	stream->valid = true;
+	return stream;
+}
+
+static void
+no_such_stream(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("stream \"%s\" does not exist", name),
+			 errhint("Create it with: CREATE SERVER %s FOREIGN DATA WRAPPER firehose OPTIONS (region 'eu-west-1');",
+					 quote_identifier(name))));
+}
+
+Stream *
+stream_get(const char *name)
+{
+	ForeignServer *server;
+	Stream	   *stream;
+
+	ensure_cache();
+	if (last_used != NULL && last_used->valid && strcmp(last_used->name, name) == 0)
+		return last_used;
+	if (strlen(name) >= NAMEDATALEN)
+		no_such_stream(name);
+	stream = hash_search(streams, name, HASH_FIND, NULL);
+	if (stream == NULL || !stream->valid)
+	{
+		server = GetForeignServerByName(name, true);
+		if (server == NULL)
+			no_such_stream(name);
+		if (!is_stream(server))
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("foreign server \"%s\" is not a stream", name),
+					 errdetail("It belongs to another foreign-data wrapper than \"%s\".",
+							   WRAPPER_NAME)));
+		stream = remember(server);
+	}
+	last_used = stream;
+	return stream;
+}
+
+/* Find a valid entry by OID.  The sender has few streams and keeps its own table. */
+static Stream *
+find_by_id(Oid serverid)
+{
+	HASH_SEQ_STATUS status;
+	Stream	   *stream;
+
+	hash_seq_init(&status, streams);
+	while ((stream = hash_seq_search(&status)) != NULL)
+	{
+		if (stream->valid && stream->serverid == serverid)
+		{
+			hash_seq_term(&status);
+			return stream;
+		}
+	}
+	return NULL;
+}
+
+Stream *
+stream_get_by_id(Oid serverid)
+{
+	ForeignServer *server;
+	Stream	   *stream;
+
+	ensure_cache();
+	stream = find_by_id(serverid);
+	if (stream != NULL)
+		return stream;
+	server = GetForeignServerExtended(serverid, FSV_MISSING_OK);
+	if (server == NULL || !is_stream(server))
+		return NULL;
+	return remember(server);
+}
+
+void
+stream_check_usage(Stream *stream, Oid role)
+{
+	AclResult	result;
+
+	if (stream->usage_checked == role)
+		return;
+	result = foreign_server_aclcheck(stream->serverid, role, ACL_USAGE);
+	if (result != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for stream \"%s\"", stream->name),
+				 errhint("Its owner may allow it with: GRANT USAGE ON FOREIGN SERVER %s TO %s;",
+						 quote_identifier(stream->name),
+						 quote_identifier(GetUserNameFromId(role, false)))));
+	stream->usage_checked = role;
+}

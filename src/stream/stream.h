@@ -1,0 +1,83 @@
+/*
+ * stream.h
+ *		A stream is a foreign server of the wrapper "firehose".  This room
+ *		knows its options (one table: names, types, bounds, defaults), checks
+ *		them, and resolves a server into a Stream that stays cached until the
+ *		server or a setting changes.
+ */
+#ifndef FIREHOSE_STREAM_H
+#define FIREHOSE_STREAM_H
+
+#include "queue/queue.h"
+
+typedef enum StreamDelimiter
+{
+	DELIMITER_DEFAULT,			/* newline for text and json, none for bytea */
+	DELIMITER_NEWLINE,
+	DELIMITER_NONE
+} StreamDelimiter;
+
+typedef enum StreamStatusOption
+{
+	STATUS_DEFAULT,				/* all for puts, failed for pipelines */
+	STATUS_ALL,					/* a row for every finished record */
+	STATUS_FAILED,				/* rows for failed records only */
+	STATUS_NONE
+} StreamStatusOption;
+
+/* An option's value, or the default of its setting.  Times in milliseconds, rates per second (0: no limit). */
+typedef struct StreamOptions
+{
+	char		stream_name[65];	/* Firehose's name: 1 to 64 of [a-zA-Z0-9_.-] */
+	char	   *region;			/* "" : the environment's or profile's */
+	char	   *endpoint_url;	/* "" : derived from the region */
+	int			delimiter;		/* StreamDelimiter */
+	int			on_full;		/* OnFull */
+	int			max_batch_records;	/* 1 to 500 */
+	int			max_batch_bytes;	/* 1,024,000 to 4,194,304, before base64 */
+	int			linger;
+	int			max_in_flight;	/* concurrent requests, 1 to 64 */
+	int			request_timeout;
+	int			records_per_second;
+	int			bytes_per_second;
+	int			requests_per_second;
+	int			status;			/* StreamStatusOption */
+	bool		enabled;
+} StreamOptions;
+
+/* A resolved stream.  Valid until the next stream_* call that may process invalidations; do not keep it across transactions. */
+typedef struct Stream
+{
+	char		name[NAMEDATALEN];	/* the foreign server's name (hash key) */
+	Oid			serverid;
+	Oid			owner;
+	StreamOptions options;
+	MemoryContext context;		/* of the strings in options */
+	bool		valid;
+
+	/* put.c: the queue's slot, re-looked up when the generation differs */
+	QueueStream *slot;
+	uint32		slot_generation;
+
+	/* the last role whose USAGE was found sufficient */
+	Oid			usage_checked;
+} Stream;
+
+extern void stream_define_settings(void);
+
+/* Backend: find by name; errors (with the CREATE SERVER to write) when there is none. */
+extern PGDLLEXPORT Stream *stream_get(const char *name);
+
+/* Sender: by OID; NULL when the server is gone.  Needs a transaction unless it is cached and valid. */
+extern PGDLLEXPORT Stream *stream_get_by_id(Oid serverid);
+
+/* Number that changes whenever any stream may have changed (server, user mapping or setting). */
+extern PGDLLEXPORT uint64 stream_cache_generation(void);
+
+/* Error unless `role` has USAGE on the stream. */
+extern PGDLLEXPORT void stream_check_usage(Stream *stream, Oid role);
+
+/* OID of our foreign-data wrapper in this database, InvalidOid when the extension is not there. */
+extern PGDLLEXPORT Oid stream_wrapper_oid(void);
+
+#endif							/* FIREHOSE_STREAM_H */

@@ -1,0 +1,55 @@
+/*
+ * replication_slot.h
+ *		Replication slots of pipelines, as others than their decoders see them.
+ */
+#ifndef FIREHOSE_WAL_REPLICATION_SLOT_H
+#define FIREHOSE_WAL_REPLICATION_SLOT_H
+
+#include "access/xlogdefs.h"
+#include "nodes/pg_list.h"
+
+/* What the server knows of a replication slot. */
+typedef struct SlotInfo
+{
+	Oid			database;		/* InvalidOid: a physical one */
+	char		plugin[NAMEDATALEN];
+	bool		persistent;		/* neither temporary nor in the making */
+	bool		lost;			/* invalidated: the WAL it needs is gone */
+	int			active_pid;		/* 0: nobody uses it */
+	XLogRecPtr	confirmed;
+	XLogRecPtr	restart;
+} SlotInfo;
+
+/* What became of a slot that was to be dropped. */
+typedef enum SlotDrop
+{
+	SLOT_DROPPED,
+	SLOT_ABSENT,				/* there is none of this name in the database */
+	SLOT_BUSY					/* somebody uses it, or it failed: try later */
+} SlotDrop;
+
+/* The slot of a pipeline that names none: firehose_<database>_<pipeline>. */
+extern char *pipeline_slot_default_name(Oid database, int32 id);
+
+/* Does a name look like that of any pipeline? */
+extern bool pipeline_slot_is_default_name(const char *name);
+
+/* Look at a slot; false: there is none of this name. */
+extern bool pipeline_slot_look(const char *name, SlotInfo *info);
+
+/* How many slots may still be made? */
+extern int	pipeline_slot_room(void);
+
+/* Drop a slot of a database, unless it is used.  Never raises an error; outside a transaction. */
+extern SlotDrop pipeline_slot_drop(const char *name, Oid database);
+
+/* In a transaction: drop a slot that was invalidated; error if it is used. */
+extern void pipeline_slot_drop_lost(const char *name);
+
+/*
+ * Drop the slots of a database that have the default name of a pipeline and
+ * whose pipelines are not in the list of ids.  Never raises an error; outside a transaction.
+ */
+extern void pipeline_slot_drop_orphans(Oid database, const List *ids);
+
+#endif							/* FIREHOSE_WAL_REPLICATION_SLOT_H */

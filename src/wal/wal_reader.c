@@ -1,0 +1,189 @@
+/*
+ * wal_reader.c
+ *		Logical decoding in this process; wal_reader.h says what for.
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "access/xlogrecovery.h"
+#include "access/xlogutils.h"
+#include "miscadmin.h"
+#include "replication/decode.h"
+#include "replication/slot.h"
+#include "storage/latch.h"
+#include "utils/memutils.h"
+
+#include "common/compat.h"
+#include "wal/wal_reader.h"
+
+#define OUTPUT_PLUGIN	"pgoutput"
+
+/* How often a slot that is being made looks for more WAL (ms). */
+#define SLOT_WAIT_MS	100
+
+static void (*creation_wait) (void);
+
+XLogRecPtr
+wal_reader_limit(void)
+{
+	return RecoveryInProgress() ? GetXLogReplayRecPtr(NULL) : GetFlushRecPtr(NULL);
+}
+
+/*
+ * Read a page that is there.  -1, and with it no record and no error, when it
+ * is not: core's function would wait, and not on the latch.
+ */
+static int
+read_page(XLogReaderState *state, XLogRecPtr page, int length, XLogRecPtr target,
+		  char *buffer)
+{
+	if (page + length > wal_reader_limit())
+		return -1;
+	return read_local_xlog_page(state, page, length, target, buffer);
+}
+
+/* The same for making a slot, whose caller cannot come again: wait here. */
+static int
+read_page_or_wait(XLogReaderState *state, XLogRecPtr page, int length, XLogRecPtr target,
+				  char *buffer)
+{
+	while (page + length > wal_reader_limit())
+	{
+		creation_wait();
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 SLOT_WAIT_MS, WaitEventNamed("FirehoseSlotCreation"));
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return read_local_xlog_page(state, page, length, target, buffer);
+}
+
+void
+wal_reader_create_slot(const char *slot_name, void (*on_wait) (void))
+{
+	LogicalDecodingContext *decoding;
+
+	creation_wait = on_wait;
+	CheckLogicalDecodingRequirements();
+
+	/* an error on the way drops an ephemeral slot */
+	CreateLogicalSlot(slot_name, RS_EPHEMERAL);
+	decoding = CreateInitDecodingContext(OUTPUT_PLUGIN, NIL, false, InvalidXLogRecPtr,
+										 XL_ROUTINE(.page_read = read_page_or_wait,
+													.segment_open = wal_segment_open,
+													.segment_close = wal_segment_close),
+										 NULL, NULL, NULL);
+	DecodingContextFindStartpoint(decoding);
+	FreeDecodingContext(decoding);
+	ReplicationSlotPersist();
+	ReplicationSlotRelease();
+}
+
+/* pgoutput is about to write a message. */
+static void
+prepare_message(LogicalDecodingContext *decoding, XLogRecPtr lsn, TransactionId xid,
+				bool last_write)
+{
+	resetStringInfo(decoding->out);
+}
+
+/* It has written one. */
+static void
+take_message(LogicalDecodingContext *decoding, XLogRecPtr lsn, TransactionId xid,
+			 bool last_write)
+{
+	WalReader  *reader = decoding->output_writer_private;
+	MemoryContext old = MemoryContextSwitchTo(reader->message_context);
+
+	decoding->out->cursor = 0;
+	reader->on_message(decoding->out, reader->arg);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(reader->message_context);
+}
+
+/*
+ * Leave a transaction out: asked at its commit record, and at those of single
+ * changes, which are never the one to skip.  Before any plugin sees it, for it
+ * may be the plugin that fails on it.
+ */
+static bool
+filter_transaction(LogicalDecodingContext *decoding, RepOriginId origin)
+{
+	WalReader  *reader = decoding->output_writer_private;
+
+	if (reader != NULL && reader->skip != InvalidXLogRecPtr &&
+		decoding->reader->ReadRecPtr == reader->skip)
+		return true;
+	return reader != NULL && reader->filter != NULL && reader->filter(decoding, origin);
+}
+
+WalReader *
+wal_reader_open(const char *slot_name, XLogRecPtr start, XLogRecPtr skip, List *options,
+				WalReaderMessage on_message, void *arg)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "firehose decoding",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	WalReader  *reader = palloc0(sizeof(WalReader));
+
+	AcquireLogicalSlot(slot_name);
+	reader->context = context;
+	reader->message_context = AllocSetContextCreate(context, "firehose change",
+													ALLOCSET_DEFAULT_SIZES);
+	reader->on_message = on_message;
+	reader->arg = arg;
+	reader->decoding = CreateDecodingContext(start, options, false,
+											 XL_ROUTINE(.page_read = read_page,
+														.segment_open = wal_segment_open,
+														.segment_close = wal_segment_close),
+											 prepare_message, take_message, NULL);
+	reader->decoding->output_writer_private = reader;
+	reader->skip = skip;
+	reader->filter = reader->decoding->callbacks.filter_by_origin_cb;
+	reader->decoding->callbacks.filter_by_origin_cb = filter_transaction;
+	XLogBeginRead(reader->decoding->reader, MyReplicationSlot->data.restart_lsn);
+	MemoryContextSwitchTo(old);
+	return reader;
+}
+
+bool
+wal_reader_next(WalReader *reader)
+{
+	XLogReaderState *state = reader->decoding->reader;
+	XLogRecord *record;
+	char	   *error = NULL;
+
+	/* do not ask for more than there is: core would open the segment anew the next time */
+	if (state->EndRecPtr >= reader->limit)
+	{
+		reader->limit = wal_reader_limit();
+		if (state->EndRecPtr >= reader->limit)
+			return false;
+	}
+
+	record = XLogReadRecord(state, &error);
+	if (error != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("could not read WAL at %X/%X: %s",
+						LSN_FORMAT_ARGS(wal_reader_position(reader)), error)));
+	if (record == NULL)
+		return false;
+	reader->in_record = true;
+	LogicalDecodingProcessRecord(reader->decoding, state);
+	reader->in_record = false;
+	return true;
+}
+
+void
+wal_reader_confirm(XLogRecPtr position)
+{
+	LogicalConfirmReceivedLocation(position);
+}
+
+void
+wal_reader_save(void)
+{
+	ReplicationSlotMarkDirty();
+	ReplicationSlotSave();
+}

@@ -1,0 +1,79 @@
+/*
+ * wal_reader.h
+ *		Logical decoding in this process, on a slot of core's pgoutput: no
+ *		walsender, no connection, no output plugin of our own.
+ *
+ * Decoder process only, outside any transaction, as a walsender does it.
+ */
+#ifndef FIREHOSE_WAL_WAL_READER_H
+#define FIREHOSE_WAL_WAL_READER_H
+
+#include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
+#include "replication/logical.h"
+
+/* Called with each message of pgoutput; under a historic snapshot, inside decoding. */
+typedef void (*WalReaderMessage) (StringInfo message, void *arg);
+
+typedef struct WalReader
+{
+	LogicalDecodingContext *decoding;
+	MemoryContext context;		/* of the decoding context: deleting it ends
+								 * pgoutput's caches, too */
+	MemoryContext message_context;	/* reset after each message */
+	XLogRecPtr	limit;			/* WAL up to here was there when we last looked */
+	WalReaderMessage on_message;
+	void	   *arg;
+	bool		in_record;		/* a record of the WAL is being decoded */
+	XLogRecPtr	skip;			/* the transaction that commits here is left out */
+	LogicalDecodeFilterByOriginCB filter;	/* pgoutput's own */
+} WalReader;
+
+/*
+ * Create a slot and wait until it can be read from: for every transaction that
+ * runs now to end.  `on_wait` is called while waiting and may end the process.
+ */
+extern void wal_reader_create_slot(const char *slot_name, void (*on_wait) (void));
+
+/*
+ * Acquire the slot and begin to read: at the position it was confirmed to, or
+ * at `start` if that is later.  Options are DefElems for pgoutput.  The
+ * transaction that commits at `skip` is not even decoded.
+ */
+extern WalReader *wal_reader_open(const char *slot_name, XLogRecPtr start, XLogRecPtr skip,
+								  List *options, WalReaderMessage on_message, void *arg);
+
+/* Decode one more record of the WAL; false when there is none yet. */
+extern bool wal_reader_next(WalReader *reader);
+
+/* How far the WAL was read. */
+static inline XLogRecPtr
+wal_reader_position(const WalReader *reader)
+{
+	return reader->decoding->reader->EndRecPtr;
+}
+
+/* The record that is being decoded, of a commit if messages come; Invalid: none. */
+static inline XLogRecPtr
+wal_reader_record(const WalReader *reader)
+{
+	return reader->in_record ? reader->decoding->reader->ReadRecPtr : InvalidXLogRecPtr;
+}
+
+/* The timeline of what is being read. */
+static inline TimeLineID
+wal_reader_timeline(const WalReader *reader)
+{
+	return reader->decoding->reader->currTLI;
+}
+
+/* WAL up to here can be read. */
+extern XLogRecPtr wal_reader_limit(void);
+
+/* Everything that ends at or before this is delivered, and need not be kept. */
+extern void wal_reader_confirm(XLogRecPtr position);
+
+/* Write what was confirmed to disk, so that a restart begins there. */
+extern void wal_reader_save(void);
+
+#endif							/* FIREHOSE_WAL_WAL_READER_H */

@@ -1,0 +1,63 @@
+/*
+ * commit_ring.h
+ *		Which commits have been delivered: the acknowledgement queue of a
+ *		pipeline.
+ *
+ * A decoder hands its records to the queue in helpings.  Each helping is an
+ * entry here, in the order of the WAL: how many of its records are not settled
+ * yet, and the position up to which all commits are in this helping or an
+ * earlier one.  Records may be settled in any order; the slot may be confirmed
+ * to the position of the last entry of the finished prefix, never further.
+ *
+ * Plain memory with atomics: the decoder alone pushes and pops, the sender
+ * alone settles.  Nothing here waits or fails.  Lives in shared memory, where
+ * it survives both of them.
+ */
+#ifndef FIREHOSE_WORKERS_COMMIT_RING_H
+#define FIREHOSE_WORKERS_COMMIT_RING_H
+
+#include "access/xlogdefs.h"
+#include "port/atomics.h"
+
+#define COMMIT_RING_SIZE	1024	/* a power of two */
+
+typedef struct CommitEntry
+{
+	pg_atomic_uint32 outstanding;	/* records not settled */
+	XLogRecPtr	upto;			/* all commits that end here or before are in
+								 * this entry or an earlier one */
+} CommitEntry;
+
+typedef struct CommitRing
+{
+	pg_atomic_uint64 first;		/* number of the oldest entry */
+	pg_atomic_uint64 next;		/* number of the next one to push */
+	XLogRecPtr	finished;		/* position of the last entry popped; decoder only */
+	CommitEntry entries[COMMIT_RING_SIZE];
+} CommitRing;
+
+/* Empty; everything up to `position` counts as delivered. */
+extern PGDLLEXPORT void commit_ring_init(CommitRing *ring, XLogRecPtr position);
+
+/* Decoder: is there no place for another entry? */
+extern PGDLLEXPORT bool commit_ring_is_full(const CommitRing *ring);
+
+/* Decoder: the number that the next entry will have. */
+extern PGDLLEXPORT uint64 commit_ring_next(const CommitRing *ring);
+
+/* Decoder: add an entry of n > 0 records.  Before they can be settled. */
+extern PGDLLEXPORT void commit_ring_push(CommitRing *ring, XLogRecPtr upto, uint32 n);
+
+/* Decoder: drop the finished prefix; returns the position that may be confirmed. */
+extern PGDLLEXPORT XLogRecPtr commit_ring_advance(CommitRing *ring);
+
+/* Is everything settled that was ever pushed?  Others than the decoder may ask, too. */
+extern PGDLLEXPORT bool commit_ring_is_empty(const CommitRing *ring);
+
+/* Records not settled, for a view. */
+extern PGDLLEXPORT uint64 commit_ring_outstanding(const CommitRing *ring);
+
+/* Sender: one record of an entry is settled; true if that was its last one. */
+extern PGDLLEXPORT bool commit_ring_settle(CommitRing *ring, uint64 number);
+
+#endif							/* FIREHOSE_WORKERS_COMMIT_RING_H */

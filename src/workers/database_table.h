@@ -1,0 +1,106 @@
+/*
+ * database_table.h
+ *		The table of databases, as the files of this room see it: the process
+ *		(launcher.c), what senders and decoders call (launcher_sender.c,
+ *		launcher_decoder.c), and what backends call (launcher_table.c).
+ *		Everybody else uses launcher.h.
+ *
+ * Locking contract
+ * ----------------
+ * One LWLock ("FirehoseDatabases") protects everything in the table, and the
+ * seats of decoders in the table of pipelines: shared to read, exclusive to
+ * change.  It is held for a walk over slots at most and nothing is called under
+ * it that could wait or raise an error.  The lock of the table of pipelines may
+ * be taken under it, never the other way round.
+ *
+ * Processes are named by the number of their PGPROC, never by a latch.  A
+ * process clears its number, under the lock, before its PGPROC is given back,
+ * so that a latch set under the lock is that of the right process.
+ */
+#ifndef FIREHOSE_WORKERS_DATABASE_TABLE_H
+#define FIREHOSE_WORKERS_DATABASE_TABLE_H
+
+#include "storage/condition_variable.h"
+#include "storage/lwlock.h"
+
+#include "workers/pipeline_table.h"
+#include "workers/worker_slot.h"
+
+typedef enum ExtensionState
+{
+	EXTENSION_UNKNOWN,			/* a sender has to look */
+	EXTENSION_PRESENT,
+	EXTENSION_ABSENT			/* no sender until a nudge */
+} ExtensionState;
+
+typedef struct DatabaseSlot
+{
+	Oid			dboid;			/* InvalidOid: the slot is free */
+	NameData	name;			/* for messages; as of the last scan */
+	bool		eligible;		/* the last scan found it connectable and no
+								 * template; false as well: not seen yet */
+	ExtensionState extension;
+	Seat		sender;
+	int			holds;			/* statements that want it empty */
+} DatabaseSlot;
+
+typedef struct DatabaseTable
+{
+	LWLock	   *lock;
+	int			launcher_procno;	/* NO_PROC: it does not run */
+	bool		rescan;			/* the launcher is to read pg_database */
+	ConditionVariable vacated;	/* broadcast when a worker has left */
+	int			nslots;			/* firehose.max_databases, fixed */
+	DatabaseSlot slots[FLEXIBLE_ARRAY_MEMBER];
+} DatabaseTable;
+
+extern DatabaseTable *database_table;
+
+/* All of these want the lock held, exclusively where they change anything. */
+extern DatabaseSlot *table_find(Oid dboid);
+extern DatabaseSlot *table_claim(Oid dboid);
+extern void table_free_if_idle(DatabaseSlot *slot);
+extern void table_wake_launcher(void);
+
+/*
+ * What a worker's bgw_main_arg says: the number of its slot, and the
+ * generation of the seat in it.
+ */
+static inline Datum
+table_worker_arg(int number, const Seat *seat)
+{
+	return UInt32GetDatum((uint32) number << 16 | seat->generation);
+}
+
+static inline int
+table_arg_number(Datum arg)
+{
+	return DatumGetUInt32(arg) >> 16;
+}
+
+static inline uint16
+table_arg_generation(Datum arg)
+{
+	return DatumGetUInt32(arg) & 0xffff;
+}
+
+/*
+ * launcher_decoder.c
+ */
+
+/* Is a decoder to run now?  Wants both locks held. */
+extern bool decoder_is_wanted(const PipelineSlot *slot);
+
+/* Keep decoders out of a database and ask those that are there to go.  Wants the lock held exclusively. */
+extern void decoders_vacate(Oid dboid);
+
+/* Have decoders of a database started at once (InvalidOid: of all).  Likewise. */
+extern void decoders_hurry(Oid dboid);
+
+/* The process id of a decoder in a database, 0: none.  Wants the lock held. */
+extern int	decoders_any_pid(Oid dboid);
+
+/* Launcher: drop the replication slots of pipelines that are gone.  Returns how long until the next try, -1: nothing left. */
+extern long decoders_bury(int64 now);
+
+#endif							/* FIREHOSE_WORKERS_DATABASE_TABLE_H */

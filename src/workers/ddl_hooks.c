@@ -1,0 +1,481 @@
+/*
+ * ddl_hooks.c
+ *		Hooks into DDL.  Runs in backends.
+ *
+ * Statements that need a database without connections (DROP DATABASE, ALTER
+ * DATABASE RENAME TO and SET TABLESPACE, and CREATE DATABASE for its template)
+ * would wait 5 s for our worker there and then fail.  For a user who may run
+ * such a statement we have the worker leave first, and keep it away until the
+ * locks of the transaction are gone: a new one would only wait for them.
+ *
+ * CREATE, ALTER and DROP of the extension and of its foreign servers, noticed
+ * by the object access hook, and changes of pipelines are told to launcher and sender when the
+ * transaction has committed and released its locks, for what they look at must
+ * be there to be seen.  What a rolled-back subtransaction asked for is told as
+ * well if the rest commits: to look once too often does no harm.
+ *
+ * Everything pending is in this process's memory and ends with the top-level
+ * transaction, in the resource-release callback, which COMMIT, ROLLBACK, ERROR
+ * and FATAL all come through.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_foreign_server.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "stream/stream.h"
+#include "workers/ddl_hooks.h"
+#include "workers/launcher.h"
+
+#define EXTENSION_NAME		"firehose"
+
+/* A sender leaves well within this; core then waits 5 s more and says who is left. */
+#define VACATE_TIMEOUT_MS	5000
+
+/* A database this transaction keeps workers out of. */
+typedef struct HeldDatabase
+{
+	Oid			dboid;
+	int			nest_level;		/* of the subtransaction that wants it */
+	struct HeldDatabase *next;
+} HeldDatabase;
+
+/* What is to be done when the transaction ends. */
+static struct
+{
+	HeldDatabase *held;			/* in TopTransactionContext */
+	Oid			dropped;		/* a database; DROP DATABASE is alone in its
+								 * transaction */
+	bool		databases;		/* some were created, altered or dropped */
+	bool		extension;		/* ours: created, altered or dropped here */
+	bool		servers;		/* of our wrapper, likewise */
+	bool		pipelines;		/* likewise */
+}			pending;
+
+static ProcessUtility_hook_type prev_process_utility = NULL;
+static object_access_hook_type prev_object_access = NULL;
+
+static void process_utility(PlannedStmt *pstmt, const char *query_string,
+							bool read_only_tree,
+							ProcessUtilityContext context,
+							ParamListInfo params, QueryEnvironment *query_env,
+							DestReceiver *dest, QueryCompletion *qc);
+static Oid	database_to_vacate(Node *statement);
+static Oid	own_database(const char *name);
+static Oid	template_database(const CreatedbStmt *statement);
+static bool is_owner(Oid dboid, bool *is_template);
+static bool may_create_databases(void);
+static const DefElem *find_option(const List *options, const char *name);
+static void vacate_database(Oid dboid);
+static void object_access(ObjectAccessType access, Oid class_id, Oid object_id,
+						  int sub_id, void *arg);
+static void note_extension(ObjectAccessType access);
+static void note_server(ObjectAccessType access, Oid server_id);
+static bool is_our_extension(Oid extension_id);
+static bool is_stream(Oid server_id);
+static void at_transaction_event(XactEvent event, void *arg);
+static void at_subtransaction_event(SubXactEvent event, SubTransactionId my_subid,
+									SubTransactionId parent_subid, void *arg);
+static void at_resource_release(ResourceReleasePhase phase, bool is_commit,
+								bool is_top_level, void *arg);
+
+/* Chain the hooks and callbacks in. */
+void
+utility_install_hooks(void)
+{
+	prev_process_utility = ProcessUtility_hook;
+	ProcessUtility_hook = process_utility;
+	prev_object_access = object_access_hook;
+	object_access_hook = object_access;
+
+	RegisterXactCallback(at_transaction_event, NULL);
+	RegisterSubXactCallback(at_subtransaction_event, NULL);
+	RegisterResourceReleaseCallback(at_resource_release, NULL);
+}
+
+/* ProcessUtility hook: see to the statements on databases. */
+static void
+process_utility(PlannedStmt *pstmt, const char *query_string,
+				bool read_only_tree, ProcessUtilityContext context,
+				ParamListInfo params, QueryEnvironment *query_env,
+				DestReceiver *dest, QueryCompletion *qc)
+{
+	/* core may free or scribble on the statement, so look at it before */
+	NodeTag		tag = nodeTag(pstmt->utilityStmt);
+	Oid			dboid = database_to_vacate(pstmt->utilityStmt);
+
+	if (OidIsValid(dboid))
+		vacate_database(dboid);
+
+	/* SET TABLESPACE commits on its way, so this cannot wait until after it */
+	if (tag == T_CreatedbStmt || tag == T_AlterDatabaseStmt)
+		pending.databases = true;
+
+	if (prev_process_utility)
+		prev_process_utility(pstmt, query_string, read_only_tree, context,
+							 params, query_env, dest, qc);
+	else
+		standard_ProcessUtility(pstmt, query_string, read_only_tree, context,
+								params, query_env, dest, qc);
+}
+
+/*
+ * The database that a statement needs without connections, if this user may
+ * run it; else InvalidOid, and core will raise the error that is due.
+ */
+static Oid
+database_to_vacate(Node *statement)
+{
+	switch (nodeTag(statement))
+	{
+		case T_DropdbStmt:
+			return own_database(((DropdbStmt *) statement)->dbname);
+
+		case T_RenameStmt:
+			if (((RenameStmt *) statement)->renameType == OBJECT_DATABASE &&
+				may_create_databases())
+				return own_database(((RenameStmt *) statement)->subname);
+			break;
+
+		case T_AlterDatabaseStmt:
+			if (find_option(((AlterDatabaseStmt *) statement)->options,
+							"tablespace"))
+				return own_database(((AlterDatabaseStmt *) statement)->dbname);
+			break;
+
+		case T_CreatedbStmt:
+			if (may_create_databases())
+				return template_database((CreatedbStmt *) statement);
+			break;
+
+		default:
+			break;
+	}
+
+	return InvalidOid;
+}
+
+/* A database that the user owns and is not connected to. */
+static Oid
+own_database(const char *name)
+{
+	Oid			dboid = get_database_oid(name, true);
+	bool		is_template;
+
+	if (OidIsValid(dboid) && dboid != MyDatabaseId &&
+		is_owner(dboid, &is_template))
+		return dboid;
+
+	return InvalidOid;
+}
+
+/* The template of CREATE DATABASE, if the user may copy it. */
+static Oid
+template_database(const CreatedbStmt *statement)
+{
+	const DefElem *option = find_option(statement->options, "template");
+	const char *name = "template1";
+	Oid			dboid;
+	bool		is_template;
+
+	if (option && option->arg)
+		name = defGetString((DefElem *) option);
+	dboid = get_database_oid(name, true);
+
+	if (OidIsValid(dboid) && (is_owner(dboid, &is_template) || is_template))
+		return dboid;
+
+	return InvalidOid;
+}
+
+/*
+ * Is the user an owner of the database, and is it one that all may copy?
+ * (Core's check of ownership has another name in every other version.)
+ */
+static bool
+is_owner(Oid dboid, bool *is_template)
+{
+	HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(dboid));
+	Form_pg_database form;
+	bool		result;
+
+	*is_template = false;
+	if (!HeapTupleIsValid(tuple))
+		return false;
+
+	form = (Form_pg_database) GETSTRUCT(tuple);
+	*is_template = form->datistemplate;
+	result = has_privs_of_role(GetUserId(), form->datdba);
+	ReleaseSysCache(tuple);
+
+	return result;
+}
+
+/* Has the user CREATEDB?  (Core's own function is static in 15.) */
+static bool
+may_create_databases(void)
+{
+	HeapTuple	tuple;
+	bool		result = false;
+
+	if (superuser())
+		return true;
+
+	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	if (HeapTupleIsValid(tuple))
+	{
+		result = ((Form_pg_authid) GETSTRUCT(tuple))->rolcreatedb;
+		ReleaseSysCache(tuple);
+	}
+
+	return result;
+}
+
+/* Find an option of a statement by name. */
+static const DefElem *
+find_option(const List *options, const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, options)
+	{
+		const DefElem *option = lfirst_node(DefElem, cell);
+
+		if (strcmp(option->defname, name) == 0)
+			return option;
+	}
+
+	return NULL;
+}
+
+/* Have our worker leave a database, and keep it away until the transaction ends. */
+static void
+vacate_database(Oid dboid)
+{
+	HeldDatabase *held = MemoryContextAlloc(TopTransactionContext,
+											sizeof(HeldDatabase));
+
+	/* no error may come between the hold and its entry in the list */
+	if (!launcher_hold_database(dboid))
+		return;
+	held->dboid = dboid;
+	held->nest_level = GetCurrentTransactionNestLevel();
+	held->next = pending.held;
+	pending.held = held;
+
+	launcher_await_vacant(dboid, VACATE_TIMEOUT_MS);
+}
+
+/* Object access hook: note what happens to our extension and streams. */
+static void
+object_access(ObjectAccessType access, Oid class_id, Oid object_id,
+			  int sub_id, void *arg)
+{
+	if (prev_object_access)
+		prev_object_access(access, class_id, object_id, sub_id, arg);
+
+	/* called for every function and schema that is used: be quick */
+	if (access != OAT_POST_CREATE && access != OAT_POST_ALTER &&
+		access != OAT_DROP)
+		return;
+
+	switch (class_id)
+	{
+		case ExtensionRelationId:
+			if (is_our_extension(object_id))
+				note_extension(access);
+			break;
+		case ForeignServerRelationId:
+			if (is_stream(object_id))
+				note_server(access, object_id);
+			break;
+		case DatabaseRelationId:
+			if (access == OAT_DROP)
+			{
+				pending.dropped = object_id;
+				pending.databases = true;
+			}
+			break;
+		default:
+			break;
+	}
+}
+
+/* Our extension was created, altered or dropped. */
+static void
+note_extension(ObjectAccessType access)
+{
+	pending.extension = true;
+
+	/*
+	 * A sender that finds no extension discards the queue of its database,
+	 * and must not do so when a transaction is about to commit both the
+	 * extension and a record.  It wants a lock for it that this one conflicts
+	 * with until then (core has given up its own already).
+	 */
+	if (access == OAT_POST_CREATE)
+		LockRelationOid(ExtensionRelationId, RowExclusiveLock);
+}
+
+/* A pipeline was made, changed or dropped. */
+void
+utility_request_recheck(void)
+{
+	pending.pipelines = true;
+}
+
+/*
+ * A stream was created, altered or dropped.  A new one can be put into before
+ * the transaction commits; the sender, which then finds its slot but no server,
+ * takes this lock for the sign that one may yet appear.
+ */
+static void
+note_server(ObjectAccessType access, Oid server_id)
+{
+	pending.servers = true;
+	if (access == OAT_POST_CREATE)
+		LockDatabaseObject(ForeignServerRelationId, server_id, 0, RowExclusiveLock);
+}
+
+/*
+ * Is this extension the one we are?  The hook comes before the command counter
+ * has made a new row visible, so look with SnapshotSelf.
+ */
+static bool
+is_our_extension(Oid extension_id)
+{
+	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		result = false;
+
+	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(extension_id));
+	scan = systable_beginscan(rel, ExtensionOidIndexId, true, SnapshotSelf,
+							  1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		result = strcmp(NameStr(((Form_pg_extension) GETSTRUCT(tuple))->extname),
+						EXTENSION_NAME) == 0;
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+
+	return result;
+}
+
+/* Is this foreign server one of our wrapper?  SnapshotSelf as above. */
+static bool
+is_stream(Oid server_id)
+{
+	Relation	rel = table_open(ForeignServerRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			wrapper = InvalidOid;
+
+	ScanKeyInit(&key, Anum_pg_foreign_server_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(server_id));
+	scan = systable_beginscan(rel, ForeignServerOidIndexId, true, SnapshotSelf,
+							  1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		wrapper = ((Form_pg_foreign_server) GETSTRUCT(tuple))->srvfdw;
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+
+	return OidIsValid(wrapper) && wrapper == stream_wrapper_oid();
+}
+
+/*
+ * A prepared transaction may be committed by another session, which would not
+ * know that there is something to tell.
+ */
+static void
+at_transaction_event(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_PRE_PREPARE && pending.extension)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot PREPARE a transaction that has created, altered or dropped the extension \"%s\"",
+						EXTENSION_NAME)));
+	if (event == XACT_EVENT_PRE_PREPARE && pending.pipelines)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot PREPARE a transaction that has created, changed or dropped a pipeline")));
+}
+
+/* A subtransaction's holds end with its rollback, and become its parent's with its commit. */
+static void
+at_subtransaction_event(SubXactEvent event, SubTransactionId my_subid,
+						SubTransactionId parent_subid, void *arg)
+{
+	int			nest_level;
+
+	if (pending.held == NULL)
+		return;
+
+	/* the list is ordered by level, the innermost first */
+	nest_level = GetCurrentTransactionNestLevel();
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
+		while (pending.held && pending.held->nest_level >= nest_level)
+		{
+			launcher_release_database(pending.held->dboid);
+			pending.held = pending.held->next;
+		}
+	}
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+	{
+		for (HeldDatabase *held = pending.held;
+			 held && held->nest_level >= nest_level;
+			 held = held->next)
+			held->nest_level = nest_level - 1;
+	}
+}
+
+/* The transaction has ended and its locks are gone: pass on what is pending. */
+static void
+at_resource_release(ResourceReleasePhase phase, bool is_commit,
+					bool is_top_level, void *arg)
+{
+	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level)
+		return;
+
+	if (is_commit)
+	{
+		if (OidIsValid(pending.dropped))
+			launcher_forget_database(pending.dropped);
+		if (pending.databases)
+			launcher_nudge(InvalidOid);
+		if (pending.extension || pending.pipelines)
+			launcher_nudge(MyDatabaseId);
+		else if (pending.servers)
+			launcher_wake_sender(MyDatabaseId);
+	}
+
+	/* last, for the launcher to find the rest done */
+	for (HeldDatabase *held = pending.held; held; held = held->next)
+		launcher_release_database(held->dboid);
+
+	memset(&pending, 0, sizeof(pending));
+}

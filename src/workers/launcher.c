@@ -1,0 +1,635 @@
+/*
+ * launcher.c
+ *		The launcher process: a static background worker, connected to no
+ *		database, that keeps a sender running in every database that has the
+ *		extension, and a decoder for every pipeline that is to run.
+ *
+ * It cannot see from outside whether a database has the extension.  So it
+ * starts a sender in every database that may have it, one at a time; a sender
+ * that finds no extension says so and exits, and the database is left alone
+ * until CREATE EXTENSION nudges.  Nor can it see pipelines: the sender of their
+ * database writes them into the table of pipelines.  pg_database is read at start, when the
+ * sending is switched on, and after statements that change databases
+ * (utility.c).  Otherwise the launcher sleeps on its latch, without a timeout
+ * unless a start is due or under way.
+ *
+ * All that must outlive the launcher is in the tables of databases and of
+ * pipelines (launcher_table.h, pipeline_table.h).  A launcher that comes back
+ * finds the workers running, and gives up starts that were under way: their
+ * processes will not be let in.
+ *
+ * It exits with code 1 whatever the reason, for the postmaster to bring it
+ * back; at a shutdown that does not happen anyway.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "storage/ipc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "common/compat.h"
+#include "queue/queue.h"
+#include "queue/save.h"
+#include "workers/database_table.h"
+#include "workers/launcher.h"
+#include "workers/pipeline_table.h"
+#include "workers/worker.h"
+
+#define LIBRARY_NAME		"firehose"
+#define SENDER_LIBRARY		"firehose_sender"
+#define SENDER_FUNCTION		"sender_main"
+#define DECODER_FUNCTION	"decoder_main"
+
+#define RESTART_SECONDS		5	/* of the launcher, by the postmaster */
+#define START_POLL_MS		1000	/* look after a start, in case no signal came */
+#define PROBE_MS			5000	/* a sender that has not said within this
+								 * whether there is an extension holds up the
+								 * others no longer */
+#define NO_WORKER_FIRST_MS	200 /* the last worker may just be on its way out */
+#define NO_WORKER_MS		30000
+#define NO_PROCESS_MS		1000	/* doubled each time ... */
+#define MAX_NO_PROCESS_MS	60000	/* ... up to this */
+
+/* A database of the last scan. */
+typedef struct FoundDatabase
+{
+	Oid			dboid;
+	NameData	name;
+	bool		eligible;
+} FoundDatabase;
+
+/* A worker that is to be started: a sender or a decoder. */
+typedef struct Vacancy
+{
+	DatabaseSlot *database;		/* one of these two */
+	PipelineSlot *pipeline;
+} Vacancy;
+
+/* What this process knows beyond the tables. */
+static struct
+{
+	MemoryContext scan_context; /* of found, reset by the next scan */
+	FoundDatabase *found;		/* the last scan's databases */
+	int			nfound;
+	int			nplaced;		/* of them, how many were given their slot */
+	bool		crowded;		/* warned: there were more than slots */
+
+	BackgroundWorkerHandle *starting;	/* the worker under way, if any */
+	Seat	   *starting_seat;
+	uint16		starting_generation;
+
+	int			refusals;		/* starts without a free worker, in a row */
+	int			no_process_ms;	/* pause after the last start from which no
+								 * process came; 0: the last one did come */
+	int64		retry_at;		/* no start before, after either */
+}			state;
+
+extern PGDLLEXPORT void launcher_main(Datum arg);
+
+static void begin_launcher(void);
+static void detach_launcher(int code, Datum arg);
+static bool take_rescan(void);
+static void scan_databases(void);
+static void read_pg_database(void);
+static void update_known_databases(void);
+static void place_new_databases(void);
+static void hurry_starts(void);
+static long keep_workers_running(int64 now);
+static bool start_under_way(int64 now);
+static bool choose_vacancy(int64 now, Vacancy *vacancy, int64 *due);
+static int64 probing_until(void);
+static bool sender_is_wanted(const DatabaseSlot *slot);
+static void start_worker(const Vacancy *vacancy, int64 now);
+static void describe_sender(BackgroundWorker *worker, const DatabaseSlot *slot);
+static void describe_decoder(BackgroundWorker *worker, const PipelineSlot *slot);
+static void report_refusal(const char *worker, int64 now);
+static long sooner(long a, long b);
+
+/* Register the launcher with the postmaster. */
+void
+launcher_register_worker(void)
+{
+	BackgroundWorker worker = {0};
+
+	/* pg_upgrade wants nobody to write */
+	if (IsBinaryUpgrade)
+		return;
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = RESTART_SECONDS;
+	strlcpy(worker.bgw_library_name, LIBRARY_NAME, BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "launcher_main", BGW_MAXLEN);
+	strlcpy(worker.bgw_name, "firehose launcher", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "firehose launcher", BGW_MAXLEN);
+	RegisterBackgroundWorker(&worker);
+}
+
+/* Entry point of the process. */
+void
+launcher_main(Datum arg)
+{
+	bool		was_enabled = false;
+
+	begin_launcher();
+
+	while (!worker_shutdown_requested())
+	{
+		long		timeout;
+		bool		rescan = take_rescan();
+
+		if (launcher_enabled && !was_enabled)
+		{
+			hurry_starts();
+			rescan = true;
+		}
+		was_enabled = launcher_enabled;
+
+		if (rescan)
+		{
+			scan_databases();
+
+			/* a database less may be a worker more */
+			state.retry_at = 0;
+		}
+		place_new_databases();
+
+		timeout = decoders_bury(worker_clock_ms());
+		if (launcher_enabled)
+			timeout = sooner(timeout, keep_workers_running(worker_clock_ms()));
+
+		worker_wait(NULL, timeout, WaitEventNamed("FirehoseLauncherMain"),
+					NULL, 0);
+	}
+
+	proc_exit(1);
+}
+
+/* Take over the table, and connect. */
+static void
+begin_launcher(void)
+{
+	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
+	database_table->launcher_procno = MyProcNo();
+	database_table->rescan = true;
+
+	/* starts of a launcher before this one, whose handles went with it */
+	for (int i = 0; i < database_table->nslots; i++)
+		seat_give_up_start(&database_table->slots[i].sender);
+	for (int i = 0; i < pipeline_table->nslots; i++)
+		seat_give_up_start(&pipeline_table->slots[i].decoder);
+	LWLockRelease(database_table->lock);
+	on_shmem_exit(detach_launcher, (Datum) 0);
+
+	worker_connect(InvalidOid);
+	state.scan_context = AllocSetContextCreate(TopMemoryContext,
+											   "firehose databases",
+											   ALLOCSET_SMALL_SIZES);
+
+	/* recovery is over, or we would not run */
+	queue_file_forget();
+}
+
+/* on_shmem_exit: nobody is to wake this process any more. */
+static void
+detach_launcher(int code, Datum arg)
+{
+	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
+	database_table->launcher_procno = NO_PROC;
+	LWLockRelease(database_table->lock);
+}
+
+/* Has somebody asked for pg_database to be read? */
+static bool
+take_rescan(void)
+{
+	bool		rescan;
+
+	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
+	rescan = database_table->rescan;
+	database_table->rescan = false;
+	LWLockRelease(database_table->lock);
+
+	return rescan;
+}
+
+/* Read pg_database and bring the table up to date. */
+static void
+scan_databases(void)
+{
+	read_pg_database();
+	update_known_databases();
+	state.nplaced = 0;
+}
+
+/* Read all databases into state.found, in a short transaction. */
+static void
+read_pg_database(void)
+{
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+	int			capacity = 64;
+
+	MemoryContextReset(state.scan_context);
+	state.found = MemoryContextAlloc(state.scan_context,
+									 capacity * sizeof(FoundDatabase));
+	state.nfound = 0;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
+		FoundDatabase *found;
+
+		if (state.nfound == capacity)
+		{
+			capacity *= 2;
+			state.found = repalloc(state.found,
+								   capacity * sizeof(FoundDatabase));
+		}
+		found = &state.found[state.nfound++];
+		found->dboid = form->oid;
+		found->name = form->datname;
+		found->eligible = form->datallowconn && !form->datistemplate &&
+			form->datconnlimit != DATCONNLIMIT_INVALID_DB;
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+}
+
+/* Bring the slots in use up to date, and forget databases that are gone. */
+static void
+update_known_databases(void)
+{
+	for (int i = 0; i < database_table->nslots; i++)
+	{
+		DatabaseSlot *slot = &database_table->slots[i];
+		FoundDatabase *found = NULL;
+		Oid			gone = InvalidOid;
+
+		LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
+		for (int j = 0; j < state.nfound && !found; j++)
+		{
+			if (state.found[j].dboid == slot->dboid)
+				found = &state.found[j];
+		}
+
+		if (found)
+		{
+			slot->name = found->name;
+			slot->eligible = found->eligible;
+			if (!slot->eligible)
+			{
+				seat_ask_exit(&slot->sender);
+				decoders_vacate(slot->dboid);
+				table_free_if_idle(slot);
+			}
+		}
+		else if (slot->eligible)
+		{
+			/* seen by an earlier scan, so not one that is just being created */
+			gone = slot->dboid;
+		}
+		LWLockRelease(database_table->lock);
+
+		if (OidIsValid(gone))
+			launcher_forget_database(gone);
+	}
+}
+
+/*
+ * Give slots to databases that have none.  When there are more of them than
+ * slots, the rest waits until senders have found out that the extension is
+ * not in those that came first.
+ */
+static void
+place_new_databases(void)
+{
+	bool		full = false;
+	bool		probing = false;
+
+	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
+	while (state.nplaced < state.nfound && !full)
+	{
+		FoundDatabase *found = &state.found[state.nplaced];
+		DatabaseSlot *slot = table_find(found->dboid);
+
+		if (found->eligible)
+		{
+			if (!slot)
+				slot = table_claim(found->dboid);
+			if (slot)
+			{
+				slot->name = found->name;
+				slot->eligible = true;
+			}
+			else
+				full = true;
+		}
+		if (!full)
+			state.nplaced++;
+	}
+	/* a sender that has found nothing gives its slot back when it has left */
+	for (int i = 0; i < database_table->nslots; i++)
+	{
+		DatabaseSlot *slot = &database_table->slots[i];
+
+		probing |= slot->extension == EXTENSION_UNKNOWN ||
+			(slot->extension == EXTENSION_ABSENT && slot->sender.state != SEAT_EMPTY);
+	}
+	LWLockRelease(database_table->lock);
+
+	if (full && !probing && !state.crowded)
+		ereport(WARNING,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("firehose launcher: more databases have the extension than firehose.max_databases (%d)",
+						database_table->nslots),
+				 errdetail("Nothing is sent from database \"%s\", nor from those found after it.",
+						   NameStr(state.found[state.nplaced].name)),
+				 errhint("Increase firehose.max_databases and restart the server.")));
+	if (!probing || !full)
+		state.crowded = full;
+}
+
+/* Have all workers started at once, whatever they waited for. */
+static void
+hurry_starts(void)
+{
+	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < database_table->nslots; i++)
+		seat_hurry(&database_table->slots[i].sender);
+	decoders_hurry(InvalidOid);
+	LWLockRelease(database_table->lock);
+}
+
+/* Start the next worker if one is due; returns how long to sleep. */
+static long
+keep_workers_running(int64 now)
+{
+	Vacancy		vacancy;
+	int64		due;
+
+	if (start_under_way(now))
+		return START_POLL_MS;
+
+	if (choose_vacancy(now, &vacancy, &due))
+	{
+		if (now >= state.retry_at)
+		{
+			start_worker(&vacancy, now);
+			if (state.starting)
+				return START_POLL_MS;
+		}
+		due = Max(due, state.retry_at);
+	}
+
+	if (due == PG_INT64_MAX)
+		return -1;
+	return (long) Max(due - now, 0);
+}
+
+/* Is there a worker that was asked for and has not come yet? */
+static bool
+start_under_way(int64 now)
+{
+	Seat	   *seat = state.starting_seat;
+	bool		stopped;
+	bool		waiting;
+	pid_t		pid;
+
+	if (!state.starting)
+		return false;
+
+	/* ask first: a process may attach and exit between the two questions */
+	stopped = GetBackgroundWorkerPid(state.starting, &pid) == BGWH_STOPPED;
+
+	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
+	waiting = seat->state == SEAT_STARTING &&
+		seat->generation == state.starting_generation;
+	if (waiting && stopped)
+	{
+		/* no process could be made, or no library be loaded: for anybody */
+		seat_give_up_start(seat);
+		state.no_process_ms = Min(Max(state.no_process_ms * 2, NO_PROCESS_MS),
+								  MAX_NO_PROCESS_MS);
+		state.retry_at = now + state.no_process_ms;
+		waiting = false;
+	}
+	else if (!waiting)
+		state.no_process_ms = 0;
+	LWLockRelease(database_table->lock);
+
+	if (!waiting)
+	{
+		pfree(state.starting);
+		state.starting = NULL;
+	}
+	return waiting;
+}
+
+/*
+ * Choose the worker that is due first, and say when it is due; false and the
+ * time until which nothing is due, PG_INT64_MAX if nothing ever will.
+ */
+static bool
+choose_vacancy(int64 now, Vacancy *vacancy, int64 *due)
+{
+	int64		probes_from;
+
+	*due = PG_INT64_MAX;
+
+	LWLockAcquire(database_table->lock, LW_SHARED);
+	probes_from = probing_until();
+	for (int i = 0; i < database_table->nslots; i++)
+	{
+		DatabaseSlot *slot = &database_table->slots[i];
+		int64		at = slot->sender.start_at;
+
+		if (slot->sender.state != SEAT_EMPTY || !sender_is_wanted(slot))
+			continue;
+		if (slot->extension == EXTENSION_UNKNOWN)
+			at = Max(at, probes_from);
+		if (at < *due)
+		{
+			*due = at;
+			*vacancy = (Vacancy) {.database = slot};
+		}
+	}
+
+	LWLockAcquire(pipeline_table->lock, LW_SHARED);
+	for (int i = 0; i < pipeline_table->nslots; i++)
+	{
+		PipelineSlot *slot = &pipeline_table->slots[i];
+
+		if (slot->decoder.state == SEAT_EMPTY && decoder_is_wanted(slot) &&
+			slot->decoder.start_at < *due)
+		{
+			*due = slot->decoder.start_at;
+			*vacancy = (Vacancy) {.pipeline = slot};
+		}
+	}
+	LWLockRelease(pipeline_table->lock);
+	LWLockRelease(database_table->lock);
+
+	return *due <= now;
+}
+
+/* Until when a running sender that has not reported yet holds up the next one. */
+static int64
+probing_until(void)
+{
+	int64		until = 0;
+
+	for (int i = 0; i < database_table->nslots; i++)
+	{
+		DatabaseSlot *slot = &database_table->slots[i];
+
+		if (slot->sender.state == SEAT_TAKEN &&
+			slot->extension == EXTENSION_UNKNOWN)
+			until = Max(until, slot->sender.attached_at + PROBE_MS);
+	}
+
+	return until;
+}
+
+/* Is a sender to run now?  Wants the lock held. */
+static bool
+sender_is_wanted(const DatabaseSlot *slot)
+{
+	return OidIsValid(slot->dboid) && slot->eligible && slot->holds == 0 &&
+		slot->extension != EXTENSION_ABSENT;
+}
+
+/* Ask the postmaster for a worker. */
+static void
+start_worker(const Vacancy *vacancy, int64 now)
+{
+	BackgroundWorker worker = {0};
+	Seat	   *seat;
+	bool		wanted;
+	MemoryContext old_context;
+
+	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
+	LWLockAcquire(pipeline_table->lock, LW_SHARED);
+	if (vacancy->database)
+	{
+		seat = &vacancy->database->sender;
+		wanted = sender_is_wanted(vacancy->database);
+	}
+	else
+	{
+		seat = &vacancy->pipeline->decoder;
+		wanted = decoder_is_wanted(vacancy->pipeline);
+	}
+	if (wanted)
+	{
+		seat_begin_start(seat);
+		state.starting_seat = seat;
+		state.starting_generation = seat->generation;
+		if (vacancy->database)
+			describe_sender(&worker, vacancy->database);
+		else
+			describe_decoder(&worker, vacancy->pipeline);
+	}
+	LWLockRelease(pipeline_table->lock);
+	LWLockRelease(database_table->lock);
+	if (!wanted)
+		return;
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	/* it is for us to restart it: the postmaster's own would be its twin */
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	/* spares us START_POLL_MS when the start fails; nothing else relies on it */
+	worker.bgw_notify_pid = MyProcPid;
+
+	old_context = MemoryContextSwitchTo(TopMemoryContext);
+	if (RegisterDynamicBackgroundWorker(&worker, &state.starting))
+	{
+		if (state.refusals > 1)
+			ereport(LOG,
+					(errmsg("firehose launcher: background workers are available again")));
+		state.refusals = 0;
+		state.retry_at = 0;
+	}
+	else
+	{
+		state.starting = NULL;
+		LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
+		if (seat->generation == state.starting_generation)
+			seat_give_up_start(seat);
+		LWLockRelease(database_table->lock);
+		report_refusal(worker.bgw_name, now);
+		if (vacancy->pipeline)
+			pipeline_set_state(vacancy->pipeline, PIPELINE_STARTING,
+							   "there is no background worker for it; max_worker_processes is used up");
+	}
+	MemoryContextSwitchTo(old_context);
+}
+
+/* What the postmaster needs to know of a sender in particular. */
+static void
+describe_sender(BackgroundWorker *worker, const DatabaseSlot *slot)
+{
+	worker->bgw_main_arg = table_worker_arg(slot - database_table->slots,
+											&slot->sender);
+	strlcpy(worker->bgw_library_name, SENDER_LIBRARY, BGW_MAXLEN);
+	strlcpy(worker->bgw_function_name, SENDER_FUNCTION, BGW_MAXLEN);
+	snprintf(worker->bgw_name, BGW_MAXLEN, "firehose sender for %s",
+			 NameStr(slot->name));
+	strlcpy(worker->bgw_type, "firehose sender", BGW_MAXLEN);
+}
+
+/* The same of a decoder. */
+static void
+describe_decoder(BackgroundWorker *worker, const PipelineSlot *slot)
+{
+	worker->bgw_main_arg = table_worker_arg(slot - pipeline_table->slots,
+											&slot->decoder);
+	strlcpy(worker->bgw_library_name, LIBRARY_NAME, BGW_MAXLEN);
+	strlcpy(worker->bgw_function_name, DECODER_FUNCTION, BGW_MAXLEN);
+	snprintf(worker->bgw_name, BGW_MAXLEN, "firehose decoder for pipeline %s",
+			 NameStr(slot->name));
+	strlcpy(worker->bgw_type, "firehose decoder", BGW_MAXLEN);
+}
+
+/*
+ * No worker was to be had.  The first time this may be because the postmaster
+ * has not buried the worker before; the second time somebody has to know.
+ */
+static void
+report_refusal(const char *worker, int64 now)
+{
+	state.refusals++;
+	state.retry_at = now +
+		(state.refusals == 1 ? NO_WORKER_FIRST_MS : NO_WORKER_MS);
+
+	if (state.refusals == 2)
+		ereport(WARNING,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("firehose launcher: out of background worker slots"),
+				 errdetail("The %s could not be started.", worker),
+				 errhint("You might need to increase %s.",
+						 "max_worker_processes")));
+}
+
+/* The sooner one of two times to sleep, where -1 is for ever. */
+static long
+sooner(long a, long b)
+{
+	if (a < 0)
+		return b;
+	return b < 0 ? a : Min(a, b);
+}

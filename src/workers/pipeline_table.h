@@ -1,0 +1,158 @@
+/*
+ * pipeline_table.h
+ *		The pipelines that are known to this server, in shared memory: what
+ *		their decoders do, how far they are, and which of their records are
+ *		not delivered yet.
+ *
+ * The catalog (pipeline.h) says which pipelines there are to be.  The sender of
+ * a database reads it and keeps this table in step; the launcher starts and
+ * stops decoders by this table, and drops slots that are not wanted any more.
+ *
+ * Locking contract
+ * ----------------
+ * PipelineTable.lock (LWLock "FirehosePipelines") protects the identity and
+ * wishes of the slots and the texts: shared to read, exclusive to change.  The
+ * seats of the decoders are under the lock of the table of databases
+ * (launcher_table.h), which comes before this one; who claims, drops or releases
+ * a slot has both.
+ * PipelineSlot.ring says itself who may do what.  Atomics are written by the
+ * pipeline's decoder and read by anybody, except where noted.
+ */
+#ifndef FIREHOSE_WORKERS_PIPELINE_TABLE_H
+#define FIREHOSE_WORKERS_PIPELINE_TABLE_H
+
+#include "datatype/timestamp.h"
+#include "storage/lwlock.h"
+
+#include "queue/queue.h"
+#include "workers/commit_ring.h"
+#include "workers/worker_slot.h"
+
+/* What the state column of firehose_stat_pipeline says. */
+typedef enum PipelineState
+{
+	PIPELINE_STARTING,			/* no decoder yet, or it makes the slot */
+	PIPELINE_STREAMING,			/* the decoder follows the WAL */
+	PIPELINE_WAITING,			/* the queue is full: the WAL is the buffer */
+	PIPELINE_PAUSED,			/* by command, or since it came from elsewhere */
+	PIPELINE_FAILED				/* cannot go on without a command */
+} PipelineState;
+
+#define PIPELINE_TEXT_LEN	512
+
+typedef struct PipelineSlot
+{
+	/* identity and wishes, under the table's lock */
+	Oid			dboid;			/* InvalidOid: free */
+	int32		id;				/* of the pipeline in its database's catalog */
+	uint32		generation;		/* changes with every claim */
+	NameData	name;
+	NameData	slot_name;
+	int32		version;		/* of the definition in the catalog */
+	bool		durable_puts;	/* it is the one that reads durable puts */
+	bool		wanted;			/* a decoder is to run */
+	bool		dropped;		/* the pipeline is gone: drop its slot */
+	bool		given_up;		/* it cannot go on until a command says how */
+
+	Seat		decoder;		/* under the lock of the table of databases */
+	int64		bury_at;		/* launcher: no try to drop the slot before */
+
+	/* what to show; under the table's lock */
+	char		reason[PIPELINE_TEXT_LEN];
+	char		last_error[PIPELINE_TEXT_LEN];
+	int			last_sqlstate;
+	XLogRecPtr	last_error_lsn;
+	TimestampTz last_error_at;
+	int			same_error;		/* times in a row, at this LSN */
+
+	pg_atomic_uint32 state;		/* PipelineState */
+	pg_atomic_uint32 reread;	/* set by anybody: read the catalog again */
+
+	/* waking: 1 while the decoder sleeps; whoever swaps it to 0 sets its latch */
+	pg_atomic_uint32 wants_commit;
+	pg_atomic_uint32 wants_settled;
+
+	/* how far: survives the decoder, not the server */
+	CommitRing	ring;
+	pg_atomic_uint64 queued_upto;	/* commits that end here are in the queue */
+	pg_atomic_uint64 part_lsn;	/* a commit of which only a part is, */
+	pg_atomic_uint32 part_seq;	/* and how many of its changes */
+	pg_atomic_uint64 read_lsn;
+	pg_atomic_uint64 confirmed_lsn;
+	pg_atomic_uint64 accepted_lsn;	/* last commit all of which is delivered */
+	pg_atomic_uint64 last_commit_time;	/* of what was read; TimestampTz */
+
+	/* counters */
+	pg_atomic_uint64 transactions;
+	pg_atomic_uint64 inserts;
+	pg_atomic_uint64 updates;
+	pg_atomic_uint64 deletes;
+	pg_atomic_uint64 truncates;
+	pg_atomic_uint64 messages;
+	pg_atomic_uint64 dead;		/* changes that went to the dead letters */
+	pg_atomic_uint64 refused;	/* messages that passed for durable puts */
+} PipelineSlot;
+
+typedef struct PipelineTable
+{
+	LWLock	   *lock;
+	int			nslots;			/* firehose.max_pipelines, fixed */
+	pg_atomic_uint32 sleepers;	/* how many decoders want_commit */
+	pg_atomic_uint64 asynchronous_upto; /* end of the last commit that did not
+										 * wait for its flush; 0: none yet */
+	PipelineSlot slots[FLEXIBLE_ARRAY_MEMBER];
+} PipelineTable;
+
+extern PGDLLEXPORT PipelineTable *pipeline_table;	/* NULL: not preloaded */
+
+extern void pipeline_table_define_settings(void);
+extern void pipeline_table_shmem_request(void);
+extern void pipeline_table_shmem_startup(void);
+
+/* All of these want the lock held, exclusively where they change anything. */
+extern PipelineSlot *pipeline_table_find(Oid dboid, int32 id);
+extern PipelineSlot *pipeline_table_claim(Oid dboid, int32 id, const char *name,
+										  const char *slot_name);
+extern void pipeline_table_release(PipelineSlot *slot);
+
+/* The pipeline is gone: its decoder is to leave, and the launcher to drop its slot.  Wants the lock of the table of databases as well, and the launcher woken. */
+extern void pipeline_table_drop(PipelineSlot *slot);
+
+/* Show a state and why.  Takes the lock. */
+extern void pipeline_set_state(PipelineSlot *slot, PipelineState state, const char *reason);
+
+/* Where a record of a pipeline comes from: travels through the queue with it. */
+static inline void
+pipeline_origin(const PipelineSlot *slot, uint64 entry, XLogRecPtr lsn, QueueOrigin *origin)
+{
+	origin->pipeline = (slot - pipeline_table->slots) + 1;
+	origin->generation = (uint16) slot->generation;
+	origin->entry = (uint32) entry;
+	origin->lsn = lsn;
+}
+
+/*
+ * Sender: a record of this origin is settled.  Does nothing if the pipeline is
+ * gone meanwhile.
+ */
+extern PGDLLEXPORT void pipeline_settled(const QueueOrigin *origin);
+
+/* The name of the pipeline of this origin, in palloc'd memory; NULL: it is gone. */
+extern PGDLLEXPORT char *pipeline_name(const QueueOrigin *origin);
+
+/* Decoder: this cannot go on without a command; the reason is in the state. */
+extern void pipeline_give_up(PipelineSlot *slot);
+
+/* Decoder: be woken by commits from now on, or not. */
+extern void pipeline_want_commit(PipelineSlot *slot, bool want);
+
+/* Wake the decoders of a database that sleep: there is WAL for them.  Neither waits nor fails. */
+extern void pipeline_wake_decoders(Oid dboid);
+
+/*
+ * Have every commit of this server's processes that wrote WAL wake the decoders
+ * of its database that sleep, after it has released its locks.
+ */
+extern void pipeline_register_wakeup(void);
+
+#endif							/* FIREHOSE_WORKERS_PIPELINE_TABLE_H */

@@ -1,0 +1,186 @@
+/*
+ * sender_lifecycle.c
+ *		What a sender has to do with the launcher: coming, looking for the
+ *		extension, being told to go, going.  Runs in senders.
+ *
+ * A sender gives its slot back in an on_shmem_exit callback that it registers
+ * before it connects, which therefore runs after it has left the array of
+ * processes: once its seat is empty, CountOtherDBBackends counts it no more,
+ * and DROP DATABASE does not even sleep once.
+ *
+ * Shared memory and its locking contract: launcher_table.h.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lmgr.h"
+
+#include "common/compat.h"
+#include "queue/queue.h"
+#include "wal/replication_slot.h"
+#include "workers/database_table.h"
+#include "workers/launcher.h"
+#include "workers/worker.h"
+
+#define EXTENSION_NAME		"firehose"
+
+/* This process's slot, from attaching to the end. */
+static DatabaseSlot *my_slot = NULL;
+
+static bool owes_records(Oid dboid);
+static bool discard_orphans(Oid dboid);
+static void detach_sender(int code, Datum arg);
+
+/* Claim the slot that the launcher started this process for. */
+bool
+launcher_attach_sender(Datum arg, Oid *dboid)
+{
+	DatabaseSlot *slot;
+	bool		wanted;
+
+	if (table_arg_number(arg) >= database_table->nslots)
+		return false;
+	slot = &database_table->slots[table_arg_number(arg)];
+
+	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
+	wanted = seat_attach(&slot->sender, table_arg_generation(arg));
+	if (wanted)
+	{
+		my_slot = slot;
+		*dboid = slot->dboid;
+		on_shmem_exit(detach_sender, (Datum) 0);
+		table_wake_launcher();
+	}
+	LWLockRelease(database_table->lock);
+
+	return wanted;
+}
+
+/* Look whether the extension is here, and tell the launcher. */
+bool
+launcher_check_extension(Oid dboid)
+{
+	bool		present;
+
+	Assert(my_slot && my_slot->dboid == dboid);
+
+	StartTransactionCommand();
+	present = OidIsValid(get_extension_oid(EXTENSION_NAME, true));
+	if (!present && owes_records(dboid))
+		present = !discard_orphans(dboid);
+	CommitTransactionCommand();
+
+	/* their replication slots would hold back WAL for ever */
+	if (!present)
+	{
+		launcher_abandon_pipelines(dboid);
+		pipeline_slot_drop_orphans(dboid, NIL);
+	}
+
+	/* asked to look again meanwhile?  detach_sender sees to that */
+	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
+	my_slot->extension = present ? EXTENSION_PRESENT : EXTENSION_ABSENT;
+	table_wake_launcher();
+	LWLockRelease(database_table->lock);
+
+	return present;
+}
+
+/* Take the request to look for the extension. */
+bool
+launcher_take_recheck(Oid dboid)
+{
+	Assert(my_slot && my_slot->dboid == dboid);
+
+	/* the common case is to find nothing, and costs no locked instruction */
+	if ((pg_atomic_read_u32(&my_slot->sender.requests) & REQUEST_RECHECK) == 0)
+		return false;
+	pg_atomic_fetch_and_u32(&my_slot->sender.requests, ~REQUEST_RECHECK);
+	return true;
+}
+
+/* Is this sender to go? */
+bool
+launcher_sender_must_exit(Oid dboid)
+{
+	Assert(my_slot && my_slot->dboid == dboid);
+
+	return !launcher_enabled ||
+		(pg_atomic_read_u32(&my_slot->sender.requests) & REQUEST_EXIT) != 0;
+}
+
+/* Has the queue a stream of this database? */
+static bool
+owes_records(Oid dboid)
+{
+	bool		found = false;
+
+	LWLockAcquire(firehose_queue->table_lock, LW_SHARED);
+	for (int i = 0; i < firehose_queue->max_streams && !found; i++)
+	{
+		QueueStream *s = queue_stream(firehose_queue, i);
+
+		found = s->in_use && s->dboid == dboid;
+	}
+	LWLockRelease(firehose_queue->table_lock);
+
+	return found;
+}
+
+/*
+ * Discard what the queue holds for a database without the extension: neither
+ * its streams nor a table for dead letters are left.  Returns whether the
+ * extension is really not there.
+ *
+ * Somebody may be creating the extension at this moment, and a stream, and put
+ * a record.  Until that commits it holds a lock on pg_extension that ours
+ * conflicts with (utility.c), and once it has committed we see it.  If the
+ * lock is not to be had, the queue is kept for the next look.
+ */
+static bool
+discard_orphans(Oid dboid)
+{
+	bool		absent;
+	uint64		discarded;
+
+	if (!ConditionalLockRelationOid(ExtensionRelationId, ShareLock))
+		return true;
+
+	absent = !OidIsValid(get_extension_oid(EXTENSION_NAME, true));
+	if (absent)
+	{
+		discarded = queue_discard_database(firehose_queue, dboid);
+		if (discarded > 0)
+			ereport(LOG,
+					(errmsg("firehose sender: discarded " UINT64_FORMAT " records, for the extension was dropped from database \"%s\"",
+							discarded, NameStr(my_slot->name))));
+	}
+
+	return absent;
+}
+
+/* on_shmem_exit: give the slot back and say when the next one may come. */
+static void
+detach_sender(int code, Datum arg)
+{
+	DatabaseSlot *slot = my_slot;
+
+	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
+	seat_detach(&slot->sender, code);
+
+	/* asked to look again after it had looked for the last time */
+	if (pg_atomic_read_u32(&slot->sender.requests) & REQUEST_RECHECK)
+	{
+		slot->extension = EXTENSION_UNKNOWN;
+		slot->sender.start_at = 0;
+	}
+	table_free_if_idle(slot);
+	table_wake_launcher();
+	LWLockRelease(database_table->lock);
+
+	ConditionVariableBroadcast(&database_table->vacated);
+}

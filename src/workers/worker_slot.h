@@ -1,0 +1,80 @@
+/*
+ * worker_slot.h
+ *		The place of a worker that the launcher keeps running: a sender's in
+ *		its database's slot, a decoder's in its pipeline's.
+ *
+ * A seat holds at most one worker.  Its life:
+ *
+ *		EMPTY --launcher--> STARTING --worker attaches--> TAKEN --exits--> EMPTY
+ *
+ * Who is in a seat is decided under a lock alone: a start carries the seat's
+ * generation, and the process that comes with another one is turned away
+ * before it has connected to anything.  So there is one worker per seat
+ * whatever becomes of launcher, workers and the messages between them, and
+ * whoever wants a database empty has to wait only for seats that are taken.
+ *
+ * Locking contract
+ * ----------------
+ * The lock of the table of databases (launcher_table.h) protects all seats:
+ * shared to read, exclusive to change; all functions want it held.  `requests`
+ * is atomic besides, for a worker to read its own without the lock at every
+ * turn of its loop.
+ */
+#ifndef FIREHOSE_WORKERS_WORKER_SLOT_H
+#define FIREHOSE_WORKERS_WORKER_SLOT_H
+
+#include "port/atomics.h"
+
+#define NO_PROC (-1)
+
+typedef enum SeatState
+{
+	SEAT_EMPTY,
+	SEAT_STARTING,				/* the postmaster was asked for a worker */
+	SEAT_TAKEN					/* it runs, and has not left its database yet */
+} SeatState;
+
+/* bits of Seat.requests, cleared when a worker attaches */
+#define REQUEST_RECHECK	0x01	/* look whether the extension is still there,
+								 * and which pipelines there are */
+#define REQUEST_EXIT	0x02	/* leave the database */
+
+typedef struct Seat
+{
+	SeatState	state;
+	uint16		generation;		/* changes with every start; one that attaches
+								 * under another was given up.  Survives reuse
+								 * of the seat */
+	int			procno;			/* of the worker in it, else NO_PROC */
+	int			pid;			/* likewise, else 0 */
+	int64		attached_at;	/* worker_clock_ms of the last attach */
+	int64		start_at;		/* no start before (worker_clock_ms) */
+	int			backoff_ms;		/* after the last failure; 0: none */
+	pg_atomic_uint32 requests;	/* to the worker in it */
+} Seat;
+
+/* Set-up: empty, and nobody has ever been in it. */
+extern void seat_init(Seat *seat);
+
+/* Launcher: a start is asked for; the worker has to come with the generation that the seat has now. */
+extern void seat_begin_start(Seat *seat);
+
+/* Who has not attached yet never will. */
+extern void seat_give_up_start(Seat *seat);
+
+/* Worker: take the seat; false if the start of this generation was given up. */
+extern bool seat_attach(Seat *seat, uint16 generation);
+
+/* Worker, at exit: leave the seat, and say when the next one may come. */
+extern void seat_detach(Seat *seat, int exit_code);
+
+/* Have the worker in it leave, if there is one. */
+extern void seat_ask_exit(Seat *seat);
+
+/* Have the next worker started at once, whatever it waits for. */
+extern void seat_hurry(Seat *seat);
+
+/* Set the latch of the worker in it, if there is one. */
+extern void seat_wake(const Seat *seat);
+
+#endif							/* FIREHOSE_WORKERS_WORKER_SLOT_H */
