@@ -14,6 +14,9 @@ SOURCES = $(filter-out $(SENDER_SOURCES),$(wildcard $(srcdir)/src/*.c $(srcdir)/
 OBJS = $(patsubst $(srcdir)/%.c,%.o,$(sort $(SOURCES))) src/aws/endpoint.o src/sender/settings.o
 PGFILEDESC = "firehose - deliver rows and committed changes to Amazon Data Firehose"
 
+# Names of ours mean ours, whatever the server or another library calls its own.
+SHLIB_LINK += -Wl,-Bsymbolic
+
 SENDER_SO = firehose_sender$(DLSUFFIX)
 SENDER_OBJS = $(filter-out src/sender/settings.o,$(patsubst $(srcdir)/%.c,%.o,$(sort $(SENDER_SOURCES))))
 
@@ -36,7 +39,7 @@ include $(PGXS)
 all: $(SENDER_SO)
 
 $(SENDER_SO): $(SENDER_OBJS)
-	$(CC) $(CFLAGS) $(SENDER_OBJS) $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@ -lcurl -lcrypto -lm
+	$(CC) $(CFLAGS) $(SENDER_OBJS) $(LDFLAGS) $(LDFLAGS_SL) -shared -Wl,-Bsymbolic -o $@ -lcurl -lcrypto -lm
 
 # any header may matter to any object; the whole build takes seconds
 $(OBJS) $(SENDER_OBJS): $(wildcard $(srcdir)/src/*/*.h)

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * response.c
- *	  What it costs to read the reply to a full batch.
+ *	  What it costs to read the response to a full batch.
  *
  *	  cc -O2 -Isrc/sender bench/response.c src/sender/response.c \
  *		  src/sender/json_scan.c -o /tmp/response && /tmp/response
  *
- * Nothing in these replies has to be decoded, so one reply can be read again
+ * Nothing in these replies has to be decoded, so one response can be read again
  * and again.
  *
  *-------------------------------------------------------------------------
@@ -33,7 +33,7 @@ now_ns(void)
 	return ts.tv_sec * 1e9 + ts.tv_nsec;
 }
 
-/* Write a reply whose RecordIds have id_len characters; 0 = all throttled. */
+/* Write a response whose RecordIds have id_len characters; 0 = all throttled. */
 static size_t
 build_reply(char *buf, int id_len)
 {
@@ -64,14 +64,14 @@ int
 main(void)
 {
 	static const int id_lens[] = {20, 56, 120, 220, 440, 0};
-	char	   *reply = malloc(1024 * 1024);
-	ReplyEntry *entries = malloc(NENTRIES * sizeof(ReplyEntry));
-	ReplySummary summary;
+	char	   *response = malloc(1024 * 1024);
+	ResponseEntry *entries = malloc(NENTRIES * sizeof(ResponseEntry));
+	ResponseSummary summary;
 
 	printf("%12s %10s %12s\n", "RecordId", "bytes", "ns per entry");
 	for (size_t i = 0; i < sizeof(id_lens) / sizeof(id_lens[0]); i++)
 	{
-		size_t		len = build_reply(reply, id_lens[i]);
+		size_t		len = build_reply(response, id_lens[i]);
 		double		best = 0;
 
 		for (int run = 0; run < RUNS; run++)
@@ -81,7 +81,7 @@ main(void)
 
 			for (int round = 0; round < ROUNDS; round++)
 			{
-				if (response_parse_put_batch(reply, len, NENTRIES, entries,
+				if (response_parse_put_batch(response, len, NENTRIES, entries,
 											 &summary) != RESPONSE_OK)
 					return 1;
 			}

@@ -46,7 +46,7 @@ typedef struct Connection
 	SSL		   *ssl;			/* NULL: plain */
 	char	   *data;			/* READ_SIZE bytes, of which .. */
 	size_t		used;			/* .. so many are filled */
-	char	   *reply;
+	char	   *response;
 } Connection;
 
 /* What the head of a request says. */
@@ -193,16 +193,16 @@ write_id(char *to)
 #define APPEND(to, literal) (memcpy(to, literal, sizeof(literal) - 1), to + sizeof(literal) - 1)
 
 static size_t
-write_reply(char *reply, const Head *head, int records)
+write_reply(char *response, const Head *head, int records)
 {
-	char	   *p = reply;
+	char	   *p = response;
 
 	if (!head->is_batch)
 	{
 		p = APPEND(p, "{\"RecordId\":\"");
 		p = write_id(p);
 		p = APPEND(p, "\",\"Encrypted\":false}");
-		return p - reply;
+		return p - response;
 	}
 	p = APPEND(p, "{\"FailedPutCount\":0,\"Encrypted\":false,\"RequestResponses\":[");
 	for (int i = 0; i < records; i++)
@@ -214,21 +214,21 @@ write_reply(char *reply, const Head *head, int records)
 		p = APPEND(p, "\"}");
 	}
 	p = APPEND(p, "]}");
-	return p - reply;
+	return p - response;
 }
 
 static size_t
-write_stats(char *reply, const Head *head)
+write_stats(char *response, const Head *head)
 {
 	struct timespec cpu;
 
 	if (head->is_delete)
 	{
 		total_requests = total_records = total_bytes = 0;
-		return sprintf(reply, "ok\n");
+		return sprintf(response, "ok\n");
 	}
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
-	return sprintf(reply, "%llu %llu %llu %llu\n", total_requests, total_records,
+	return sprintf(response, "%llu %llu %llu %llu\n", total_requests, total_records,
 				   total_bytes, cpu.tv_sec * 1000000000ULL + cpu.tv_nsec);
 }
 
@@ -248,7 +248,7 @@ serve(Connection *c)
 	if (head.is_get || head.is_delete)
 	{
 		c->used = 0;
-		length = write_stats(c->reply, &head);
+		length = write_stats(c->response, &head);
 	}
 	else
 	{
@@ -256,7 +256,7 @@ serve(Connection *c)
 
 		if (records < 0 || records > MAX_RECORDS)
 			return false;
-		length = write_reply(c->reply, &head, records);
+		length = write_reply(c->response, &head, records);
 		total_requests++;
 		total_records += records;
 		total_bytes += head.body;
@@ -269,7 +269,7 @@ serve(Connection *c)
 				 "Date: Sat, 01 Jan 2022 00:00:00 GMT\r\n"
 				 "Content-Type: application/x-amz-json-1.1\r\n"
 				 "Content-Length: %zu\r\n\r\n", 0, length);
-	return write_all(c, text, n) && write_all(c, c->reply, length);
+	return write_all(c, text, n) && write_all(c, c->response, length);
 }
 
 static void *
@@ -278,8 +278,8 @@ serve_connection(void *arg)
 	Connection	c = {.fd = (int) (intptr_t) arg};
 
 	c.data = malloc(READ_SIZE + 1);
-	c.reply = malloc(MAX_RECORDS * (LONG_ID + 32) + 256);
-	if (c.data == NULL || c.reply == NULL)
+	c.response = malloc(MAX_RECORDS * (LONG_ID + 32) + 256);
+	if (c.data == NULL || c.response == NULL)
 		errx(1, "out of memory");
 	if (tls != NULL)
 	{
@@ -294,7 +294,7 @@ serve_connection(void *arg)
 	SSL_free(c.ssl);
 	close(c.fd);
 	free(c.data);
-	free(c.reply);
+	free(c.response);
 	return NULL;
 }
 

@@ -68,7 +68,7 @@ _PG_init(void)
 	prev_shmem_startup = shmem_startup_hook;
 	shmem_startup_hook = firehose_shmem_startup;
 
-	utility_install_hooks();
+	ddl_hooks_install();
 	launcher_register_worker();
 }
 
@@ -79,8 +79,8 @@ firehose_shmem_request(void)
 		prev_shmem_request();
 
 	queue_shmem_request();
-	statistics_shmem_request();
-	fate_shmem_request();
+	stream_stats_shmem_request();
+	recent_shmem_request();
 	launcher_shmem_request();
 	pipeline_table_shmem_request();
 }
@@ -92,11 +92,11 @@ firehose_shmem_startup(void)
 		prev_shmem_startup();
 
 	queue_shmem_startup();
-	statistics_shmem_startup();
-	fate_shmem_startup();
+	stream_stats_shmem_startup();
+	recent_shmem_startup();
 	launcher_shmem_startup();
 	pipeline_table_shmem_startup();
 
 	/* last: it fills the queue */
-	queue_file_startup();
+	queue_save_startup();
 }

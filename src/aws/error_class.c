@@ -3,7 +3,7 @@
  * error_class.c
  *	  Which kind of trouble an answer of Firehose is.
  *
- * Called by the sender for every reply that is not a plain success.  The
+ * Called by the sender for every response that is not a plain success.  The
  * tables below are the whole policy.  Their sources are the Firehose API
  * reference, the retry lists of the AWS SDKs, and replies of the real service
  * quoted in public issues.
@@ -182,7 +182,7 @@ classify_code(const char *code, size_t code_len,
  * and nothing says that the data is at fault.
  */
 ErrorClass
-classify_reply(int http_status, const char *code, size_t code_len,
+classify_response(int http_status, const char *code, size_t code_len,
 			   const char *message, size_t message_len)
 {
 	ErrorClass	by_code = classify_code(code, code_len, message, message_len,
@@ -227,7 +227,7 @@ error_class_name(ErrorClass class)
 		[ERROR_CLASS_TOO_LARGE] = "too large",
 		[ERROR_CLASS_OUR_BUG] = "request not understood",
 		[ERROR_CLASS_REDIRECT] = "redirected",
-		[ERROR_CLASS_MALFORMED_REPLY] = "malformed reply",
+		[ERROR_CLASS_MALFORMED_REPLY] = "malformed response",
 	};
 
 	return names[class];

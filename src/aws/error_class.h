@@ -19,7 +19,7 @@
  */
 typedef enum ErrorClass
 {
-	/* 200: the entries of the reply tell the fate of each record. */
+	/* 200: the entries of the response tell the outcome of each record. */
 	ERROR_CLASS_NONE,
 
 	/* Resend after a backoff of RETRY_TRANSIENT, for as long as it takes. */
@@ -33,7 +33,7 @@ typedef enum ErrorClass
 	ERROR_CLASS_THROTTLE,
 
 	/*
-	 * Set the clock offset from the Date header of the reply and retry at
+	 * Set the clock offset from the Date header of the response and retry at
 	 * once, once; if the answer is the same, park.
 	 */
 	ERROR_CLASS_CLOCK_SKEW,
@@ -79,10 +79,10 @@ typedef enum ErrorClass
 } ErrorClass;
 
 /*
- * Classify a whole reply.  code and message are as in ErrorReport
+ * Classify a whole response.  code and message are as in ErrorReport
  * (response.h): length-delimited, empty if unknown, never NULL.
  */
-extern ErrorClass classify_reply(int http_status,
+extern ErrorClass classify_response(int http_status,
 								 const char *code, size_t code_len,
 								 const char *message, size_t message_len);
 

@@ -3,7 +3,7 @@
  * json_scan.c
  *	  Strict pull scanner for JSON replies, in place and without allocation.
  *
- * Called by response.c for every reply.  The state between two tokens is one
+ * Called by response.c for every response.  The state between two tokens is one
  * of six expectations, the depth, and one bit per level that tells objects
  * from arrays.  Strings are what replies consist of, so their plain ASCII
  * part is searched 16 bytes at a time; everything else is one byte at a time.

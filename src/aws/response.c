@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * response.c
- *	  What a reply of Firehose says about each record.
+ *	  What a response of Firehose says about each record.
  *
- * Called by the sender once per reply.  Everything is read to the end before
- * anything is believed, so that a truncated or contradictory reply
+ * Called by the sender once per response.  Everything is read to the end before
+ * anything is believed, so that a truncated or contradictory response
  * acknowledges nothing: a record sent twice is a nuisance, a record believed
  * sent is lost.  Keys that are not known are skipped; key order and spacing
  * are not fixed.
@@ -54,30 +54,30 @@ static const struct
 #define BATCH_KEYS	(KEY_BIT(KEY_ENCRYPTED) | KEY_BIT(KEY_FAILED_PUT_COUNT) | \
 					 KEY_BIT(KEY_REQUEST_RESPONSES))
 
-/* Where the values of a reply go */
-typedef struct ReplyTarget
+/* Where the values of a response go */
+typedef struct ResponseTarget
 {
-	ReplyEntry *entries;
+	ResponseEntry *entries;
 	int			nrecords;
-	ReplySummary *summary;
-} ReplyTarget;
+	ResponseSummary *summary;
+} ResponseTarget;
 
 static ResponseResult parse_object(JsonScan *scan, unsigned int keys,
-								   const ReplyTarget *target,
-								   ReplyEntry *entry, unsigned int *seen);
+								   const ResponseTarget *target,
+								   ResponseEntry *entry, unsigned int *seen);
 static ResponseResult parse_value(JsonScan *scan, Key key,
-								  const ReplyTarget *target,
-								  ReplyEntry *entry);
+								  const ResponseTarget *target,
+								  ResponseEntry *entry);
 static ResponseResult parse_entries(JsonScan *scan, JsonScanToken token,
-									const ReplyTarget *target);
-static void judge_entry(ReplyEntry *entry);
+									const ResponseTarget *target);
+static void judge_entry(ResponseEntry *entry);
 
 /*
  * Read the one JSON object that the body has to be.
  */
 static ResponseResult
-parse_body(JsonScan *scan, unsigned int keys, const ReplyTarget *target,
-		   ReplyEntry *entry, unsigned int *seen)
+parse_body(JsonScan *scan, unsigned int keys, const ResponseTarget *target,
+		   ResponseEntry *entry, unsigned int *seen)
 {
 	ResponseResult result;
 	JsonScanToken token = json_scan_next(scan);
@@ -105,23 +105,23 @@ is_blank(const char *body, size_t len)
 }
 
 /*
- * Count the verdicts, or withdraw all of them if the reply is not sound.
+ * Count the verdicts, or withdraw all of them if the response is not sound.
  */
 static ResponseResult
-finish(ResponseResult result, const JsonScan *scan, const ReplyTarget *target)
+finish(ResponseResult result, const JsonScan *scan, const ResponseTarget *target)
 {
-	ReplySummary *summary = target->summary;
+	ResponseSummary *summary = target->summary;
 
 	if (result != RESPONSE_OK)
 	{
-		memset(target->entries, 0, sizeof(ReplyEntry) * target->nrecords);
+		memset(target->entries, 0, sizeof(ResponseEntry) * target->nrecords);
 		if (result == RESPONSE_MALFORMED)
 			summary->error = scan->error;
 		return result;
 	}
 	for (int i = 0; i < target->nrecords; i++)
 	{
-		ReplyEntry *entry = &target->entries[i];
+		ResponseEntry *entry = &target->entries[i];
 
 		judge_entry(entry);
 		summary->nacknowledged += entry->acknowledged;
@@ -132,7 +132,7 @@ finish(ResponseResult result, const JsonScan *scan, const ReplyTarget *target)
 }
 
 static void
-init_summary(ReplySummary *summary)
+init_summary(ResponseSummary *summary)
 {
 	memset(summary, 0, sizeof(*summary));
 	summary->failed_put_count = -1;
@@ -140,9 +140,9 @@ init_summary(ReplySummary *summary)
 
 ResponseResult
 response_parse_put_batch(char *body, size_t len, int nrecords,
-						 ReplyEntry *entries, ReplySummary *summary)
+						 ResponseEntry *entries, ResponseSummary *summary)
 {
-	ReplyTarget target = {entries, nrecords, summary};
+	ResponseTarget target = {entries, nrecords, summary};
 	unsigned int seen = 0;
 	ResponseResult result;
 	JsonScan	scan;
@@ -166,10 +166,10 @@ response_parse_put_batch(char *body, size_t len, int nrecords,
 }
 
 ResponseResult
-response_parse_put(char *body, size_t len, ReplyEntry *entry,
-				   ReplySummary *summary)
+response_parse_put(char *body, size_t len, ResponseEntry *entry,
+				   ResponseSummary *summary)
 {
-	ReplyTarget target = {entry, 1, summary};
+	ResponseTarget target = {entry, 1, summary};
 	unsigned int seen = 0;
 	ResponseResult result;
 	JsonScan	scan;
@@ -190,19 +190,19 @@ response_result_message(ResponseResult result)
 	switch (result)
 	{
 		case RESPONSE_OK:
-			return "reply is sound";
+			return "response is sound";
 		case RESPONSE_EMPTY:
-			return "reply is empty";
+			return "response is empty";
 		case RESPONSE_MALFORMED:
-			return "reply is not valid JSON";
+			return "response is not valid JSON";
 		case RESPONSE_WRONG_TYPE:
-			return "reply has a value of an unexpected type";
+			return "response has a value of an unexpected type";
 		case RESPONSE_DUPLICATE_KEY:
-			return "reply has a duplicate key";
+			return "response has a duplicate key";
 		case RESPONSE_NO_ENTRIES:
-			return "reply has no RequestResponses";
+			return "response has no RequestResponses";
 		case RESPONSE_LENGTH_MISMATCH:
-			return "reply does not have one entry per record";
+			return "response does not have one entry per record";
 	}
 	return "unknown result";
 }
@@ -225,8 +225,8 @@ find_key(const JsonScan *scan, unsigned int keys)
  * Read an object of which the opening brace has been scanned.
  */
 static ResponseResult
-parse_object(JsonScan *scan, unsigned int keys, const ReplyTarget *target,
-			 ReplyEntry *entry, unsigned int *seen)
+parse_object(JsonScan *scan, unsigned int keys, const ResponseTarget *target,
+			 ResponseEntry *entry, unsigned int *seen)
 {
 	JsonScanToken token;
 
@@ -286,8 +286,8 @@ scan_count(const JsonScan *scan)
  * Read the value of a key into its place.
  */
 static ResponseResult
-parse_value(JsonScan *scan, Key key, const ReplyTarget *target,
-			ReplyEntry *entry)
+parse_value(JsonScan *scan, Key key, const ResponseTarget *target,
+			ResponseEntry *entry)
 {
 	JsonScanToken token = json_scan_next(scan);
 
@@ -329,7 +329,7 @@ parse_value(JsonScan *scan, Key key, const ReplyTarget *target,
  * well, to tell how many there are, but kept nowhere.
  */
 static ResponseResult
-parse_entries(JsonScan *scan, JsonScanToken token, const ReplyTarget *target)
+parse_entries(JsonScan *scan, JsonScanToken token, const ResponseTarget *target)
 {
 	int			n = 0;
 
@@ -339,8 +339,8 @@ parse_entries(JsonScan *scan, JsonScanToken token, const ReplyTarget *target)
 
 	while ((token = json_scan_next(scan)) == JSON_SCAN_OBJECT_START)
 	{
-		ReplyEntry	surplus;
-		ReplyEntry *entry = &surplus;
+		ResponseEntry	surplus;
+		ResponseEntry *entry = &surplus;
 		unsigned int seen = 0;
 		ResponseResult result;
 
@@ -364,7 +364,7 @@ parse_entries(JsonScan *scan, JsonScanToken token, const ReplyTarget *target)
  * form that is a sound refusal is an ErrorCode without a RecordId.
  */
 static void
-judge_entry(ReplyEntry *entry)
+judge_entry(ResponseEntry *entry)
 {
 	bool		has_id = entry->record_id_len > 0;
 	bool		has_code = entry->error_code_len > 0;

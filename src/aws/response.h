@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * response.h
- *	  What a reply of Firehose says about each record.
+ *	  What a response of Firehose says about each record.
  *
  * The one rule: a record is acknowledged only by an entry with a non-empty
- * RecordId and no ErrorCode, in a reply that is complete, well-formed and has
+ * RecordId and no ErrorCode, in a response that is complete, well-formed and has
  * as many entries as the request had records.  From anything else nothing is
  * concluded, and the records are sent again.
  *
@@ -34,10 +34,10 @@ typedef enum ResponseResult
 } ResponseResult;
 
 /*
- * The fate of one record.  A text that is absent (or null in JSON) is NULL
+ * The outcome of one record.  A text that is absent (or null in JSON) is NULL
  * with length 0; an empty one is not NULL.
  */
-typedef struct ReplyEntry
+typedef struct ResponseEntry
 {
 	const char *record_id;
 	const char *error_code;
@@ -48,11 +48,11 @@ typedef struct ReplyEntry
 	bool		acknowledged;	/* Firehose took it */
 	bool		mismatch;		/* not acknowledged, and no sound ErrorCode
 								 * either: both or neither, or an empty one */
-} ReplyEntry;
+} ResponseEntry;
 
-typedef struct ReplySummary
+typedef struct ResponseSummary
 {
-	int			nentries;		/* entries in the reply, even if too many */
+	int			nentries;		/* entries in the response, even if too many */
 	int			nacknowledged;
 	int			nfailed;		/* not acknowledged, mismatches included */
 	int			nmismatched;
@@ -61,14 +61,14 @@ typedef struct ReplySummary
 	bool		encrypted;		/* false if not told */
 	const char *error;			/* static detail for RESPONSE_MALFORMED,
 								 * otherwise NULL */
-} ReplySummary;
+} ResponseSummary;
 
-/* The code and message of a reply that is not a 200. */
+/* The code and message of a response that is not a 200. */
 typedef struct ErrorReport
 {
 	const char *code;			/* "ResourceNotFoundException"; never NULL */
 	const char *message;		/* never NULL */
-	size_t		code_len;		/* 0 if the reply does not tell */
+	size_t		code_len;		/* 0 if the response does not tell */
 	size_t		message_len;
 } ErrorReport;
 
@@ -79,21 +79,21 @@ typedef struct ErrorReport
  */
 extern ResponseResult response_parse_put_batch(char *body, size_t len,
 											   int nrecords,
-											   ReplyEntry *entries,
-											   ReplySummary *summary);
+											   ResponseEntry *entries,
+											   ResponseSummary *summary);
 
-/* The same for PutRecord, whose reply is one entry. */
+/* The same for PutRecord, whose response is one entry. */
 extern ResponseResult response_parse_put(char *body, size_t len,
-										 ReplyEntry *entry,
-										 ReplySummary *summary);
+										 ResponseEntry *entry,
+										 ResponseSummary *summary);
 
 /*
- * A static text for logs and views, such as "reply is not valid JSON".
+ * A static text for logs and views, such as "response is not valid JSON".
  */
 extern const char *response_result_message(ResponseResult result);
 
 /*
- * Read the body of any other reply.  error_type is the value of the header
+ * Read the body of any other response.  error_type is the value of the header
  * x-amzn-ErrorType, or NULL; the report may point into it.  Never fails: XML,
  * HTML, garbage or nothing at all give an empty code, and the status decides.
  */

@@ -69,16 +69,16 @@ retry_delay(RetryRandom *random, RetryKind kind, uint64_t failures)
 }
 
 int64_t
-retry_delay_with_wish(int64_t delay, int64_t wish)
+retry_delay_with_request(int64_t delay, int64_t requested)
 {
-	if (wish < delay)
+	if (requested < delay)
 		return delay;
-	return wish - delay > RETRY_AFTER_MAX_EXTRA ?
-		delay + RETRY_AFTER_MAX_EXTRA : wish;
+	return requested - delay > RETRY_AFTER_MAX_EXTRA ?
+		delay + RETRY_AFTER_MAX_EXTRA : requested;
 }
 
 bool
-retry_after_parse(const char *value, int64_t *wish)
+retry_after_parse(const char *value, int64_t *requested)
 {
 	int64_t		milliseconds = 0;
 
@@ -92,7 +92,7 @@ retry_after_parse(const char *value, int64_t *wish)
 		if (milliseconds < INT64_C(86400000))
 			milliseconds = milliseconds * 10 + (*value - '0');
 	}
-	*wish = milliseconds * 1000;
+	*requested = milliseconds * 1000;
 	return true;
 }
 

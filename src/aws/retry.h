@@ -52,13 +52,13 @@ extern int64_t retry_delay(RetryRandom *random, RetryKind kind,
  * Adjust a delay to what the service asked for: the wish is honoured within
  * [delay, delay + RETRY_AFTER_MAX_EXTRA].  wish is in microseconds.
  */
-extern int64_t retry_delay_with_wish(int64_t delay, int64_t wish);
+extern int64_t retry_delay_with_request(int64_t delay, int64_t requested);
 
 /*
  * Read the value of a header x-amz-retry-after, which is in milliseconds,
  * into microseconds.  False if it is no plain number.
  */
-extern bool retry_after_parse(const char *value, int64_t *wish);
+extern bool retry_after_parse(const char *value, int64_t *requested);
 
 /*
  * A token bucket for records, requests or bytes per second.  It holds one

@@ -3,7 +3,7 @@
  *		What the status ring and the dead letters share: finding the
  *		extension's own tables, and short transactions to write them.
  *
- * Runs in the sender, as bootstrap superuser; writer_table_oid in backends
+ * Runs in the sender, as bootstrap superuser; own_tables_table_oid in backends
  * too.  Nothing is found by name through a search path, where anybody could
  * have put something: the tables are members of the extension.  Rows go in
  * below triggers, rules and policies, so that nothing a user may have attached
@@ -42,7 +42,7 @@
 #define FIREHOSE_EXTENSION "firehose"
 #endif
 
-struct WriterIndexes
+struct OwnIndexes
 {
 	EState	   *estate;
 	ResultRelInfo *rel;
@@ -64,11 +64,11 @@ static void find_tables(void);
 static void find_members(Oid extension);
 static void table_changed(Datum arg, Oid relid);
 static void check_columns(Relation rel, const Oid *types, int ntypes);
-static void report_error(WriterTrouble *trouble, const ErrorData *error);
+static void report_error(OwnTableError *trouble, const ErrorData *error);
 static bool is_harmless(int sqlerrcode);
 
 Oid
-writer_table_oid(OwnTable table)
+own_tables_table_oid(OwnTable table)
 {
 	if (!table_oids_valid)
 		find_tables();
@@ -149,9 +149,9 @@ table_changed(Datum arg, Oid relid)
 }
 
 Relation
-writer_open_table(OwnTable table, LOCKMODE lockmode, const Oid *types, int ntypes)
+own_tables_open_table(OwnTable table, LOCKMODE lockmode, const Oid *types, int ntypes)
 {
-	Oid			oid = writer_table_oid(table);
+	Oid			oid = own_tables_table_oid(table);
 	Relation	rel;
 
 	if (!OidIsValid(oid) || !ConditionalLockRelationOid(oid, lockmode))
@@ -167,9 +167,9 @@ writer_open_table(OwnTable table, LOCKMODE lockmode, const Oid *types, int ntype
 }
 
 Relation
-writer_require_table(OwnTable table, LOCKMODE lockmode, const Oid *types, int ntypes)
+own_tables_require_table(OwnTable table, LOCKMODE lockmode, const Oid *types, int ntypes)
 {
-	Oid			oid = writer_table_oid(table);
+	Oid			oid = own_tables_table_oid(table);
 	Relation	rel;
 
 	if (!OidIsValid(oid))
@@ -202,8 +202,8 @@ check_columns(Relation rel, const Oid *types, int ntypes)
 }
 
 bool
-writer_transaction(WriterWork work, const void *arg, const char *synchronous_commit,
-				   WriterTrouble *trouble)
+own_tables_transaction(WriterWork work, const void *arg, const char *synchronous_commit,
+				   OwnTableError *trouble)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	volatile bool done = false;
@@ -219,9 +219,9 @@ writer_transaction(WriterWork work, const void *arg, const char *synchronous_com
 		PopActiveSnapshot();
 		CommitTransactionCommand();
 		if (done)
-			writer_report(trouble, 0, NULL);
+			own_tables_report(trouble, 0, NULL);
 		else
-			writer_report(trouble, ERRCODE_LOCK_NOT_AVAILABLE,
+			own_tables_report(trouble, ERRCODE_LOCK_NOT_AVAILABLE,
 						  "a table is locked or gone");
 	}
 	PG_CATCH();
@@ -245,7 +245,7 @@ writer_transaction(WriterWork work, const void *arg, const char *synchronous_com
 }
 
 void
-writer_report(WriterTrouble *trouble, int sqlerrcode, const char *message)
+own_tables_report(OwnTableError *trouble, int sqlerrcode, const char *message)
 {
 	if (sqlerrcode == trouble->sqlerrcode)
 		return;
@@ -265,9 +265,9 @@ writer_report(WriterTrouble *trouble, int sqlerrcode, const char *message)
  * out, since they may quote it.
  */
 static void
-report_error(WriterTrouble *trouble, const ErrorData *error)
+report_error(OwnTableError *trouble, const ErrorData *error)
 {
-	writer_report(trouble, error->sqlerrcode,
+	own_tables_report(trouble, error->sqlerrcode,
 				  is_harmless(error->sqlerrcode) ? error->message :
 				  psprintf("SQLSTATE %s", unpack_sql_state(error->sqlerrcode)));
 }
@@ -293,15 +293,15 @@ is_harmless(int sqlerrcode)
 }
 
 /* Open a table's indexes; NULL if it has none. */
-WriterIndexes *
-writer_open_indexes(Relation rel)
+OwnIndexes *
+own_tables_open_indexes(Relation rel)
 {
-	WriterIndexes *indexes;
+	OwnIndexes *indexes;
 
 	if (!rel->rd_rel->relhasindex)
 		return NULL;
 
-	indexes = palloc(sizeof(WriterIndexes));
+	indexes = palloc(sizeof(OwnIndexes));
 	indexes->estate = CreateExecutorState();
 	indexes->rel = makeNode(ResultRelInfo);
 	InitResultRelInfo(indexes->rel, rel, 0, NULL, 0);
@@ -311,7 +311,7 @@ writer_open_indexes(Relation rel)
 
 /* Enter a row that was just written into the indexes. */
 void
-writer_insert_index_entries(WriterIndexes *indexes, TupleTableSlot *slot)
+own_tables_insert_index_entries(OwnIndexes *indexes, TupleTableSlot *slot)
 {
 	if (indexes == NULL)
 		return;
@@ -320,7 +320,7 @@ writer_insert_index_entries(WriterIndexes *indexes, TupleTableSlot *slot)
 }
 
 void
-writer_close_indexes(WriterIndexes *indexes)
+own_tables_close_indexes(OwnIndexes *indexes)
 {
 	if (indexes == NULL)
 		return;
@@ -329,13 +329,13 @@ writer_close_indexes(WriterIndexes *indexes)
 }
 
 Datum
-writer_text(const char *s, int max_len, bool *isnull)
+own_tables_text(const char *s, int max_len, bool *isnull)
 {
-	return writer_text_len(s, s ? strlen(s) : 0, max_len, isnull);
+	return own_tables_text_len(s, s ? strlen(s) : 0, max_len, isnull);
 }
 
 Datum
-writer_text_len(const char *s, int len, int max_len, bool *isnull)
+own_tables_text_len(const char *s, int len, int max_len, bool *isnull)
 {
 	text	   *result;
 

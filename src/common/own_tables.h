@@ -25,28 +25,28 @@ typedef enum OwnTable
  * The OID of one of them: InvalidOid when the extension is not there, or an
  * administrator has dropped the table.  Needs a transaction.
  */
-extern Oid	writer_table_oid(OwnTable table);
+extern Oid	own_tables_table_oid(OwnTable table);
 
 /*
  * Open one of them if its lock can be had at once; NULL otherwise.  Error
  * unless its columns have the types given.
  */
-extern Relation writer_open_table(OwnTable table, LOCKMODE lockmode,
+extern Relation own_tables_open_table(OwnTable table, LOCKMODE lockmode,
 								  const Oid *types, int ntypes);
 
 /* The same for who may wait for the lock; error if it is not there. */
-extern Relation writer_require_table(OwnTable table, LOCKMODE lockmode,
+extern Relation own_tables_require_table(OwnTable table, LOCKMODE lockmode,
 									 const Oid *types, int ntypes);
 
 /* A kind of work that can get into trouble. */
-typedef struct WriterTrouble
+typedef struct OwnTableError
 {
 	const char *what;			/* "writing of status rows" */
 	int			sqlerrcode;		/* 0: none */
-} WriterTrouble;
+} OwnTableError;
 
 /* Say so in the log if work has got into trouble, into other trouble, or (0) out of it. */
-extern void writer_report(WriterTrouble *trouble, int sqlerrcode, const char *message);
+extern void own_tables_report(OwnTableError *trouble, int sqlerrcode, const char *message);
 
 /* Work to be done in a transaction; false: not now. */
 typedef bool (*WriterWork) (const void *arg);
@@ -55,18 +55,18 @@ typedef bool (*WriterWork) (const void *arg);
  * Do work in a transaction of its own, with the given synchronous_commit.
  * Never raises an error: false if it failed or could not be done; reported.
  */
-extern bool writer_transaction(WriterWork work, const void *arg,
+extern bool own_tables_transaction(WriterWork work, const void *arg,
 							   const char *synchronous_commit,
-							   WriterTrouble *trouble);
+							   OwnTableError *trouble);
 
 /* Index entries for a row below triggers and constraints. */
-typedef struct WriterIndexes WriterIndexes;
-extern WriterIndexes *writer_open_indexes(Relation rel);
-extern void writer_insert_index_entries(WriterIndexes *indexes, TupleTableSlot *slot);
-extern void writer_close_indexes(WriterIndexes *indexes);
+typedef struct OwnIndexes OwnIndexes;
+extern OwnIndexes *own_tables_open_indexes(Relation rel);
+extern void own_tables_insert_index_entries(OwnIndexes *indexes, TupleTableSlot *slot);
+extern void own_tables_close_indexes(OwnIndexes *indexes);
 
 /* A text, made valid in the database's encoding and cut to a length; NULL stays NULL. */
-extern Datum writer_text(const char *s, int max_len, bool *isnull);
-extern Datum writer_text_len(const char *s, int len, int max_len, bool *isnull);
+extern Datum own_tables_text(const char *s, int max_len, bool *isnull);
+extern Datum own_tables_text_len(const char *s, int len, int max_len, bool *isnull);
 
 #endif							/* FIREHOSE_COMMON_OWN_TABLES_H */

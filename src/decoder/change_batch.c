@@ -26,7 +26,7 @@
 
 /* (Re-)claim a stream's slot in the queue. */
 static void
-claim_slot(OutboxStream *stream)
+claim_slot(BatchStream *stream)
 {
 	stream->slot = queue_claim_stream(firehose_queue, MyDatabaseId, stream->serverid,
 									  stream->name, &stream->generation);
@@ -35,11 +35,11 @@ claim_slot(OutboxStream *stream)
 		launcher_wake_sender(MyDatabaseId);
 }
 
-OutboxStream *
-outbox_add_stream(Outbox *outbox, Oid serverid, const char *name, bool newline)
+BatchStream *
+change_batch_add_stream(ChangeBatch *batch, Oid serverid, const char *name, bool newline)
 {
-	MemoryContext old = MemoryContextSwitchTo(outbox->context);
-	OutboxStream *stream = palloc0(sizeof(OutboxStream));
+	MemoryContext old = MemoryContextSwitchTo(batch->context);
+	BatchStream *stream = palloc0(sizeof(BatchStream));
 
 	stream->serverid = serverid;
 	stream->name = pstrdup(name);
@@ -47,23 +47,23 @@ outbox_add_stream(Outbox *outbox, Oid serverid, const char *name, bool newline)
 	claim_slot(stream);
 	initStringInfo(&stream->items);
 
-	if (outbox->nstreams == outbox->max_streams)
+	if (batch->nstreams == batch->max_streams)
 	{
-		int			n = Max(8, outbox->max_streams * 2);
+		int			n = Max(8, batch->max_streams * 2);
 
-		if (outbox->streams == NULL)
-			outbox->streams = palloc(n * sizeof(OutboxStream *));
+		if (batch->streams == NULL)
+			batch->streams = palloc(n * sizeof(BatchStream *));
 		else
-			outbox->streams = repalloc(outbox->streams, n * sizeof(OutboxStream *));
-		outbox->max_streams = n;
+			batch->streams = repalloc(batch->streams, n * sizeof(BatchStream *));
+		batch->max_streams = n;
 	}
-	outbox->streams[outbox->nstreams++] = stream;
+	batch->streams[batch->nstreams++] = stream;
 	MemoryContextSwitchTo(old);
 	return stream;
 }
 
 StringInfo
-outbox_begin_record(Outbox *outbox, OutboxStream *stream)
+change_batch_begin_record(ChangeBatch *batch, BatchStream *stream)
 {
 	StringInfo	items = &stream->items;
 	int			header = QUEUE_HEADER_SIZE(QUEUE_ITEM_EVENT);
@@ -75,14 +75,14 @@ outbox_begin_record(Outbox *outbox, OutboxStream *stream)
 }
 
 void
-outbox_cancel_record(Outbox *outbox, OutboxStream *stream)
+change_batch_cancel_record(ChangeBatch *batch, BatchStream *stream)
 {
 	stream->items.len = stream->items.cursor;
 }
 
 /* Complete the record that was begun, as it is. */
 static void
-finish_record(Outbox *outbox, OutboxStream *stream, uint8 kind, XLogRecPtr lsn,
+finish_record(ChangeBatch *batch, BatchStream *stream, uint8 kind, XLogRecPtr lsn,
 			  uint64 id, TimestampTz queued_at)
 {
 	StringInfo	items = &stream->items;
@@ -97,13 +97,13 @@ finish_record(Outbox *outbox, OutboxStream *stream, uint8 kind, XLogRecPtr lsn,
 
 	record = (QueueRecord *) (items->data + items->cursor);
 	record->kind = kind;
-	record->state = QUEUE_RECORD_OWED;
+	record->state = QUEUE_RECORD_PENDING;
 	record->attempts = 0;
 	record->length = length;
 	record->id = id;
 	record->queued_at = queued_at;
-	pipeline_origin(outbox->pipeline, commit_ring_next(&outbox->pipeline->ring), lsn,
-					(QueueOrigin *) (record + 1));
+	pipeline_commit_ref(batch->pipeline, commit_ring_next(&batch->pipeline->ring), lsn,
+					(CommitRef *) (record + 1));
 
 	/* bounds, not an order: records that were put have the ids of their puts */
 	if (stream->nrecords++ == 0)
@@ -111,21 +111,21 @@ finish_record(Outbox *outbox, OutboxStream *stream, uint8 kind, XLogRecPtr lsn,
 	stream->first_id = Min(stream->first_id, id);
 	stream->last_id = Max(stream->last_id, id);
 	stream->nbytes += length;
-	outbox->nrecords++;
-	outbox->size += items->len - items->cursor;
+	batch->nrecords++;
+	batch->size += items->len - items->cursor;
 }
 
-/* A helping is made in a few milliseconds: one look at the clock will do for its records. */
+/* A batch is made in a few milliseconds: one look at the clock will do for its records. */
 static TimestampTz
-helping_time(Outbox *outbox)
+batch_time(ChangeBatch *batch)
 {
-	if (outbox->begun_at == 0)
-		outbox->begun_at = GetCurrentTimestamp();
-	return outbox->begun_at;
+	if (batch->begun_at == 0)
+		batch->begun_at = GetCurrentTimestamp();
+	return batch->begun_at;
 }
 
 bool
-outbox_end_record(Outbox *outbox, OutboxStream *stream, XLogRecPtr lsn)
+change_batch_end_record(ChangeBatch *batch, BatchStream *stream, XLogRecPtr lsn)
 {
 	StringInfo	items = &stream->items;
 	int			length;
@@ -135,34 +135,34 @@ outbox_end_record(Outbox *outbox, OutboxStream *stream, XLogRecPtr lsn)
 	length = items->len - items->cursor - QUEUE_HEADER_SIZE(QUEUE_ITEM_EVENT);
 	if (length > QUEUE_MAX_RECORD)
 	{
-		outbox_cancel_record(outbox, stream);
+		change_batch_cancel_record(batch, stream);
 		return false;
 	}
-	finish_record(outbox, stream, QUEUE_ITEM_EVENT, lsn,
-				  queue_next_ids(firehose_queue, 1), helping_time(outbox));
+	finish_record(batch, stream, QUEUE_ITEM_EVENT, lsn,
+				  queue_next_ids(firehose_queue, 1), batch_time(batch));
 	return true;
 }
 
 void
-outbox_add_put(Outbox *outbox, OutboxStream *stream, XLogRecPtr lsn, uint64 id,
+change_batch_add_put(ChangeBatch *batch, BatchStream *stream, XLogRecPtr lsn, uint64 id,
 			   TimestampTz queued_at, const char *data, Size length)
 {
-	appendBinaryStringInfo(outbox_begin_record(outbox, stream), data, length);
-	finish_record(outbox, stream, QUEUE_ITEM_DURABLE_PUT, lsn, id, queued_at);
+	appendBinaryStringInfo(change_batch_begin_record(batch, stream), data, length);
+	finish_record(batch, stream, QUEUE_ITEM_DURABLE_PUT, lsn, id, queued_at);
 }
 
 void
-outbox_add_dead(Outbox *outbox, OutboxStream *stream, XLogRecPtr lsn, const char *code,
+change_batch_add_dead(ChangeBatch *batch, BatchStream *stream, XLogRecPtr lsn, const char *code,
 				const char *message, const char *data, Size length)
 {
-	StringInfo	items = outbox_begin_record(outbox, stream);
+	StringInfo	items = change_batch_begin_record(batch, stream);
 
 	appendBinaryStringInfo(items, code, strlen(code) + 1);
 	appendBinaryStringInfo(items, message, strlen(message) + 1);
 	appendBinaryStringInfo(items, data, length);
-	finish_record(outbox, stream, QUEUE_ITEM_DEAD_EVENT, lsn,
+	finish_record(batch, stream, QUEUE_ITEM_DEAD_EVENT, lsn,
 				  queue_next_ids(firehose_queue, 1), GetCurrentTimestamp());
-	pg_atomic_fetch_add_u64(&outbox->pipeline->dead, 1);
+	pg_atomic_fetch_add_u64(&batch->pipeline->dead, 1);
 }
 
 /*
@@ -170,9 +170,9 @@ outbox_add_dead(Outbox *outbox, OutboxStream *stream, XLogRecPtr lsn, const char
  * in a slot of its own, if that is what the outbox is to do.
  */
 static void
-outlive_stream(Outbox *outbox, OutboxStream *stream)
+outlive_stream(ChangeBatch *batch, BatchStream *stream)
 {
-	if (!outbox->outlives_streams)
+	if (!batch->outlives_streams)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("stream \"%s\" was dropped", stream->name)));
@@ -181,12 +181,12 @@ outlive_stream(Outbox *outbox, OutboxStream *stream)
 
 /* Try to reserve room in a stream's queue; false: there is none within the time. */
 static bool
-try_reserve(Outbox *outbox, OutboxStream *stream, Size bytes, int timeout_ms)
+try_reserve(ChangeBatch *batch, BatchStream *stream, Size bytes, int timeout_ms)
 {
 	for (;;)
 	{
 		if (stream->slot->dropped)
-			outlive_stream(outbox, stream);
+			outlive_stream(batch, stream);
 		switch (queue_reserve(firehose_queue, stream->slot, stream->generation, bytes,
 							  timeout_ms))
 		{
@@ -196,31 +196,31 @@ try_reserve(Outbox *outbox, OutboxStream *stream, Size bytes, int timeout_ms)
 			case QUEUE_FULL:
 				return false;
 			case QUEUE_STALE:
-				outlive_stream(outbox, stream);
+				outlive_stream(batch, stream);
 				break;
 		}
 	}
 }
 
-/* Room in the queue for one stream's helping. */
+/* Room in the queue for one stream's batch. */
 static void
-reserve_room(Outbox *outbox, OutboxStream *stream, Size bytes)
+reserve_room(ChangeBatch *batch, BatchStream *stream, Size bytes)
 {
-	while (!try_reserve(outbox, stream, bytes, 0))
+	while (!try_reserve(batch, stream, bytes, 0))
 	{
 		/* a snapshot of catalogs, kept while we wait, would hold up others */
 		InvalidateCatalogSnapshot();
-		outbox->on_full();
-		if (try_reserve(outbox, stream, bytes, ROOM_WAIT_MS))
+		batch->on_full();
+		if (try_reserve(batch, stream, bytes, ROOM_WAIT_MS))
 			return;
 	}
 }
 
 /* A free entry in the ring. */
 static void
-await_ring(Outbox *outbox)
+await_ring(ChangeBatch *batch)
 {
-	PipelineSlot *pipeline = outbox->pipeline;
+	PipelineEntry *pipeline = batch->pipeline;
 
 	while (commit_ring_is_full(&pipeline->ring))
 	{
@@ -228,7 +228,7 @@ await_ring(Outbox *outbox)
 		if (!commit_ring_is_full(&pipeline->ring))
 			break;
 		InvalidateCatalogSnapshot();
-		outbox->on_full();
+		batch->on_full();
 		pg_atomic_exchange_u32(&pipeline->wants_settled, 1);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 ROOM_WAIT_MS, WaitEventNamed("FirehoseQueueFull"));
@@ -239,19 +239,19 @@ await_ring(Outbox *outbox)
 
 /* Note how far the queue has it now. */
 static void
-note_position(Outbox *outbox)
+note_position(ChangeBatch *batch)
 {
-	PipelineSlot *pipeline = outbox->pipeline;
+	PipelineEntry *pipeline = batch->pipeline;
 
-	if (outbox->commits_upto != InvalidXLogRecPtr)
-		pg_atomic_write_u64(&pipeline->queued_upto, outbox->commits_upto);
-	pg_atomic_write_u64(&pipeline->part_lsn, outbox->part_lsn);
-	pg_atomic_write_u32(&pipeline->part_seq, outbox->part_seq);
+	if (batch->commits_upto != InvalidXLogRecPtr)
+		pg_atomic_write_u64(&pipeline->queued_upto, batch->commits_upto);
+	pg_atomic_write_u64(&pipeline->part_lsn, batch->part_lsn);
+	pg_atomic_write_u32(&pipeline->part_seq, batch->part_seq);
 }
 
 /* Hand one stream's records over, into room reserved for them. */
 static void
-hand_over(OutboxStream *stream)
+hand_over(BatchStream *stream)
 {
 	pg_atomic_uint32 *run = queue_append(firehose_queue, stream->slot, stream->items.data,
 										 stream->items.len,
@@ -267,11 +267,11 @@ hand_over(OutboxStream *stream)
 
 /* A large record leaves a large buffer, and there may be many streams. */
 static void
-shrink_buffers(Outbox *outbox)
+shrink_buffers(ChangeBatch *batch)
 {
-	for (int i = 0; i < outbox->nstreams; i++)
+	for (int i = 0; i < batch->nstreams; i++)
 	{
-		StringInfo	items = &outbox->streams[i]->items;
+		StringInfo	items = &batch->streams[i]->items;
 
 		if (items->maxlen > KEEP_BUFFER)
 		{
@@ -282,45 +282,45 @@ shrink_buffers(Outbox *outbox)
 }
 
 void
-outbox_flush(Outbox *outbox)
+change_batch_flush(ChangeBatch *batch)
 {
-	if (outbox->nrecords == 0)
+	if (batch->nrecords == 0)
 	{
-		note_position(outbox);
+		note_position(batch);
 		return;
 	}
 
-	await_ring(outbox);
-	for (int i = 0; i < outbox->nstreams; i++)
+	await_ring(batch);
+	for (int i = 0; i < batch->nstreams; i++)
 	{
-		OutboxStream *stream = outbox->streams[i];
+		BatchStream *stream = batch->streams[i];
 
 		if (stream->nrecords > 0)
-			reserve_room(outbox, stream, sizeof(QueueRun) + stream->items.len);
+			reserve_room(batch, stream, sizeof(QueueRun) + stream->items.len);
 	}
 
 	/* from here on nothing fails */
 	HOLD_INTERRUPTS();
-	commit_ring_push(&outbox->pipeline->ring, outbox->commits_upto, outbox->nrecords);
-	note_position(outbox);
-	for (int i = 0; i < outbox->nstreams; i++)
+	commit_ring_push(&batch->pipeline->ring, batch->commits_upto, batch->nrecords);
+	note_position(batch);
+	for (int i = 0; i < batch->nstreams; i++)
 	{
-		if (outbox->streams[i]->nrecords > 0)
-			hand_over(outbox->streams[i]);
+		if (batch->streams[i]->nrecords > 0)
+			hand_over(batch->streams[i]);
 	}
 	RESUME_INTERRUPTS();
-	outbox->nrecords = 0;
-	outbox->size = 0;
-	outbox->begun_at = 0;
-	shrink_buffers(outbox);
+	batch->nrecords = 0;
+	batch->size = 0;
+	batch->begun_at = 0;
+	shrink_buffers(batch);
 }
 
 void
-outbox_abandon(Outbox *outbox)
+change_batch_abandon(ChangeBatch *batch)
 {
-	for (int i = 0; i < outbox->nstreams; i++)
+	for (int i = 0; i < batch->nstreams; i++)
 	{
-		OutboxStream *stream = outbox->streams[i];
+		BatchStream *stream = batch->streams[i];
 
 		if (stream->reserved > 0)
 			queue_unreserve(firehose_queue, stream->slot, stream->reserved);

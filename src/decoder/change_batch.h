@@ -3,7 +3,7 @@
  *		What a decoder has made and not yet handed to the queue.
  *
  * Records of many small commits, or of a part of a large one, are collected
- * and handed over together: one helping is one run in each stream's queue and
+ * and handed over together: one batch is one run in each stream's queue and
  * one entry of the pipeline's commit ring.
  *
  * Decoder process only.
@@ -16,7 +16,7 @@
 #include "workers/pipeline_table.h"
 
 /* A stream that the pipeline sends to. */
-typedef struct OutboxStream
+typedef struct BatchStream
 {
 	Oid			serverid;
 	QueueStream *slot;
@@ -28,68 +28,68 @@ typedef struct OutboxStream
 	uint64		nbytes;
 	uint64		first_id;
 	uint64		last_id;
-	Size		reserved;		/* in the queue, for the helping being handed over */
-} OutboxStream;
+	Size		reserved;		/* in the queue, for the batch being handed over */
+} BatchStream;
 
-typedef struct Outbox
+typedef struct ChangeBatch
 {
-	PipelineSlot *pipeline;
+	PipelineEntry *pipeline;
 	MemoryContext context;		/* of the streams */
 	bool		outlives_streams;	/* records of a stream that is dropped are
 									 * handed over all the same, for the
 									 * sender to make dead letters of */
 	int			nstreams;
 	int			max_streams;
-	OutboxStream **streams;
+	BatchStream **streams;
 	Size		size;			/* bytes of all items */
 	uint32		nrecords;		/* in all streams */
 	TimestampTz begun_at;		/* when the first event of them was made; 0: none yet */
 
-	/* up to where the helping goes */
+	/* up to where the batch goes */
 	XLogRecPtr	commits_upto;	/* end of the last commit that is in it whole */
 	XLogRecPtr	part_lsn;		/* a commit that is in it in part; Invalid: none */
 	uint32		part_seq;		/* and how many of its changes */
 
 	void		(*on_full) (void);	/* called when the queue has no room, about
 									 * once a second; may end the process */
-} Outbox;
+} ChangeBatch;
 
-/* A helping of this size is handed over at once. */
+/* A batch of this size is handed over at once. */
 #define OUTBOX_FULL		(256 * 1024)
 
 /* Add a stream, claiming its slot in the queue.  Needs no catalog. */
-extern OutboxStream *outbox_add_stream(Outbox *outbox, Oid serverid, const char *name,
+extern BatchStream *change_batch_add_stream(ChangeBatch *batch, Oid serverid, const char *name,
 									   bool newline);
 
 /*
  * Begin a record for a stream: returns where to append its payload, which
- * outbox_end_record or outbox_cancel_record ends.
+ * change_batch_end_record or change_batch_cancel_record ends.
  */
-extern StringInfo outbox_begin_record(Outbox *outbox, OutboxStream *stream);
+extern StringInfo change_batch_begin_record(ChangeBatch *batch, BatchStream *stream);
 
 /*
  * End it.  False if it is too large for a record: then it is cancelled, and
  * the caller sends a dead letter instead.
  */
-extern bool outbox_end_record(Outbox *outbox, OutboxStream *stream, XLogRecPtr lsn);
-extern void outbox_cancel_record(Outbox *outbox, OutboxStream *stream);
+extern bool change_batch_end_record(ChangeBatch *batch, BatchStream *stream, XLogRecPtr lsn);
+extern void change_batch_cancel_record(ChangeBatch *batch, BatchStream *stream);
 
 /* Send a change to the dead letters instead; id 0: a new one. */
-extern void outbox_add_dead(Outbox *outbox, OutboxStream *stream, XLogRecPtr lsn,
+extern void change_batch_add_dead(ChangeBatch *batch, BatchStream *stream, XLogRecPtr lsn,
 							const char *code, const char *message,
 							const char *data, Size length);
 
 /* Add a record that was put, under the id and time of its put, as it is. */
-extern void outbox_add_put(Outbox *outbox, OutboxStream *stream, XLogRecPtr lsn,
+extern void change_batch_add_put(ChangeBatch *batch, BatchStream *stream, XLogRecPtr lsn,
 						   uint64 id, TimestampTz queued_at, const char *data, Size length);
 
 /*
  * Hand everything over, waiting for room as long as it takes (but see on_full).
  * Errors if a stream is gone, unless outlives_streams.
  */
-extern void outbox_flush(Outbox *outbox);
+extern void change_batch_flush(ChangeBatch *batch);
 
 /* At exit: give back what was reserved and not used. */
-extern void outbox_abandon(Outbox *outbox);
+extern void change_batch_abandon(ChangeBatch *batch);
 
 #endif							/* FIREHOSE_DECODER_CHANGE_BATCH_H */

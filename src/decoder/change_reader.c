@@ -38,7 +38,7 @@ typedef struct ReadRelation
 	MemoryContext context;		/* of all that follows but .relation */
 	LogicalRepRelation *described;
 	EventRelation *relation;	/* made of it; NULL or not valid: to be made */
-	OutboxStream *stream;
+	BatchStream *stream;
 	bool		skipped;		/* one of the extension's own */
 	EventValue *new_row;		/* natts values each */
 	EventValue *old_row;
@@ -48,16 +48,16 @@ typedef struct ReadRelation
 typedef struct PutStream
 {
 	Oid			serverid;		/* hash key */
-	OutboxStream *stream;
+	BatchStream *stream;
 } PutStream;
 
 struct ChangeReader
 {
 	MemoryContext context;
 	const Pipeline *pipeline;
-	Outbox	   *outbox;
+	ChangeBatch	   *batch;
 	const WalReader *wal;
-	OutboxStream *main_stream;
+	BatchStream *main_stream;
 	HTAB	   *relations;
 	HTAB	   *put_streams;	/* of PutStream */
 	bool		warned;			/* of a message that passes for a put */
@@ -70,17 +70,17 @@ struct ChangeReader
 };
 
 ChangeReader *
-change_reader_create(MemoryContext context, const Pipeline *pipeline, Outbox *outbox,
-					 const EventOrigin *origin)
+change_reader_create(MemoryContext context, const Pipeline *pipeline, ChangeBatch *batch,
+					 const EventSource *origin)
 {
 	ChangeReader *reader = MemoryContextAllocZero(context, sizeof(ChangeReader));
 	HASHCTL		ctl = {0};
 
 	reader->context = context;
 	reader->pipeline = pipeline;
-	reader->outbox = outbox;
-	if (outbox->nstreams > 0)
-		reader->main_stream = outbox->streams[outbox->nstreams - 1];
+	reader->batch = batch;
+	if (batch->nstreams > 0)
+		reader->main_stream = batch->streams[batch->nstreams - 1];
 	reader->event.origin = origin;
 	ctl.keysize = sizeof(Oid);
 	ctl.entrysize = sizeof(ReadRelation);
@@ -124,7 +124,7 @@ get_relation(ChangeReader *reader, Oid relid)
 }
 
 /* The stream that changes of a table go to. */
-static OutboxStream *
+static BatchStream *
 route(ChangeReader *reader, const char *schema, const char *table)
 {
 	ListCell   *lc;
@@ -134,7 +134,7 @@ route(ChangeReader *reader, const char *schema, const char *table)
 		PipelineRoute *r = lfirst(lc);
 
 		if (strcmp(r->schema, schema) == 0 && strcmp(r->table, table) == 0)
-			return reader->outbox->streams[foreach_current_index(lc)];
+			return reader->batch->streams[foreach_current_index(lc)];
 	}
 	return reader->main_stream;
 }
@@ -238,7 +238,7 @@ static void
 begin_transaction(ChangeReader *reader, StringInfo message)
 {
 	LogicalRepBeginData begin;
-	PipelineSlot *slot = reader->outbox->pipeline;
+	PipelineEntry *slot = reader->batch->pipeline;
 
 	logicalrep_read_begin(message, &begin);
 	reader->in_transaction = true;
@@ -256,24 +256,24 @@ static void
 commit_transaction(ChangeReader *reader, StringInfo message)
 {
 	LogicalRepCommitData commit;
-	PipelineSlot *slot = reader->outbox->pipeline;
+	PipelineEntry *slot = reader->batch->pipeline;
 
 	logicalrep_read_commit(message, &commit);
 	reader->in_transaction = false;
-	reader->outbox->commits_upto = commit.end_lsn;
-	reader->outbox->part_lsn = InvalidXLogRecPtr;
-	reader->outbox->part_seq = 0;
+	reader->batch->commits_upto = commit.end_lsn;
+	reader->batch->part_lsn = InvalidXLogRecPtr;
+	reader->batch->part_seq = 0;
 	pg_atomic_write_u64(&slot->last_commit_time, (uint64) commit.committime);
 	pg_atomic_fetch_add_u64(&slot->transactions, 1);
-	if (reader->outbox->size >= OUTBOX_FULL)
-		outbox_flush(reader->outbox);
+	if (reader->batch->size >= OUTBOX_FULL)
+		change_batch_flush(reader->batch);
 }
 
 /* Events ------------------------------------------------------------------ */
 
 /* Name what an unsendable change was, in place of its data. */
 static void
-add_dead(ChangeReader *reader, OutboxStream *stream, const Event *event, const char *code,
+add_dead(ChangeReader *reader, BatchStream *stream, const Event *event, const char *code,
 		 const char *message, bool with_data)
 {
 	const Format *json = format_find("json");
@@ -300,30 +300,30 @@ add_dead(ChangeReader *reader, OutboxStream *stream, const Event *event, const c
 		}
 		appendStringInfoChar(&data, '}');
 	}
-	outbox_add_dead(reader->outbox, stream, event->lsn, code, message, data.data,
+	change_batch_add_dead(reader->batch, stream, event->lsn, code, message, data.data,
 					Min(data.len, QUEUE_MAX_RECORD - 1024));
 	pfree(data.data);
 }
 
 /* Write one of the records that an event makes. */
 static void
-add_part(ChangeReader *reader, OutboxStream *stream, const Event *event, int part)
+add_part(ChangeReader *reader, BatchStream *stream, const Event *event, int part)
 {
-	StringInfo	out = outbox_begin_record(reader->outbox, stream);
+	StringInfo	out = change_batch_begin_record(reader->batch, stream);
 
 	switch (reader->pipeline->format->append(out, event, part,
 											 &reader->pipeline->format_options))
 	{
 		case FORMAT_OK:
-			if (!outbox_end_record(reader->outbox, stream, event->lsn))
+			if (!change_batch_end_record(reader->batch, stream, event->lsn))
 				add_dead(reader, stream, event, "RecordTooLarge",
 						 "The change makes a record of more than 1,024,000 bytes.", false);
 			break;
 		case FORMAT_NOTHING:
-			outbox_cancel_record(reader->outbox, stream);
+			change_batch_cancel_record(reader->batch, stream);
 			break;
 		case FORMAT_UNCHANGED_COLUMN:
-			outbox_cancel_record(reader->outbox, stream);
+			change_batch_cancel_record(reader->batch, stream);
 			add_dead(reader, stream, event, "unchanged_column",
 					 "A TOASTed column was left out of the WAL; set REPLICA IDENTITY FULL for the table.",
 					 true);
@@ -333,10 +333,10 @@ add_part(ChangeReader *reader, OutboxStream *stream, const Event *event, int par
 
 /* Send an event, as the records its format makes of it. */
 static void
-add_event(ChangeReader *reader, OutboxStream *stream, Event *event)
+add_event(ChangeReader *reader, BatchStream *stream, Event *event)
 {
 	const Format *format = reader->pipeline->format;
-	Outbox	   *outbox = reader->outbox;
+	ChangeBatch	   *batch = reader->batch;
 	int			parts = format->count ? format->count(event) : 1;
 
 	event->seq = reader->event.seq + 1;
@@ -347,10 +347,10 @@ add_event(ChangeReader *reader, OutboxStream *stream, Event *event)
 	}
 	reader->event.seq += parts;
 
-	outbox->part_lsn = event->lsn;
-	outbox->part_seq = reader->event.seq;
-	if (outbox->size >= OUTBOX_FULL)
-		outbox_flush(outbox);
+	batch->part_lsn = event->lsn;
+	batch->part_seq = reader->event.seq;
+	if (batch->size >= OUTBOX_FULL)
+		change_batch_flush(batch);
 }
 
 /* Changes ----------------------------------------------------------------- */
@@ -482,22 +482,22 @@ take_truncate(ChangeReader *reader, StringInfo message)
 		event.restart_identity = restart_identity;
 		add_event(reader, rel->stream, &event);
 	}
-	pg_atomic_fetch_add_u64(&reader->outbox->pipeline->truncates, 1);
+	pg_atomic_fetch_add_u64(&reader->batch->pipeline->truncates, 1);
 }
 
 /* Durable puts ------------------------------------------------------------ */
 
 /* The outbox's stream for a server, whether that is still there or not. */
-static OutboxStream *
+static BatchStream *
 put_stream(ChangeReader *reader, Oid serverid, const char *name)
 {
 	bool		found;
 	PutStream  *entry = hash_search(reader->put_streams, &serverid, HASH_FIND, &found);
-	OutboxStream *stream;
+	BatchStream *stream;
 
 	if (likely(found))
 		return entry->stream;
-	stream = outbox_add_stream(reader->outbox, serverid, name, false);
+	stream = change_batch_add_stream(reader->batch, serverid, name, false);
 	entry = hash_search(reader->put_streams, &serverid, HASH_ENTER, NULL);
 	entry->stream = stream;
 	return stream;
@@ -507,7 +507,7 @@ put_stream(ChangeReader *reader, Oid serverid, const char *name)
 static void
 refuse_message(ChangeReader *reader, XLogRecPtr lsn)
 {
-	pg_atomic_fetch_add_u64(&reader->outbox->pipeline->refused, 1);
+	pg_atomic_fetch_add_u64(&reader->batch->pipeline->refused, 1);
 	if (reader->warned)
 		return;
 	ereport(LOG,
@@ -525,7 +525,7 @@ static void
 take_put(ChangeReader *reader, XLogRecPtr lsn, bool transactional, const char *content,
 		 int length)
 {
-	Outbox	   *outbox = reader->outbox;
+	ChangeBatch	   *batch = reader->batch;
 	DurableMessage put;
 
 	if (!durable_message_read(&put, content, length))
@@ -539,18 +539,18 @@ take_put(ChangeReader *reader, XLogRecPtr lsn, bool transactional, const char *c
 		if (++reader->event.seq <= reader->done_seq)
 			return;
 	}
-	outbox_add_put(outbox, put_stream(reader, put.serverid, put.stream), lsn,
+	change_batch_add_put(batch, put_stream(reader, put.serverid, put.stream), lsn,
 				   put.id, put.queued_at, put.record.data, put.record.length);
 	if (transactional)
 	{
-		outbox->part_lsn = lsn;
-		outbox->part_seq = reader->event.seq;
+		batch->part_lsn = lsn;
+		batch->part_seq = reader->event.seq;
 	}
 	else
-		outbox->commits_upto = Max(outbox->commits_upto, lsn);
-	pg_atomic_fetch_add_u64(&outbox->pipeline->messages, 1);
-	if (outbox->size >= OUTBOX_FULL)
-		outbox_flush(outbox);
+		batch->commits_upto = Max(batch->commits_upto, lsn);
+	pg_atomic_fetch_add_u64(&batch->pipeline->messages, 1);
+	if (batch->size >= OUTBOX_FULL)
+		change_batch_flush(batch);
 }
 
 /* Logical messages -------------------------------------------------------- */
@@ -585,7 +585,7 @@ take_logical_message(ChangeReader *reader, StringInfo message)
 	bool		transactional = (flags & 1) != 0;
 
 	if (!transactional &&
-		lsn <= pg_atomic_read_u64(&reader->outbox->pipeline->queued_upto))
+		lsn <= pg_atomic_read_u64(&reader->batch->pipeline->queued_upto))
 		return;
 	if (strcmp(prefix, DURABLE_MESSAGE_PREFIX) == 0)
 	{
@@ -612,16 +612,16 @@ take_logical_message(ChangeReader *reader, StringInfo message)
 		event.timeline = wal_reader_timeline(reader->wal);
 		add_part(reader, reader->main_stream, &event, 0);
 		/* what lies before it was read, and what was committed there is in the outbox */
-		reader->outbox->commits_upto = Max(reader->outbox->commits_upto, lsn);
+		reader->batch->commits_upto = Max(reader->batch->commits_upto, lsn);
 	}
-	pg_atomic_fetch_add_u64(&reader->outbox->pipeline->messages, 1);
+	pg_atomic_fetch_add_u64(&reader->batch->pipeline->messages, 1);
 }
 
 void
 change_reader_take(StringInfo message, void *arg)
 {
 	ChangeReader *reader = arg;
-	PipelineSlot *slot = reader->outbox->pipeline;
+	PipelineEntry *slot = reader->batch->pipeline;
 	char		type = pq_getmsgbyte(message);
 
 	switch (type)

@@ -22,7 +22,7 @@ typedef struct ChangeReader ChangeReader;
  * begins with none.
  */
 extern ChangeReader *change_reader_create(MemoryContext context, const Pipeline *pipeline,
-										  Outbox *outbox, const EventOrigin *origin);
+										  ChangeBatch *batch, const EventSource *origin);
 
 /* Whose timeline goes into the ids. */
 extern void change_reader_set_wal(ChangeReader *reader, const WalReader *wal);

@@ -63,9 +63,9 @@
 
 extern PGDLLEXPORT void decoder_main(Datum main_arg);
 
-static PipelineSlot *my_slot;
+static PipelineEntry *my_slot;
 static Pipeline *pipeline;
-static Outbox outbox;
+static ChangeBatch batch;
 static ChangeReader *changes;
 static WalReader *wal;
 static MemoryContext decoder_context;
@@ -132,7 +132,7 @@ add_stream(const char *name)
 	Stream	   *stream = stream_get(name);
 
 	stream_check_usage(stream, pipeline->owner);
-	outbox_add_stream(&outbox, stream->serverid, stream->name,
+	change_batch_add_stream(&batch, stream->serverid, stream->name,
 					  stream->options.delimiter != DELIMITER_NONE);
 }
 
@@ -148,11 +148,11 @@ on_queue_full(void)
 }
 
 /* Read the catalog: in a transaction of its own, with the slot not acquired. */
-static const EventOrigin *
+static const EventSource *
 read_pipeline(void)
 {
 	MemoryContext old = CurrentMemoryContext;
-	const EventOrigin *origin;
+	const EventSource *origin;
 	ListCell   *lc;
 
 	pg_atomic_write_u32(&my_slot->reread, 0);
@@ -165,16 +165,16 @@ read_pipeline(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("pipeline \"%s\" does not exist", NameStr(my_slot->name))));
-	outbox.pipeline = my_slot;
-	outbox.on_full = on_queue_full;
-	outbox.context = decoder_context;
-	outbox.outlives_streams = pipeline->durable_puts;
+	batch.pipeline = my_slot;
+	batch.on_full = on_queue_full;
+	batch.context = decoder_context;
+	batch.outlives_streams = pipeline->durable_puts;
 	foreach(lc, pipeline->routes)
 		add_stream(((PipelineRoute *) lfirst(lc))->stream);
 	/* durable puts name their streams, and their privileges were checked */
 	if (!pipeline->durable_puts)
 		add_stream(pipeline->stream);
-	origin = event_origin();
+	origin = event_fill_source();
 
 	PopActiveSnapshot();
 	CommitTransactionCommand();
@@ -186,7 +186,7 @@ read_pipeline(void)
 static void
 give_back_reservations(int code, Datum arg)
 {
-	outbox_abandon(&outbox);
+	change_batch_abandon(&batch);
 	if (firehose_queue != NULL)
 		queue_stop_waiting(firehose_queue);
 }
@@ -211,7 +211,7 @@ fail_lost_slot(const char *what, XLogRecPtr confirmed)
 								"go on with SELECT firehose_resume_pipeline(%s, from_now => true)",
 								pipeline->slot_name, what, where,
 								quote_literal_cstr(pipeline->name)));
-	pipeline_give_up(my_slot);
+	pipeline_require_command(my_slot);
 	proc_exit(0);
 }
 
@@ -222,7 +222,7 @@ ensure_slot(void)
 	XLogRecPtr	confirmed = pg_atomic_read_u64(&my_slot->confirmed_lsn);
 	SlotInfo	info;
 
-	if (!pipeline_slot_look(pipeline->slot_name, &info))
+	if (!replication_slot_look(pipeline->slot_name, &info))
 	{
 		if (pipeline->slot_created)
 			fail_lost_slot("is gone", confirmed);
@@ -266,18 +266,18 @@ plugin_options(void)
 static void
 start(void)
 {
-	const EventOrigin *origin;
+	const EventSource *origin;
 
 	fix_value_settings();
 	before_shmem_exit(give_back_reservations, (Datum) 0);
 	origin = read_pipeline();
 	ensure_slot();
 
-	changes = change_reader_create(decoder_context, pipeline, &outbox, origin);
-	outbox.commits_upto = pg_atomic_read_u64(&my_slot->queued_upto);
-	outbox.part_lsn = pg_atomic_read_u64(&my_slot->part_lsn);
-	outbox.part_seq = pg_atomic_read_u32(&my_slot->part_seq);
-	wal = wal_reader_open(pipeline->slot_name, outbox.commits_upto, pipeline->skip_lsn,
+	changes = change_reader_create(decoder_context, pipeline, &batch, origin);
+	batch.commits_upto = pg_atomic_read_u64(&my_slot->queued_upto);
+	batch.part_lsn = pg_atomic_read_u64(&my_slot->part_lsn);
+	batch.part_seq = pg_atomic_read_u32(&my_slot->part_seq);
+	wal = wal_reader_open(pipeline->slot_name, batch.commits_upto, pipeline->skip_lsn,
 						  plugin_options(), change_reader_take, changes);
 	change_reader_set_wal(changes, wal);
 
@@ -303,7 +303,7 @@ confirm(void)
 
 	if (upto != InvalidXLogRecPtr)
 		pg_atomic_write_u64(&my_slot->accepted_lsn, upto);
-	if (commit_ring_is_empty(&my_slot->ring) && outbox.nrecords == 0 &&
+	if (commit_ring_is_empty(&my_slot->ring) && batch.nrecords == 0 &&
 		!change_reader_in_transaction(changes))
 		upto = Max(upto, wal_reader_position(wal));
 	if (upto > pg_atomic_read_u64(&my_slot->confirmed_lsn))
@@ -343,10 +343,10 @@ decode_round(void)
 	if (n == 0)
 		return 0;
 
-	outbox_flush(&outbox);
+	change_batch_flush(&batch);
 	pg_atomic_write_u64(&my_slot->read_lsn, wal_reader_position(wal));
 	if (pipeline->durable_puts)
-		fate_wake_flushers();
+		recent_wake_flushers();
 	if (pg_atomic_read_u32(&my_slot->state) == PIPELINE_WAITING)
 		pipeline_set_state(my_slot, PIPELINE_STREAMING, "");
 	return n;
@@ -482,7 +482,7 @@ note_error(const ErrorData *error)
 									quote_literal_cstr(NameStr(my_slot->name)),
 									quote_literal_cstr(NameStr(my_slot->name)),
 									LSN_FORMAT_ARGS(lsn)));
-		pipeline_give_up(my_slot);
+		pipeline_require_command(my_slot);
 	}
 	else
 		pipeline_set_state(my_slot, PIPELINE_STARTING,

@@ -295,10 +295,10 @@ cache_sweep(void)
  * Events
  * ------------------------------------------------------------------------
  */
-const EventOrigin *
-event_origin(void)
+const EventSource *
+event_fill_source(void)
 {
-	static EventOrigin origin = {0};
+	static EventSource origin = {0};
 
 	/* neither can change while a process lives: a database with sessions is not renamed */
 	if (origin.db_json == NULL)

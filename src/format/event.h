@@ -123,18 +123,18 @@ typedef struct EventValue
 } EventValue;
 
 /* Where events come from: the same for all of this process's, as JSON strings in UTF-8. */
-typedef struct EventOrigin
+typedef struct EventSource
 {
 	const char *source_json;	/* cluster_name, else the system identifier */
 	const char *db_json;
 	int			source_json_len;
 	int			db_json_len;
-} EventOrigin;
+} EventSource;
 
 typedef struct Event
 {
 	EventOp		op;
-	const EventOrigin *origin;	/* NULL: absent */
+	const EventSource *origin;	/* NULL: absent */
 	EventRelation *relation;	/* NULL only for messages */
 	const EventValue *new_row;	/* relation->ncolumns values; NULL: none */
 	const EventValue *old_row;	/* the same */
@@ -161,7 +161,7 @@ typedef struct Event
 } Event;
 
 /* This process's origin; needs a transaction the first time. */
-extern PGDLLEXPORT const EventOrigin *event_origin(void);
+extern PGDLLEXPORT const EventSource *event_fill_source(void);
 
 /* Fill values[relation->ncolumns] from a slot whose descriptor the relation was made from. */
 extern PGDLLEXPORT void event_values_from_slot(const EventRelation *relation,

@@ -95,14 +95,14 @@ static PipelineRoute *parse_route(const JsonbValue *key, const JsonbValue *value
 Relation
 pipeline_catalog_open(LOCKMODE lockmode)
 {
-	return writer_require_table(TABLE_PIPELINES, lockmode, column_types,
+	return own_tables_require_table(TABLE_PIPELINES, lockmode, column_types,
 								PIPELINE_COLUMNS);
 }
 
 Relation
 pipeline_catalog_open_at_once(LOCKMODE lockmode)
 {
-	return writer_open_table(TABLE_PIPELINES, lockmode, column_types,
+	return own_tables_open_table(TABLE_PIPELINES, lockmode, column_types,
 							 PIPELINE_COLUMNS);
 }
 
@@ -181,7 +181,7 @@ pipeline_catalog_store(Relation rel, PipelineRow *row)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel),
 													&TTSOpsHeapTuple);
-	WriterIndexes *indexes = writer_open_indexes(rel);
+	OwnIndexes *indexes = own_tables_open_indexes(rel);
 
 	if (row->tuple != NULL)
 		simple_heap_delete(rel, &row->tuple->t_self);
@@ -192,9 +192,9 @@ pipeline_catalog_store(Relation rel, PipelineRow *row)
 	ExecStoreVirtualTuple(slot);
 	table_tuple_insert(rel, slot, GetCurrentCommandId(true),
 					   TABLE_INSERT_NO_LOGICAL, NULL);
-	writer_insert_index_entries(indexes, slot);
+	own_tables_insert_index_entries(indexes, slot);
 
-	writer_close_indexes(indexes);
+	own_tables_close_indexes(indexes);
 	ExecDropSingleTupleTableSlot(slot);
 	CacheInvalidateRelcache(rel);
 	CommandCounterIncrement();
@@ -233,7 +233,7 @@ pipeline_catalog_new_id(Relation rel)
 		used = pipeline_table_find(MyDatabaseId, id) != NULL;
 		LWLockRelease(pipeline_table->lock);
 	} while (used ||
-			 pipeline_slot_look(pipeline_slot_default_name(MyDatabaseId, id), &info) ||
+			 replication_slot_look(replication_slot_default_name(MyDatabaseId, id), &info) ||
 			 pipeline_catalog_find_id(rel, id) != NULL);
 
 	return id;
@@ -270,7 +270,7 @@ pipeline_row_slot_name(const PipelineRow *row)
 
 	if (name != NULL)
 		return name;
-	return pipeline_slot_default_name(DatumGetObjectId(row->values[PIPELINE_DATABASE]),
+	return replication_slot_default_name(DatumGetObjectId(row->values[PIPELINE_DATABASE]),
 									  pipeline_row_id(row));
 }
 
@@ -280,7 +280,7 @@ pipeline_row_slot_name(const PipelineRow *row)
  * from 17 on takes the slots along, and then there is no need to ask.
  */
 bool
-pipeline_row_is_foreign(const PipelineRow *row)
+pipeline_row_is_detached(const PipelineRow *row)
 {
 	SlotInfo	info;
 
@@ -289,7 +289,7 @@ pipeline_row_is_foreign(const PipelineRow *row)
 	if ((uint64) DatumGetInt64(row->values[PIPELINE_SYSTEM_IDENTIFIER]) == GetSystemIdentifier())
 		return false;
 	return !DatumGetBool(row->values[PIPELINE_SLOT_CREATED]) ||
-		!pipeline_slot_look(pipeline_row_slot_name(row), &info) ||
+		!replication_slot_look(pipeline_row_slot_name(row), &info) ||
 		info.database != MyDatabaseId;
 }
 
@@ -311,7 +311,7 @@ pipeline_from_row(const PipelineRow *row)
 	pipeline->slot_name = pipeline_row_slot_name(row);
 	pipeline->slot_created = DatumGetBool(row->values[PIPELINE_SLOT_CREATED]);
 	pipeline->enabled = DatumGetBool(row->values[PIPELINE_ENABLED]);
-	pipeline->foreign = pipeline_row_is_foreign(row);
+	pipeline->detached = pipeline_row_is_detached(row);
 	pipeline->durable_puts = DatumGetBool(row->values[PIPELINE_DURABLE_PUTS]);
 	if (!row->nulls[PIPELINE_SKIP_LSN])
 		pipeline->skip_lsn = DatumGetLSN(row->values[PIPELINE_SKIP_LSN]);

@@ -95,7 +95,7 @@ extern char *pipeline_row_slot_name(const PipelineRow *row);
  * Does it come from elsewhere: from another database or server, with a dump or
  * a copy of its database?  Then it does not run until it is resumed.
  */
-extern bool pipeline_row_is_foreign(const PipelineRow *row);
+extern bool pipeline_row_is_detached(const PipelineRow *row);
 
 /* The pipeline that a row describes. */
 extern Pipeline *pipeline_from_row(const PipelineRow *row);

@@ -310,7 +310,7 @@ query_list(const char *query, const PipelineRow *row)
 }
 
 void
-pipeline_check_slot(Relation rel, const char *name, bool adopt)
+pipeline_check_slot(Relation rel, const char *name, bool take_over_slot)
 {
 	List	   *rows = pipeline_catalog_rows(rel);
 	ListCell   *cell;
@@ -334,15 +334,15 @@ pipeline_check_slot(Relation rel, const char *name, bool adopt)
 				 errmsg("replication slot \"%s\" is used by another pipeline", name)));
 	}
 
-	exists = pipeline_slot_look(name, &info);
-	if (!adopt)
+	exists = replication_slot_look(name, &info);
+	if (!take_over_slot)
 	{
 		if (exists)
 			ereport(ERROR,
 					(errcode(ERRCODE_DUPLICATE_OBJECT),
 					 errmsg("replication slot \"%s\" already exists", name),
 					 errhint("Choose another name, or take it over with create_slot => false.")));
-		if (pipeline_slot_room() == 0)
+		if (replication_slots_left() == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 					 errmsg("all replication slots are in use"),

@@ -20,6 +20,6 @@ extern void pipeline_check_name(const char *name);
 extern void pipeline_check_row(const PipelineRow *row);
 
 /* Can a slot of this name be made, or (adopt) taken over? */
-extern void pipeline_check_slot(Relation rel, const char *name, bool adopt);
+extern void pipeline_check_slot(Relation rel, const char *name, bool take_over_slot);
 
 #endif							/* FIREHOSE_PIPELINE_CHECK_H */

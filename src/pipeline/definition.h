@@ -40,7 +40,7 @@ typedef struct Pipeline
 	char	   *slot_name;
 	bool		slot_created;	/* it has existed: if it is missing now it was lost */
 	bool		enabled;
-	bool		foreign;		/* came from another database or server: does
+	bool		detached;		/* came from another database or server: does
 								 * not run until it is resumed */
 	XLogRecPtr	skip_lsn;		/* the transaction that commits here is not sent */
 	bool		durable_puts;	/* it is the one that ships durable puts */
@@ -67,7 +67,7 @@ extern PGDLLEXPORT bool pipeline_reconcile(void);
 
 /* Why a pipeline is paused. */
 #define PIPELINE_PAUSED_REASON	"paused by command"
-#define PIPELINE_FOREIGN_REASON \
+#define PIPELINE_DETACHED_REASON \
 	"made in another database or on another server; firehose_resume_pipeline makes it run here"
 
 #endif							/* FIREHOSE_PIPELINE_DEFINITION_H */

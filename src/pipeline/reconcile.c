@@ -29,7 +29,7 @@
 #include "workers/pipeline_table.h"
 
 /* A row, as far as the shared table is concerned. */
-typedef struct Wish
+typedef struct DesiredPipeline
 {
 	int32		id;
 	int32		version;
@@ -38,8 +38,8 @@ typedef struct Wish
 	bool		slot_created;
 	bool		durable_puts;
 	bool		enabled;
-	bool		foreign;
-} Wish;
+	bool		detached;
+} DesiredPipeline;
 
 /* What is to be done to a row. */
 typedef struct RowChange
@@ -49,24 +49,24 @@ typedef struct RowChange
 } RowChange;
 
 static MemoryContext context = NULL;	/* of one reconciliation */
-static bool crowded = false;	/* warned: more pipelines than slots */
+static bool warned_full = false;	/* warned: more pipelines than slots */
 
-static WriterTrouble read_trouble = {"reading of pipelines"};
-static WriterTrouble write_trouble = {"updating of pipelines"};
+static OwnTableError read_trouble = {"reading of pipelines"};
+static OwnTableError write_trouble = {"updating of pipelines"};
 
-static bool read_wishes(const void *arg);
-static void fulfil_wishes(const List *wishes);
-static void fulfil_wish(PipelineSlot *slot, const Wish *wish);
-static void drop_others(const List *wishes);
-static bool bury(const Wish *wish);
-static bool note_slots(const List *wishes);
+static bool read_desired(const void *arg);
+static void apply_all_desired(const List *desired_list);
+static void apply_desired(PipelineEntry *entry, const DesiredPipeline *desired);
+static void drop_others(const List *desired_list);
+static bool finish_drop(const DesiredPipeline *desired);
+static bool note_slots(const List *desired_list);
 static bool change_row(int32 id, bool delete);
 static bool change_row_work(const void *arg);
 
 bool
 pipeline_reconcile(void)
 {
-	List	   *wishes = NIL;
+	List	   *desired_list = NIL;
 	List	   *ids = NIL;
 	MemoryContext old;
 	ListCell   *cell;
@@ -78,22 +78,22 @@ pipeline_reconcile(void)
 	MemoryContextReset(context);
 	old = MemoryContextSwitchTo(context);
 
-	if (!writer_transaction(read_wishes, &wishes, "local", &read_trouble))
+	if (!own_tables_transaction(read_desired, &desired_list, "local", &read_trouble))
 		done = false;
 	else
 	{
-		fulfil_wishes(wishes);
-		foreach(cell, wishes)
+		apply_all_desired(desired_list);
+		foreach(cell, desired_list)
 		{
-			const Wish *wish = lfirst(cell);
+			const DesiredPipeline *desired = lfirst(cell);
 
-			ids = lappend_int(ids, wish->id);
-			if (wish->name == NULL && !bury(wish))
+			ids = lappend_int(ids, desired->id);
+			if (desired->name == NULL && !finish_drop(desired))
 				done = false;
 		}
-		if (!note_slots(wishes))
+		if (!note_slots(desired_list))
 			done = false;
-		pipeline_slot_drop_orphans(MyDatabaseId, ids);
+		replication_slot_drop_orphans(MyDatabaseId, ids);
 	}
 
 	MemoryContextSwitchTo(old);
@@ -106,11 +106,11 @@ pipeline_note_slot_created(int32 id)
 	return change_row(id, false);
 }
 
-/* In a transaction: read the catalog into *arg, a list of wishes. */
+/* In a transaction: read the catalog into *arg, a list of desired_list. */
 static bool
-read_wishes(const void *arg)
+read_desired(const void *arg)
 {
-	List	  **wishes = (List **) unconstify(void *, arg);
+	List	  **desired_list = (List **) unconstify(void *, arg);
 	Relation	rel = pipeline_catalog_open_at_once(AccessShareLock);
 	List	   *rows;
 	ListCell   *cell;
@@ -123,19 +123,19 @@ read_wishes(const void *arg)
 	{
 		PipelineRow *row = lfirst(cell);
 		MemoryContext old = MemoryContextSwitchTo(context);
-		Wish	   *wish = palloc(sizeof(Wish));
+		DesiredPipeline	   *desired = palloc(sizeof(DesiredPipeline));
 
-		wish->id = pipeline_row_id(row);
-		wish->version = DatumGetInt32(row->values[PIPELINE_VERSION]);
-		wish->name = pipeline_row_text(row, PIPELINE_NAME);
+		desired->id = pipeline_row_id(row);
+		desired->version = DatumGetInt32(row->values[PIPELINE_VERSION]);
+		desired->name = pipeline_row_text(row, PIPELINE_NAME);
 		if (DatumGetBool(row->values[PIPELINE_DROPPED]))
-			wish->name = NULL;
-		wish->slot_name = pipeline_row_slot_name(row);
-		wish->slot_created = DatumGetBool(row->values[PIPELINE_SLOT_CREATED]);
-		wish->durable_puts = DatumGetBool(row->values[PIPELINE_DURABLE_PUTS]);
-		wish->enabled = DatumGetBool(row->values[PIPELINE_ENABLED]);
-		wish->foreign = pipeline_row_is_foreign(row);
-		*wishes = lappend(*wishes, wish);
+			desired->name = NULL;
+		desired->slot_name = pipeline_row_slot_name(row);
+		desired->slot_created = DatumGetBool(row->values[PIPELINE_SLOT_CREATED]);
+		desired->durable_puts = DatumGetBool(row->values[PIPELINE_DURABLE_PUTS]);
+		desired->enabled = DatumGetBool(row->values[PIPELINE_ENABLED]);
+		desired->detached = pipeline_row_is_detached(row);
+		*desired_list = lappend(*desired_list, desired);
 		MemoryContextSwitchTo(old);
 	}
 	table_close(rel, AccessShareLock);
@@ -144,102 +144,102 @@ read_wishes(const void *arg)
 
 /* Bring the shared table in step. */
 static void
-fulfil_wishes(const List *wishes)
+apply_all_desired(const List *desired_list)
 {
-	const Wish *left_out = NULL;
+	const DesiredPipeline *left_out = NULL;
 	ListCell   *cell;
 
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
 	LWLockAcquire(pipeline_table->lock, LW_EXCLUSIVE);
-	drop_others(wishes);
-	foreach(cell, wishes)
+	drop_others(desired_list);
+	foreach(cell, desired_list)
 	{
-		const Wish *wish = lfirst(cell);
-		PipelineSlot *slot = pipeline_table_find(MyDatabaseId, wish->id);
+		const DesiredPipeline *desired = lfirst(cell);
+		PipelineEntry *entry = pipeline_table_find(MyDatabaseId, desired->id);
 
-		if (slot == NULL && wish->name != NULL)
+		if (entry == NULL && desired->name != NULL)
 		{
-			slot = pipeline_table_claim(MyDatabaseId, wish->id, wish->name,
-										wish->slot_name);
-			if (slot == NULL)
-				left_out = wish;
+			entry = pipeline_table_claim(MyDatabaseId, desired->id, desired->name,
+										desired->slot_name);
+			if (entry == NULL)
+				left_out = desired;
 		}
-		if (slot == NULL || slot->dropped)
+		if (entry == NULL || entry->dropped)
 			continue;
-		if (wish->name == NULL)
-			pipeline_table_drop(slot);
+		if (desired->name == NULL)
+			pipeline_table_drop(entry);
 		else
-			fulfil_wish(slot, wish);
+			apply_desired(entry, desired);
 	}
 	LWLockRelease(pipeline_table->lock);
-	table_wake_launcher();
+	database_wake_launcher();
 	LWLockRelease(database_table->lock);
 
-	if (left_out != NULL && !crowded)
+	if (left_out != NULL && !warned_full)
 		ereport(WARNING,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("firehose sender: there are more pipelines than firehose.max_pipelines (%d)",
 						pipeline_table->nslots),
 				 errdetail("Pipeline \"%s\" does not run.", left_out->name),
 				 errhint("Increase firehose.max_pipelines and restart the server.")));
-	crowded = left_out != NULL;
+	warned_full = left_out != NULL;
 }
 
 /* Make a slot of the shared table what its row says.  Both locks are held. */
 static void
-fulfil_wish(PipelineSlot *slot, const Wish *wish)
+apply_desired(PipelineEntry *entry, const DesiredPipeline *desired)
 {
-	bool		wanted = wish->enabled && !wish->foreign;
-	bool		changed = slot->version != wish->version || slot->wanted != wanted;
+	bool		should_run = desired->enabled && !desired->detached;
+	bool		changed = entry->version != desired->version || entry->should_run != should_run;
 
 	if (!changed)
 		return;
 
-	slot->version = wish->version;
-	slot->durable_puts = wish->durable_puts;
-	slot->wanted = wanted;
-	slot->given_up = false;
-	namestrcpy(&slot->name, wish->name);
-	namestrcpy(&slot->slot_name, wish->slot_name);
-	if (wanted)
+	entry->version = desired->version;
+	entry->durable_puts = desired->durable_puts;
+	entry->should_run = should_run;
+	entry->needs_command = false;
+	namestrcpy(&entry->name, desired->name);
+	namestrcpy(&entry->slot_name, desired->slot_name);
+	if (should_run)
 	{
 		/* a new definition is worth a new try */
-		if (slot->decoder.state != SEAT_TAKEN)
+		if (entry->decoder.state != WORKER_SLOT_TAKEN)
 		{
-			pg_atomic_write_u32(&slot->state, PIPELINE_STARTING);
-			slot->reason[0] = '\0';
+			pg_atomic_write_u32(&entry->state, PIPELINE_STARTING);
+			entry->reason[0] = '\0';
 		}
-		slot->same_error = 0;
-		pg_atomic_write_u32(&slot->reread, 1);
-		seat_hurry(&slot->decoder);
-		seat_wake(&slot->decoder);
+		entry->same_error = 0;
+		pg_atomic_write_u32(&entry->reread, 1);
+		worker_slot_start_now(&entry->decoder);
+		worker_slot_wake(&entry->decoder);
 	}
 	else
 	{
-		pg_atomic_write_u32(&slot->state, PIPELINE_PAUSED);
-		strlcpy(slot->reason, wish->foreign ? PIPELINE_FOREIGN_REASON : PIPELINE_PAUSED_REASON,
-				sizeof(slot->reason));
-		seat_give_up_start(&slot->decoder);
-		seat_ask_exit(&slot->decoder);
+		pg_atomic_write_u32(&entry->state, PIPELINE_PAUSED);
+		strlcpy(entry->reason, desired->detached ? PIPELINE_DETACHED_REASON : PIPELINE_PAUSED_REASON,
+				sizeof(entry->reason));
+		worker_slot_give_up_start(&entry->decoder);
+		worker_slot_request_exit(&entry->decoder);
 	}
 }
 
 /* The pipelines of this database that have no row any more are gone. */
 static void
-drop_others(const List *wishes)
+drop_others(const List *desired_list)
 {
 	for (int i = 0; i < pipeline_table->nslots; i++)
 	{
-		PipelineSlot *slot = &pipeline_table->slots[i];
+		PipelineEntry *entry = &pipeline_table->slots[i];
 		bool		found = false;
 		ListCell   *cell;
 
-		if (slot->dboid != MyDatabaseId)
+		if (entry->dboid != MyDatabaseId)
 			continue;
-		foreach(cell, wishes)
-			found |= ((const Wish *) lfirst(cell))->id == slot->id;
+		foreach(cell, desired_list)
+			found |= ((const DesiredPipeline *) lfirst(cell))->id == entry->id;
 		if (!found)
-			pipeline_table_drop(slot);
+			pipeline_table_drop(entry);
 	}
 }
 
@@ -249,38 +249,38 @@ drop_others(const List *wishes)
  * row.  False: to be looked at again.
  */
 static bool
-bury(const Wish *wish)
+finish_drop(const DesiredPipeline *desired)
 {
 	bool		known;
 
 	LWLockAcquire(pipeline_table->lock, LW_SHARED);
-	known = pipeline_table_find(MyDatabaseId, wish->id) != NULL;
+	known = pipeline_table_find(MyDatabaseId, desired->id) != NULL;
 	LWLockRelease(pipeline_table->lock);
 
 	/* the launcher will have us look again */
 	if (known)
 		return true;
-	if (!wish->foreign && pipeline_slot_drop(wish->slot_name, MyDatabaseId) == SLOT_BUSY)
+	if (!desired->detached && replication_slot_drop(desired->slot_name, MyDatabaseId) == SLOT_BUSY)
 		return false;
-	return change_row(wish->id, true);
+	return change_row(desired->id, true);
 }
 
 /* Note which slots exist now, in case their decoders could not. */
 static bool
-note_slots(const List *wishes)
+note_slots(const List *desired_list)
 {
 	bool		done = true;
 	ListCell   *cell;
 
-	foreach(cell, wishes)
+	foreach(cell, desired_list)
 	{
-		const Wish *wish = lfirst(cell);
+		const DesiredPipeline *desired = lfirst(cell);
 		SlotInfo	info;
 
-		if (wish->name != NULL && !wish->slot_created && !wish->foreign &&
-			pipeline_slot_look(wish->slot_name, &info) &&
+		if (desired->name != NULL && !desired->slot_created && !desired->detached &&
+			replication_slot_look(desired->slot_name, &info) &&
 			info.database == MyDatabaseId && info.persistent && !info.lost)
-			done &= change_row(wish->id, false);
+			done &= change_row(desired->id, false);
 	}
 	return done;
 }
@@ -291,7 +291,7 @@ change_row(int32 id, bool delete)
 {
 	RowChange	change = {id, delete};
 
-	return writer_transaction(change_row_work, &change, "local", &write_trouble);
+	return own_tables_transaction(change_row_work, &change, "local", &write_trouble);
 }
 
 static bool

@@ -80,7 +80,7 @@ static void take_slot(FunctionCallInfo fcinfo, Relation rel, PipelineRow *row);
 static void refuse_durable(const PipelineRow *row, const char *hint);
 static PipelineRow *find_own(Relation rel, const char *name, bool missing_ok);
 static void end(Relation rel, PipelineRow *row);
-static void adopt(PipelineRow *row);
+static void take_over_slot(PipelineRow *row);
 static void check_resumable(const PipelineRow *row, const char *name);
 static void start_anew(PipelineRow *row, const char *name);
 
@@ -121,7 +121,7 @@ firehose_create_pipeline(PG_FUNCTION_ARGS)
 	row.values[PIPELINE_DROPPED] = BoolGetDatum(false);
 	for (int i = PIPELINE_ID; i <= PIPELINE_DROPPED; i++)
 		row.nulls[i] = false;
-	adopt(&row);
+	take_over_slot(&row);
 	take_slot(fcinfo, rel, &row);
 	pipeline_check_row(&row);
 
@@ -170,10 +170,10 @@ firehose_resume_pipeline(PG_FUNCTION_ARGS)
 	PipelineRow *row = pipeline_catalog_find(rel, name);
 
 	pipeline_check_server();
-	if (row != NULL && pipeline_row_is_foreign(row))
+	if (row != NULL && pipeline_row_is_detached(row))
 	{
 		pipeline_check_row(row);
-		adopt(row);
+		take_over_slot(row);
 	}
 	else
 		row = find_own(rel, name, false);
@@ -212,11 +212,11 @@ firehose_drop_pipeline(PG_FUNCTION_ARGS)
 	refuse_durable(row, "Use: SELECT firehose_disable_durable_puts();");
 
 	/* the slot of a pipeline from elsewhere is not ours */
-	if (pipeline_row_is_foreign(row))
+	if (pipeline_row_is_detached(row))
 	{
 		pipeline_catalog_delete(rel, row);
 		table_close(rel, NoLock);
-		utility_request_recheck();
+		ddl_hooks_request_recheck();
 		PG_RETURN_VOID();
 	}
 
@@ -233,7 +233,7 @@ begin(FunctionCallInfo fcinfo, const char *function)
 	PreventCommandIfReadOnly(function);
 	PreventCommandIfParallelMode(function);
 	PreventCommandDuringRecovery(function);
-	observe_check_preloaded();
+	firehose_check_preloaded();
 
 	if (PG_ARGISNULL(ARG_NAME))
 		ereport(ERROR,
@@ -250,7 +250,7 @@ end(Relation rel, PipelineRow *row)
 		Int32GetDatum(DatumGetInt32(row->values[PIPELINE_VERSION]) + 1);
 	pipeline_catalog_store(rel, row);
 	table_close(rel, NoLock);
-	utility_request_recheck();
+	ddl_hooks_request_recheck();
 }
 
 /* Take over the settings among the arguments; null leaves them as they are. */
@@ -308,7 +308,7 @@ take_slot(FunctionCallInfo fcinfo, Relation rel, PipelineRow *row)
 		row->nulls[PIPELINE_SLOT_NAME] = false;
 	}
 	name = pipeline_row_slot_name(row);
-	if (!row->nulls[PIPELINE_SLOT_NAME] && pipeline_slot_is_default_name(name))
+	if (!row->nulls[PIPELINE_SLOT_NAME] && replication_slot_is_default_name(name))
 		ereport(ERROR,
 				(errcode(ERRCODE_RESERVED_NAME),
 				 errmsg("replication slot name \"%s\" is reserved", name),
@@ -346,7 +346,7 @@ find_own(Relation rel, const char *name, bool missing_ok)
 	}
 
 	/* that of another server means nothing here */
-	owner = pipeline_row_is_foreign(row) ? rel->rd_rel->relowner :
+	owner = pipeline_row_is_detached(row) ? rel->rd_rel->relowner :
 		DatumGetObjectId(row->values[PIPELINE_OWNER]);
 	if (!has_privs_of_role(GetUserId(), owner))
 		ereport(ERROR,
@@ -357,12 +357,12 @@ find_own(Relation rel, const char *name, bool missing_ok)
 
 /* Make a row that of a pipeline of this database and of the current user. */
 static void
-adopt(PipelineRow *row)
+take_over_slot(PipelineRow *row)
 {
 	SlotInfo	info;
 
 	if (row->tuple != NULL && !row->nulls[PIPELINE_SLOT_NAME] &&
-		pipeline_slot_look(pipeline_row_slot_name(row), &info) &&
+		replication_slot_look(pipeline_row_slot_name(row), &info) &&
 		info.database != MyDatabaseId)
 	{
 		ereport(NOTICE,
@@ -385,7 +385,7 @@ check_resumable(const PipelineRow *row, const char *name)
 	SlotInfo	info;
 
 	if (!DatumGetBool(row->values[PIPELINE_SLOT_CREATED]) ||
-		(pipeline_slot_look(slot_name, &info) && !info.lost))
+		(replication_slot_look(slot_name, &info) && !info.lost))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -402,7 +402,7 @@ start_anew(PipelineRow *row, const char *name)
 	char	   *slot_name = pipeline_row_slot_name(row);
 	SlotInfo	info;
 
-	if (pipeline_slot_look(slot_name, &info))
+	if (replication_slot_look(slot_name, &info))
 	{
 		if (!info.lost)
 			ereport(ERROR,
@@ -411,7 +411,7 @@ start_anew(PipelineRow *row, const char *name)
 					 errhint("Resume the pipeline without from_now; to skip a transaction, use skip_lsn.")));
 
 		/* nobody can make use of it, whatever becomes of this transaction */
-		pipeline_slot_drop_lost(slot_name);
+		replication_slot_drop_lost(slot_name);
 	}
 	row->values[PIPELINE_SLOT_CREATED] = BoolGetDatum(false);
 }

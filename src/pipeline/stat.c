@@ -40,7 +40,7 @@ static const char *const state_names[] = {
 typedef struct SlotReport
 {
 	bool		known;			/* there is a slot */
-	bool		no_room;		/* there is none, since there are too few */
+	bool		table_full;		/* there is none, since there are too few */
 	int			pid;
 	PipelineState state;
 	char		reason[PIPELINE_TEXT_LEN];
@@ -65,8 +65,8 @@ typedef struct SlotReport
 } SlotReport;
 
 static void read_slot(int32 id, SlotReport *report);
-static void copy_slot(PipelineSlot *slot, SlotReport *report);
-static void judge(const PipelineRow *row, SlotReport *report);
+static void copy_slot(PipelineEntry *slot, SlotReport *report);
+static void judge_slot(const PipelineRow *row, SlotReport *report);
 static void add_columns(ResultRow *result, const PipelineRow *row, const SlotReport *report);
 
 PG_FUNCTION_INFO_V1(firehose_stat_pipeline);
@@ -92,7 +92,7 @@ firehose_stat_pipeline(PG_FUNCTION_ARGS)
 	List	   *rows;
 	ListCell   *cell;
 
-	observe_check_preloaded();
+	firehose_check_preloaded();
 	InitMaterializedSRF(fcinfo, 0);
 
 	rel = pipeline_catalog_open(AccessShareLock);
@@ -112,7 +112,7 @@ firehose_stat_pipeline(PG_FUNCTION_ARGS)
 			continue;
 
 		read_slot(pipeline_row_id(row), &report);
-		judge(row, &report);
+		judge_slot(row, &report);
 		add_columns(&result, row, &report);
 		Assert(result.ncolumns == rsinfo->setDesc->natts);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc,
@@ -126,7 +126,7 @@ firehose_stat_pipeline(PG_FUNCTION_ARGS)
 static void
 read_slot(int32 id, SlotReport *report)
 {
-	PipelineSlot *slot;
+	PipelineEntry *slot;
 
 	LWLockAcquire(database_table->lock, LW_SHARED);
 	LWLockAcquire(pipeline_table->lock, LW_SHARED);
@@ -135,9 +135,9 @@ read_slot(int32 id, SlotReport *report)
 		copy_slot(slot, report);
 	else
 	{
-		report->no_room = true;
+		report->table_full = true;
 		for (int i = 0; i < pipeline_table->nslots; i++)
-			report->no_room &= OidIsValid(pipeline_table->slots[i].dboid);
+			report->table_full &= OidIsValid(pipeline_table->slots[i].dboid);
 	}
 	LWLockRelease(pipeline_table->lock);
 	LWLockRelease(database_table->lock);
@@ -151,7 +151,7 @@ read_slot(int32 id, SlotReport *report)
  * in its database; other WAL is no lag.  Ask that before what is outstanding.
  */
 static void
-copy_slot(PipelineSlot *slot, SlotReport *report)
+copy_slot(PipelineEntry *slot, SlotReport *report)
 {
 	report->known = true;
 	report->pid = slot->decoder.pid;
@@ -182,14 +182,14 @@ copy_slot(PipelineSlot *slot, SlotReport *report)
 
 /* What the pipeline's state is, all things considered: the catalog knows it first. */
 static void
-judge(const PipelineRow *row, SlotReport *report)
+judge_slot(const PipelineRow *row, SlotReport *report)
 {
 	const char *reason = NULL;
 
-	if (pipeline_row_is_foreign(row))
+	if (pipeline_row_is_detached(row))
 	{
 		report->state = PIPELINE_PAUSED;
-		reason = PIPELINE_FOREIGN_REASON;
+		reason = PIPELINE_DETACHED_REASON;
 	}
 	else if (!DatumGetBool(row->values[PIPELINE_ENABLED]))
 	{
@@ -201,7 +201,7 @@ judge(const PipelineRow *row, SlotReport *report)
 		report->state = PIPELINE_STARTING;
 		if (!launcher_enabled)
 			reason = "firehose.enabled is off";
-		else if (report->no_room)
+		else if (report->table_full)
 			reason = "there are more pipelines than firehose.max_pipelines";
 	}
 

@@ -168,7 +168,7 @@ durable_put(const Stream *stream, uint64 first_id, const RecordBytes *records, i
 static void
 take_lock(void)
 {
-	Oid			relid = writer_table_oid(TABLE_PIPELINES);
+	Oid			relid = own_tables_table_oid(TABLE_PIPELINES);
 
 	if (!OidIsValid(relid))
 		ereport(ERROR,
@@ -188,7 +188,7 @@ find_reader(void)
 	PipelineRow *row = pipeline_catalog_find_durable(rel);
 
 	/* the one that came with a dump, or a copy of another database, reads nothing here */
-	if (row != NULL && pipeline_row_is_foreign(row))
+	if (row != NULL && pipeline_row_is_detached(row))
 		row = NULL;
 
 	if (!registered)
@@ -381,7 +381,7 @@ end_of_wal(void)
 
 /* Does this pipeline read durable puts of a database, or of any?  Wants the table's lock held. */
 static bool
-is_reader(const PipelineSlot *slot, Oid dboid)
+is_reader(const PipelineEntry *slot, Oid dboid)
 {
 	return slot->durable_puts && OidIsValid(slot->dboid) && !slot->dropped &&
 		(!OidIsValid(dboid) || slot->dboid == dboid);
@@ -400,7 +400,7 @@ durable_is_anywhere(Oid dboid)
 	if (RecoveryInProgress())
 		return false;
 
-	if (OidIsValid(writer_table_oid(TABLE_PIPELINES)))
+	if (OidIsValid(own_tables_table_oid(TABLE_PIPELINES)))
 	{
 		find_reader();
 		if (reader.known)
@@ -434,7 +434,7 @@ durable_has_read(Oid dboid, XLogRecPtr upto)
 	LWLockAcquire(pipeline_table->lock, LW_SHARED);
 	for (int i = 0; i < pipeline_table->nslots; i++)
 	{
-		PipelineSlot *slot = &pipeline_table->slots[i];
+		PipelineEntry *slot = &pipeline_table->slots[i];
 
 		if (!is_reader(slot, dboid))
 			continue;

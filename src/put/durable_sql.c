@@ -70,7 +70,7 @@ begin(FunctionCallInfo fcinfo, const char *function, const char *argument)
 	PreventCommandIfReadOnly(function);
 	PreventCommandIfParallelMode(function);
 	PreventCommandDuringRecovery(function);
-	observe_check_preloaded();
+	firehose_check_preloaded();
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
@@ -118,7 +118,7 @@ firehose_enable_durable_puts(PG_FUNCTION_ARGS)
 
 	rel = pipeline_catalog_open(PIPELINE_WRITE_LOCK);
 	row = pipeline_catalog_find_durable(rel);
-	if (row != NULL && pipeline_row_is_foreign(row))
+	if (row != NULL && pipeline_row_is_detached(row))
 	{
 		/* it came with a dump, or a copy of another database */
 		pipeline_catalog_delete(rel, row);
@@ -184,7 +184,7 @@ make_pipeline(Relation rel)
 				 errdetail("Durable puts need a pipeline of this name.")));
 	pipeline_check_slot(rel, pipeline_row_slot_name(&row), false);
 	pipeline_catalog_store(rel, &row);
-	utility_request_recheck();
+	ddl_hooks_request_recheck();
 }
 
 /* Make an end of durable puts. */
@@ -222,7 +222,7 @@ firehose_disable_durable_puts(PG_FUNCTION_ARGS)
 static void
 drop_pipeline(Relation rel, PipelineRow *row)
 {
-	if (pipeline_row_is_foreign(row))
+	if (pipeline_row_is_detached(row))
 		pipeline_catalog_delete(rel, row);
 	else
 	{
@@ -232,12 +232,12 @@ drop_pipeline(Relation rel, PipelineRow *row)
 		row->nulls[PIPELINE_NAME] = true;
 		pipeline_catalog_store(rel, row);
 	}
-	utility_request_recheck();
+	ddl_hooks_request_recheck();
 	execute("DROP PUBLICATION IF EXISTS " PUBLICATION);
 }
 
 /*
- * Error unless everything that was durably put has met its fate.  The slot goes
+ * Error unless everything that was durably put has met its outcome.  The slot goes
  * with the pipeline, and with it what a transaction has put that commits later:
  * so wait for those that have put, and let nobody begin, but not before most of
  * the waiting is done.
@@ -264,7 +264,7 @@ static void
 look_unsettled(const PipelineRow *row, const SlotInfo *info, XLogRecPtr upto, Unsettled *unsettled)
 {
 	XLogRecPtr	read = info->confirmed;
-	PipelineSlot *slot;
+	PipelineEntry *slot;
 
 	unsettled->records = 0;
 	LWLockAcquire(pipeline_table->lock, LW_SHARED);
@@ -289,8 +289,8 @@ await_settled(const PipelineRow *row, Unsettled *unsettled)
 	for (;;)
 	{
 		/* nothing can be delivered from a slot that is not there or lost */
-		if (pipeline_row_is_foreign(row) ||
-			!pipeline_slot_look(pipeline_row_slot_name(row), &info) ||
+		if (pipeline_row_is_detached(row) ||
+			!replication_slot_look(pipeline_row_slot_name(row), &info) ||
 			!info.persistent || info.lost)
 			return true;
 		look_unsettled(row, &info, upto, unsettled);

@@ -52,7 +52,7 @@ typedef struct RunMark
 
 typedef struct PendingRun
 {
-	QueueStream *slot;
+	QueueStream *queue_stream;
 	char	   *buffer;			/* records, as QUEUE_RECORD_SPACE lays them out */
 	Size		used;
 	Size		allocated;
@@ -82,7 +82,7 @@ static bool committing = false;
 static void put_xact_callback(XactEvent event, void *arg);
 static void put_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 								 SubTransactionId parentSubid, void *arg);
-static void reset_run(PendingRun *run, QueueStream *slot);
+static void reset_run(PendingRun *run, QueueStream *queue_stream);
 
 void
 put_define_settings(void)
@@ -158,11 +158,11 @@ check_length(const Stream *stream, Size length)
 
 /* The transaction's run for a slot, or NULL. */
 static PendingRun *
-find_run(QueueStream *slot)
+find_run(QueueStream *queue_stream)
 {
 	for (int i = 0; i < nruns; i++)
 	{
-		if (runs[i].slot == slot)
+		if (runs[i].queue_stream == queue_stream)
 			return &runs[i];
 	}
 	return NULL;
@@ -188,17 +188,17 @@ prepare_run(void)
 
 /* Begin a run.  Cannot fail: the caller has reserved room for it already. */
 static PendingRun *
-add_run(QueueStream *slot)
+add_run(QueueStream *queue_stream)
 {
 	Assert(nruns < max_runs);
-	reset_run(&runs[nruns], slot);
+	reset_run(&runs[nruns], queue_stream);
 	return &runs[nruns++];
 }
 
 static void
-reset_run(PendingRun *run, QueueStream *slot)
+reset_run(PendingRun *run, QueueStream *queue_stream)
 {
-	run->slot = slot;
+	run->queue_stream = queue_stream;
 	run->used = run->reserved = 0;
 	run->nrecords = run->nbytes = 0;
 	run->nmarks = 0;
@@ -272,16 +272,16 @@ queue_full_error(const Stream *stream)
 static QueueStream *
 stream_slot(Stream *stream)
 {
-	if (stream->slot == NULL ||
-		pg_atomic_read_u32(&stream->slot->generation) != stream->slot_generation)
+	if (stream->queue_stream == NULL ||
+		pg_atomic_read_u32(&stream->queue_stream->generation) != stream->slot_generation)
 	{
-		stream->slot = queue_claim_stream(firehose_queue, MyDatabaseId, stream->serverid,
+		stream->queue_stream = queue_claim_stream(firehose_queue, MyDatabaseId, stream->serverid,
 										  stream->name, &stream->slot_generation);
 		/* a sender that does not know the slot yet is not woken by publications */
-		if (pg_atomic_read_u32(&stream->slot->sender_procno) == PG_UINT32_MAX)
+		if (pg_atomic_read_u32(&stream->queue_stream->sender_procno) == PG_UINT32_MAX)
 			launcher_wake_sender(MyDatabaseId);
 	}
-	return stream->slot;
+	return stream->queue_stream;
 }
 
 /* Try to reserve; false: no room within the time.  Looks a stale slot up again. */
@@ -290,9 +290,9 @@ try_reserve(Stream *stream, Size bytes, int timeout_ms)
 {
 	for (;;)
 	{
-		QueueStream *slot = stream_slot(stream);
+		QueueStream *queue_stream = stream_slot(stream);
 
-		switch (queue_reserve(firehose_queue, slot, stream->slot_generation,
+		switch (queue_reserve(firehose_queue, queue_stream, stream->slot_generation,
 							  bytes, timeout_ms))
 		{
 			case QUEUE_RESERVED:
@@ -365,13 +365,13 @@ reserve_in_run(Stream *stream, Size space, int nrecords)
 		if (!reserve(stream, missing, nrecords))
 			return NULL;
 		/* waiting may have brought us to another slot than we looked for */
-		run = add_run(stream->slot);
+		run = add_run(stream->queue_stream);
 	}
 	else if (ahead > 0 && try_reserve(stream, missing + ahead, 0))
 		missing += ahead;
 	else if (!reserve(stream, missing, nrecords))
 		return NULL;
-	Assert(run->slot == stream->slot);
+	Assert(run->queue_stream == stream->queue_stream);
 	run->reserved += missing;
 	return run;
 }
@@ -388,7 +388,7 @@ add_record(PendingRun *run, uint64 id, const RecordBytes *bytes, RecordShape sha
 	enlarge_buffer(run, QUEUE_RECORD_SPACE(shaped));
 	record = (QueueRecord *) (run->buffer + run->used);
 	record->kind = QUEUE_ITEM_RECORD;
-	record->state = QUEUE_RECORD_OWED;
+	record->state = QUEUE_RECORD_PENDING;
 	record->attempts = 0;
 	record->length = shaped;
 	record->id = id;
@@ -409,7 +409,7 @@ add_record(PendingRun *run, uint64 id, const RecordBytes *bytes, RecordShape sha
 static void
 append_run(PendingRun *run)
 {
-	run->published = queue_append(firehose_queue, run->slot, run->buffer, run->used,
+	run->published = queue_append(firehose_queue, run->queue_stream, run->buffer, run->used,
 								  run->reserved, run->nrecords, run->first_id, run->last_id);
 	run->reserved = 0;
 }
@@ -453,7 +453,7 @@ put_records(Stream *stream, uint64 first_id, const RecordBytes *records, int n,
 		check_transaction_fits(stream, own.reserved);
 		if (!reserve(stream, own.reserved, n))
 			return false;
-		own.slot = stream->slot;
+		own.queue_stream = stream->queue_stream;
 	}
 
 	for (int i = 0; i < n; i++)
@@ -462,7 +462,7 @@ put_records(Stream *stream, uint64 first_id, const RecordBytes *records, int n,
 	if (!transactional)
 	{
 		append_run(run);
-		queue_publish(run->slot, run->published, run->nrecords, run->nbytes);
+		queue_publish(run->queue_stream, run->published, run->nrecords, run->nbytes);
 		pfree(own.buffer);
 	}
 	return true;
@@ -518,7 +518,7 @@ commit(void)
 	for (int i = 0; i < nruns; i++)
 	{
 		if (runs[i].published)
-			queue_publish(runs[i].slot, runs[i].published,
+			queue_publish(runs[i].queue_stream, runs[i].published,
 						  runs[i].nrecords, runs[i].nbytes);
 	}
 }
@@ -529,7 +529,7 @@ abort_runs(void)
 	for (int i = 0; i < nruns; i++)
 	{
 		if (runs[i].published)
-			queue_drop(runs[i].slot, runs[i].published);
+			queue_drop(runs[i].queue_stream, runs[i].published);
 	}
 }
 
@@ -540,7 +540,7 @@ forget_runs(void)
 	for (int i = 0; i < nruns; i++)
 	{
 		if (runs[i].reserved > 0)
-			queue_unreserve(firehose_queue, runs[i].slot, runs[i].reserved);
+			queue_unreserve(firehose_queue, runs[i].queue_stream, runs[i].reserved);
 		reset_run(&runs[i], NULL);
 	}
 	nruns = 0;
@@ -612,7 +612,7 @@ roll_back_run(PendingRun *run, int level)
 	needed = run->nrecords > 0 ? sizeof(QueueRun) + run->used : 0;
 	if (run->reserved > needed)
 	{
-		queue_unreserve(firehose_queue, run->slot, run->reserved - needed);
+		queue_unreserve(firehose_queue, run->queue_stream, run->reserved - needed);
 		run->reserved = needed;
 	}
 }

@@ -212,7 +212,7 @@ begin_call(TriggerCall *call, TriggerData *data)
 	call->newline = call->stream->options.delimiter != DELIMITER_NONE;
 
 	call->event.relation = event_relation_get(data->tg_relation);
-	call->event.origin = event_origin();
+	call->event.origin = event_fill_source();
 	call->event.xid = GetTopTransactionIdIfAny();
 	call->event.ts = GetCurrentTransactionStartTimestamp();
 

@@ -353,14 +353,14 @@ walk_over_run(const Walk *w)
 	QueuePosition pos = walk_position(w);
 
 	walk_read(w, &run, sizeof(run));
-	if (!run.passed && pg_atomic_read_u32(&run.state) != QUEUE_RUN_COMMITTED)
+	if (!run.visited && pg_atomic_read_u32(&run.state) != QUEUE_RUN_COMMITTED)
 		return run.end;
 	pg_read_barrier();			/* pairs with queue_publish's */
 	return pos + sizeof(QueueRun);
 }
 
 void
-queue_visit_owed(Queue *q, QueueStream *s, QueueVisitor visit, void *arg)
+queue_visit_pending(Queue *q, QueueStream *s, QueueVisitor visit, void *arg)
 {
 	Walk		w = {q, s->head, 0, pg_atomic_read_u64(&s->end_position)};
 	QueuePosition pos = 0;
@@ -375,7 +375,7 @@ queue_visit_owed(Queue *q, QueueStream *s, QueueVisitor visit, void *arg)
 			continue;
 		}
 		walk_read(&w, &record, sizeof(record));
-		if (record.state == QUEUE_RECORD_OWED &&
+		if (record.state == QUEUE_RECORD_PENDING &&
 			!visit(q, &record, w.page, w.offset, arg))
 			return;
 		pos = walk_position(&w) + QUEUE_ITEM_SPACE(record.kind, record.length);
@@ -408,7 +408,7 @@ find_in_page(Queue *q, QueueStream *s, QueuePageNo no, uint64 id)
 		}
 		walk_read(&w, &record, sizeof(record));
 		/* an id comes twice when a dead letter is queued again */
-		if (record.id == id && record.state == QUEUE_RECORD_OWED)
+		if (record.id == id && record.state == QUEUE_RECORD_PENDING)
 			return true;
 		pos = walk_position(&w) + QUEUE_ITEM_SPACE(record.kind, record.length);
 	}
@@ -472,7 +472,7 @@ queue_oldest(Queue *q, QueueStream *s)
 	TimestampTz oldest = 0;
 
 	LWLockAcquire(s->lock, LW_SHARED);
-	queue_visit_owed(q, s, note_queued_at, &oldest);
+	queue_visit_pending(q, s, note_queued_at, &oldest);
 	LWLockRelease(s->lock);
 	return oldest;
 }

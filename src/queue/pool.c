@@ -227,7 +227,7 @@ queue_return_page(Queue *q, QueueStream *s, QueuePageNo no)
 }
 
 void
-queue_room_join(Queue *q)
+queue_pool_join(Queue *q)
 {
 	SpinLockAcquire(&q->pool_lock);
 	q->unmet_minimum += q->minimum;
@@ -235,7 +235,7 @@ queue_room_join(Queue *q)
 }
 
 void
-queue_room_leave(Queue *q, QueueStream *s)
+queue_pool_leave(Queue *q, QueueStream *s)
 {
 	Assert(s->npages == 0 && s->promised == 0);
 

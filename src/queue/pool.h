@@ -10,8 +10,8 @@
 #include "queue/queue.h"
 
 /* A stream that comes or goes: its minimum joins or leaves what is kept for others. */
-extern void queue_room_join(Queue *q);
-extern void queue_room_leave(Queue *q, QueueStream *s);
+extern void queue_pool_join(Queue *q);
+extern void queue_pool_leave(Queue *q, QueueStream *s);
 
 /*
  * Reserve room without regard to shares and minimums, for what had its room

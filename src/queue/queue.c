@@ -126,7 +126,7 @@ reset_stream_slot(QueueStream *s)
 	pg_atomic_init_u64(&s->flush_requested, 0);
 	pg_atomic_init_u64(&s->flush_answered, 0);
 	pg_atomic_init_u64(&s->finished_upto, 0);
-	statistics_init(&s->stats);
+	stream_stats_init(&s->stats);
 }
 
 void
@@ -224,7 +224,7 @@ queue_claim_stream(Queue *q, Oid dboid, Oid serverid, const char *name, uint32 *
 		s->serverid = serverid;
 		namestrcpy(&s->name, name);
 		LWLockRelease(s->lock);
-		queue_room_join(q);
+		queue_pool_join(q);
 		pg_atomic_fetch_add_u64(&q->table_version, 1);
 	}
 	if (s != NULL)
@@ -267,7 +267,7 @@ has_open_transactions(QueueStream *s)
 
 /* Free the slot and its pages.  Caller holds both locks. */
 static void
-vacate_slot(Queue *q, QueueStream *s)
+vacate_worker_slot(Queue *q, QueueStream *s)
 {
 	while (s->head != QUEUE_NO_PAGE)
 	{
@@ -280,7 +280,7 @@ vacate_slot(Queue *q, QueueStream *s)
 	pg_atomic_write_u32(&s->sender_procno, PG_UINT32_MAX);
 	s->in_use = false;
 	pg_atomic_fetch_add_u32(&s->generation, 1);
-	queue_room_leave(q, s);
+	queue_pool_leave(q, s);
 	pg_atomic_fetch_add_u64(&q->table_version, 1);
 }
 
@@ -294,7 +294,7 @@ queue_release_stream(Queue *q, QueueStream *s)
 	if (!has_open_transactions(s) &&
 		pg_atomic_read_u64(&s->published_records) == pg_atomic_read_u64(&s->finished_records))
 	{
-		vacate_slot(q, s);
+		vacate_worker_slot(q, s);
 		released = true;
 	}
 	LWLockRelease(s->lock);
@@ -325,7 +325,7 @@ queue_discard_database(Queue *q, Oid dboid)
 		{
 			discarded += pg_atomic_read_u64(&s->published_records) -
 				pg_atomic_read_u64(&s->finished_records);
-			vacate_slot(q, s);
+			vacate_worker_slot(q, s);
 		}
 		LWLockRelease(s->lock);
 	}
@@ -341,6 +341,6 @@ queue_next_ids(Queue *q, int n)
 
 	/* once in a very long while: note durably how far ids may go */
 	if (unlikely(first + n > pg_atomic_read_u64(&q->id_limit)))
-		queue_file_extend_ids(q, first + n);
+		queue_save_extend_ids(q, first + n);
 	return first;
 }

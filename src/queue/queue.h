@@ -104,7 +104,7 @@ typedef enum QueueItemKind
 #define QUEUE_ITEM_IS_PUT(kind) \
 	((kind) == QUEUE_ITEM_RECORD || (kind) == QUEUE_ITEM_DURABLE_PUT)
 
-/* Did a decoder read it from the WAL, so that a QueueOrigin tells from where? */
+/* Did a decoder read it from the WAL, so that a CommitRef tells from where? */
 #define QUEUE_ITEM_HAS_ORIGIN(kind) ((kind) != QUEUE_ITEM_RECORD)
 
 typedef enum QueueRunState
@@ -118,7 +118,7 @@ typedef enum QueueRunState
 typedef struct QueueRun
 {
 	uint8		kind;			/* QUEUE_ITEM_RUN */
-	uint8		passed;			/* a reader has been here: the records tell for
+	uint8		visited;			/* a reader has been here: the records tell for
 								 * themselves what is owed, and the rest of
 								 * this header may lie in a page that is gone */
 	uint8		unused[2];
@@ -130,21 +130,21 @@ typedef struct QueueRun
 
 typedef enum QueueRecordState
 {
-	QUEUE_RECORD_OWED,			/* waiting or in flight: the sender knows which */
-	QUEUE_RECORD_DONE			/* its fate is settled */
+	QUEUE_RECORD_PENDING,			/* waiting or in flight: the sender knows which */
+	QUEUE_RECORD_DONE			/* its outcome is settled */
 } QueueRecordState;
 
 /* Where a record that a decoder read comes from: pipeline_table.h */
-typedef struct QueueOrigin
+typedef struct CommitRef
 {
 	uint16		pipeline;		/* 0: none, it was put */
 	uint16		generation;
 	uint32		entry;			/* in the pipeline's commit ring */
 	XLogRecPtr	lsn;			/* of the commit */
-} QueueOrigin;
+} CommitRef;
 
 /*
- * Header of a record.  A QueueOrigin follows it if it was read from the WAL,
+ * Header of a record.  A CommitRef follows it if it was read from the WAL,
  * then the payload, padded to 8 bytes.
  */
 typedef struct QueueRecord
@@ -159,7 +159,7 @@ typedef struct QueueRecord
 
 /* Bytes before the payload. */
 #define QUEUE_HEADER_SIZE(kind) \
-	(sizeof(QueueRecord) + (QUEUE_ITEM_HAS_ORIGIN(kind) ? sizeof(QueueOrigin) : 0))
+	(sizeof(QueueRecord) + (QUEUE_ITEM_HAS_ORIGIN(kind) ? sizeof(CommitRef) : 0))
 
 /* Bytes that a put record of n payload bytes takes in the chain, or one of another kind. */
 #define QUEUE_RECORD_SPACE(n) (sizeof(QueueRecord) + TYPEALIGN(8, n))
@@ -208,7 +208,7 @@ typedef struct QueueStream
 								 * publication; whoever swaps it to 0 sets it */
 	pg_atomic_uint32 sender_procno; /* whose latch; PG_UINT32_MAX: no sender */
 
-	/* flush handshake (fate.h): requests are numbered, the sender answers */
+	/* flush handshake (outcome.h): requests are numbered, the sender answers */
 	pg_atomic_uint64 flush_requested;	/* number of the last request */
 	pg_atomic_uint64 flush_answered;	/* request that finished_upto answers */
 	pg_atomic_uint64 finished_upto; /* nothing published is owed before it */
@@ -231,7 +231,7 @@ typedef struct Queue
 	int			max_streams;	/* fixed */
 	int			max_waiters;	/* fixed */
 	uint32		minimum;		/* pages every stream may always have; fixed */
-	bool		file_taken;		/* what was saved is here; written by the
+	bool		file_claimed;		/* what was saved is here; written by the
 								 * postmaster before it has children */
 
 	/* the pool, under pool_lock */
@@ -338,11 +338,11 @@ extern PGDLLEXPORT TimestampTz queue_oldest(Queue *q, QueueStream *s);
 
 /*
  * Called for each record that is owed, oldest first, with the place of its
- * header; false ends the visit.  queue_visit_owed needs the stream's lock.
+ * header; false ends the visit.  queue_visit_pending needs the stream's lock.
  */
 typedef bool (*QueueVisitor) (Queue *q, const QueueRecord *record,
 							  QueuePageNo page, uint32 offset, void *arg);
-extern PGDLLEXPORT void queue_visit_owed(Queue *q, QueueStream *s,
+extern PGDLLEXPORT void queue_visit_pending(Queue *q, QueueStream *s,
 										 QueueVisitor visit, void *arg);
 
 static inline QueuePage *

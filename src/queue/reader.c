@@ -31,7 +31,7 @@ static bool seek(QueueReader *r, QueuePosition pos, QueuePosition end);
 static QueuePosition pass_run(QueueReader *r);
 static void defer_run(QueueReader *r, const QueueRun *run);
 static void finish_deferred(QueueReader *r, DeferredRun *d);
-static bool next_deferred(QueueReader *r, QueueTaken *taken);
+static bool next_deferred(QueueReader *r, ClaimedRecord *claimed);
 
 static inline QueuePosition
 page_start(Queue *q, QueuePageNo no)
@@ -156,17 +156,17 @@ hold_pages(QueueReader *r, QueuePageNo no, QueuePosition end, int change)
 
 /* Where a pipeline's record comes from stands behind its header. */
 static void
-read_origin(QueueReader *r, QueuePlace at, QueueOrigin *origin)
+read_commit_ref(QueueReader *r, QueuePlace at, CommitRef *origin)
 {
 	QueueRecord skipped;
 
 	queue_read(r->q, &at.page, &at.offset, &skipped, sizeof(skipped));
-	queue_read(r->q, &at.page, &at.offset, origin, sizeof(QueueOrigin));
+	queue_read(r->q, &at.page, &at.offset, origin, sizeof(CommitRef));
 }
 
 /* Hand out the record whose header stands at a place, unless it is settled. */
 static bool
-take(QueueReader *r, QueuePlace at, QueuePosition position, QueueTaken *taken,
+take(QueueReader *r, QueuePlace at, QueuePosition position, ClaimedRecord *claimed,
 	 QueuePosition *end)
 {
 	const QueueRecord *record = record_at(r, at);
@@ -187,15 +187,15 @@ take(QueueReader *r, QueuePlace at, QueuePosition position, QueueTaken *taken,
 	if (record->state == QUEUE_RECORD_DONE)
 		return false;
 
-	taken->place = at;
-	taken->position = position;
-	taken->id = record->id;
-	taken->queued_at = record->queued_at;
-	taken->length = record->length;
-	taken->attempts = record->attempts;
-	taken->kind = record->kind;
+	claimed->place = at;
+	claimed->position = position;
+	claimed->id = record->id;
+	claimed->queued_at = record->queued_at;
+	claimed->length = record->length;
+	claimed->attempts = record->attempts;
+	claimed->kind = record->kind;
 	if (QUEUE_ITEM_HAS_ORIGIN(record->kind))
-		read_origin(r, at, &taken->origin);
+		read_commit_ref(r, at, &claimed->origin);
 	if (likely(space <= left))
 		r->outstanding[at.page]++;
 	else
@@ -204,12 +204,12 @@ take(QueueReader *r, QueuePlace at, QueuePosition position, QueueTaken *taken,
 }
 
 bool
-queue_reader_next(QueueReader *r, QueueTaken *taken)
+queue_reader_next(QueueReader *r, ClaimedRecord *claimed)
 {
 	QueuePosition end = pg_atomic_read_u64(&r->stream->end_position);
 
 	pg_read_barrier();			/* pairs with queue_append's */
-	if (!dlist_is_empty(&r->deferred) && next_deferred(r, taken))
+	if (!dlist_is_empty(&r->deferred) && next_deferred(r, claimed))
 		return true;
 	if (r->at.page == QUEUE_NO_PAGE)
 	{
@@ -229,10 +229,10 @@ queue_reader_next(QueueReader *r, QueueTaken *taken)
 		else
 		{
 			QueuePosition next;
-			bool		owed = take(r, r->at, r->position, taken, &next);
+			bool		pending = take(r, r->at, r->position, claimed, &next);
 
 			r->position = next;
-			if (owed)
+			if (pending)
 				return true;
 		}
 	}
@@ -241,9 +241,9 @@ queue_reader_next(QueueReader *r, QueueTaken *taken)
 
 /* Note in a run's header that a reader has passed it. */
 static void
-mark_passed(QueueReader *r, QueuePageNo page, uint32 offset)
+mark_visited(QueueReader *r, QueuePageNo page, uint32 offset)
 {
-	((QueueRun *) (queue_page(r->q, page)->data + offset))->passed = true;
+	((QueueRun *) (queue_page(r->q, page)->data + offset))->visited = true;
 }
 
 /*
@@ -257,11 +257,11 @@ pass_run(QueueReader *r)
 	QueuePlace	place = r->at;
 
 	queue_read(r->q, &place.page, &place.offset, &run, sizeof(run));
-	if (run.passed)
+	if (run.visited)
 		return r->position + sizeof(run);
 	if (pg_atomic_read_u32(&run.state) == QUEUE_RUN_COMMITTED)
 	{
-		mark_passed(r, r->at.page, r->at.offset);
+		mark_visited(r, r->at.page, r->at.offset);
 		return r->position + sizeof(run);
 	}
 	defer_run(r, &run);
@@ -344,7 +344,7 @@ deferred_has_ended(QueueReader *r, DeferredRun *d)
 
 /* Hand out the next record of a run that was put aside and has committed. */
 static bool
-next_deferred(QueueReader *r, QueueTaken *taken)
+next_deferred(QueueReader *r, ClaimedRecord *claimed)
 {
 	dlist_mutable_iter iter;
 
@@ -357,10 +357,10 @@ next_deferred(QueueReader *r, QueueTaken *taken)
 		while (seek_in_deferred(r, d))
 		{
 			QueuePosition next;
-			bool		owed = take(r, d->at, d->position, taken, &next);
+			bool		pending = take(r, d->at, d->position, claimed, &next);
 
 			d->position = next;
-			if (owed)
+			if (pending)
 				return true;
 		}
 		finish_deferred(r, d);
@@ -372,7 +372,7 @@ static void
 finish_deferred(QueueReader *r, DeferredRun *d)
 {
 	dlist_delete(&d->node);
-	mark_passed(r, d->header.page, d->header.offset);
+	mark_visited(r, d->header.page, d->header.offset);
 	hold_pages(r, d->header.page, d->end, -1);
 	pfree(d);
 }
@@ -414,12 +414,12 @@ queue_reader_read_upto(QueueReader *r)
 }
 
 QueuePlace
-queue_reader_payload(QueueReader *r, const QueueTaken *taken)
+queue_reader_payload(QueueReader *r, const ClaimedRecord *claimed)
 {
-	QueuePlace	place = taken->place;
+	QueuePlace	place = claimed->place;
 
-	place.offset += QUEUE_HEADER_SIZE(taken->kind);
-	if (place.offset >= QUEUE_PAGE_DATA && taken->length > 0)
+	place.offset += QUEUE_HEADER_SIZE(claimed->kind);
+	if (place.offset >= QUEUE_PAGE_DATA && claimed->length > 0)
 	{
 		place.offset -= QUEUE_PAGE_DATA;
 		place.page = queue_page(r->q, place.page)->next;
@@ -428,10 +428,10 @@ queue_reader_payload(QueueReader *r, const QueueTaken *taken)
 }
 
 void
-queue_reader_count_attempt(QueueReader *r, QueueTaken *taken)
+queue_reader_count_attempt(QueueReader *r, ClaimedRecord *claimed)
 {
-	if (taken->attempts < PG_UINT16_MAX)
-		record_at(r, taken->place)->attempts = ++taken->attempts;
+	if (claimed->attempts < PG_UINT16_MAX)
+		record_at(r, claimed->place)->attempts = ++claimed->attempts;
 }
 
 /*
@@ -439,17 +439,17 @@ queue_reader_count_attempt(QueueReader *r, QueueTaken *taken)
  * stream owing records for ever.  The reader is the only writer of the counters.
  */
 void
-queue_reader_settle(QueueReader *r, const QueueTaken *taken)
+queue_reader_settle(QueueReader *r, const ClaimedRecord *claimed)
 {
 	QueueStream *s = r->stream;
 
-	record_at(r, taken->place)->state = QUEUE_RECORD_DONE;
+	record_at(r, claimed->place)->state = QUEUE_RECORD_DONE;
 	pg_atomic_write_u64(&s->finished_bytes,
-						pg_atomic_read_u64(&s->finished_bytes) + taken->length);
+						pg_atomic_read_u64(&s->finished_bytes) + claimed->length);
 	pg_atomic_write_u64(&s->finished_records,
 						pg_atomic_read_u64(&s->finished_records) + 1);
-	if (QUEUE_ITEM_HAS_ORIGIN(taken->kind))
-		pipeline_settled(&taken->origin);
-	hold_pages(r, taken->place.page,
-			   taken->position + QUEUE_ITEM_SPACE(taken->kind, taken->length), -1);
+	if (QUEUE_ITEM_HAS_ORIGIN(claimed->kind))
+		pipeline_settled(&claimed->origin);
+	hold_pages(r, claimed->place.page,
+			   claimed->position + QUEUE_ITEM_SPACE(claimed->kind, claimed->length), -1);
 }

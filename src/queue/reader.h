@@ -26,7 +26,7 @@ typedef struct QueuePlace
 } QueuePlace;
 
 /* A record that was handed out. */
-typedef struct QueueTaken
+typedef struct ClaimedRecord
 {
 	QueuePlace	place;			/* of its header */
 	QueuePosition position;		/* the same, as a position */
@@ -35,8 +35,8 @@ typedef struct QueueTaken
 	uint32		length;
 	uint16		attempts;
 	uint8		kind;			/* QueueItemKind */
-	QueueOrigin origin;			/* if the kind has one, else not set */
-} QueueTaken;
+	CommitRef origin;			/* if the kind has one, else not set */
+} ClaimedRecord;
 
 typedef struct QueueReader
 {
@@ -56,7 +56,7 @@ extern PGDLLEXPORT void queue_reader_init(QueueReader *r, Queue *q, QueueStream 
 										  uint32 *outstanding);
 
 /* Hand out the next record that is owed; false: none now. */
-extern PGDLLEXPORT bool queue_reader_next(QueueReader *r, QueueTaken *taken);
+extern PGDLLEXPORT bool queue_reader_next(QueueReader *r, ClaimedRecord *claimed);
 
 /* Is there anything published, or put aside, that was not handed out? */
 extern PGDLLEXPORT bool queue_reader_has_more(QueueReader *r);
@@ -70,13 +70,13 @@ extern PGDLLEXPORT bool queue_reader_has_deferred(QueueReader *r);
  */
 extern PGDLLEXPORT QueuePosition queue_reader_read_upto(QueueReader *r);
 
-/* The record's fate is settled: it is not owed any more, and counted as finished. */
-extern PGDLLEXPORT void queue_reader_settle(QueueReader *r, const QueueTaken *taken);
+/* The record's outcome is settled: it is not owed any more, and counted as finished. */
+extern PGDLLEXPORT void queue_reader_settle(QueueReader *r, const ClaimedRecord *claimed);
 
 /* Remember one more attempt in the chain, for whoever reads it after us. */
-extern PGDLLEXPORT void queue_reader_count_attempt(QueueReader *r, QueueTaken *taken);
+extern PGDLLEXPORT void queue_reader_count_attempt(QueueReader *r, ClaimedRecord *claimed);
 
 /* The place of the record's payload. */
-extern PGDLLEXPORT QueuePlace queue_reader_payload(QueueReader *r, const QueueTaken *taken);
+extern PGDLLEXPORT QueuePlace queue_reader_payload(QueueReader *r, const ClaimedRecord *claimed);
 
 #endif							/* FIREHOSE_QUEUE_READER_H */

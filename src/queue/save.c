@@ -73,19 +73,19 @@ typedef struct IdsFile
 } IdsFile;
 
 /* A file being written, and its checksum so far. */
-typedef struct Writer
+typedef struct OwnTableWriter
 {
 	FILE	   *file;
 	pg_crc32c	crc;
 	QueueFileStream stream;		/* being counted */
-} Writer;
+} OwnTableWriter;
 
 static void start_ids(Queue *q);
 static void load_queue(Queue *q);
 static void save_at_exit(int code, Datum arg);
 
 void
-queue_file_startup(void)
+queue_save_startup(void)
 {
 	/* children of a postmaster that execs, and pg_upgrade's servers, have no part in this */
 	if (IsUnderPostmaster || IsBinaryUpgrade)
@@ -187,7 +187,7 @@ start_ids(Queue *q)
 }
 
 void
-queue_file_extend_ids(Queue *q, uint64 needed)
+queue_save_extend_ids(Queue *q, uint64 needed)
 {
 	LWLockAcquire(q->table_lock, LW_EXCLUSIVE);
 	if (needed > pg_atomic_read_u64(&q->id_limit))
@@ -201,7 +201,7 @@ queue_file_extend_ids(Queue *q, uint64 needed)
 /* Saving ------------------------------------------------------------------ */
 
 static void
-put_bytes(Writer *w, const void *data, Size length)
+put_bytes(OwnTableWriter *w, const void *data, Size length)
 {
 	/* a failure shows in ferror at the end */
 	(void) fwrite(data, 1, length, w->file);
@@ -237,7 +237,7 @@ save_record(Queue *q, const QueueRecord *record, QueuePageNo page, uint32 offset
 }
 
 static void
-save_stream(Queue *q, QueueStream *s, Writer *w)
+save_stream(Queue *q, QueueStream *s, OwnTableWriter *w)
 {
 	QueueFileStream header;
 
@@ -245,22 +245,22 @@ save_stream(Queue *q, QueueStream *s, Writer *w)
 	header.dboid = s->dboid;
 	header.serverid = s->serverid;
 	header.name = s->name;
-	queue_visit_owed(q, s, count_record, &header);
+	queue_visit_pending(q, s, count_record, &header);
 	if (header.nrecords == 0)
 		return;
 	put_bytes(w, &header, sizeof(header));
-	queue_visit_owed(q, s, save_record, w);
+	queue_visit_pending(q, s, save_record, w);
 }
 
 static uint64
-count_owed(Queue *q)
+count_pending(Queue *q)
 {
 	QueueFileStream total = {0};
 
 	for (int i = 0; i < q->max_streams; i++)
 	{
 		if (queue_stream(q, i)->in_use)
-			queue_visit_owed(q, queue_stream(q, i), count_record, &total);
+			queue_visit_pending(q, queue_stream(q, i), count_record, &total);
 	}
 	return total.nrecords;
 }
@@ -269,13 +269,13 @@ static void
 save_queue(Queue *q, const ControlFileData *control)
 {
 	QueueFileHeader header = {0};
-	Writer		w = {0};
+	OwnTableWriter		w = {0};
 	bool		written;
 
 	header.magic = QUEUE_FILE_MAGIC;
 	header.timeline = control->checkPointCopy.ThisTimeLineID;
 	header.system_identifier = control->system_identifier;
-	header.nrecords = count_owed(q);
+	header.nrecords = count_pending(q);
 	if (header.nrecords == 0 || !make_directory(LOG))
 		return;
 
@@ -398,7 +398,7 @@ find_fault(Reader *r)
 }
 
 static const char *
-find_foreignness(const QueueFileHeader *header)
+find_detachment(const QueueFileHeader *header)
 {
 	bool		crc_ok;
 	ControlFileData *control = get_controlfile(DataDir, &crc_ok);
@@ -507,7 +507,7 @@ load_queue(Queue *q)
 	if (!read_bytes(&r, &header, sizeof(header)) || header.magic != QUEUE_FILE_MAGIC)
 		wrong = "it is not a queue file of this version";
 	else if ((wrong = find_fault(&r)) == NULL &&
-			 (wrong = find_foreignness(&header)) == NULL)
+			 (wrong = find_detachment(&header)) == NULL)
 		wrong = load_streams(q, &r);
 
 	if (wrong != NULL)
@@ -517,7 +517,7 @@ load_queue(Queue *q)
 	}
 	else
 	{
-		q->file_taken = true;
+		q->file_claimed = true;
 		ereport(LOG,
 				(errmsg("firehose: took up %llu queued records",
 						(unsigned long long) header.nrecords)));
@@ -526,11 +526,11 @@ load_queue(Queue *q)
 }
 
 void
-queue_file_forget(void)
+queue_save_forget(void)
 {
 	if (!file_exists(QUEUE_FILE))
 		return;
-	if (firehose_queue->file_taken)
+	if (firehose_queue->file_claimed)
 		(void) durable_unlink(QUEUE_FILE, LOG);
 	else
 		set_aside("it was not read when the server started");

@@ -13,7 +13,7 @@
  * Postmaster, at the end of shmem_startup: give record ids a start, read the
  * saved queue back, and arrange for the next one to be saved.
  */
-extern void queue_file_startup(void);
+extern void queue_save_startup(void);
 
 /*
  * Launcher, once recovery is over and before any sender runs: what was saved
@@ -21,12 +21,12 @@ extern void queue_file_startup(void);
  * has been sent.  A file that this server has not read, since it began as a
  * standby, is set aside.
  */
-extern void queue_file_forget(void);
+extern void queue_save_forget(void);
 
 /*
  * Raise Queue.id_limit, durably, to at least `needed`.  An error (of the file
  * system's class) leaves it as it was.
  */
-extern void queue_file_extend_ids(Queue *q, uint64 needed);
+extern void queue_save_extend_ids(Queue *q, uint64 needed);
 
 #endif							/* FIREHOSE_QUEUE_SAVE_H */

@@ -40,21 +40,21 @@ static pg_atomic_uint64 *counter(StreamStatistics *stats, int i);
 
 /* Ask for the lock of the strings. */
 void
-statistics_shmem_request(void)
+stream_stats_shmem_request(void)
 {
 	RequestNamedLWLockTranche(STATISTICS_TRANCHE, 1);
 }
 
 /* Find the lock of the strings. */
 void
-statistics_shmem_startup(void)
+stream_stats_shmem_startup(void)
 {
 	strings_lock = &GetNamedLWLockTranche(STATISTICS_TRANCHE)->lock;
 }
 
 /* The lock of all streams' strings: they are short, and seldom written. */
 LWLock *
-statistics_lock(void)
+stream_stats_lock(void)
 {
 	return strings_lock;
 }
@@ -68,7 +68,7 @@ counter(StreamStatistics *stats, int i)
 
 /* Set a new stream's statistics up.  Nobody else knows the stream yet. */
 void
-statistics_init(StreamStatistics *stats)
+stream_stats_init(StreamStatistics *stats)
 {
 	pg_atomic_init_u32(&stats->state, STREAM_ACTIVE);
 	pg_atomic_init_u64(&stats->in_flight, 0);
@@ -87,7 +87,7 @@ statistics_init(StreamStatistics *stats)
  * is as if its batch had come a moment later.
  */
 void
-statistics_reset(StreamStatistics *stats)
+stream_stats_reset(StreamStatistics *stats)
 {
 	for (int i = 0; i < lengthof(reset_counters); i++)
 		pg_atomic_write_u64(counter(stats, i), 0);
@@ -101,7 +101,7 @@ statistics_reset(StreamStatistics *stats)
 
 /* Sender: the stream's state, and why (NULL or empty when active). */
 void
-statistics_set_state(StreamStatistics *stats, StreamState state, const char *reason)
+stream_stats_set_state(StreamStatistics *stats, StreamState state, const char *reason)
 {
 	LWLockAcquire(strings_lock, LW_EXCLUSIVE);
 	put_string(stats->reason, reason ? reason : "", sizeof(stats->reason));
@@ -111,7 +111,7 @@ statistics_set_state(StreamStatistics *stats, StreamState state, const char *rea
 
 /* Sender: the last error. */
 void
-statistics_set_error(StreamStatistics *stats, const char *code, const char *message)
+stream_stats_set_error(StreamStatistics *stats, const char *code, const char *message)
 {
 	LWLockAcquire(strings_lock, LW_EXCLUSIVE);
 	put_string(stats->last_error_code, code ? code : "",

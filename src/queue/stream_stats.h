@@ -5,7 +5,7 @@
  * Counters are atomics, so that a reader never sees half a value.  All but
  * `discarded` have one writer, the sender of the stream's database.  The
  * strings are written by the sender and read by the views, both under
- * statistics_lock() (exclusive and shared).
+ * stream_stats_lock() (exclusive and shared).
  */
 #ifndef FIREHOSE_QUEUE_STREAM_STATS_H
 #define FIREHOSE_QUEUE_STREAM_STATS_H
@@ -44,20 +44,20 @@ typedef struct StreamStatistics
 	pg_atomic_uint64 last_error_at; /* TimestampTz, 0: never */
 	pg_atomic_uint64 stats_reset;	/* TimestampTz */
 
-	/* under statistics_lock() */
+	/* under stream_stats_lock() */
 	char		reason[STATISTICS_MESSAGE_LEN]; /* of state, empty when active */
 	char		last_error_code[STATISTICS_CODE_LEN];
 	char		last_error_message[STATISTICS_MESSAGE_LEN];
 } StreamStatistics;
 
-extern PGDLLEXPORT LWLock *statistics_lock(void);
-extern PGDLLEXPORT void statistics_init(StreamStatistics *stats);
-extern PGDLLEXPORT void statistics_reset(StreamStatistics *stats);
-extern PGDLLEXPORT void statistics_set_state(StreamStatistics *stats, StreamState state,
+extern PGDLLEXPORT LWLock *stream_stats_lock(void);
+extern PGDLLEXPORT void stream_stats_init(StreamStatistics *stats);
+extern PGDLLEXPORT void stream_stats_reset(StreamStatistics *stats);
+extern PGDLLEXPORT void stream_stats_set_state(StreamStatistics *stats, StreamState state,
 											 const char *reason);
-extern PGDLLEXPORT void statistics_set_error(StreamStatistics *stats, const char *code,
+extern PGDLLEXPORT void stream_stats_set_error(StreamStatistics *stats, const char *code,
 											 const char *message);
-extern void statistics_shmem_request(void);
-extern void statistics_shmem_startup(void);
+extern void stream_stats_shmem_request(void);
+extern void stream_stats_shmem_startup(void);
 
 #endif							/* FIREHOSE_QUEUE_STREAM_STATS_H */

@@ -37,7 +37,7 @@ typedef struct PendingFailure
 {
 	dlist_node	node;
 	Delivery   *delivery;
-	QueueTaken	taken;
+	ClaimedRecord	claimed;
 	TimestampTz failed_at;
 	char		code[STATISTICS_CODE_LEN];
 	char		message[STATISTICS_MESSAGE_LEN];
@@ -46,17 +46,17 @@ typedef struct PendingFailure
 static StatusRow *rows;
 static int	nrows = 0;
 static MemoryContext row_context;	/* texts of rows */
-static FateEntry *fates;
-static int	nfates = 0;
+static RecentEntry *outcomes;
+static int	noutcomes = 0;
 static dlist_head failures = DLIST_STATIC_INIT(failures);
 static int64 due = -1;			/* when to flush, -1: nothing to flush */
 static int64 not_before = 0;	/* tables could not be written: wait */
 
 void
-outcome_init(void)
+completion_init(void)
 {
 	rows = MemoryContextAllocHuge(TopMemoryContext, MAX_ROWS * sizeof(StatusRow));
-	fates = MemoryContextAllocHuge(TopMemoryContext, MAX_ROWS * sizeof(FateEntry));
+	outcomes = MemoryContextAllocHuge(TopMemoryContext, MAX_ROWS * sizeof(RecentEntry));
 	row_context = AllocSetContextCreate(TopMemoryContext, "firehose status rows",
 										ALLOCSET_DEFAULT_SIZES);
 }
@@ -70,7 +70,7 @@ forget_rows(void)
 
 /* A place for a row.  If the tables cannot be written for long, rows are lost, not records. */
 static StatusRow *
-add_row(Delivery *d, const QueueTaken *taken)
+add_row(Delivery *d, const ClaimedRecord *claimed)
 {
 	StatusRow  *row;
 
@@ -78,41 +78,41 @@ add_row(Delivery *d, const QueueTaken *taken)
 		forget_rows();
 	row = &rows[nrows++];
 	memset(row, 0, sizeof(StatusRow));
-	row->id = taken->id;
+	row->id = claimed->id;
 	row->serverid = d->serverid;
 	row->stream = d->name;
-	row->attempts = taken->attempts;
-	row->bytes = taken->length;
-	row->queued_at = taken->queued_at;
-	if (QUEUE_ITEM_HAS_ORIGIN(taken->kind))
+	row->attempts = claimed->attempts;
+	row->bytes = claimed->length;
+	row->queued_at = claimed->queued_at;
+	if (QUEUE_ITEM_HAS_ORIGIN(claimed->kind))
 	{
 		MemoryContext old = MemoryContextSwitchTo(row_context);
 
-		row->lsn = taken->origin.lsn;
-		if (!QUEUE_ITEM_IS_PUT(taken->kind))
-			row->pipeline = pipeline_name(&taken->origin);
+		row->lsn = claimed->origin.lsn;
+		if (!QUEUE_ITEM_IS_PUT(claimed->kind))
+			row->pipeline = pipeline_name(&claimed->origin);
 		MemoryContextSwitchTo(old);
 	}
 	return row;
 }
 
 static void
-publish_fates(void)
+publish_outcomes(void)
 {
-	fate_publish(fates, nfates);
-	nfates = 0;
+	recent_publish(outcomes, noutcomes);
+	noutcomes = 0;
 }
 
 static void
-add_fate(uint64 id, RecordFate fate)
+add_outcome(uint64 id, RecordOutcome outcome)
 {
-	if (nfates == MAX_ROWS)
-		publish_fates();
-	fates[nfates].id = id;
-	fates[nfates++].fate = fate;
+	if (noutcomes == MAX_ROWS)
+		publish_outcomes();
+	outcomes[noutcomes].id = id;
+	outcomes[noutcomes++].outcome = outcome;
 
 	/* before the record leaves the queue, that it be found in one of the two */
-	fate_announce(id, fate);
+	recent_announce(id, outcome);
 }
 
 static char *
@@ -126,13 +126,13 @@ copy_text(const char *text, int length)
 }
 
 void
-outcome_accepted(Delivery *d, const QueueTaken *taken, const char *record_id,
+completion_accepted(Delivery *d, const ClaimedRecord *claimed, const char *record_id,
 				 int record_id_len, bool encrypted, TimestampTz now)
 {
 	if (d->options.status == STATUS_ALL ||
-		(d->options.status == STATUS_DEFAULT && QUEUE_ITEM_IS_PUT(taken->kind)))
+		(d->options.status == STATUS_DEFAULT && QUEUE_ITEM_IS_PUT(claimed->kind)))
 	{
-		StatusRow  *row = add_row(d, taken);
+		StatusRow  *row = add_row(d, claimed);
 
 		row->accepted = true;
 		row->record_id = copy_text(record_id, record_id_len);
@@ -140,18 +140,18 @@ outcome_accepted(Delivery *d, const QueueTaken *taken, const char *record_id,
 		row->encrypted = encrypted;
 		row->completed_at = now;
 	}
-	add_fate(taken->id, FATE_ACCEPTED);
+	add_outcome(claimed->id, OUTCOME_ACCEPTED);
 	if (due < 0)
-		due = 0;				/* set by the next outcome_flush */
+		due = 0;				/* set by the next completion_flush */
 }
 
 void
-outcome_failed(Delivery *d, const QueueTaken *taken, const char *code, const char *message)
+completion_failed(Delivery *d, const ClaimedRecord *claimed, const char *code, const char *message)
 {
 	PendingFailure *failure = MemoryContextAllocZero(TopMemoryContext, sizeof(PendingFailure));
 
 	failure->delivery = d;
-	failure->taken = *taken;
+	failure->claimed = *claimed;
 	failure->failed_at = GetCurrentTimestamp();
 	strlcpy(failure->code, code, sizeof(failure->code));
 	strlcpy(failure->message, message, sizeof(failure->message));
@@ -162,23 +162,23 @@ outcome_failed(Delivery *d, const QueueTaken *taken, const char *code, const cha
 
 /* A record's payload, with a NUL behind it. */
 static char *
-copy_payload(Delivery *d, const QueueTaken *taken)
+copy_payload(Delivery *d, const ClaimedRecord *claimed)
 {
-	QueuePlace	place = queue_reader_payload(&d->reader, taken);
-	char	   *data = palloc(taken->length + 1);
+	QueuePlace	place = queue_reader_payload(&d->reader, claimed);
+	char	   *data = palloc(claimed->length + 1);
 
-	queue_read(d->reader.q, &place.page, &place.offset, data, taken->length);
-	data[taken->length] = '\0';
+	queue_read(d->reader.q, &place.page, &place.offset, data, claimed->length);
+	data[claimed->length] = '\0';
 	return data;
 }
 
 /* A change that its decoder could not make a record of; queue.h has the layout. */
 void
-outcome_dead_event(Delivery *d, const QueueTaken *taken)
+completion_dead_event(Delivery *d, const ClaimedRecord *claimed)
 {
-	char	   *code = copy_payload(d, taken);
+	char	   *code = copy_payload(d, claimed);
 
-	outcome_failed(d, taken, code, code + strlen(code) + 1);
+	completion_failed(d, claimed, code, code + strlen(code) + 1);
 	pfree(code);
 }
 
@@ -186,30 +186,30 @@ outcome_dead_event(Delivery *d, const QueueTaken *taken)
 static void
 describe_letter(const PendingFailure *failure, DeadLetter *letter)
 {
-	char	   *payload = copy_payload(failure->delivery, &failure->taken);
+	char	   *payload = copy_payload(failure->delivery, &failure->claimed);
 	char	   *data = payload;
 
-	if (failure->taken.kind == QUEUE_ITEM_DEAD_EVENT)
+	if (failure->claimed.kind == QUEUE_ITEM_DEAD_EVENT)
 	{
 		data += strlen(data) + 1;
 		data += strlen(data) + 1;
 	}
 	memset(letter, 0, sizeof(DeadLetter));
-	letter->id = failure->taken.id;
+	letter->id = failure->claimed.id;
 	letter->serverid = failure->delivery->serverid;
 	letter->stream = failure->delivery->name;
 	letter->data = data;
-	letter->length = failure->taken.length - (data - payload);
+	letter->length = failure->claimed.length - (data - payload);
 	letter->error_code = failure->code;
 	letter->error_message = failure->message;
-	letter->attempts = failure->taken.attempts;
-	letter->queued_at = failure->taken.queued_at;
+	letter->attempts = failure->claimed.attempts;
+	letter->queued_at = failure->claimed.queued_at;
 	letter->failed_at = failure->failed_at;
-	if (QUEUE_ITEM_HAS_ORIGIN(failure->taken.kind))
+	if (QUEUE_ITEM_HAS_ORIGIN(failure->claimed.kind))
 	{
-		letter->lsn = failure->taken.origin.lsn;
-		if (!QUEUE_ITEM_IS_PUT(failure->taken.kind))
-			letter->pipeline = pipeline_name(&failure->taken.origin);
+		letter->lsn = failure->claimed.origin.lsn;
+		if (!QUEUE_ITEM_IS_PUT(failure->claimed.kind))
+			letter->pipeline = pipeline_name(&failure->claimed.origin);
 	}
 }
 
@@ -219,12 +219,12 @@ settle_failure(PendingFailure *failure)
 {
 	Delivery   *d = failure->delivery;
 
-	add_fate(failure->taken.id, FATE_FAILED);
-	queue_reader_settle(&d->reader, &failure->taken);
-	pg_atomic_fetch_add_u64(&d->slot->stats.failed, 1);
+	add_outcome(failure->claimed.id, OUTCOME_FAILED);
+	queue_reader_settle(&d->reader, &failure->claimed);
+	pg_atomic_fetch_add_u64(&d->queue_stream->stats.failed, 1);
 	if (d->options.status != STATUS_NONE)
 	{
-		StatusRow  *row = add_row(d, &failure->taken);
+		StatusRow  *row = add_row(d, &failure->claimed);
 
 		row->error_code = copy_text(failure->code, strlen(failure->code));
 		row->error_message = copy_text(failure->message, strlen(failure->message));
@@ -234,7 +234,7 @@ settle_failure(PendingFailure *failure)
 	pfree(failure);
 }
 
-/* Store a first helping of dead letters.  False: it cannot be done now. */
+/* Store a first batch of dead letters.  False: it cannot be done now. */
 static bool
 store_letters(void)
 {
@@ -264,7 +264,7 @@ store_letters(void)
 }
 
 void
-outcome_flush(int64 now, bool now_or_never)
+completion_flush(int64 now, bool now_or_never)
 {
 	bool		written = true;
 
@@ -272,15 +272,15 @@ outcome_flush(int64 now, bool now_or_never)
 		return;
 	if (nrows == 0 && dlist_is_empty(&failures))
 	{
-		/* nothing that a fate would have to wait for */
-		publish_fates();
+		/* nothing that a outcome would have to wait for */
+		publish_outcomes();
 		due = -1;
 		return;
 	}
 	if (due == 0)
 		due = now + FLUSH_AFTER;
 	if (!now_or_never && (now < not_before ||
-						  (now < due && nrows < FLUSH_ROWS && !fate_has_waiters())))
+						  (now < due && nrows < FLUSH_ROWS && !recent_has_waiters())))
 		return;
 
 	while (written && !dlist_is_empty(&failures))
@@ -290,13 +290,13 @@ outcome_flush(int64 now, bool now_or_never)
 	else if (nrows > 0)
 		written = false;
 
-	publish_fates();
+	publish_outcomes();
 	due = written ? -1 : now + RETRY_AFTER;
 	not_before = written ? 0 : due;
 }
 
 long
-outcome_timeout_ms(int64 now)
+completion_timeout_ms(int64 now)
 {
 	if (due < 0)
 		return -1;
@@ -304,7 +304,7 @@ outcome_timeout_ms(int64 now)
 }
 
 void
-outcome_forget(Delivery *d)
+completion_forget(Delivery *d)
 {
 	for (int i = 0; i < nrows; i++)
 	{
@@ -314,7 +314,7 @@ outcome_forget(Delivery *d)
 }
 
 int
-outcome_pending_failures(Delivery *d)
+completion_pending_failures(Delivery *d)
 {
 	dlist_iter	iter;
 	int			n = 0;
@@ -325,7 +325,7 @@ outcome_pending_failures(Delivery *d)
 }
 
 QueuePosition
-outcome_first_failure(Delivery *d, QueuePosition otherwise)
+completion_first_failure(Delivery *d, QueuePosition otherwise)
 {
 	dlist_iter	iter;
 
@@ -334,7 +334,7 @@ outcome_first_failure(Delivery *d, QueuePosition otherwise)
 		PendingFailure *failure = dlist_container(PendingFailure, node, iter.cur);
 
 		if (failure->delivery == d)
-			otherwise = Min(otherwise, failure->taken.position);
+			otherwise = Min(otherwise, failure->claimed.position);
 	}
 	return otherwise;
 }

@@ -1,10 +1,10 @@
 /*
  * completion.h
  *		What became of records, on its way to those who want to know: status
- *		rows, dead letters, and the fates that firehose_wait looks at.
+ *		rows, dead letters, and the outcomes that firehose_wait looks at.
  *
  * Sender process only.  Everything is collected and written in bulk by
- * outcome_flush; what cannot be written now is kept and tried again, and does
+ * completion_flush; what cannot be written now is kept and tried again, and does
  * not hold up delivery.
  */
 #ifndef FIREHOSE_SENDER_COMPLETION_H
@@ -14,36 +14,36 @@
 
 typedef struct Delivery Delivery;
 
-extern void outcome_init(void);
+extern void completion_init(void);
 
 /* A record was accepted, with this RecordId (not terminated). */
-extern void outcome_accepted(Delivery *d, const QueueTaken *taken, const char *record_id,
+extern void completion_accepted(Delivery *d, const ClaimedRecord *claimed, const char *record_id,
 							 int record_id_len, bool encrypted, TimestampTz now);
 
 /*
  * A record can never be delivered: it goes to the dead letters, and stays owed
  * until it is durably there.
  */
-extern void outcome_failed(Delivery *d, const QueueTaken *taken, const char *code,
+extern void completion_failed(Delivery *d, const ClaimedRecord *claimed, const char *code,
 						   const char *message);
 
 /* A pipeline's change that is for the dead letters in the first place. */
-extern void outcome_dead_event(Delivery *d, const QueueTaken *taken);
+extern void completion_dead_event(Delivery *d, const ClaimedRecord *claimed);
 
 /*
  * Write what has been collected, if it is time to: it is due, or somebody
  * waits for it, or `now_or_never`.
  */
-extern void outcome_flush(int64 now, bool now_or_never);
+extern void completion_flush(int64 now, bool now_or_never);
 
-/* Milliseconds until outcome_flush has something to do, -1: nothing. */
-extern long outcome_timeout_ms(int64 now);
+/* Milliseconds until completion_flush has something to do, -1: nothing. */
+extern long completion_timeout_ms(int64 now);
 
 /* The delivery is about to go: keep nothing that points to it.  Nothing of it may be pending. */
-extern void outcome_forget(Delivery *d);
+extern void completion_forget(Delivery *d);
 
 /* Dead letters of a stream that are not stored yet, and the first of them. */
-extern int	outcome_pending_failures(Delivery *d);
-extern QueuePosition outcome_first_failure(Delivery *d, QueuePosition otherwise);
+extern int	completion_pending_failures(Delivery *d);
+extern QueuePosition completion_first_failure(Delivery *d, QueuePosition otherwise);
 
 #endif							/* FIREHOSE_SENDER_COMPLETION_H */

@@ -24,8 +24,8 @@
 /* Dead letters of a dropped stream that wait to be stored. */
 #define MAX_BURIALS			1000
 
-/* The largest reply: 500 entries with room for long ids and messages. */
-#define MAX_REPLY			(2 * 1024 * 1024)
+/* The largest response: 500 entries with room for long ids and messages. */
+#define MAX_RESPONSE			(2 * 1024 * 1024)
 
 /* Bodies of all requests in flight. */
 static Size in_flight_memory = 0;
@@ -45,11 +45,11 @@ delivery_create(QueueStream *slot, uint32 *outstanding)
 	d->context = context;
 	d->option_context = AllocSetContextCreate(context, "firehose stream options",
 											  ALLOCSET_SMALL_SIZES);
-	d->slot = slot;
+	d->queue_stream = slot;
 	d->serverid = slot->serverid;
 	strlcpy(d->name, NameStr(slot->name), NAMEDATALEN);
 	queue_reader_init(&d->reader, firehose_queue, slot, outstanding);
-	taken_list_init(&d->ready, context);
+	ready_list_init(&d->ready, context);
 	dlist_init(&d->in_flight);
 	MemoryContextSwitchTo(old);
 
@@ -62,7 +62,7 @@ void
 delivery_destroy(Delivery *d)
 {
 	Assert(d->nin_flight == 0);
-	outcome_forget(d);
+	completion_forget(d);
 	MemoryContextDelete(d->context);
 }
 
@@ -77,7 +77,7 @@ delivery_set_options(Delivery *d, const Stream *stream, int64 now)
 	if (stream == NULL)
 	{
 		if (!d->dropped)
-			queue_mark_dropped(firehose_queue, d->slot);
+			queue_mark_dropped(firehose_queue, d->queue_stream);
 		d->dropped = true;
 		return;
 	}
@@ -88,9 +88,9 @@ delivery_set_options(Delivery *d, const Stream *stream, int64 now)
 	o->endpoint_url = MemoryContextStrdup(d->option_context, stream->options.endpoint_url);
 	if (strcmp(d->name, stream->name) != 0)
 	{
-		outcome_forget(d);
+		completion_forget(d);
 		strlcpy(d->name, stream->name, NAMEDATALEN);
-		queue_rename_stream(firehose_queue, d->slot, stream->name);
+		queue_rename_stream(firehose_queue, d->queue_stream, stream->name);
 	}
 
 	if (first)
@@ -119,11 +119,11 @@ delivery_reconsider(Delivery *d, int64 now)
 		return;
 	d->resolved = false;
 	if (!d->options.enabled)
-		statistics_set_state(&d->slot->stats, STREAM_DISABLED, "the stream's option enabled is false");
+		stream_stats_set_state(&d->queue_stream->stats, STREAM_DISABLED, "the stream's option enabled is false");
 	else if (d->parked)
 		d->next_attempt = now;
 	else if (d->failures == 0)
-		statistics_set_state(&d->slot->stats, STREAM_ACTIVE, "");
+		stream_stats_set_state(&d->queue_stream->stats, STREAM_ACTIVE, "");
 }
 
 /* Find out where to send, and whether we may; false: parked with the reason. */
@@ -131,12 +131,12 @@ static bool
 resolve(Delivery *d, int64 now)
 {
 	char		reason[STATISTICS_MESSAGE_LEN];
-	const char *region = identity_region(d->options.region);
+	const char *region = signer_region(d->options.region);
 
 	if (d->resolved)
 		return true;
-	if (identity_generation() == 0)
-		snprintf(reason, sizeof(reason), "no credentials: %s", identity_problem());
+	if (signer_generation() == 0)
+		snprintf(reason, sizeof(reason), "no credentials: %s", signer_problem());
 	else if (!stream_options_valid_name(d->options.stream_name))
 		snprintf(reason, sizeof(reason),
 				 "the server's name is not one that a Firehose stream can have: set its option stream_name");
@@ -145,14 +145,14 @@ resolve(Delivery *d, int64 now)
 				 "no region: set the stream's option region or firehose.region");
 	else if (!endpoint_valid_region(region))
 		snprintf(reason, sizeof(reason), "\"%s\" is not a region", region);
-	else if (identity_endpoint(d->options.endpoint_url, region, &d->endpoint,
+	else if (signer_endpoint(d->options.endpoint_url, region, &d->endpoint,
 							   reason, sizeof(reason)))
 	{
 		strlcpy(d->region, region, sizeof(d->region));
 		d->resolved = true;
 		return true;
 	}
-	answer_park(d, now, "Configuration", reason);
+	response_handler_park(d, now, "Configuration", reason);
 	return false;
 }
 
@@ -194,9 +194,9 @@ static inline Size
 body_budget(Delivery *d)
 {
 	Size		cap = (Size) sender_request_memory * 1024;
-	Size		taken = in_flight_memory + d->in_flight_memory;
+	Size		claimed = in_flight_memory + d->in_flight_memory;
 
-	return cap > taken ? cap - taken : 0;
+	return cap > claimed ? cap - claimed : 0;
 }
 
 static inline bool
@@ -216,18 +216,18 @@ is_ripe(Delivery *d, int64 now)
 static void
 fill_ready(Delivery *d, int64 now)
 {
-	QueueTaken	taken;
+	ClaimedRecord	claimed;
 
-	while (!is_full(d) && queue_reader_next(&d->reader, &taken))
+	while (!is_full(d) && queue_reader_next(&d->reader, &claimed))
 	{
-		if (unlikely(taken.kind == QUEUE_ITEM_DEAD_EVENT))
+		if (unlikely(claimed.kind == QUEUE_ITEM_DEAD_EVENT))
 		{
-			outcome_dead_event(d, &taken);
+			completion_dead_event(d, &claimed);
 			continue;
 		}
 		if (d->ready.count == 0)
 			d->ready_since = now;
-		taken_list_push_back(&d->ready, &taken);
+		ready_list_push_back(&d->ready, &claimed);
 	}
 }
 
@@ -235,16 +235,16 @@ fill_ready(Delivery *d, int64 now)
 static void
 bury(Delivery *d)
 {
-	QueueTaken	taken;
-	int			n = outcome_pending_failures(d);
+	ClaimedRecord	claimed;
+	int			n = completion_pending_failures(d);
 
 	while (n < MAX_BURIALS)
 	{
 		if (d->ready.count > 0)
-			taken_list_pop_front(&d->ready, &taken);
-		else if (!queue_reader_next(&d->reader, &taken))
+			ready_list_pop_front(&d->ready, &claimed);
+		else if (!queue_reader_next(&d->reader, &claimed))
 			break;
-		outcome_failed(d, &taken, "StreamDropped", "The stream was dropped before the record was sent.");
+		completion_failed(d, &claimed, "StreamDropped", "The stream was dropped before the record was sent.");
 		n++;
 	}
 }
@@ -279,7 +279,7 @@ choose_records(Delivery *d, Request *request)
 
 	while (d->ready.count > 0 && request->nrecords < most)
 	{
-		Size		length = taken_list_get(&d->ready, 0)->length;
+		Size		length = ready_list_get(&d->ready, 0)->length;
 
 		/* one record always passes, however little there is */
 		if (request->nrecords > 0 &&
@@ -287,15 +287,15 @@ choose_records(Delivery *d, Request *request)
 			 (tight && request_body_bound(request->nrecords + 1,
 										  request->payload + length) > budget)))
 			break;
-		taken_list_pop_front(&d->ready, &request->records[request->nrecords++]);
+		ready_list_pop_front(&d->ready, &request->records[request->nrecords++]);
 		request->payload += length;
 	}
 }
 
 void
-delivery_put_back(Delivery *d, const QueueTaken *taken)
+delivery_put_back(Delivery *d, const ClaimedRecord *claimed)
 {
-	taken_list_push_front(&d->ready, taken);
+	ready_list_push_front(&d->ready, claimed);
 }
 
 void
@@ -337,9 +337,9 @@ count_attempts(Delivery *d, Request *request)
 		queue_reader_count_attempt(&d->reader, &request->records[i]);
 	}
 	if (resent > 0)
-		pg_atomic_fetch_add_u64(&d->slot->stats.resent, resent);
-	pg_atomic_fetch_add_u64(&d->slot->stats.requests, 1);
-	pg_atomic_fetch_add_u64(&d->slot->stats.in_flight, request->nrecords);
+		pg_atomic_fetch_add_u64(&d->queue_stream->stats.resent, resent);
+	pg_atomic_fetch_add_u64(&d->queue_stream->stats.requests, 1);
+	pg_atomic_fetch_add_u64(&d->queue_stream->stats.in_flight, request->nrecords);
 }
 
 static void
@@ -347,7 +347,7 @@ set_http_limits(Delivery *d, HttpRequest *http)
 {
 	http->timeout_ms = d->options.request_timeout;
 	http->connect_timeout_ms = Min(sender_connect_timeout, d->options.request_timeout);
-	http->max_reply = MAX_REPLY;
+	http->max_response = MAX_RESPONSE;
 	http->ca_file = *sender_ca_file ? sender_ca_file : NULL;
 }
 
@@ -370,14 +370,14 @@ send_batch(Delivery *d, int64 now)
 	{
 		delivery_put_all_back(d, request);
 		request_put_back(request);
-		answer_park(d, now, "Request", reason);
+		response_handler_park(d, now, "Request", reason);
 		return false;
 	}
 	set_http_limits(d, &request->http);
 	if (!http_start(&request->http))
 	{
 		delivery_put_all_back(d, request);
-		answer_back_off(d, now, RETRY_TRANSIENT, -1, "Request", request->http.error);
+		response_handler_back_off(d, now, RETRY_TRANSIENT, -1, "Request", request->http.error);
 		request_put_back(request);
 		return false;
 	}
@@ -402,8 +402,8 @@ delivery_finished(Request *request, int64 now)
 	d->nin_flight--;
 	d->in_flight_memory -= request->body_length;
 	in_flight_memory -= request->body_length;
-	pg_atomic_fetch_sub_u64(&d->slot->stats.in_flight, request->nrecords);
-	answer_take(d, request, now);
+	pg_atomic_fetch_sub_u64(&d->queue_stream->stats.in_flight, request->nrecords);
+	response_handler_take(d, request, now);
 	request_put_back(request);
 }
 
@@ -416,7 +416,7 @@ delivery_timeout_ms(Delivery *d, int64 now)
 
 	if (d->dropped)
 		return queue_reader_has_more(&d->reader) &&
-			outcome_pending_failures(d) < MAX_BURIALS ? 0 : -1;
+			completion_pending_failures(d) < MAX_BURIALS ? 0 : -1;
 	if (!d->options.enabled || d->nin_flight >= max_requests(d))
 		return -1;
 	if (d->ready.count == 0 && !queue_reader_has_more(&d->reader))
@@ -435,7 +435,7 @@ delivery_ask_to_be_woken(Delivery *d, int64 now)
 		(d->ready.count > 0 || !d->options.enabled || d->nin_flight >= max_requests(d)))
 		return true;
 
-	pg_atomic_exchange_u32(&d->slot->wake, 1);	/* a full barrier */
+	pg_atomic_exchange_u32(&d->queue_stream->wake, 1);	/* a full barrier */
 	return !queue_reader_has_more(&d->reader);
 }
 
@@ -446,7 +446,7 @@ delivery_finished_upto(Delivery *d)
 	dlist_iter	iter;
 
 	for (int i = 0; i < d->ready.count; i++)
-		upto = Min(upto, taken_list_get(&d->ready, i)->position);
+		upto = Min(upto, ready_list_get(&d->ready, i)->position);
 	dlist_foreach(iter, &d->in_flight)
 	{
 		Request    *request = dlist_container(Request, node, iter.cur);
@@ -454,13 +454,13 @@ delivery_finished_upto(Delivery *d)
 		for (int i = 0; i < request->nrecords; i++)
 			upto = Min(upto, request->records[i].position);
 	}
-	return outcome_first_failure(d, upto);
+	return completion_first_failure(d, upto);
 }
 
 bool
 delivery_is_idle(Delivery *d)
 {
 	return d->nin_flight == 0 && d->ready.count == 0 &&
-		outcome_pending_failures(d) == 0 && !queue_reader_has_more(&d->reader) &&
+		completion_pending_failures(d) == 0 && !queue_reader_has_more(&d->reader) &&
 		!queue_reader_has_deferred(&d->reader);
 }

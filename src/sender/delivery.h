@@ -19,7 +19,7 @@
 struct Delivery
 {
 	dlist_node	node;			/* in the sender's list */
-	QueueStream *slot;
+	QueueStream *queue_stream;
 	uint32		generation;		/* of the slot */
 	Oid			serverid;
 	char		name[NAMEDATALEN];
@@ -35,7 +35,7 @@ struct Delivery
 	Endpoint	endpoint;
 
 	QueueReader reader;
-	TakenList	ready;			/* handed out by the reader, not in a request */
+	ReadyList	ready;			/* handed out by the reader, not in a request */
 	int64		ready_since;	/* when .ready began to fill, for linger */
 	dlist_head	in_flight;		/* Requests */
 	int			nin_flight;
@@ -70,7 +70,7 @@ extern void delivery_set_options(Delivery *d, const Stream *stream, int64 now);
 extern void delivery_reconsider(Delivery *d, int64 now);
 
 /* Give a record back that was in a request, to be sent before all others. */
-extern void delivery_put_back(Delivery *d, const QueueTaken *taken);
+extern void delivery_put_back(Delivery *d, const ClaimedRecord *claimed);
 extern void delivery_put_all_back(Delivery *d, Request *request);
 
 /* Send what can be sent now. */
@@ -85,7 +85,7 @@ extern long delivery_timeout_ms(Delivery *d, int64 now);
 /* Ask to be woken by the next put, if that would change anything; false if something has come already. */
 extern bool delivery_ask_to_be_woken(Delivery *d, int64 now);
 
-/* Everything published before this has met its fate. */
+/* Everything published before this has met its outcome. */
 extern QueuePosition delivery_finished_upto(Delivery *d);
 
 /* Is nothing owed and nothing open, so that a dropped stream's slot may go? */

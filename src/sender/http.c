@@ -38,14 +38,14 @@
 /* Addresses that are never reached through a proxy: loopback, and the metadata services. */
 #define NO_PROXY	"localhost,127.0.0.1,::1,169.254.169.254,169.254.170.2,169.254.170.23,fd00:ec2::254,fd00:ec2::23"
 
-/* An easy handle with the buffer of its reply, reused from request to request. */
+/* An easy handle with the buffer of its response, reused from request to request. */
 struct HttpHandle
 {
 	HttpHandle *next;			/* in the list of free ones */
 	CURL	   *easy;
 	struct curl_slist *headers;
-	char	   *reply;			/* malloc'd: libcurl's callbacks must not palloc */
-	size_t		reply_size;
+	char	   *response;			/* malloc'd: libcurl's callbacks must not palloc */
+	size_t		response_size;
 	bool		finished;
 	bool		prepared;		/* has the options common to all requests */
 	bool		has_ca_file;	/* and an authority of its own */
@@ -259,7 +259,7 @@ http_start(HttpRequest *request)
 	CURLMcode	code;
 
 	request->result = CURLE_FAILED_INIT;
-	request->sent = request->reply_length = 0;
+	request->sent = request->response_length = 0;
 	request->error_type[0] = request->request_id[0] = request->retry_after[0] = '\0';
 	request->date[0] = '\0';
 	request->status = 0;
@@ -352,7 +352,7 @@ http_next_finished(void)
 		request->handle->finished = true;
 		request->result = result;
 		request->status = status;
-		request->reply = request->handle->reply;
+		request->response = request->handle->response;
 		if (result != CURLE_OK)
 			request->error = request->handle->error[0] ? request->handle->error :
 				curl_easy_strerror(result);
@@ -383,7 +383,7 @@ http_release(HttpRequest *request)
 		 * possible over a reset, and would fail with it for ever.
 		 */
 		curl_easy_cleanup(handle->easy);
-		free(handle->reply);
+		free(handle->response);
 		free(handle);
 	}
 	else
@@ -392,7 +392,7 @@ http_release(HttpRequest *request)
 		free_handles = handle;
 	}
 	request->handle = NULL;
-	request->reply = NULL;
+	request->response = NULL;
 }
 
 /* Callbacks of libcurl: no error may be raised, no palloc done --------------- */
@@ -416,24 +416,24 @@ write_reply(char *data, size_t size, size_t nmemb, void *arg)
 	HttpHandle *handle = request->handle;
 	size_t		n = size * nmemb;
 
-	if (request->reply_length + n > request->max_reply)
+	if (request->response_length + n > request->max_response)
 	{
-		snprintf(handle->error, CURL_ERROR_SIZE, "the reply is larger than %zu bytes",
-				 request->max_reply);
+		snprintf(handle->error, CURL_ERROR_SIZE, "the response is larger than %zu bytes",
+				 request->max_response);
 		return 0;
 	}
-	if (request->reply_length + n > handle->reply_size)
+	if (request->response_length + n > handle->response_size)
 	{
-		size_t		new_size = Max(request->reply_length + n, Max(16384, handle->reply_size * 2));
-		char	   *larger = realloc(handle->reply, new_size);
+		size_t		new_size = Max(request->response_length + n, Max(16384, handle->response_size * 2));
+		char	   *larger = realloc(handle->response, new_size);
 
 		if (larger == NULL)
 			return 0;
-		handle->reply = larger;
-		handle->reply_size = new_size;
+		handle->response = larger;
+		handle->response_size = new_size;
 	}
-	memcpy(handle->reply + request->reply_length, data, n);
-	request->reply_length += n;
+	memcpy(handle->response + request->response_length, data, n);
+	request->response_length += n;
 	return n;
 }
 

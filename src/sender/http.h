@@ -31,16 +31,16 @@ typedef struct HttpRequest
 	size_t		body_length;
 	long		timeout_ms;		/* for all of it */
 	long		connect_timeout_ms;
-	size_t		max_reply;		/* a larger reply is an error */
+	size_t		max_response;		/* a larger response is an error */
 	const char *ca_file;		/* NULL: the system's authorities */
 	void	   *owner;			/* the caller's */
 
 	/* the result */
-	CURLcode	result;			/* CURLE_OK: there is a whole reply */
+	CURLcode	result;			/* CURLE_OK: there is a whole response */
 	const char *error;			/* text of a result that is not */
 	int			status;
-	char	   *reply;			/* not terminated; may be written to */
-	size_t		reply_length;
+	char	   *response;			/* not terminated; may be written to */
+	size_t		response_length;
 	char		error_type[128];	/* header x-amzn-ErrorType, or empty */
 	char		request_id[128];	/* header x-amzn-RequestId, or empty */
 	char		retry_after[32];	/* header x-amz-retry-after, or empty */
@@ -66,7 +66,7 @@ extern HttpRequest *http_next_finished(void);
 /* The time that the header Date tells, 0 if there is none. */
 extern time_t http_date(const HttpRequest *request);
 
-/* Give back what a finished request holds; its reply is gone then. */
+/* Give back what a finished request holds; its response is gone then. */
 extern void http_release(HttpRequest *request);
 
 /* Milliseconds until http_drive wants to be called again, -1: only when ready. */

@@ -8,37 +8,37 @@
 
 #include "queue/reader.h"
 
-typedef struct TakenList
+typedef struct ReadyList
 {
-	QueueTaken *items;			/* a ring */
+	ClaimedRecord *items;			/* a ring */
 	int			size;			/* a power of two */
 	int			first;
 	int			count;
 	Size		bytes;			/* payload of all of them */
 	MemoryContext context;
-} TakenList;
+} ReadyList;
 
 static inline void
-taken_list_init(TakenList *list, MemoryContext context)
+ready_list_init(ReadyList *list, MemoryContext context)
 {
-	memset(list, 0, sizeof(TakenList));
+	memset(list, 0, sizeof(ReadyList));
 	list->context = context;
 }
 
-static inline QueueTaken *
-taken_list_get(const TakenList *list, int i)
+static inline ClaimedRecord *
+ready_list_get(const ReadyList *list, int i)
 {
 	return &list->items[(list->first + i) & (list->size - 1)];
 }
 
 static inline void
-taken_list_grow(TakenList *list)
+ready_list_grow(ReadyList *list)
 {
 	int			size = Max(64, list->size * 2);
-	QueueTaken *items = MemoryContextAlloc(list->context, size * sizeof(QueueTaken));
+	ClaimedRecord *items = MemoryContextAlloc(list->context, size * sizeof(ClaimedRecord));
 
 	for (int i = 0; i < list->count; i++)
-		items[i] = *taken_list_get(list, i);
+		items[i] = *ready_list_get(list, i);
 	if (list->items)
 		pfree(list->items);
 	list->items = items;
@@ -48,32 +48,32 @@ taken_list_grow(TakenList *list)
 
 /* Add at the end. */
 static inline void
-taken_list_push_back(TakenList *list, const QueueTaken *taken)
+ready_list_push_back(ReadyList *list, const ClaimedRecord *claimed)
 {
 	if (list->count == list->size)
-		taken_list_grow(list);
-	*taken_list_get(list, list->count++) = *taken;
-	list->bytes += taken->length;
+		ready_list_grow(list);
+	*ready_list_get(list, list->count++) = *claimed;
+	list->bytes += claimed->length;
 }
 
 static inline void
-taken_list_push_front(TakenList *list, const QueueTaken *taken)
+ready_list_push_front(ReadyList *list, const ClaimedRecord *claimed)
 {
 	if (list->count == list->size)
-		taken_list_grow(list);
+		ready_list_grow(list);
 	list->first = (list->first - 1) & (list->size - 1);
 	list->count++;
-	*taken_list_get(list, 0) = *taken;
-	list->bytes += taken->length;
+	*ready_list_get(list, 0) = *claimed;
+	list->bytes += claimed->length;
 }
 
 static inline void
-taken_list_pop_front(TakenList *list, QueueTaken *taken)
+ready_list_pop_front(ReadyList *list, ClaimedRecord *claimed)
 {
-	*taken = *taken_list_get(list, 0);
+	*claimed = *ready_list_get(list, 0);
 	list->first = (list->first + 1) & (list->size - 1);
 	list->count--;
-	list->bytes -= taken->length;
+	list->bytes -= claimed->length;
 }
 
 #endif							/* FIREHOSE_SENDER_READY_LIST_H */

@@ -132,10 +132,10 @@ digest_written(BodyWriter *w)
 
 /* Write a record's payload in base64, piece by piece as it lies in the pages. */
 static void
-append_payload(BodyWriter *w, QueueReader *reader, const QueueTaken *taken)
+append_payload(BodyWriter *w, QueueReader *reader, const ClaimedRecord *claimed)
 {
-	QueuePlace	place = queue_reader_payload(reader, taken);
-	Size		left = taken->length;
+	QueuePlace	place = queue_reader_payload(reader, claimed);
+	Size		left = claimed->length;
 	Base64State base64;
 
 	base64_init(&base64);
@@ -225,10 +225,10 @@ request_build(Request *request, QueueReader *reader, const char *stream_name,
 		snprintf(reason, reason_size, "OpenSSL cannot compute SHA-256");
 		return false;
 	}
-	if (!identity_sign(endpoint, region, target, digest, &request->headers,
+	if (!signer_sign(endpoint, region, target, digest, &request->headers,
 					   reason, reason_size))
 		return false;
-	request->identity = identity_generation();
+	request->identity = signer_generation();
 
 	snprintf(request->target, sizeof(request->target), "X-Amz-Target: %s", target);
 	http->headers[http->nheaders++] = request->headers.host;

@@ -22,7 +22,7 @@ typedef struct Request
 {
 	dlist_node	node;			/* in its delivery's in_flight */
 	Delivery   *delivery;		/* NULL: it has been given up meanwhile */
-	QueueTaken	records[REQUEST_MAX_RECORDS];
+	ClaimedRecord	records[REQUEST_MAX_RECORDS];
 	int			nrecords;
 	Size		payload;		/* bytes of the records, before base64 */
 

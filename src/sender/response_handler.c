@@ -51,7 +51,7 @@ log_trouble(Delivery *d, int elevel, const char *what, const char *code, const c
 }
 
 void
-answer_park(Delivery *d, int64 now, const char *code, const char *message)
+response_handler_park(Delivery *d, int64 now, const char *code, const char *message)
 {
 	int64		interval = (int64) sender_probe_interval * 1000;
 
@@ -60,34 +60,34 @@ answer_park(Delivery *d, int64 now, const char *code, const char *message)
 	d->parked = true;
 	d->failures++;
 	d->next_attempt = now + interval + (int64) (retry_random(random_source()) * interval);
-	statistics_set_error(&d->slot->stats, code, message);
-	statistics_set_state(&d->slot->stats, STREAM_PARKED, psprintf("%s: %s", code, message));
+	stream_stats_set_error(&d->queue_stream->stats, code, message);
+	stream_stats_set_state(&d->queue_stream->stats, STREAM_PARKED, psprintf("%s: %s", code, message));
 	log_trouble(d, WARNING, "is parked", code, message);
 }
 
 void
-answer_back_off(Delivery *d, int64 now, RetryKind kind, int64 wish,
+response_handler_back_off(Delivery *d, int64 now, RetryKind kind, int64 requested,
 				const char *code, const char *message)
 {
 	int64		delay = retry_delay(random_source(), kind, ++d->failures);
 
-	if (wish >= 0)
-		delay = retry_delay_with_wish(delay, wish);
+	if (requested >= 0)
+		delay = retry_delay_with_request(delay, requested);
 	d->next_attempt = Max(d->next_attempt, now + delay);
-	statistics_set_error(&d->slot->stats, code, message);
+	stream_stats_set_error(&d->queue_stream->stats, code, message);
 	if (d->parked)
 		return;					/* a probe that failed in another way */
-	statistics_set_state(&d->slot->stats, STREAM_THROTTLED, psprintf("%s: %s", code, message));
+	stream_stats_set_state(&d->queue_stream->stats, STREAM_THROTTLED, psprintf("%s: %s", code, message));
 	if (kind == RETRY_TRANSIENT)
 		log_trouble(d, LOG, "has trouble and retries", code, message);
 }
 
 /* A request was accepted, wholly or in part: the stream lives. */
 static void
-note_life(Delivery *d)
+mark_healthy(Delivery *d)
 {
 	if (d->parked || d->failures > 0)
-		statistics_set_state(&d->slot->stats, STREAM_ACTIVE, "");
+		stream_stats_set_state(&d->queue_stream->stats, STREAM_ACTIVE, "");
 	if (d->trouble_logged)
 		ereport(LOG,
 				(errmsg("firehose sender: stream \"%s\" is delivered again", d->name)));
@@ -114,16 +114,16 @@ count_bisected(Delivery *d, int n)
 static int64
 retry_after(const Request *request)
 {
-	int64_t		wish;
+	int64_t		requested;
 
-	if (request->http.retry_after[0] && retry_after_parse(request->http.retry_after, &wish))
-		return wish;
+	if (request->http.retry_after[0] && retry_after_parse(request->http.retry_after, &requested))
+		return requested;
 	return -1;
 }
 
 /* A 200 ------------------------------------------------------------------- */
 
-/* Sums over a reply's entries. */
+/* Sums over a response's entries. */
 typedef struct Tally
 {
 	uint64		accepted;
@@ -131,25 +131,25 @@ typedef struct Tally
 	uint64		billed;
 	int64		latency;
 	int			throttled;
-	const ReplyEntry *refused;	/* one of those not accepted */
+	const ResponseEntry *refused;	/* one of those not accepted */
 } Tally;
 
 static void
-accept_record(Delivery *d, const QueueTaken *taken, const ReplyEntry *entry,
+accept_record(Delivery *d, const ClaimedRecord *claimed, const ResponseEntry *entry,
 			  bool encrypted, TimestampTz now, Tally *tally)
 {
-	outcome_accepted(d, taken, entry->record_id, entry->record_id_len, encrypted, now);
-	queue_reader_settle(&d->reader, taken);
+	completion_accepted(d, claimed, entry->record_id, entry->record_id_len, encrypted, now);
+	queue_reader_settle(&d->reader, claimed);
 	tally->accepted++;
-	tally->bytes += taken->length;
-	tally->billed += Max(1, (taken->length + BILLING_UNIT - 1) / BILLING_UNIT) * BILLING_UNIT;
-	tally->latency += Max(0, now - taken->queued_at);
+	tally->bytes += claimed->length;
+	tally->billed += Max(1, (claimed->length + BILLING_UNIT - 1) / BILLING_UNIT) * BILLING_UNIT;
+	tally->latency += Max(0, now - claimed->queued_at);
 }
 
 static void
 count_accepted(Delivery *d, const Tally *tally, TimestampTz now)
 {
-	StreamStatistics *stats = &d->slot->stats;
+	StreamStatistics *stats = &d->queue_stream->stats;
 
 	if (tally->accepted == 0)
 		return;
@@ -171,7 +171,7 @@ count_accepted(Delivery *d, const Tally *tally, TimestampTz now)
 static void
 slow_down(Delivery *d, Request *request, const Tally *tally, int64 now)
 {
-	const ReplyEntry *entry = tally->refused;
+	const ResponseEntry *entry = tally->refused;
 	bool		short_of_quota = tally->throttled > 0 &&
 		tally->accepted * 2 < request->nrecords;
 	char		code[STATISTICS_CODE_LEN];
@@ -183,7 +183,7 @@ slow_down(Delivery *d, Request *request, const Tally *tally, int64 now)
 	snprintf(message, sizeof(message), "%.*s",
 			 TEXT(entry->error_message ? entry->error_message : "", entry->error_message_len));
 	if (tally->throttled > 0)
-		pg_atomic_fetch_add_u64(&d->slot->stats.throttled, tally->throttled);
+		pg_atomic_fetch_add_u64(&d->queue_stream->stats.throttled, tally->throttled);
 	if (short_of_quota)
 	{
 		adaptive_limit_throttled(&d->limit, request->sent_at, now);
@@ -193,17 +193,17 @@ slow_down(Delivery *d, Request *request, const Tally *tally, int64 now)
 	else
 		d->batch_limit = Min(d->options.max_batch_records,
 							 d->batch_limit + d->batch_limit / 4 + 1);
-	answer_back_off(d, now, short_of_quota ? RETRY_THROTTLE : RETRY_TRANSIENT,
+	response_handler_back_off(d, now, short_of_quota ? RETRY_THROTTLE : RETRY_TRANSIENT,
 					retry_after(request), code, message);
 }
 
 /* Backwards, since what is put back goes to the front. */
 static void
-put_refused_back(Delivery *d, Request *request, const ReplyEntry *entries, Tally *tally)
+put_refused_back(Delivery *d, Request *request, const ResponseEntry *entries, Tally *tally)
 {
 	for (int i = request->nrecords; i-- > 0;)
 	{
-		const ReplyEntry *entry = &entries[i];
+		const ResponseEntry *entry = &entries[i];
 
 		if (entry->acknowledged)
 			continue;
@@ -216,8 +216,8 @@ put_refused_back(Delivery *d, Request *request, const ReplyEntry *entries, Tally
 }
 
 static void
-take_entries(Delivery *d, Request *request, const ReplyEntry *entries,
-			 const ReplySummary *summary, int64 now)
+take_entries(Delivery *d, Request *request, const ResponseEntry *entries,
+			 const ResponseSummary *summary, int64 now)
 {
 	TimestampTz timestamp = GetCurrentTimestamp();
 	Tally		tally = {0};
@@ -232,10 +232,10 @@ take_entries(Delivery *d, Request *request, const ReplyEntry *entries,
 		put_refused_back(d, request, entries, &tally);
 	count_accepted(d, &tally, timestamp);
 	if (summary->nmismatched > 0 || summary->failed_put_count_wrong)
-		pg_atomic_fetch_add_u64(&d->slot->stats.mismatches, 1);
+		pg_atomic_fetch_add_u64(&d->queue_stream->stats.mismatches, 1);
 	count_bisected(d, tally.accepted);
 	if (tally.accepted > 0)
-		note_life(d);
+		mark_healthy(d);
 	if (tally.refused != NULL)
 		slow_down(d, request, &tally, now);
 	else
@@ -245,32 +245,32 @@ take_entries(Delivery *d, Request *request, const ReplyEntry *entries,
 	}
 }
 
-/* A reply that cannot be believed acknowledges nothing. */
+/* A response that cannot be believed acknowledges nothing. */
 static void
-disbelieve(Delivery *d, Request *request, const char *why, int64 now)
+reject_response(Delivery *d, Request *request, const char *why, int64 now)
 {
-	pg_atomic_fetch_add_u64(&d->slot->stats.mismatches, 1);
+	pg_atomic_fetch_add_u64(&d->queue_stream->stats.mismatches, 1);
 	delivery_put_all_back(d, request);
-	answer_back_off(d, now, RETRY_TRANSIENT, retry_after(request), "MalformedReply", why);
+	response_handler_back_off(d, now, RETRY_TRANSIENT, retry_after(request), "MalformedReply", why);
 }
 
 static void
 take_success(Delivery *d, Request *request, int64 now)
 {
-	static ReplyEntry entries[REQUEST_MAX_RECORDS];
-	ReplySummary summary;
+	static ResponseEntry entries[REQUEST_MAX_RECORDS];
+	ResponseSummary summary;
 	HttpRequest *http = &request->http;
 	ResponseResult result;
 
 	if (request->nrecords == 1)
-		result = response_parse_put(http->reply, http->reply_length, entries, &summary);
+		result = response_parse_put(http->response, http->response_length, entries, &summary);
 	else
-		result = response_parse_put_batch(http->reply, http->reply_length,
+		result = response_parse_put_batch(http->response, http->response_length,
 										  request->nrecords, entries, &summary);
 	if (result == RESPONSE_OK)
 		take_entries(d, request, entries, &summary, now);
 	else
-		disbelieve(d, request, response_result_message(result), now);
+		reject_response(d, request, response_result_message(result), now);
 }
 
 /* Any other status --------------------------------------------------------- */
@@ -286,7 +286,7 @@ bisect(Delivery *d, Request *request, const char *code, const char *message)
 		d->batch_limit = request->nrecords / 2;
 		return;
 	}
-	outcome_failed(d, &request->records[0], code, message);
+	completion_failed(d, &request->records[0], code, message);
 	count_bisected(d, 1);
 	grow_batches(d);
 }
@@ -296,11 +296,11 @@ static void
 retry_soon(Delivery *d, Request *request, int64 now, const char *code, const char *message)
 {
 	if (d->failures > 0)
-		answer_back_off(d, now, RETRY_TRANSIENT, -1, code, message);
+		response_handler_back_off(d, now, RETRY_TRANSIENT, -1, code, message);
 	else
 	{
 		d->failures++;
-		statistics_set_error(&d->slot->stats, code, message);
+		stream_stats_set_error(&d->queue_stream->stats, code, message);
 	}
 }
 
@@ -313,8 +313,8 @@ take_error(Delivery *d, Request *request, int64 now)
 	char		code[STATISTICS_CODE_LEN];
 	char		message[STATISTICS_MESSAGE_LEN];
 
-	response_parse_error(http->reply, http->reply_length, http->error_type, &report);
-	class = classify_reply(http->status, report.code, report.code_len,
+	response_parse_error(http->response, http->response_length, http->error_type, &report);
+	class = classify_response(http->status, report.code, report.code_len,
 						   report.message, report.message_len);
 	if (report.code_len > 0)
 		snprintf(code, sizeof(code), "%.*s", TEXT(report.code, report.code_len));
@@ -333,38 +333,38 @@ take_error(Delivery *d, Request *request, int64 now)
 	switch (class)
 	{
 		case ERROR_CLASS_THROTTLE:
-			pg_atomic_fetch_add_u64(&d->slot->stats.throttled, 1);
+			pg_atomic_fetch_add_u64(&d->queue_stream->stats.throttled, 1);
 			adaptive_limit_throttled(&d->limit, request->sent_at, now);
-			answer_back_off(d, now, RETRY_THROTTLE, retry_after(request), code, message);
+			response_handler_back_off(d, now, RETRY_THROTTLE, retry_after(request), code, message);
 			break;
 		case ERROR_CLASS_CLOCK_SKEW:
-			if (identity_correct_clock(request->sent_at, now, http_date(http)))
+			if (signer_correct_clock(request->sent_at, now, http_date(http)))
 				retry_soon(d, request, now, code, message);
 			else
-				answer_park(d, now, code, message);
+				response_handler_park(d, now, code, message);
 			break;
 		case ERROR_CLASS_CREDENTIALS:
 		case ERROR_CLASS_ACCESS_DENIED:
-			if (identity_refresh(now, request->identity))
+			if (signer_refresh(now, request->identity))
 				retry_soon(d, request, now, code, message);
 			else
-				answer_park(d, now, code, message);
+				response_handler_park(d, now, code, message);
 			break;
 		case ERROR_CLASS_PARK:
 		case ERROR_CLASS_OUR_BUG:
 		case ERROR_CLASS_REDIRECT:
-			answer_park(d, now, code, message);
+			response_handler_park(d, now, code, message);
 			break;
 		case ERROR_CLASS_NONE:
 		case ERROR_CLASS_TRANSIENT:
 		case ERROR_CLASS_MALFORMED_REPLY:
 		case ERROR_CLASS_TOO_LARGE:
-			answer_back_off(d, now, RETRY_TRANSIENT, retry_after(request), code, message);
+			response_handler_back_off(d, now, RETRY_TRANSIENT, retry_after(request), code, message);
 			break;
 	}
 }
 
-/* No reply at all ---------------------------------------------------------- */
+/* No response at all ---------------------------------------------------------- */
 
 /* Faults that do not pass by themselves: retrying fast would help nobody. */
 static bool
@@ -391,13 +391,13 @@ take_failure(Delivery *d, Request *request, int64 now)
 
 	delivery_put_all_back(d, request);
 	if (is_lasting(http->result))
-		answer_park(d, now, "Connection", http->error);
+		response_handler_park(d, now, "Connection", http->error);
 	else
-		answer_back_off(d, now, RETRY_TRANSIENT, -1, "Connection", http->error);
+		response_handler_back_off(d, now, RETRY_TRANSIENT, -1, "Connection", http->error);
 }
 
 void
-answer_take(Delivery *d, Request *request, int64 now)
+response_handler_take(Delivery *d, Request *request, int64 now)
 {
 	if (request->http.result != CURLE_OK)
 		take_failure(d, request, now);

@@ -60,10 +60,10 @@ static WaitEventSet *wait_set;
 static MemoryContext loop_context;
 
 static void prepare(void);
-static void look_around(int64 now);
-static void take_answers(void);
-static void answer_flushes(int64 now);
-static void wait_for_work(void);
+static void refresh_config(int64 now);
+static void handle_finished(void);
+static void respond_to_flushes(int64 now);
+static void sleep_until_work(void);
 static void finish(long send_ms, long grace_ms);
 
 /* Microseconds of a clock that never jumps. */
@@ -107,14 +107,14 @@ sender_main(Datum main_arg)
 		if (now >= reconcile_at)
 			reconcile_at = pipeline_reconcile() ? PG_INT64_MAX : now + RECONCILE_AGAIN;
 
-		look_around(now);
+		refresh_config(now);
 		http_drive();
-		take_answers();
+		handle_finished();
 		dlist_foreach(iter, &deliveries)
 			delivery_pump(dlist_container(Delivery, node, iter.cur), now);
-		answer_flushes(now);
-		outcome_flush(now, false);
-		wait_for_work();
+		respond_to_flushes(now);
+		completion_flush(now, false);
+		sleep_until_work();
 	}
 }
 
@@ -129,7 +129,7 @@ prepare(void)
 	MemoryContextSwitchTo(loop_context);
 	outstanding = MemoryContextAllocZero(TopMemoryContext,
 										 firehose_queue->npages * sizeof(uint32));
-	outcome_init();
+	completion_init();
 
 	fd = http_init(&error);
 	if (fd < 0)
@@ -153,7 +153,7 @@ find_delivery(QueueStream *slot)
 	{
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
 
-		if (d->slot == slot)
+		if (d->queue_stream == slot)
 			return d;
 	}
 	return NULL;
@@ -161,10 +161,10 @@ find_delivery(QueueStream *slot)
 
 /* Take charge of the streams of our database that are new in the queue's table. */
 static bool
-adopt_streams(void)
+attach_new_streams(void)
 {
 	uint64		version = pg_atomic_read_u64(&firehose_queue->table_version);
-	bool		adopted = false;
+	bool		attached = false;
 
 	if (version == seen_table_version)
 		return false;
@@ -180,11 +180,11 @@ adopt_streams(void)
 			Delivery   *d = delivery_create(slot, outstanding);
 
 			dlist_push_tail(&deliveries, &d->node);
-			adopted = true;
+			attached = true;
 		}
 	}
 	LWLockRelease(firehose_queue->table_lock);
-	return adopted;
+	return attached;
 }
 
 /*
@@ -241,7 +241,7 @@ release_dropped(void)
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
 
 		if (d->dropped && delivery_is_idle(d) &&
-			queue_release_stream(firehose_queue, d->slot))
+			queue_release_stream(firehose_queue, d->queue_stream))
 		{
 			dlist_delete(&d->node);
 			delivery_destroy(d);
@@ -255,25 +255,25 @@ release_dropped(void)
  * would read the invalidation.
  */
 static void
-look_around(int64 now)
+refresh_config(int64 now)
 {
 	dlist_iter	iter;
-	bool		adopted = adopt_streams();
+	bool		attached = attach_new_streams();
 
 	AcceptInvalidationMessages();
-	if (identity_check(now))
+	if (signer_check(now))
 	{
 		dlist_foreach(iter, &deliveries)
 			delivery_reconsider(dlist_container(Delivery, node, iter.cur), now);
 	}
-	if (adopted || seen_stream_generation != stream_cache_generation())
+	if (attached || seen_stream_generation != stream_cache_generation())
 		read_options(now);
 }
 
 /* Answers ----------------------------------------------------------------- */
 
 static void
-take_answers(void)
+handle_finished(void)
 {
 	HttpRequest *http;
 
@@ -281,18 +281,18 @@ take_answers(void)
 		delivery_finished((Request *) http->owner, clock_us());
 }
 
-/* Somebody waits for all that was published before he asked (fate.h). */
+/* Somebody waits for all that was published before he asked (outcome.h). */
 static void
-answer_flushes(int64 now)
+respond_to_flushes(int64 now)
 {
 	dlist_iter	iter;
 
-	if (!fate_has_flushers())
+	if (!recent_has_flushers())
 		return;
 	dlist_foreach(iter, &deliveries)
 	{
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
-		QueueStream *slot = d->slot;
+		QueueStream *slot = d->queue_stream;
 		uint64		request = pg_atomic_read_u64(&slot->flush_requested);
 		QueuePosition upto;
 
@@ -304,8 +304,8 @@ answer_flushes(int64 now)
 			upto == pg_atomic_read_u64(&slot->finished_upto))
 			continue;
 		/* who was waiting for the records finds their rows */
-		outcome_flush(now, true);
-		fate_answer_flush(slot, request, upto);
+		completion_flush(now, true);
+		recent_flush_done(slot, request, upto);
 	}
 }
 
@@ -324,11 +324,11 @@ sooner(long a, long b)
  * last look at the queue after it, so that no publication is missed.
  */
 static void
-wait_for_work(void)
+sleep_until_work(void)
 {
 	WaitEvent	events[3];
 	int64		now = clock_us();
-	long		timeout = sooner(http_timeout_ms(), outcome_timeout_ms(now));
+	long		timeout = sooner(http_timeout_ms(), completion_timeout_ms(now));
 	bool		busy = false;
 	dlist_iter	iter;
 
@@ -387,12 +387,12 @@ send_the_rest(int64 deadline)
 		worker_wait(wait_set, sooner(timeout, Max(1, (deadline - now) / 1000)),
 					WaitEventNamed("FirehoseSenderShutdown"), events, lengthof(events));
 		http_drive();
-		take_answers();
+		handle_finished();
 	}
 }
 
 static void
-await_answers(int64 deadline)
+await_responses(int64 deadline)
 {
 	while (anything_in_flight())
 	{
@@ -404,7 +404,7 @@ await_answers(int64 deadline)
 		worker_wait(wait_set, sooner(http_timeout_ms(), left),
 					WaitEventNamed("FirehoseSenderShutdown"), events, lengthof(events));
 		http_drive();
-		take_answers();
+		handle_finished();
 	}
 }
 
@@ -422,16 +422,16 @@ finish(long send_ms, long grace_ms)
 
 	if (send_ms > 0)
 		send_the_rest(now + send_ms * INT64CONST(1000));
-	await_answers(now + grace_ms * INT64CONST(1000));
-	answer_flushes(clock_us());
-	outcome_flush(clock_us(), true);
+	await_responses(now + grace_ms * INT64CONST(1000));
+	respond_to_flushes(clock_us());
+	completion_flush(clock_us(), true);
 
 	dlist_foreach(iter, &deliveries)
 	{
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
 
-		pg_atomic_write_u32(&d->slot->sender_procno, PG_UINT32_MAX);
-		pg_atomic_write_u64(&d->slot->stats.in_flight, 0);
+		pg_atomic_write_u32(&d->queue_stream->sender_procno, PG_UINT32_MAX);
+		pg_atomic_write_u64(&d->queue_stream->stats.in_flight, 0);
 	}
 	proc_exit(0);
 }

@@ -101,7 +101,7 @@ load(void)
 }
 
 bool
-identity_check(int64_t now)
+signer_check(int64_t now)
 {
 	char	   *settings;
 	bool		changed;
@@ -117,7 +117,7 @@ identity_check(int64_t now)
 }
 
 bool
-identity_refresh(int64_t now, uint64_t used)
+signer_refresh(int64_t now, uint64_t used)
 {
 	if (used != generation)
 		return true;			/* somebody has refreshed them meanwhile */
@@ -128,25 +128,25 @@ identity_refresh(int64_t now, uint64_t used)
 }
 
 uint64_t
-identity_generation(void)
+signer_generation(void)
 {
 	return generation;
 }
 
 const char *
-identity_problem(void)
+signer_problem(void)
 {
 	return problem;
 }
 
 const char *
-identity_region(const char *option)
+signer_region(const char *option)
 {
 	return credentials_region(&state, option);
 }
 
 bool
-identity_endpoint(const char *url_option, const char *region, Endpoint *endpoint,
+signer_endpoint(const char *url_option, const char *region, Endpoint *endpoint,
 				  char *reason, size_t reason_size)
 {
 	if (!endpoint_resolve(url_option, state.endpoint_url, region, 0, endpoint,
@@ -159,7 +159,7 @@ identity_endpoint(const char *url_option, const char *region, Endpoint *endpoint
 }
 
 bool
-identity_correct_clock(int64_t signed_at, int64_t now, time_t server_time)
+signer_correct_clock(int64_t signed_at, int64_t now, time_t server_time)
 {
 	time_t		offset = server_time - time(NULL);
 
@@ -176,7 +176,7 @@ identity_correct_clock(int64_t signed_at, int64_t now, time_t server_time)
 }
 
 bool
-identity_sign(const Endpoint *endpoint, const char *region, const char *target,
+signer_sign(const Endpoint *endpoint, const char *region, const char *target,
 			  const unsigned char *payload_sha256, SignedHeaders *headers,
 			  char *reason, size_t reason_size)
 {

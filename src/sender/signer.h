@@ -26,20 +26,20 @@ typedef struct SignedHeaders
 } SignedHeaders;
 
 /* Look for changes, at most once a second; true if the credentials are new. */
-extern bool identity_check(int64_t now);
+extern bool signer_check(int64_t now);
 
 /* Firehose refused them: look again; true if they have changed since `used`. */
-extern bool identity_refresh(int64_t now, uint64_t used);
+extern bool signer_refresh(int64_t now, uint64_t used);
 
 /* Number of the present credentials, 0 while there are none. */
-extern uint64_t identity_generation(void);
+extern uint64_t signer_generation(void);
 
 /* Why there are none. */
-extern const char *identity_problem(void);
+extern const char *signer_problem(void);
 
 /* The region (endpoint) to use, given the stream's option; NULL (false) with a reason if nobody tells. */
-extern const char *identity_region(const char *option);
-extern bool identity_endpoint(const char *url_option, const char *region, Endpoint *endpoint,
+extern const char *signer_region(const char *option);
+extern bool signer_endpoint(const char *url_option, const char *region, Endpoint *endpoint,
 							  char *reason, size_t reason_size);
 
 /*
@@ -47,10 +47,10 @@ extern bool identity_endpoint(const char *url_option, const char *region, Endpoi
  * clock says server_time (0: it does not tell).  True if signing anew may help:
  * our idea of the time was set right, now or since.
  */
-extern bool identity_correct_clock(int64_t signed_at, int64_t now, time_t server_time);
+extern bool signer_correct_clock(int64_t signed_at, int64_t now, time_t server_time);
 
 /* Sign a POST of this target; false with a reason. */
-extern bool identity_sign(const Endpoint *endpoint, const char *region, const char *target,
+extern bool signer_sign(const Endpoint *endpoint, const char *region, const char *target,
 						  const unsigned char *payload_sha256, SignedHeaders *headers,
 						  char *reason, size_t reason_size);
 

@@ -50,7 +50,7 @@ typedef struct LetterBatch
 	int			n;
 } LetterBatch;
 
-static WriterTrouble trouble = {"writing of dead letters"};
+static OwnTableError trouble = {"writing of dead letters"};
 
 static bool insert_letters(const void *arg);
 static bool letter_exists(Relation rel, const DeadLetter *letter);
@@ -62,7 +62,7 @@ dead_letter_write(const DeadLetter *letters, int n)
 	LetterBatch batch = {letters, n};
 
 	/* local: on our disk; a standby that is away must not stop delivery */
-	return n == 0 || writer_transaction(insert_letters, &batch, "local", &trouble);
+	return n == 0 || own_tables_transaction(insert_letters, &batch, "local", &trouble);
 }
 
 /*
@@ -73,10 +73,10 @@ static bool
 insert_letters(const void *arg)
 {
 	const LetterBatch *batch = arg;
-	Relation	rel = writer_open_table(TABLE_DEAD_LETTERS, RowExclusiveLock,
+	Relation	rel = own_tables_open_table(TABLE_DEAD_LETTERS, RowExclusiveLock,
 										dead_letter_types, DEAD_LETTER_COLUMNS);
 	TupleTableSlot *slot;
-	WriterIndexes *indexes;
+	OwnIndexes *indexes;
 	MemoryContext context;
 	MemoryContext old;
 
@@ -84,7 +84,7 @@ insert_letters(const void *arg)
 		return false;
 
 	slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsHeapTuple);
-	indexes = writer_open_indexes(rel);
+	indexes = own_tables_open_indexes(rel);
 	context = AllocSetContextCreate(CurrentMemoryContext, "firehose dead letters",
 									ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
@@ -96,14 +96,14 @@ insert_letters(const void *arg)
 		fill_slot(slot, &batch->letters[i]);
 		table_tuple_insert(rel, slot, GetCurrentCommandId(true),
 						   TABLE_INSERT_NO_LOGICAL, NULL);
-		writer_insert_index_entries(indexes, slot);
+		own_tables_insert_index_entries(indexes, slot);
 		ExecClearTuple(slot);
 		MemoryContextReset(context);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 
-	writer_close_indexes(indexes);
+	own_tables_close_indexes(indexes);
 	ExecDropSingleTupleTableSlot(slot);
 	table_close(rel, NoLock);
 	return true;
@@ -160,14 +160,14 @@ fill_slot(TupleTableSlot *slot, const DeadLetter *letter)
 	memset(nulls, 0, sizeof(bool) * DEAD_LETTER_COLUMNS);
 	nulls[LETTER_LSN] = XLogRecPtrIsInvalid(letter->lsn);
 
-	values[LETTER_PIPELINE] = writer_text(letter->pipeline, NAMEDATALEN,
+	values[LETTER_PIPELINE] = own_tables_text(letter->pipeline, NAMEDATALEN,
 										  &nulls[LETTER_PIPELINE]);
-	values[LETTER_STREAM] = writer_text(letter->stream, NAMEDATALEN,
+	values[LETTER_STREAM] = own_tables_text(letter->stream, NAMEDATALEN,
 										&nulls[LETTER_STREAM]);
-	values[LETTER_ERROR_CODE] = writer_text(letter->error_code,
+	values[LETTER_ERROR_CODE] = own_tables_text(letter->error_code,
 											DEAD_LETTER_MAX_ERROR_CODE,
 											&nulls[LETTER_ERROR_CODE]);
-	values[LETTER_ERROR_MESSAGE] = writer_text(letter->error_message,
+	values[LETTER_ERROR_MESSAGE] = own_tables_text(letter->error_message,
 											   DEAD_LETTER_MAX_ERROR_MESSAGE,
 											   &nulls[LETTER_ERROR_MESSAGE]);
 

@@ -192,7 +192,7 @@ process_letters(LetterRequest *request)
 static Relation
 open_letters(void)
 {
-	Oid			relid = writer_table_oid(TABLE_DEAD_LETTERS);
+	Oid			relid = own_tables_table_oid(TABLE_DEAD_LETTERS);
 	Relation	rel;
 
 	if (!OidIsValid(relid))
@@ -340,5 +340,5 @@ put_letter(const Letter *letter, const char *target)
 				 errhint("Try again later, or with a smaller max_records.")));
 
 	/* it is owed again: firehose_wait must not find that it has failed */
-	fate_forget(letter->id);
+	recent_forget(letter->id);
 }

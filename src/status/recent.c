@@ -2,20 +2,20 @@
  * recent.c
  *		What became of young records, and who waits for it.
  *
- * Runs in senders, which publish fates and answer flushes, and in backends,
- * which look fates up and wait (wait.c).
+ * Runs in senders, which publish outcomes and answer flushes, and in backends,
+ * which look outcomes up and wait (wait.c).
  *
  * Shared state and its contract
  * -----------------------------
  * Everything is atomic and nothing is under a lock, so that a sender never
  * waits for a backend.
  *
- * ring[]		One word per residue of a record id: the id and its fate.  Written
+ * ring[]		One word per residue of a record id: the id and its outcome.  Written
  *				by the senders, any number of them, with a plain store: the word
  *				always tells the truth about the id that it names, and a record
  *				that is overwritten has merely ceased to be young.
  * waiters[]	One per process number.  `record` is the id that the process
- *				waits for, with FATE_NONE, written by the process itself; a
+ *				waits for, with OUTCOME_NONE, written by the process itself; a
  *				sender settles it by compare-and-exchange, so that it can never
  *				settle another wait than the one that it read.  `flushing` is
  *				written by the process alone.
@@ -38,78 +38,78 @@
 #include "status/recent.h"
 
 /* 2 MB: with 100,000 records a second a record stays young for 2.6 seconds */
-#define FATE_RING_SIZE	(1 << 18)
+#define OUTCOME_RING_SIZE	(1 << 18)
 
 /*
- * A word of the ring, or of a waiter: id, whether the fate has only been
- * announced (in the ring), and fate.
+ * A word of the ring, or of a waiter: id, whether the outcome has only been
+ * announced (in the ring), and outcome.
  */
-#define FATE_BITS		3
-#define FATE_ANNOUNCED	UINT64CONST(4)
-#define FATE_WORD(id, fate) (((id) << FATE_BITS) | (fate))
-#define FATE_WORD_ID(word)	((word) >> FATE_BITS)
-#define FATE_WORD_FATE(word) ((RecordFate) ((word) & (FATE_ANNOUNCED - 1)))
+#define OUTCOME_BITS		3
+#define OUTCOME_ANNOUNCED	UINT64CONST(4)
+#define OUTCOME_WORD(id, outcome) (((id) << OUTCOME_BITS) | (outcome))
+#define OUTCOME_WORD_ID(word)	((word) >> OUTCOME_BITS)
+#define OUTCOME_WORD_FATE(word) ((RecordOutcome) ((word) & (OUTCOME_ANNOUNCED - 1)))
 
-typedef struct FateWaiter
+typedef struct RecentWaiter
 {
-	pg_atomic_uint64 record;	/* FATE_WORD, 0: waits for no record */
+	pg_atomic_uint64 record;	/* OUTCOME_WORD, 0: waits for no record */
 	pg_atomic_uint32 flushing;	/* 1: waits for any answer to a flush */
-} FateWaiter;
+} RecentWaiter;
 
-typedef struct FateShared
+typedef struct RecentShared
 {
 	pg_atomic_uint32 nwaiting;
 	pg_atomic_uint32 nflushing;
-	pg_atomic_uint64 ring[FATE_RING_SIZE];
-	FateWaiter	waiters[FLEXIBLE_ARRAY_MEMBER]; /* MaxBackends */
-} FateShared;
+	pg_atomic_uint64 ring[OUTCOME_RING_SIZE];
+	RecentWaiter	waiters[FLEXIBLE_ARRAY_MEMBER]; /* MaxBackends */
+} RecentShared;
 
 /* A set of record ids, for a quick no: ids of one batch are close together. */
-#define FATE_FILTER_BITS	4096
+#define OUTCOME_FILTER_BITS	4096
 
-typedef struct FateFilter
+typedef struct OutcomeFilter
 {
-	uint64		bits[FATE_FILTER_BITS / 64];
-} FateFilter;
+	uint64		bits[OUTCOME_FILTER_BITS / 64];
+} OutcomeFilter;
 
-static FateShared *fates = NULL;
+static RecentShared *outcomes = NULL;
 
-static Size fate_shmem_size(void);
-static void settle_waiters(const FateEntry *entries, int n);
-static void settle_waiter(int procno, const FateEntry *entries, int n);
+static Size recent_shmem_size(void);
+static void settle_waiters(const RecentEntry *entries, int n);
+static void settle_waiter(int procno, const RecentEntry *entries, int n);
 
 static Size
-fate_shmem_size(void)
+recent_shmem_size(void)
 {
-	return add_size(offsetof(FateShared, waiters),
-					mul_size(MaxBackends, sizeof(FateWaiter)));
+	return add_size(offsetof(RecentShared, waiters),
+					mul_size(MaxBackends, sizeof(RecentWaiter)));
 }
 
 /* Ask for the ring and the waiters. */
 void
-fate_shmem_request(void)
+recent_shmem_request(void)
 {
-	RequestAddinShmemSpace(fate_shmem_size());
+	RequestAddinShmemSpace(recent_shmem_size());
 }
 
 /* Set the ring and the waiters up, or attach to them. */
 void
-fate_shmem_startup(void)
+recent_shmem_startup(void)
 {
 	bool		found;
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	fates = ShmemInitStruct("firehose fates", fate_shmem_size(), &found);
+	outcomes = ShmemInitStruct("firehose outcomes", recent_shmem_size(), &found);
 	if (!found)
 	{
-		pg_atomic_init_u32(&fates->nwaiting, 0);
-		pg_atomic_init_u32(&fates->nflushing, 0);
-		for (int i = 0; i < FATE_RING_SIZE; i++)
-			pg_atomic_init_u64(&fates->ring[i], 0);
+		pg_atomic_init_u32(&outcomes->nwaiting, 0);
+		pg_atomic_init_u32(&outcomes->nflushing, 0);
+		for (int i = 0; i < OUTCOME_RING_SIZE; i++)
+			pg_atomic_init_u64(&outcomes->ring[i], 0);
 		for (int i = 0; i < MaxBackends; i++)
 		{
-			pg_atomic_init_u64(&fates->waiters[i].record, 0);
-			pg_atomic_init_u32(&fates->waiters[i].flushing, 0);
+			pg_atomic_init_u64(&outcomes->waiters[i].record, 0);
+			pg_atomic_init_u32(&outcomes->waiters[i].flushing, 0);
 		}
 	}
 	LWLockRelease(AddinShmemInitLock);
@@ -118,38 +118,38 @@ fate_shmem_startup(void)
 static inline pg_atomic_uint64 *
 ring_word(uint64 id)
 {
-	return &fates->ring[id % FATE_RING_SIZE];
+	return &outcomes->ring[id % OUTCOME_RING_SIZE];
 }
 
-/* Let a fate be found, but not yet be told. */
+/* Let a outcome be found, but not yet be told. */
 void
-fate_announce(uint64 id, RecordFate fate)
+recent_announce(uint64 id, RecordOutcome outcome)
 {
-	pg_atomic_write_u64(ring_word(id), FATE_WORD(id, fate) | FATE_ANNOUNCED);
+	pg_atomic_write_u64(ring_word(id), OUTCOME_WORD(id, outcome) | OUTCOME_ANNOUNCED);
 
 	/* before the record is finished in the queue */
 	pg_write_barrier();
 }
 
-/* Make fates known and wake those who wait for them. */
+/* Make outcomes known and wake those who wait for them. */
 void
-fate_publish(const FateEntry *entries, int n)
+recent_publish(const RecentEntry *entries, int n)
 {
 	for (int i = 0; i < n; i++)
 		pg_atomic_write_u64(ring_word(entries[i].id),
-							FATE_WORD(entries[i].id, entries[i].fate));
+							OUTCOME_WORD(entries[i].id, entries[i].outcome));
 
-	/* against fate_start_waiting: the ring first, then the waiters */
+	/* against recent_start_waiting: the ring first, then the waiters */
 	pg_memory_barrier();
-	if (pg_atomic_read_u32(&fates->nwaiting) > 0)
+	if (pg_atomic_read_u32(&outcomes->nwaiting) > 0)
 		settle_waiters(entries, n);
 }
 
 /* Is somebody waiting for a record? */
 bool
-fate_has_waiters(void)
+recent_has_waiters(void)
 {
-	return pg_atomic_read_u32(&fates->nwaiting) > 0;
+	return pg_atomic_read_u32(&outcomes->nwaiting) > 0;
 }
 
 /*
@@ -157,23 +157,23 @@ fate_has_waiters(void)
  * this linear: the batch is searched for those waiters only that may be in it.
  */
 static void
-settle_waiters(const FateEntry *entries, int n)
+settle_waiters(const RecentEntry *entries, int n)
 {
-	FateFilter	filter = {{0}};
+	OutcomeFilter	filter = {{0}};
 
 	for (int i = 0; i < n; i++)
 	{
-		uint32		bit = entries[i].id % FATE_FILTER_BITS;
+		uint32		bit = entries[i].id % OUTCOME_FILTER_BITS;
 
 		filter.bits[bit / 64] |= UINT64CONST(1) << (bit % 64);
 	}
 
 	for (int procno = 0; procno < MaxBackends; procno++)
 	{
-		uint64		word = pg_atomic_read_u64(&fates->waiters[procno].record);
-		uint32		bit = FATE_WORD_ID(word) % FATE_FILTER_BITS;
+		uint64		word = pg_atomic_read_u64(&outcomes->waiters[procno].record);
+		uint32		bit = OUTCOME_WORD_ID(word) % OUTCOME_FILTER_BITS;
 
-		if (word != 0 && FATE_WORD_FATE(word) == FATE_NONE &&
+		if (word != 0 && OUTCOME_WORD_FATE(word) == OUTCOME_NONE &&
 			(filter.bits[bit / 64] & (UINT64CONST(1) << (bit % 64))) != 0)
 			settle_waiter(procno, entries, n);
 	}
@@ -181,20 +181,20 @@ settle_waiters(const FateEntry *entries, int n)
 
 /* Settle one waiter, if its record is in the batch. */
 static void
-settle_waiter(int procno, const FateEntry *entries, int n)
+settle_waiter(int procno, const RecentEntry *entries, int n)
 {
-	pg_atomic_uint64 *record = &fates->waiters[procno].record;
+	pg_atomic_uint64 *record = &outcomes->waiters[procno].record;
 	uint64		word = pg_atomic_read_u64(record);
 
 	for (int i = 0; i < n; i++)
 	{
-		if (word != FATE_WORD(entries[i].id, FATE_NONE))
+		if (word != OUTCOME_WORD(entries[i].id, OUTCOME_NONE))
 			continue;
 
 		/* fails if the process has ceased to wait; nothing to do then */
 		if (pg_atomic_compare_exchange_u64(record, &word,
-										   FATE_WORD(entries[i].id,
-													 entries[i].fate)))
+										   OUTCOME_WORD(entries[i].id,
+													 entries[i].outcome)))
 			SetLatch(&ProcGlobal->allProcs[procno].procLatch);
 		return;
 	}
@@ -202,112 +202,112 @@ settle_waiter(int procno, const FateEntry *entries, int n)
 
 /* Tell those who flush how far a stream has come. */
 void
-fate_answer_flush(QueueStream *s, uint64 request, QueuePosition finished_upto)
+recent_flush_done(QueueStream *s, uint64 request, QueuePosition finished_upto)
 {
 	pg_atomic_write_u64(&s->finished_upto, finished_upto);
 	pg_write_barrier();
 	pg_atomic_write_u64(&s->flush_answered, request);
-	fate_wake_flushers();
+	recent_wake_flushers();
 }
 
 /* Have those who flush look again. */
 void
-fate_wake_flushers(void)
+recent_wake_flushers(void)
 {
-	/* against fate_start_flushing: the news first, then the waiters */
+	/* against recent_start_flushing: the news first, then the waiters */
 	pg_memory_barrier();
-	if (pg_atomic_read_u32(&fates->nflushing) == 0)
+	if (pg_atomic_read_u32(&outcomes->nflushing) == 0)
 		return;
 
 	for (int procno = 0; procno < MaxBackends; procno++)
 	{
-		if (pg_atomic_read_u32(&fates->waiters[procno].flushing) != 0)
+		if (pg_atomic_read_u32(&outcomes->waiters[procno].flushing) != 0)
 			SetLatch(&ProcGlobal->allProcs[procno].procLatch);
 	}
 }
 
 /* Is somebody waiting for an answer to a flush? */
 bool
-fate_has_flushers(void)
+recent_has_flushers(void)
 {
-	return pg_atomic_read_u32(&fates->nflushing) > 0;
+	return pg_atomic_read_u32(&outcomes->nflushing) > 0;
 }
 
 /* What the ring says of a record, if that may be told already. */
-RecordFate
-fate_lookup(uint64 id)
+RecordOutcome
+recent_lookup(uint64 id)
 {
 	uint64		word = pg_atomic_read_u64(ring_word(id));
 
-	return FATE_WORD_ID(word) == id && (word & FATE_ANNOUNCED) == 0 ?
-		FATE_WORD_FATE(word) : FATE_NONE;
+	return OUTCOME_WORD_ID(word) == id && (word & OUTCOME_ANNOUNCED) == 0 ?
+		OUTCOME_WORD_FATE(word) : OUTCOME_NONE;
 }
 
 /* What the ring says of a record, even if it was only announced. */
-RecordFate
-fate_lookup_announced(uint64 id)
+RecordOutcome
+recent_lookup_announced(uint64 id)
 {
 	uint64		word = pg_atomic_read_u64(ring_word(id));
 
-	return FATE_WORD_ID(word) == id ? FATE_WORD_FATE(word) : FATE_NONE;
+	return OUTCOME_WORD_ID(word) == id ? OUTCOME_WORD_FATE(word) : OUTCOME_NONE;
 }
 
-/* Take a record's fate out of the ring: it is to be queued again. */
+/* Take a record's outcome out of the ring: it is to be queued again. */
 void
-fate_forget(uint64 id)
+recent_forget(uint64 id)
 {
 	uint64		word = pg_atomic_read_u64(ring_word(id));
 
-	if (FATE_WORD_ID(word) == id)
+	if (OUTCOME_WORD_ID(word) == id)
 		(void) pg_atomic_compare_exchange_u64(ring_word(id), &word,
-											  FATE_WORD(id, FATE_NONE));
+											  OUTCOME_WORD(id, OUTCOME_NONE));
 }
 
 /* Register this process as waiting for a record. */
 void
-fate_start_waiting(uint64 id)
+recent_start_waiting(uint64 id)
 {
-	Assert(id > 0 && id <= FATE_MAX_ID);
+	Assert(id > 0 && id <= OUTCOME_MAX_ID);
 	Assert(MyProcNo() < MaxBackends);
 
-	pg_atomic_write_u64(&fates->waiters[MyProcNo()].record,
-						FATE_WORD(id, FATE_NONE));
-	/* a full barrier, against fate_publish */
-	pg_atomic_fetch_add_u32(&fates->nwaiting, 1);
+	pg_atomic_write_u64(&outcomes->waiters[MyProcNo()].record,
+						OUTCOME_WORD(id, OUTCOME_NONE));
+	/* a full barrier, against recent_publish */
+	pg_atomic_fetch_add_u32(&outcomes->nwaiting, 1);
 }
 
 /* What became of the record this process waits for, so far. */
-RecordFate
-fate_awaited(void)
+RecordOutcome
+recent_awaited(void)
 {
-	uint64		word = pg_atomic_read_u64(&fates->waiters[MyProcNo()].record);
+	uint64		word = pg_atomic_read_u64(&outcomes->waiters[MyProcNo()].record);
 
-	if (FATE_WORD_FATE(word) != FATE_NONE)
-		return FATE_WORD_FATE(word);
-	return fate_lookup(FATE_WORD_ID(word));
+	if (OUTCOME_WORD_FATE(word) != OUTCOME_NONE)
+		return OUTCOME_WORD_FATE(word);
+	return recent_lookup(OUTCOME_WORD_ID(word));
 }
 
 /* Wait for the record no longer. */
 void
-fate_stop_waiting(void)
+recent_stop_waiting(void)
 {
-	pg_atomic_write_u64(&fates->waiters[MyProcNo()].record, 0);
-	pg_atomic_fetch_sub_u32(&fates->nwaiting, 1);
+	pg_atomic_write_u64(&outcomes->waiters[MyProcNo()].record, 0);
+	pg_atomic_fetch_sub_u32(&outcomes->nwaiting, 1);
 }
 
 /* Register this process as waiting for answers to flushes. */
 void
-fate_start_flushing(void)
+recent_start_flushing(void)
 {
-	pg_atomic_write_u32(&fates->waiters[MyProcNo()].flushing, 1);
-	/* a full barrier, against fate_wake_flushers */
-	pg_atomic_fetch_add_u32(&fates->nflushing, 1);
+	pg_atomic_write_u32(&outcomes->waiters[MyProcNo()].flushing, 1);
+	/* a full barrier, against recent_wake_flushers */
+	pg_atomic_fetch_add_u32(&outcomes->nflushing, 1);
 }
 
 /* Wait for answers no longer. */
 void
-fate_stop_flushing(void)
+recent_stop_flushing(void)
 {
-	pg_atomic_write_u32(&fates->waiters[MyProcNo()].flushing, 0);
-	pg_atomic_fetch_sub_u32(&fates->nflushing, 1);
+	pg_atomic_write_u32(&outcomes->waiters[MyProcNo()].flushing, 0);
+	pg_atomic_fetch_sub_u32(&outcomes->nflushing, 1);
 }

@@ -42,12 +42,12 @@ typedef struct StatusBatch
 	int			n;
 } StatusBatch;
 
-static WriterTrouble trouble = {"writing of status rows"};
+static OwnTableError trouble = {"writing of status rows"};
 
 static bool insert_batch(const void *arg);
 static void insert_rows(Relation rel, const StatusRow *rows, int n);
 static void insert_chunk(Relation rel, const StatusRow *rows, int n,
-						 TupleTableSlot **slots, WriterIndexes *indexes);
+						 TupleTableSlot **slots, OwnIndexes *indexes);
 static void fill_slot(TupleTableSlot *slot, const StatusRow *row);
 static BulkInsertState get_bulk_state(void);
 static void forget_bulk_state(void);
@@ -70,12 +70,12 @@ status_write(const StatusRow *rows, int n)
 
 	if (!status_ring_make_room())
 	{
-		writer_report(&trouble, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+		own_tables_report(&trouble, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
 					  "firehose.status_max_size is used up");
 		return false;
 	}
 
-	done = writer_transaction(insert_batch, &batch, "off", &trouble);
+	done = own_tables_transaction(insert_batch, &batch, "off", &trouble);
 	if (done)
 		status_ring_summarize();
 	else
@@ -105,7 +105,7 @@ insert_rows(Relation rel, const StatusRow *rows, int n)
 {
 	int			nslots = Min(n, STATUS_CHUNK);
 	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * nslots);
-	WriterIndexes *indexes = writer_open_indexes(rel);
+	OwnIndexes *indexes = own_tables_open_indexes(rel);
 	MemoryContext context;
 	MemoryContext old;
 
@@ -124,7 +124,7 @@ insert_rows(Relation rel, const StatusRow *rows, int n)
 
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
-	writer_close_indexes(indexes);
+	own_tables_close_indexes(indexes);
 	ReleaseBulkInsertStatePin(bulk_state);
 	table_finish_bulk_insert(rel, 0);
 	for (int i = 0; i < nslots; i++)
@@ -134,7 +134,7 @@ insert_rows(Relation rel, const StatusRow *rows, int n)
 /* Write as many rows as there are slots. */
 static void
 insert_chunk(Relation rel, const StatusRow *rows, int n, TupleTableSlot **slots,
-			 WriterIndexes *indexes)
+			 OwnIndexes *indexes)
 {
 	for (int i = 0; i < n; i++)
 		fill_slot(slots[i], &rows[i]);
@@ -144,7 +144,7 @@ insert_chunk(Relation rel, const StatusRow *rows, int n, TupleTableSlot **slots,
 
 	for (int i = 0; i < n; i++)
 	{
-		writer_insert_index_entries(indexes, slots[i]);
+		own_tables_insert_index_entries(indexes, slots[i]);
 		ExecClearTuple(slots[i]);
 	}
 }
@@ -170,17 +170,17 @@ fill_slot(TupleTableSlot *slot, const StatusRow *row)
 	memset(nulls, 0, sizeof(bool) * STATUS_COLUMNS);
 	nulls[COLUMN_LSN] = XLogRecPtrIsInvalid(row->lsn);
 
-	values[COLUMN_PIPELINE] = writer_text(row->pipeline, NAMEDATALEN,
+	values[COLUMN_PIPELINE] = own_tables_text(row->pipeline, NAMEDATALEN,
 										  &nulls[COLUMN_PIPELINE]);
-	values[COLUMN_STREAM] = writer_text(row->stream, NAMEDATALEN,
+	values[COLUMN_STREAM] = own_tables_text(row->stream, NAMEDATALEN,
 										&nulls[COLUMN_STREAM]);
-	values[COLUMN_RECORD_ID] = writer_text_len(row->record_id, row->record_id_len,
+	values[COLUMN_RECORD_ID] = own_tables_text_len(row->record_id, row->record_id_len,
 											   STATUS_MAX_RECORD_ID,
 											   &nulls[COLUMN_RECORD_ID]);
-	values[COLUMN_ERROR_CODE] = writer_text(row->error_code,
+	values[COLUMN_ERROR_CODE] = own_tables_text(row->error_code,
 											STATUS_MAX_ERROR_CODE,
 											&nulls[COLUMN_ERROR_CODE]);
-	values[COLUMN_ERROR_MESSAGE] = writer_text(row->error_message,
+	values[COLUMN_ERROR_MESSAGE] = own_tables_text(row->error_message,
 											   STATUS_MAX_ERROR_MESSAGE,
 											   &nulls[COLUMN_ERROR_MESSAGE]);
 	ExecStoreVirtualTuple(slot);

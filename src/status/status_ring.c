@@ -86,8 +86,8 @@ typedef struct StatusRing
 
 static StatusRing ring;
 
-static WriterTrouble rotation_trouble = {"rotation of status tables"};
-static WriterTrouble summary_trouble = {"summary of status tables"};
+static OwnTableError rotation_trouble = {"rotation of status tables"};
+static OwnTableError summary_trouble = {"summary of status tables"};
 
 static bool rotation_is_due(void);
 static uint64 share_of_size(void);
@@ -119,7 +119,7 @@ status_ring_define_settings(void)
 bool
 status_ring_make_room(void)
 {
-	if (rotation_is_due() && !writer_transaction(rotate, NULL, "off", &rotation_trouble))
+	if (rotation_is_due() && !own_tables_transaction(rotate, NULL, "off", &rotation_trouble))
 		ring.retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													STATUS_ROTATION_RETRY_MS);
 
@@ -131,7 +131,7 @@ status_ring_open(void)
 {
 	if (!locate())
 		return NULL;
-	return writer_open_table(TABLE_STATUS_FIRST + ring.current, RowExclusiveLock,
+	return own_tables_open_table(TABLE_STATUS_FIRST + ring.current, RowExclusiveLock,
 							 column_types, STATUS_COLUMNS);
 }
 
@@ -148,7 +148,7 @@ status_ring_summarize(void)
 {
 	if (ring.range_size > 0 &&
 		ring.size / BLCKSZ >= (uint64) ring.summarized + ring.range_size)
-		(void) writer_transaction(summarize, NULL, "off", &summary_trouble);
+		(void) own_tables_transaction(summarize, NULL, "off", &summary_trouble);
 }
 
 /*
@@ -158,7 +158,7 @@ status_ring_summarize(void)
 static bool
 locate(void)
 {
-	Oid			first = writer_table_oid(TABLE_STATUS_FIRST);
+	Oid			first = own_tables_table_oid(TABLE_STATUS_FIRST);
 	StatusRing	found = {.first = first};
 
 	if (!OidIsValid(first))
@@ -168,7 +168,7 @@ locate(void)
 
 	for (int i = 0; i < STATUS_TABLES; i++)
 	{
-		Relation	rel = writer_open_table(TABLE_STATUS_FIRST + i, AccessShareLock,
+		Relation	rel = own_tables_open_table(TABLE_STATUS_FIRST + i, AccessShareLock,
 											column_types, STATUS_COLUMNS);
 		TimestampTz since;
 
@@ -249,7 +249,7 @@ rotate(const void *arg)
 		return false;
 
 	next = (ring.current + 1) % STATUS_TABLES;
-	rel = writer_open_table(TABLE_STATUS_FIRST + next, AccessExclusiveLock,
+	rel = own_tables_open_table(TABLE_STATUS_FIRST + next, AccessExclusiveLock,
 							column_types, STATUS_COLUMNS);
 	if (rel == NULL)
 		return false;
@@ -294,7 +294,7 @@ empty_table(Relation rel)
 static bool
 summarize(const void *arg)
 {
-	Relation	rel = writer_open_table(TABLE_STATUS_FIRST + ring.current,
+	Relation	rel = own_tables_open_table(TABLE_STATUS_FIRST + ring.current,
 										ShareUpdateExclusiveLock,
 										column_types, STATUS_COLUMNS);
 	BlockNumber upto = ring.size / BLCKSZ;

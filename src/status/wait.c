@@ -3,7 +3,7 @@
  *		firehose_wait, firehose_flush and firehose_drain.
  *
  * Runs in backends.  Nothing here reads a table: the answers come from shared
- * memory (fate.c), and the process sleeps on its latch, which the sender sets
+ * memory (outcome.c), and the process sleeps on its latch, which the sender sets
  * when there is news.  It also wakes from time to time by itself, for what no
  * sender tells: that there is no sender.
  *
@@ -37,7 +37,7 @@
 /* A stream that a flush waits for. */
 typedef struct FlushTarget
 {
-	StreamIdentity id;
+	StreamSigner id;
 	QueuePosition mark;			/* everything before it is to be finished */
 	uint64		request;		/* our number in the handshake */
 } FlushTarget;
@@ -48,21 +48,21 @@ typedef struct Flush
 	int			ntargets;
 } Flush;
 
-static const char *const fate_names[] = {
-	[FATE_NONE] = "unknown",
-	[FATE_ACCEPTED] = "accepted",
-	[FATE_FAILED] = "failed"
+static const char *const outcome_names[] = {
+	[OUTCOME_NONE] = "unknown",
+	[OUTCOME_ACCEPTED] = "accepted",
+	[OUTCOME_FAILED] = "failed"
 };
 
 static TimestampTz deadline_of(FunctionCallInfo fcinfo, int argno);
 static bool sleep_until(TimestampTz deadline, long at_most_ms, uint32 wait_event,
 						bool *recheck);
-static bool is_young(uint64 id);
+static bool is_recent(uint64 id);
 static bool await_read(Oid dboid, TimestampTz deadline);
 static const char *await_record(uint64 id, TimestampTz deadline);
 static bool flush_streams(Oid dboid, Oid serverid, TimestampTz deadline, bool drain);
 static void start_flush(Flush *flush, Oid dboid, Oid serverid);
-static uint64 request_flush(const StreamIdentity *id);
+static uint64 request_flush(const StreamSigner *id);
 static bool owes_nothing(QueueStream *s);
 static bool is_flushed(const FlushTarget *target);
 static bool is_drained(const FlushTarget *target);
@@ -131,31 +131,31 @@ sleep_until(TimestampTz deadline, long at_most_ms, uint32 wait_event, bool *rech
 static void
 stop_waiting(int code, Datum arg)
 {
-	fate_stop_waiting();
+	recent_stop_waiting();
 }
 
 static void
 stop_flushing(int code, Datum arg)
 {
-	fate_stop_flushing();
+	recent_stop_flushing();
 }
 
-/* Wait for a record's fate. */
+/* Wait for a record's outcome. */
 Datum
 firehose_wait(PG_FUNCTION_ARGS)
 {
 	int64		id;
 	TimestampTz deadline;
-	const char *answer;
+	const char *response;
 
-	observe_check_preloaded();
+	firehose_check_preloaded();
 	deadline = deadline_of(fcinfo, 1);
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 
 	id = PG_GETARG_INT64(0);
-	if (id <= 0 || id > FATE_MAX_ID)
-		PG_RETURN_TEXT_P(cstring_to_text(fate_names[FATE_NONE]));
+	if (id <= 0 || id > OUTCOME_MAX_ID)
+		PG_RETURN_TEXT_P(cstring_to_text(outcome_names[OUTCOME_NONE]));
 	if (put_is_own_pending(id))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -163,26 +163,26 @@ firehose_wait(PG_FUNCTION_ARGS)
 						", which is sent when this transaction commits", id),
 				 errhint("Commit first, or put the record with transactional => false.")));
 
-	fate_start_waiting(id);
+	recent_start_waiting(id);
 	PG_ENSURE_ERROR_CLEANUP(stop_waiting, (Datum) 0);
 	{
-		if (is_young(id) || await_read(MyDatabaseId, deadline))
-			answer = await_record(id, deadline);
+		if (is_recent(id) || await_read(MyDatabaseId, deadline))
+			response = await_record(id, deadline);
 		else
-			answer = "pending";
+			response = "pending";
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(stop_waiting, (Datum) 0);
-	fate_stop_waiting();
+	recent_stop_waiting();
 
-	PG_RETURN_TEXT_P(cstring_to_text(answer));
+	PG_RETURN_TEXT_P(cstring_to_text(response));
 }
 
 /* Is a record in the queue, or has it just left it? */
 static bool
-is_young(uint64 id)
+is_recent(uint64 id)
 {
 	return queue_find(firehose_queue, MyDatabaseId, id) ||
-		fate_lookup_announced(id) != FATE_NONE;
+		recent_lookup_announced(id) != OUTCOME_NONE;
 }
 
 /*
@@ -200,7 +200,7 @@ await_read(Oid dboid, TimestampTz deadline)
 		return true;
 	upto = durable_flush_wal();
 
-	fate_start_flushing();
+	recent_start_flushing();
 	PG_ENSURE_ERROR_CLEANUP(stop_flushing, (Datum) 0);
 	{
 		while (!(read = durable_has_read(dboid, upto)) &&
@@ -209,16 +209,16 @@ await_read(Oid dboid, TimestampTz deadline)
 			;
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(stop_flushing, (Datum) 0);
-	fate_stop_flushing();
+	recent_stop_flushing();
 	return read;
 }
 
 /*
- * A record's fate is announced before it leaves the queue.  So if the queue
+ * A record's outcome is announced before it leaves the queue.  So if the queue
  * does not have it, and the ring, looked at after that, does not either, then
  * it was never there, or too long ago.  One that is announced has its row
  * written now, which the sender does at once if it is woken and sees us wait;
- * should that not come to pass, the fate is told all the same.
+ * should that not come to pass, the outcome is told all the same.
  */
 static const char *
 await_record(uint64 id, TimestampTz deadline)
@@ -229,32 +229,32 @@ await_record(uint64 id, TimestampTz deadline)
 	for (;;)
 	{
 		if (recheck && gone)
-			return fate_names[fate_lookup_announced(id)];
+			return outcome_names[recent_lookup_announced(id)];
 		if (recheck)
 			gone = !queue_find(firehose_queue, MyDatabaseId, id);
 
-		if (fate_awaited() != FATE_NONE)
-			return fate_names[fate_awaited()];
-		if (gone && fate_lookup_announced(id) == FATE_NONE)
-			return fate_names[FATE_NONE];
+		if (recent_awaited() != OUTCOME_NONE)
+			return outcome_names[recent_awaited()];
+		if (gone && recent_lookup_announced(id) == OUTCOME_NONE)
+			return outcome_names[OUTCOME_NONE];
 		if (gone)
 			launcher_wake_sender(MyDatabaseId);
 
 		if (!sleep_until(deadline,
 						 gone ? WAIT_ANNOUNCED_RECHECK_MS : WAIT_RECORD_RECHECK_MS,
 						 WaitEventNamed("FirehoseRecord"), &recheck))
-			return gone ? fate_names[fate_lookup_announced(id)] : "pending";
+			return gone ? outcome_names[recent_lookup_announced(id)] : "pending";
 	}
 }
 
-/* Wait until everything that was committed before has met its fate. */
+/* Wait until everything that was committed before has met its outcome. */
 Datum
 firehose_flush(PG_FUNCTION_ARGS)
 {
 	Oid			serverid = InvalidOid;
 	TimestampTz deadline;
 
-	observe_check_preloaded();
+	firehose_check_preloaded();
 	deadline = deadline_of(fcinfo, 1);
 	if (!PG_ARGISNULL(0))
 	{
@@ -271,7 +271,7 @@ firehose_flush(PG_FUNCTION_ARGS)
 Datum
 firehose_drain(PG_FUNCTION_ARGS)
 {
-	observe_check_preloaded();
+	firehose_check_preloaded();
 	PG_RETURN_BOOL(flush_streams(InvalidOid, InvalidOid, deadline_of(fcinfo, 0), true));
 }
 
@@ -297,7 +297,7 @@ flush_streams(Oid dboid, Oid serverid, TimestampTz deadline, bool drain)
 		return false;
 	}
 
-	fate_start_flushing();
+	recent_start_flushing();
 	PG_ENSURE_ERROR_CLEANUP(stop_flushing, (Datum) 0);
 	{
 		bool		recheck = false;
@@ -332,7 +332,7 @@ flush_streams(Oid dboid, Oid serverid, TimestampTz deadline, bool drain)
 		}
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(stop_flushing, (Datum) 0);
-	fate_stop_flushing();
+	recent_stop_flushing();
 
 	for (int i = 0; i < missing; i++)
 		warn_unfinished(&flush.targets[i]);
@@ -343,9 +343,9 @@ flush_streams(Oid dboid, Oid serverid, TimestampTz deadline, bool drain)
 static void
 start_flush(Flush *flush, Oid dboid, Oid serverid)
 {
-	StreamIdentity *streams;
+	StreamSigner *streams;
 
-	flush->ntargets = observe_list_streams(dboid, serverid, &streams);
+	flush->ntargets = stat_stream_list(dboid, serverid, &streams);
 	flush->targets = palloc(sizeof(FlushTarget) * Max(flush->ntargets, 1));
 
 	for (int i = 0; i < flush->ntargets; i++)
@@ -363,7 +363,7 @@ start_flush(Flush *flush, Oid dboid, Oid serverid)
  * Asking again matters to a sender that has just been started.
  */
 static uint64
-request_flush(const StreamIdentity *id)
+request_flush(const StreamSigner *id)
 {
 	uint64		request = pg_atomic_add_fetch_u64(&id->stream->flush_requested, 1);
 
@@ -390,7 +390,7 @@ is_flushed(const FlushTarget *target)
 {
 	QueueStream *s = target->id.stream;
 
-	if (!observe_is_current(&target->id))
+	if (!stat_stream_is_current(&target->id))
 		return true;			/* only a stream that owes nothing loses its slot */
 
 	if (pg_atomic_read_u64(&s->flush_answered) >= target->request)
@@ -408,15 +408,15 @@ static bool
 is_drained(const FlushTarget *target)
 {
 	return is_flushed(target) &&
-		(!observe_is_current(&target->id) || owes_nothing(target->id.stream));
+		(!stat_stream_is_current(&target->id) || owes_nothing(target->id.stream));
 }
 
 /* Does no stream owe anything, those included that are new? */
 static bool
 all_owe_nothing(Oid dboid, Oid serverid)
 {
-	StreamIdentity *streams;
-	int			n = observe_list_streams(dboid, serverid, &streams);
+	StreamSigner *streams;
+	int			n = stat_stream_list(dboid, serverid, &streams);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -430,11 +430,11 @@ all_owe_nothing(Oid dboid, Oid serverid)
 static void
 warn_unfinished(const FlushTarget *target)
 {
-	const StreamIdentity *id = &target->id;
+	const StreamSigner *id = &target->id;
 	const char *state;
 	char	   *reason;
 
-	state = observe_state(id, &reason);
+	state = stat_stream_state(id, &reason);
 	ereport(WARNING,
 			(errcode(ERRCODE_WARNING),
 			 id->dboid == MyDatabaseId ?
@@ -445,7 +445,7 @@ warn_unfinished(const FlushTarget *target)
 			 errdetail("Nothing is sent while firehose.enabled is off.") :
 			 launcher_sender_pid(id->dboid) == 0 ?
 			 errdetail("No sender is running in the database.") :
-			 reason[0] != '\0' && observe_may_read(id) ?
+			 reason[0] != '\0' && stat_stream_may_read(id) ?
 			 errdetail("The stream is %s: %s", state, reason) :
 			 errdetail("The stream is %s.", state)));
 }

@@ -44,7 +44,7 @@ static const char *const state_names[] = {
 	[STREAM_DISABLED] = "disabled"
 };
 
-static void add_stream_owed(ResultRow *row, const StreamIdentity *id);
+static void add_stream_pending(ResultRow *row, const StreamSigner *id);
 static void add_stream_counters(ResultRow *row, StreamStatistics *stats);
 static void add_stream_error(ResultRow *row, StreamStatistics *stats);
 static PoolNumbers read_pool(Queue *q, bool reset);
@@ -54,7 +54,7 @@ PG_FUNCTION_INFO_V1(firehose_stat_queue);
 PG_FUNCTION_INFO_V1(firehose_stat_reset);
 
 void
-observe_check_preloaded(void)
+firehose_check_preloaded(void)
 {
 	if (firehose_queue == NULL)
 		ereport(ERROR,
@@ -64,18 +64,18 @@ observe_check_preloaded(void)
 }
 
 int
-observe_list_streams(Oid dboid, Oid serverid, StreamIdentity **list)
+stat_stream_list(Oid dboid, Oid serverid, StreamSigner **list)
 {
 	Queue	   *q = firehose_queue;
 	int			n = 0;
 
-	*list = palloc(sizeof(StreamIdentity) * q->max_streams);
+	*list = palloc(sizeof(StreamSigner) * q->max_streams);
 
 	LWLockAcquire(q->table_lock, LW_SHARED);
 	for (int i = 0; i < q->max_streams; i++)
 	{
 		QueueStream *s = queue_stream(q, i);
-		StreamIdentity *id = &(*list)[n];
+		StreamSigner *id = &(*list)[n];
 
 		if (!s->in_use ||
 			(OidIsValid(dboid) && s->dboid != dboid) ||
@@ -100,13 +100,13 @@ observe_list_streams(Oid dboid, Oid serverid, StreamIdentity **list)
 }
 
 bool
-observe_is_current(const StreamIdentity *id)
+stat_stream_is_current(const StreamSigner *id)
 {
 	return pg_atomic_read_u32(&id->stream->generation) == id->generation;
 }
 
 bool
-observe_may_read(const StreamIdentity *id)
+stat_stream_may_read(const StreamSigner *id)
 {
 	ForeignServer *server;
 
@@ -119,16 +119,16 @@ observe_may_read(const StreamIdentity *id)
 }
 
 const char *
-observe_state(const StreamIdentity *id, char **reason)
+stat_stream_state(const StreamSigner *id, char **reason)
 {
 	StreamStatistics *stats = &id->stream->stats;
 	uint32		state;
 
 	*reason = palloc(STATISTICS_MESSAGE_LEN);
-	LWLockAcquire(statistics_lock(), LW_SHARED);
+	LWLockAcquire(stream_stats_lock(), LW_SHARED);
 	state = pg_atomic_read_u32(&stats->state);
 	strlcpy(*reason, stats->reason, STATISTICS_MESSAGE_LEN);
-	LWLockRelease(statistics_lock());
+	LWLockRelease(stream_stats_lock());
 	sanitize_text(*reason, strlen(*reason));
 
 	return state < lengthof(state_names) ? state_names[state] : "unknown";
@@ -139,31 +139,31 @@ Datum
 firehose_stat_stream(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	StreamIdentity *streams;
+	StreamSigner *streams;
 	int			n;
 
-	observe_check_preloaded();
+	firehose_check_preloaded();
 	InitMaterializedSRF(fcinfo, 0);
 
-	n = observe_list_streams(InvalidOid, InvalidOid, &streams);
+	n = stat_stream_list(InvalidOid, InvalidOid, &streams);
 	for (int i = 0; i < n; i++)
 	{
-		StreamIdentity *id = &streams[i];
+		StreamSigner *id = &streams[i];
 		StreamStatistics *stats = &id->stream->stats;
 		const char *state;
 		char	   *reason;
 		ResultRow	row = {.ncolumns = 0};
 
 		CHECK_FOR_INTERRUPTS();
-		if (!observe_may_read(id))
+		if (!stat_stream_may_read(id))
 			continue;
 
-		state = observe_state(id, &reason);
+		state = stat_stream_state(id, &reason);
 		row_name(&row, id->name);
 		row_text(&row, state);
 		row_text(&row, reason);
 		row_name(&row, get_database_name(id->dboid));
-		add_stream_owed(&row, id);
+		add_stream_pending(&row, id);
 		add_stream_counters(&row, stats);
 		row_time(&row, queue_oldest(firehose_queue, id->stream));
 		row_time(&row, pg_atomic_read_u64(&stats->last_accepted_at));
@@ -177,7 +177,7 @@ firehose_stat_stream(PG_FUNCTION_ARGS)
 		row_bool(&row, id->dropped);
 		Assert(row.ncolumns == STAT_STREAM_COLUMNS);
 
-		if (observe_is_current(id))
+		if (stat_stream_is_current(id))
 			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc,
 								 row.values, row.nulls);
 	}
@@ -191,7 +191,7 @@ firehose_stat_stream(PG_FUNCTION_ARGS)
  * never zero while something is owed.
  */
 static void
-add_stream_owed(ResultRow *row, const StreamIdentity *id)
+add_stream_pending(ResultRow *row, const StreamSigner *id)
 {
 	QueueStream *s = id->stream;
 	int64		in_flight = pg_atomic_read_u64(&s->stats.in_flight);
@@ -229,11 +229,11 @@ add_stream_error(ResultRow *row, StreamStatistics *stats)
 	char		message[STATISTICS_MESSAGE_LEN];
 	TimestampTz at;
 
-	LWLockAcquire(statistics_lock(), LW_SHARED);
+	LWLockAcquire(stream_stats_lock(), LW_SHARED);
 	strlcpy(code, stats->last_error_code, sizeof(code));
 	strlcpy(message, stats->last_error_message, sizeof(message));
 	at = pg_atomic_read_u64(&stats->last_error_at);
-	LWLockRelease(statistics_lock());
+	LWLockRelease(stream_stats_lock());
 
 	sanitize_text(code, strlen(code));
 	sanitize_text(message, strlen(message));
@@ -248,11 +248,11 @@ firehose_stat_queue(PG_FUNCTION_ARGS)
 {
 	Queue	   *q = firehose_queue;
 	PoolNumbers pool;
-	StreamIdentity *streams;
+	StreamSigner *streams;
 	TupleDesc	tupdesc;
 	ResultRow	row = {.ncolumns = 0};
 
-	observe_check_preloaded();
+	firehose_check_preloaded();
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 
@@ -267,7 +267,7 @@ firehose_stat_queue(PG_FUNCTION_ARGS)
 							 q->npages), false);
 	row_int64(&row, pool.lowest_free);
 	row_int32(&row, pg_atomic_read_u32(&q->waiters));
-	row_int32(&row, observe_list_streams(InvalidOid, InvalidOid, &streams));
+	row_int32(&row, stat_stream_list(InvalidOid, InvalidOid, &streams));
 	row_int32(&row, q->max_streams);
 	row_int64(&row, queue_largest_transaction(q));
 	row_counter(&row, &q->next_id);
@@ -300,10 +300,10 @@ firehose_stat_reset(PG_FUNCTION_ARGS)
 {
 	Oid			dboid = InvalidOid;
 	Oid			serverid = InvalidOid;
-	StreamIdentity *streams;
+	StreamSigner *streams;
 	int			n;
 
-	observe_check_preloaded();
+	firehose_check_preloaded();
 	if (PG_ARGISNULL(0))
 		(void) read_pool(firehose_queue, true);
 	else
@@ -312,9 +312,9 @@ firehose_stat_reset(PG_FUNCTION_ARGS)
 		serverid = stream_get(text_to_cstring(PG_GETARG_TEXT_PP(0)))->serverid;
 	}
 
-	n = observe_list_streams(dboid, serverid, &streams);
+	n = stat_stream_list(dboid, serverid, &streams);
 	for (int i = 0; i < n; i++)
-		statistics_reset(&streams[i].stream->stats);
+		stream_stats_reset(&streams[i].stream->stats);
 
 	PG_RETURN_VOID();
 }

@@ -8,7 +8,7 @@
 #include "queue/queue.h"
 
 /* A stream in use, as it was when listed.  Another stream has its slot if the generation differs. */
-typedef struct StreamIdentity
+typedef struct StreamSigner
 {
 	QueueStream *stream;
 	uint32		generation;
@@ -16,24 +16,24 @@ typedef struct StreamIdentity
 	Oid			serverid;
 	bool		dropped;
 	char		name[NAMEDATALEN];
-} StreamIdentity;
+} StreamSigner;
 
 /* Error unless the library was preloaded, so that there is a queue. */
-extern void observe_check_preloaded(void);
+extern void firehose_check_preloaded(void);
 
 /*
  * List the streams in use, of one database or (InvalidOid) all, and of these
  * one server or all.  Returns their number.
  */
-extern int	observe_list_streams(Oid dboid, Oid serverid, StreamIdentity **list);
+extern int	stat_stream_list(Oid dboid, Oid serverid, StreamSigner **list);
 
 /* Does the stream still have the slot that it was listed with? */
-extern bool observe_is_current(const StreamIdentity *id);
+extern bool stat_stream_is_current(const StreamSigner *id);
 
 /* May the current user read the stream's statistics? */
-extern bool observe_may_read(const StreamIdentity *id);
+extern bool stat_stream_may_read(const StreamSigner *id);
 
 /* The stream's state, by name, and the reason (palloc'd, maybe empty). */
-extern const char *observe_state(const StreamIdentity *id, char **reason);
+extern const char *stat_stream_state(const StreamSigner *id, char **reason);
 
 #endif							/* FIREHOSE_STREAM_STAT_STREAM_H */

@@ -121,7 +121,7 @@ remember(const ForeignServer *server)
 	stream_options_resolve(server->options, server->servername, stream->context,
 						   &stream->options);
 	if (stream->serverid != server->serverid)
-		stream->slot = NULL;
+		stream->queue_stream = NULL;
 	stream->serverid = server->serverid;
 	stream->owner = server->owner;
 	stream->usage_checked = InvalidOid;

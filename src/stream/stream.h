@@ -56,7 +56,7 @@ typedef struct Stream
 	bool		valid;
 
 	/* put.c: the queue's slot, re-looked up when the generation differs */
-	QueueStream *slot;
+	QueueStream *queue_stream;
 	uint32		slot_generation;
 
 	/* the last role whose USAGE was found sufficient */

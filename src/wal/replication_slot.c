@@ -26,7 +26,7 @@ static void read_slot(ReplicationSlot *slot, SlotInfo *info);
 static bool try_drop(const char *name);
 
 char *
-pipeline_slot_default_name(Oid database, int32 id)
+replication_slot_default_name(Oid database, int32 id)
 {
 	return psprintf("firehose_%u_%d", database, id);
 }
@@ -46,7 +46,7 @@ parse_default_name(const char *name, Oid *database, int32 *id)
 }
 
 bool
-pipeline_slot_is_default_name(const char *name)
+replication_slot_is_default_name(const char *name)
 {
 	Oid			database;
 	int32		id;
@@ -69,7 +69,7 @@ read_slot(ReplicationSlot *slot, SlotInfo *info)
 }
 
 bool
-pipeline_slot_look(const char *name, SlotInfo *info)
+replication_slot_look(const char *name, SlotInfo *info)
 {
 	ReplicationSlot *slot;
 
@@ -83,7 +83,7 @@ pipeline_slot_look(const char *name, SlotInfo *info)
 }
 
 int
-pipeline_slot_room(void)
+replication_slots_left(void)
 {
 	int			room = 0;
 
@@ -99,12 +99,12 @@ pipeline_slot_room(void)
 }
 
 SlotDrop
-pipeline_slot_drop(const char *name, Oid database)
+replication_slot_drop(const char *name, Oid database)
 {
 	SlotInfo	info;
 
 	/* in the common cases without an error */
-	if (!pipeline_slot_look(name, &info) || info.database != database)
+	if (!replication_slot_look(name, &info) || info.database != database)
 		return SLOT_ABSENT;
 	if (info.active_pid != 0)
 		return SLOT_BUSY;
@@ -114,7 +114,7 @@ pipeline_slot_drop(const char *name, Oid database)
 		ereport(LOG, (errmsg("firehose: dropped replication slot \"%s\"", name)));
 		return SLOT_DROPPED;
 	}
-	return pipeline_slot_look(name, &info) ? SLOT_BUSY : SLOT_ABSENT;
+	return replication_slot_look(name, &info) ? SLOT_BUSY : SLOT_ABSENT;
 }
 
 /* Drop a slot; false, and nothing in the log, if that fails. */
@@ -147,13 +147,13 @@ try_drop(const char *name)
 }
 
 void
-pipeline_slot_drop_lost(const char *name)
+replication_slot_drop_lost(const char *name)
 {
 	ReplicationSlotDrop(name, true);
 }
 
 void
-pipeline_slot_drop_orphans(Oid database, const List *ids)
+replication_slot_drop_orphans(Oid database, const List *ids)
 {
 	for (int i = 0; i < max_replication_slots; i++)
 	{
@@ -170,6 +170,6 @@ pipeline_slot_drop_orphans(Oid database, const List *ids)
 
 		if (in_use && parse_default_name(name, &named_database, &id) &&
 			named_database == database && !list_member_int(ids, id))
-			(void) pipeline_slot_drop(name, database);
+			(void) replication_slot_drop(name, database);
 	}
 }

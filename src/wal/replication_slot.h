@@ -29,27 +29,27 @@ typedef enum SlotDrop
 } SlotDrop;
 
 /* The slot of a pipeline that names none: firehose_<database>_<pipeline>. */
-extern char *pipeline_slot_default_name(Oid database, int32 id);
+extern char *replication_slot_default_name(Oid database, int32 id);
 
 /* Does a name look like that of any pipeline? */
-extern bool pipeline_slot_is_default_name(const char *name);
+extern bool replication_slot_is_default_name(const char *name);
 
 /* Look at a slot; false: there is none of this name. */
-extern bool pipeline_slot_look(const char *name, SlotInfo *info);
+extern bool replication_slot_look(const char *name, SlotInfo *info);
 
 /* How many slots may still be made? */
-extern int	pipeline_slot_room(void);
+extern int	replication_slots_left(void);
 
 /* Drop a slot of a database, unless it is used.  Never raises an error; outside a transaction. */
-extern SlotDrop pipeline_slot_drop(const char *name, Oid database);
+extern SlotDrop replication_slot_drop(const char *name, Oid database);
 
 /* In a transaction: drop a slot that was invalidated; error if it is used. */
-extern void pipeline_slot_drop_lost(const char *name);
+extern void replication_slot_drop_lost(const char *name);
 
 /*
  * Drop the slots of a database that have the default name of a pipeline and
  * whose pipelines are not in the list of ids.  Never raises an error; outside a transaction.
  */
-extern void pipeline_slot_drop_orphans(Oid database, const List *ids);
+extern void replication_slot_drop_orphans(Oid database, const List *ids);
 
 #endif							/* FIREHOSE_WAL_REPLICATION_SLOT_H */

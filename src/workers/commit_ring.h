@@ -3,9 +3,9 @@
  *		Which commits have been delivered: the acknowledgement queue of a
  *		pipeline.
  *
- * A decoder hands its records to the queue in helpings.  Each helping is an
+ * A decoder hands its records to the queue in batches.  Each batch is an
  * entry here, in the order of the WAL: how many of its records are not settled
- * yet, and the position up to which all commits are in this helping or an
+ * yet, and the position up to which all commits are in this batch or an
  * earlier one.  Records may be settled in any order; the slot may be confirmed
  * to the position of the last entry of the finished prefix, never further.
  *

@@ -82,30 +82,30 @@ launcher_shmem_startup(void)
 		ConditionVariableInit(&database_table->vacated);
 		database_table->nslots = max_databases;
 		for (int i = 0; i < max_databases; i++)
-			seat_init(&database_table->slots[i].sender);
+			worker_slot_init(&database_table->slots[i].sender);
 	}
 	LWLockRelease(AddinShmemInitLock);
 }
 
 /* Have the extension looked for in a database, or pg_database read. */
 void
-launcher_nudge(Oid dboid)
+launcher_request_check(Oid dboid)
 {
-	DatabaseSlot *slot;
+	DatabaseEntry *entry;
 
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-	slot = table_find(dboid);
-	if (slot && slot->eligible)
+	entry = database_find(dboid);
+	if (entry && entry->eligible)
 	{
-		pg_atomic_fetch_or_u32(&slot->sender.requests, REQUEST_RECHECK);
-		if (slot->sender.state == SEAT_EMPTY)
-			slot->extension = EXTENSION_UNKNOWN;
-		seat_hurry(&slot->sender);
-		seat_wake(&slot->sender);
+		pg_atomic_fetch_or_u32(&entry->sender.requests, REQUEST_RECHECK);
+		if (entry->sender.state == WORKER_SLOT_EMPTY)
+			entry->extension = EXTENSION_UNKNOWN;
+		worker_slot_start_now(&entry->sender);
+		worker_slot_wake(&entry->sender);
 	}
 	else
 		database_table->rescan = true;
-	table_wake_launcher();
+	database_wake_launcher();
 	LWLockRelease(database_table->lock);
 }
 
@@ -113,55 +113,55 @@ launcher_nudge(Oid dboid)
 void
 launcher_wake_sender(Oid dboid)
 {
-	DatabaseSlot *slot;
+	DatabaseEntry *entry;
 
 	LWLockAcquire(database_table->lock, LW_SHARED);
-	slot = table_find(dboid);
-	if (slot)
-		seat_wake(&slot->sender);
+	entry = database_find(dboid);
+	if (entry)
+		worker_slot_wake(&entry->sender);
 	LWLockRelease(database_table->lock);
 }
 
 /* Keep workers out of a database, and ask those that are there to go. */
 bool
-launcher_hold_database(Oid dboid)
+launcher_exclude_workers(Oid dboid)
 {
-	DatabaseSlot *slot;
+	DatabaseEntry *entry;
 
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-	slot = table_find(dboid);
-	if (!slot)
-		slot = table_claim(dboid);
-	if (slot)
+	entry = database_find(dboid);
+	if (!entry)
+		entry = database_claim(dboid);
+	if (entry)
 	{
-		slot->holds++;
+		entry->exclusions++;
 
-		seat_give_up_start(&slot->sender);
-		seat_ask_exit(&slot->sender);
-		decoders_vacate(dboid);
+		worker_slot_give_up_start(&entry->sender);
+		worker_slot_request_exit(&entry->sender);
+		decoders_exclude(dboid);
 	}
 	LWLockRelease(database_table->lock);
 
-	return slot != NULL;
+	return entry != NULL;
 }
 
 /* Let workers come back; the last one to release has the launcher look at it. */
 void
-launcher_release_database(Oid dboid)
+launcher_readmit_workers(Oid dboid)
 {
-	DatabaseSlot *slot;
+	DatabaseEntry *entry;
 
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-	slot = table_find(dboid);
-	if (slot && slot->holds > 0 && --slot->holds == 0)
+	entry = database_find(dboid);
+	if (entry && entry->exclusions > 0 && --entry->exclusions == 0)
 	{
-		slot->sender.start_at = 0;
-		decoders_hurry(dboid);
-		table_free_if_idle(slot);
+		entry->sender.start_at = 0;
+		decoders_start_now(dboid);
+		database_free_if_idle(entry);
 
 		/* it may have another name or other properties now */
 		database_table->rescan = true;
-		table_wake_launcher();
+		database_wake_launcher();
 	}
 	LWLockRelease(database_table->lock);
 }
@@ -190,12 +190,12 @@ launcher_await_vacant(Oid dboid, int timeout_ms)
 static bool
 has_workers(Oid dboid)
 {
-	DatabaseSlot *slot;
+	DatabaseEntry *entry;
 	bool		result;
 
 	LWLockAcquire(database_table->lock, LW_SHARED);
-	slot = table_find(dboid);
-	result = (slot && slot->sender.state == SEAT_TAKEN) ||
+	entry = database_find(dboid);
+	result = (entry && entry->sender.state == WORKER_SLOT_TAKEN) ||
 		decoders_any_pid(dboid) != 0;
 	LWLockRelease(database_table->lock);
 
@@ -207,17 +207,17 @@ void
 launcher_forget_database(Oid dboid)
 {
 	uint64		discarded = queue_discard_database(firehose_queue, dboid);
-	DatabaseSlot *slot;
+	DatabaseEntry *entry;
 
 	launcher_abandon_pipelines(dboid);
 
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-	slot = table_find(dboid);
-	if (slot)
+	entry = database_find(dboid);
+	if (entry)
 	{
-		slot->eligible = false;
-		seat_ask_exit(&slot->sender);
-		table_free_if_idle(slot);
+		entry->eligible = false;
+		worker_slot_request_exit(&entry->sender);
+		database_free_if_idle(entry);
 	}
 	LWLockRelease(database_table->lock);
 
@@ -231,20 +231,20 @@ launcher_forget_database(Oid dboid)
 int
 launcher_sender_pid(Oid dboid)
 {
-	DatabaseSlot *slot;
+	DatabaseEntry *entry;
 	int			pid;
 
 	LWLockAcquire(database_table->lock, LW_SHARED);
-	slot = table_find(dboid);
-	pid = slot ? slot->sender.pid : 0;
+	entry = database_find(dboid);
+	pid = entry ? entry->sender.pid : 0;
 	LWLockRelease(database_table->lock);
 
 	return pid;
 }
 
 /* Find the slot of a database. */
-DatabaseSlot *
-table_find(Oid dboid)
+DatabaseEntry *
+database_find(Oid dboid)
 {
 	if (!OidIsValid(dboid))
 		return NULL;
@@ -259,52 +259,52 @@ table_find(Oid dboid)
 }
 
 /* Give a database a free slot, or that of one known not to have the extension. */
-DatabaseSlot *
-table_claim(Oid dboid)
+DatabaseEntry *
+database_claim(Oid dboid)
 {
-	DatabaseSlot *slot = NULL;
+	DatabaseEntry *entry = NULL;
 
 	for (int i = 0; i < database_table->nslots; i++)
 	{
-		DatabaseSlot *s = &database_table->slots[i];
+		DatabaseEntry *s = &database_table->slots[i];
 
 		if (!OidIsValid(s->dboid))
 		{
-			slot = s;
+			entry = s;
 			break;
 		}
-		if (s->extension == EXTENSION_ABSENT && s->sender.state == SEAT_EMPTY &&
-			s->holds == 0)
-			slot = s;
+		if (s->extension == EXTENSION_ABSENT && s->sender.state == WORKER_SLOT_EMPTY &&
+			s->exclusions == 0)
+			entry = s;
 	}
 
-	if (slot)
+	if (entry)
 	{
-		slot->dboid = dboid;
-		memset(&slot->name, 0, sizeof(slot->name));
-		slot->eligible = false;
-		slot->extension = EXTENSION_UNKNOWN;
-		seat_hurry(&slot->sender);
-		pg_atomic_write_u32(&slot->sender.requests, 0);
+		entry->dboid = dboid;
+		memset(&entry->name, 0, sizeof(entry->name));
+		entry->eligible = false;
+		entry->extension = EXTENSION_UNKNOWN;
+		worker_slot_start_now(&entry->sender);
+		pg_atomic_write_u32(&entry->sender.requests, 0);
 	}
 
-	return slot;
+	return entry;
 }
 
 /* Free the slot of a database where no sender is wanted, when nobody is in it. */
 void
-table_free_if_idle(DatabaseSlot *slot)
+database_free_if_idle(DatabaseEntry *entry)
 {
-	if (!slot->eligible && slot->sender.state != SEAT_TAKEN && slot->holds == 0)
+	if (!entry->eligible && entry->sender.state != WORKER_SLOT_TAKEN && entry->exclusions == 0)
 	{
-		seat_give_up_start(&slot->sender);
-		slot->dboid = InvalidOid;
+		worker_slot_give_up_start(&entry->sender);
+		entry->dboid = InvalidOid;
 	}
 }
 
 /* Set the launcher's latch. */
 void
-table_wake_launcher(void)
+database_wake_launcher(void)
 {
 	if (database_table->launcher_procno != NO_PROC)
 		SetLatch(&GetPGProcByNumber(database_table->launcher_procno)->procLatch);
@@ -315,5 +315,5 @@ static Size
 table_size(void)
 {
 	return add_size(offsetof(DatabaseTable, slots),
-					mul_size(max_databases, sizeof(DatabaseSlot)));
+					mul_size(max_databases, sizeof(DatabaseEntry)));
 }

@@ -33,16 +33,16 @@ typedef enum ExtensionState
 	EXTENSION_ABSENT			/* no sender until a nudge */
 } ExtensionState;
 
-typedef struct DatabaseSlot
+typedef struct DatabaseEntry
 {
 	Oid			dboid;			/* InvalidOid: the slot is free */
 	NameData	name;			/* for messages; as of the last scan */
 	bool		eligible;		/* the last scan found it connectable and no
 								 * template; false as well: not seen yet */
 	ExtensionState extension;
-	Seat		sender;
-	int			holds;			/* statements that want it empty */
-} DatabaseSlot;
+	WorkerSlot		sender;
+	int			exclusions;			/* statements that want it empty */
+} DatabaseEntry;
 
 typedef struct DatabaseTable
 {
@@ -51,35 +51,35 @@ typedef struct DatabaseTable
 	bool		rescan;			/* the launcher is to read pg_database */
 	ConditionVariable vacated;	/* broadcast when a worker has left */
 	int			nslots;			/* firehose.max_databases, fixed */
-	DatabaseSlot slots[FLEXIBLE_ARRAY_MEMBER];
+	DatabaseEntry slots[FLEXIBLE_ARRAY_MEMBER];
 } DatabaseTable;
 
 extern DatabaseTable *database_table;
 
 /* All of these want the lock held, exclusively where they change anything. */
-extern DatabaseSlot *table_find(Oid dboid);
-extern DatabaseSlot *table_claim(Oid dboid);
-extern void table_free_if_idle(DatabaseSlot *slot);
-extern void table_wake_launcher(void);
+extern DatabaseEntry *database_find(Oid dboid);
+extern DatabaseEntry *database_claim(Oid dboid);
+extern void database_free_if_idle(DatabaseEntry *entry);
+extern void database_wake_launcher(void);
 
 /*
  * What a worker's bgw_main_arg says: the number of its slot, and the
  * generation of the seat in it.
  */
 static inline Datum
-table_worker_arg(int number, const Seat *seat)
+database_worker_arg(int number, const WorkerSlot *worker_slot)
 {
-	return UInt32GetDatum((uint32) number << 16 | seat->generation);
+	return UInt32GetDatum((uint32) number << 16 | worker_slot->generation);
 }
 
 static inline int
-table_arg_number(Datum arg)
+database_arg_number(Datum arg)
 {
 	return DatumGetUInt32(arg) >> 16;
 }
 
 static inline uint16
-table_arg_generation(Datum arg)
+database_arg_generation(Datum arg)
 {
 	return DatumGetUInt32(arg) & 0xffff;
 }
@@ -89,18 +89,18 @@ table_arg_generation(Datum arg)
  */
 
 /* Is a decoder to run now?  Wants both locks held. */
-extern bool decoder_is_wanted(const PipelineSlot *slot);
+extern bool decoder_should_run(const PipelineEntry *entry);
 
 /* Keep decoders out of a database and ask those that are there to go.  Wants the lock held exclusively. */
-extern void decoders_vacate(Oid dboid);
+extern void decoders_exclude(Oid dboid);
 
 /* Have decoders of a database started at once (InvalidOid: of all).  Likewise. */
-extern void decoders_hurry(Oid dboid);
+extern void decoders_start_now(Oid dboid);
 
 /* The process id of a decoder in a database, 0: none.  Wants the lock held. */
 extern int	decoders_any_pid(Oid dboid);
 
 /* Launcher: drop the replication slots of pipelines that are gone.  Returns how long until the next try, -1: nothing left. */
-extern long decoders_bury(int64 now);
+extern long decoders_drop_orphaned_slots(int64 now);
 
 #endif							/* FIREHOSE_WORKERS_DATABASE_TABLE_H */

@@ -52,17 +52,17 @@
 #define VACATE_TIMEOUT_MS	5000
 
 /* A database this transaction keeps workers out of. */
-typedef struct HeldDatabase
+typedef struct ExcludedDatabase
 {
 	Oid			dboid;
 	int			nest_level;		/* of the subtransaction that wants it */
-	struct HeldDatabase *next;
-} HeldDatabase;
+	struct ExcludedDatabase *next;
+} ExcludedDatabase;
 
 /* What is to be done when the transaction ends. */
 static struct
 {
-	HeldDatabase *held;			/* in TopTransactionContext */
+	ExcludedDatabase *held;			/* in TopTransactionContext */
 	Oid			dropped;		/* a database; DROP DATABASE is alone in its
 								 * transaction */
 	bool		databases;		/* some were created, altered or dropped */
@@ -79,13 +79,13 @@ static void process_utility(PlannedStmt *pstmt, const char *query_string,
 							ProcessUtilityContext context,
 							ParamListInfo params, QueryEnvironment *query_env,
 							DestReceiver *dest, QueryCompletion *qc);
-static Oid	database_to_vacate(Node *statement);
+static Oid	database_to_empty(Node *statement);
 static Oid	own_database(const char *name);
 static Oid	template_database(const CreatedbStmt *statement);
 static bool is_owner(Oid dboid, bool *is_template);
 static bool may_create_databases(void);
 static const DefElem *find_option(const List *options, const char *name);
-static void vacate_database(Oid dboid);
+static void exclude_database_workers(Oid dboid);
 static void object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 						  int sub_id, void *arg);
 static void note_extension(ObjectAccessType access);
@@ -100,7 +100,7 @@ static void at_resource_release(ResourceReleasePhase phase, bool is_commit,
 
 /* Chain the hooks and callbacks in. */
 void
-utility_install_hooks(void)
+ddl_hooks_install(void)
 {
 	prev_process_utility = ProcessUtility_hook;
 	ProcessUtility_hook = process_utility;
@@ -121,10 +121,10 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 {
 	/* core may free or scribble on the statement, so look at it before */
 	NodeTag		tag = nodeTag(pstmt->utilityStmt);
-	Oid			dboid = database_to_vacate(pstmt->utilityStmt);
+	Oid			dboid = database_to_empty(pstmt->utilityStmt);
 
 	if (OidIsValid(dboid))
-		vacate_database(dboid);
+		exclude_database_workers(dboid);
 
 	/* SET TABLESPACE commits on its way, so this cannot wait until after it */
 	if (tag == T_CreatedbStmt || tag == T_AlterDatabaseStmt)
@@ -143,7 +143,7 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
  * run it; else InvalidOid, and core will raise the error that is due.
  */
 static Oid
-database_to_vacate(Node *statement)
+database_to_empty(Node *statement)
 {
 	switch (nodeTag(statement))
 	{
@@ -269,13 +269,13 @@ find_option(const List *options, const char *name)
 
 /* Have our worker leave a database, and keep it away until the transaction ends. */
 static void
-vacate_database(Oid dboid)
+exclude_database_workers(Oid dboid)
 {
-	HeldDatabase *held = MemoryContextAlloc(TopTransactionContext,
-											sizeof(HeldDatabase));
+	ExcludedDatabase *held = MemoryContextAlloc(TopTransactionContext,
+											sizeof(ExcludedDatabase));
 
 	/* no error may come between the hold and its entry in the list */
-	if (!launcher_hold_database(dboid))
+	if (!launcher_exclude_workers(dboid))
 		return;
 	held->dboid = dboid;
 	held->nest_level = GetCurrentTransactionNestLevel();
@@ -338,7 +338,7 @@ note_extension(ObjectAccessType access)
 
 /* A pipeline was made, changed or dropped. */
 void
-utility_request_recheck(void)
+ddl_hooks_request_recheck(void)
 {
 	pending.pipelines = true;
 }
@@ -440,13 +440,13 @@ at_subtransaction_event(SubXactEvent event, SubTransactionId my_subid,
 	{
 		while (pending.held && pending.held->nest_level >= nest_level)
 		{
-			launcher_release_database(pending.held->dboid);
+			launcher_readmit_workers(pending.held->dboid);
 			pending.held = pending.held->next;
 		}
 	}
 	else if (event == SUBXACT_EVENT_COMMIT_SUB)
 	{
-		for (HeldDatabase *held = pending.held;
+		for (ExcludedDatabase *held = pending.held;
 			 held && held->nest_level >= nest_level;
 			 held = held->next)
 			held->nest_level = nest_level - 1;
@@ -466,16 +466,16 @@ at_resource_release(ResourceReleasePhase phase, bool is_commit,
 		if (OidIsValid(pending.dropped))
 			launcher_forget_database(pending.dropped);
 		if (pending.databases)
-			launcher_nudge(InvalidOid);
+			launcher_request_check(InvalidOid);
 		if (pending.extension || pending.pipelines)
-			launcher_nudge(MyDatabaseId);
+			launcher_request_check(MyDatabaseId);
 		else if (pending.servers)
 			launcher_wake_sender(MyDatabaseId);
 	}
 
 	/* last, for the launcher to find the rest done */
-	for (HeldDatabase *held = pending.held; held; held = held->next)
-		launcher_release_database(held->dboid);
+	for (ExcludedDatabase *held = pending.held; held; held = held->next)
+		launcher_readmit_workers(held->dboid);
 
 	memset(&pending, 0, sizeof(pending));
 }

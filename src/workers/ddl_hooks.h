@@ -6,9 +6,9 @@
 #ifndef FIREHOSE_WORKERS_DDL_HOOKS_H
 #define FIREHOSE_WORKERS_DDL_HOOKS_H
 
-extern void utility_install_hooks(void);
+extern void ddl_hooks_install(void);
 
 /* A pipeline was made, changed or dropped: the sender is to look when this transaction has committed. */
-extern void utility_request_recheck(void);
+extern void ddl_hooks_request_recheck(void);
 
 #endif							/* FIREHOSE_WORKERS_DDL_HOOKS_H */

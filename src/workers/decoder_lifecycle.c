@@ -25,14 +25,14 @@
 #include "workers/pipeline_table.h"
 #include "workers/worker.h"
 
-#define BURY_AGAIN_MS		5000	/* somebody uses the replication slot */
+#define DROP_RETRY_MS		5000	/* somebody uses the replication slot */
 
 /* This process's slot, from attaching to the end. */
-static PipelineSlot *my_slot = NULL;
+static PipelineEntry *my_slot = NULL;
 
 static void detach_decoder(int code, Datum arg);
 static bool next_dropped(int64 now, int *next, NameData *name, Oid *dboid);
-static void release(PipelineSlot *slot);
+static void release(PipelineEntry *entry);
 
 /*
  * For decoders
@@ -40,63 +40,63 @@ static void release(PipelineSlot *slot);
 
 /* Claim the slot that the launcher started this process for. */
 bool
-launcher_attach_decoder(Datum arg, PipelineSlot **slot)
+launcher_attach_decoder(Datum arg, PipelineEntry **entry)
 {
-	PipelineSlot *s;
-	bool		wanted;
+	PipelineEntry *s;
+	bool		should_run;
 
-	if (table_arg_number(arg) >= pipeline_table->nslots)
+	if (database_arg_number(arg) >= pipeline_table->nslots)
 		return false;
-	s = &pipeline_table->slots[table_arg_number(arg)];
+	s = &pipeline_table->slots[database_arg_number(arg)];
 
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-	wanted = seat_attach(&s->decoder, table_arg_generation(arg));
-	if (wanted)
+	should_run = worker_slot_attach(&s->decoder, database_arg_generation(arg));
+	if (should_run)
 	{
-		my_slot = *slot = s;
+		my_slot = *entry = s;
 		on_shmem_exit(detach_decoder, (Datum) 0);
-		table_wake_launcher();
+		database_wake_launcher();
 	}
 	LWLockRelease(database_table->lock);
 
-	return wanted;
+	return should_run;
 }
 
 /* Is this decoder to go? */
 bool
-launcher_decoder_must_exit(PipelineSlot *slot)
+launcher_decoder_must_exit(PipelineEntry *entry)
 {
-	Assert(slot == my_slot);
+	Assert(entry == my_slot);
 
 	return !launcher_enabled ||
-		(pg_atomic_read_u32(&slot->decoder.requests) & REQUEST_EXIT) != 0;
+		(pg_atomic_read_u32(&entry->decoder.requests) & REQUEST_EXIT) != 0;
 }
 
 /* on_shmem_exit: give the seat back. */
 static void
 detach_decoder(int code, Datum arg)
 {
-	PipelineSlot *slot = my_slot;
+	PipelineEntry *entry = my_slot;
 	PipelineState state;
 
 	/* nobody is to wake it any more */
-	pg_atomic_write_u32(&slot->wants_settled, 0);
-	pipeline_want_commit(slot, false);
+	pg_atomic_write_u32(&entry->wants_settled, 0);
+	pipeline_want_commit(entry, false);
 
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-	seat_detach(&slot->decoder, code);
+	worker_slot_detach(&entry->decoder, code);
 
 	/* what it said of itself while it ran holds no longer */
 	LWLockAcquire(pipeline_table->lock, LW_EXCLUSIVE);
-	state = pg_atomic_read_u32(&slot->state);
+	state = pg_atomic_read_u32(&entry->state);
 	if (state == PIPELINE_STREAMING || state == PIPELINE_WAITING)
 	{
-		pg_atomic_write_u32(&slot->state,
-							slot->wanted ? PIPELINE_STARTING : PIPELINE_PAUSED);
-		slot->reason[0] = '\0';
+		pg_atomic_write_u32(&entry->state,
+							entry->should_run ? PIPELINE_STARTING : PIPELINE_PAUSED);
+		entry->reason[0] = '\0';
 	}
 	LWLockRelease(pipeline_table->lock);
-	table_wake_launcher();
+	database_wake_launcher();
 	LWLockRelease(database_table->lock);
 
 	ConditionVariableBroadcast(&database_table->vacated);
@@ -107,42 +107,42 @@ detach_decoder(int code, Datum arg)
  */
 
 bool
-decoder_is_wanted(const PipelineSlot *slot)
+decoder_should_run(const PipelineEntry *entry)
 {
-	DatabaseSlot *database = table_find(slot->dboid);
+	DatabaseEntry *database = database_find(entry->dboid);
 
-	return database != NULL && database->eligible && database->holds == 0 &&
+	return database != NULL && database->eligible && database->exclusions == 0 &&
 		database->extension == EXTENSION_PRESENT &&
-		slot->wanted && !slot->given_up && !slot->dropped;
+		entry->should_run && !entry->needs_command && !entry->dropped;
 }
 
 void
-decoders_vacate(Oid dboid)
+decoders_exclude(Oid dboid)
 {
 	LWLockAcquire(pipeline_table->lock, LW_SHARED);
 	for (int i = 0; i < pipeline_table->nslots; i++)
 	{
-		PipelineSlot *slot = &pipeline_table->slots[i];
+		PipelineEntry *entry = &pipeline_table->slots[i];
 
-		if (slot->dboid == dboid)
+		if (entry->dboid == dboid)
 		{
-			seat_give_up_start(&slot->decoder);
-			seat_ask_exit(&slot->decoder);
+			worker_slot_give_up_start(&entry->decoder);
+			worker_slot_request_exit(&entry->decoder);
 		}
 	}
 	LWLockRelease(pipeline_table->lock);
 }
 
 void
-decoders_hurry(Oid dboid)
+decoders_start_now(Oid dboid)
 {
 	LWLockAcquire(pipeline_table->lock, LW_SHARED);
 	for (int i = 0; i < pipeline_table->nslots; i++)
 	{
-		PipelineSlot *slot = &pipeline_table->slots[i];
+		PipelineEntry *entry = &pipeline_table->slots[i];
 
-		if (!OidIsValid(dboid) || slot->dboid == dboid)
-			seat_hurry(&slot->decoder);
+		if (!OidIsValid(dboid) || entry->dboid == dboid)
+			worker_slot_start_now(&entry->decoder);
 	}
 	LWLockRelease(pipeline_table->lock);
 }
@@ -171,18 +171,18 @@ launcher_abandon_pipelines(Oid dboid)
 	LWLockAcquire(pipeline_table->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < pipeline_table->nslots; i++)
 	{
-		PipelineSlot *slot = &pipeline_table->slots[i];
+		PipelineEntry *entry = &pipeline_table->slots[i];
 
-		if (OidIsValid(dboid) && slot->dboid == dboid)
-			pipeline_table_drop(slot);
+		if (OidIsValid(dboid) && entry->dboid == dboid)
+			pipeline_table_drop(entry);
 	}
 	LWLockRelease(pipeline_table->lock);
-	table_wake_launcher();
+	database_wake_launcher();
 	LWLockRelease(database_table->lock);
 }
 
 long
-decoders_bury(int64 now)
+decoders_drop_orphaned_slots(int64 now)
 {
 	NameData	name;
 	Oid			dboid;
@@ -190,21 +190,21 @@ decoders_bury(int64 now)
 
 	for (int i = 0; next_dropped(now, &i, &name, &dboid); i++)
 	{
-		PipelineSlot *slot = &pipeline_table->slots[i];
+		PipelineEntry *entry = &pipeline_table->slots[i];
 
-		if (pipeline_slot_drop(NameStr(name), dboid) == SLOT_BUSY)
-			slot->bury_at = now + BURY_AGAIN_MS;
+		if (replication_slot_drop(NameStr(name), dboid) == SLOT_BUSY)
+			entry->drop_retry_at = now + DROP_RETRY_MS;
 		else
-			release(slot);
+			release(entry);
 	}
 
-	/* only the launcher makes use of bury_at, and nobody else releases */
+	/* only the launcher makes use of drop_retry_at, and nobody else releases */
 	for (int i = 0; i < pipeline_table->nslots; i++)
 	{
-		PipelineSlot *slot = &pipeline_table->slots[i];
+		PipelineEntry *entry = &pipeline_table->slots[i];
 
-		if (slot->dropped && slot->bury_at > now)
-			next_try = Min(next_try, slot->bury_at);
+		if (entry->dropped && entry->drop_retry_at > now)
+			next_try = Min(next_try, entry->drop_retry_at);
 	}
 	return next_try == PG_INT64_MAX ? -1 : (long) (next_try - now);
 }
@@ -219,15 +219,15 @@ next_dropped(int64 now, int *next, NameData *name, Oid *dboid)
 	LWLockAcquire(pipeline_table->lock, LW_SHARED);
 	for (; *next < pipeline_table->nslots; (*next)++)
 	{
-		PipelineSlot *slot = &pipeline_table->slots[*next];
+		PipelineEntry *entry = &pipeline_table->slots[*next];
 
-		if (!OidIsValid(slot->dboid) || !slot->dropped || slot->bury_at > now)
+		if (!OidIsValid(entry->dboid) || !entry->dropped || entry->drop_retry_at > now)
 			continue;
-		seat_give_up_start(&slot->decoder);
-		if (slot->decoder.state != SEAT_EMPTY)
+		worker_slot_give_up_start(&entry->decoder);
+		if (entry->decoder.state != WORKER_SLOT_EMPTY)
 			continue;
-		*name = slot->slot_name;
-		*dboid = slot->dboid;
+		*name = entry->slot_name;
+		*dboid = entry->dboid;
 		found = true;
 		break;
 	}
@@ -239,20 +239,20 @@ next_dropped(int64 now, int *next, NameData *name, Oid *dboid)
 
 /* Free the slot of a pipeline that is buried, and have the sender see that there is room. */
 static void
-release(PipelineSlot *slot)
+release(PipelineEntry *entry)
 {
-	DatabaseSlot *database;
+	DatabaseEntry *database;
 
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
 	LWLockAcquire(pipeline_table->lock, LW_EXCLUSIVE);
-	database = table_find(slot->dboid);
-	pipeline_table_release(slot);
+	database = database_find(entry->dboid);
+	pipeline_table_release(entry);
 	LWLockRelease(pipeline_table->lock);
 
 	if (database != NULL && database->extension == EXTENSION_PRESENT)
 	{
 		pg_atomic_fetch_or_u32(&database->sender.requests, REQUEST_RECHECK);
-		seat_wake(&database->sender);
+		worker_slot_wake(&database->sender);
 	}
 	LWLockRelease(database_table->lock);
 }

@@ -68,8 +68,8 @@ typedef struct FoundDatabase
 /* A worker that is to be started: a sender or a decoder. */
 typedef struct Vacancy
 {
-	DatabaseSlot *database;		/* one of these two */
-	PipelineSlot *pipeline;
+	DatabaseEntry *database;		/* one of these two */
+	PipelineEntry *pipeline;
 } Vacancy;
 
 /* What this process knows beyond the tables. */
@@ -79,10 +79,10 @@ static struct
 	FoundDatabase *found;		/* the last scan's databases */
 	int			nfound;
 	int			nplaced;		/* of them, how many were given their slot */
-	bool		crowded;		/* warned: there were more than slots */
+	bool		warned_full;		/* warned: there were more than slots */
 
 	BackgroundWorkerHandle *starting;	/* the worker under way, if any */
-	Seat	   *starting_seat;
+	WorkerSlot	   *starting_seat;
 	uint16		starting_generation;
 
 	int			refusals;		/* starts without a free worker, in a row */
@@ -100,15 +100,15 @@ static void scan_databases(void);
 static void read_pg_database(void);
 static void update_known_databases(void);
 static void place_new_databases(void);
-static void hurry_starts(void);
+static void start_all_now(void);
 static long keep_workers_running(int64 now);
 static bool start_under_way(int64 now);
 static bool choose_vacancy(int64 now, Vacancy *vacancy, int64 *due);
 static int64 probing_until(void);
-static bool sender_is_wanted(const DatabaseSlot *slot);
+static bool sender_should_run(const DatabaseEntry *entry);
 static void start_worker(const Vacancy *vacancy, int64 now);
-static void describe_sender(BackgroundWorker *worker, const DatabaseSlot *slot);
-static void describe_decoder(BackgroundWorker *worker, const PipelineSlot *slot);
+static void describe_sender(BackgroundWorker *worker, const DatabaseEntry *entry);
+static void describe_decoder(BackgroundWorker *worker, const PipelineEntry *entry);
 static void report_refusal(const char *worker, int64 now);
 static long sooner(long a, long b);
 
@@ -147,7 +147,7 @@ launcher_main(Datum arg)
 
 		if (launcher_enabled && !was_enabled)
 		{
-			hurry_starts();
+			start_all_now();
 			rescan = true;
 		}
 		was_enabled = launcher_enabled;
@@ -161,7 +161,7 @@ launcher_main(Datum arg)
 		}
 		place_new_databases();
 
-		timeout = decoders_bury(worker_clock_ms());
+		timeout = decoders_drop_orphaned_slots(worker_clock_ms());
 		if (launcher_enabled)
 			timeout = sooner(timeout, keep_workers_running(worker_clock_ms()));
 
@@ -182,9 +182,9 @@ begin_launcher(void)
 
 	/* starts of a launcher before this one, whose handles went with it */
 	for (int i = 0; i < database_table->nslots; i++)
-		seat_give_up_start(&database_table->slots[i].sender);
+		worker_slot_give_up_start(&database_table->slots[i].sender);
 	for (int i = 0; i < pipeline_table->nslots; i++)
-		seat_give_up_start(&pipeline_table->slots[i].decoder);
+		worker_slot_give_up_start(&pipeline_table->slots[i].decoder);
 	LWLockRelease(database_table->lock);
 	on_shmem_exit(detach_launcher, (Datum) 0);
 
@@ -194,7 +194,7 @@ begin_launcher(void)
 											   ALLOCSET_SMALL_SIZES);
 
 	/* recovery is over, or we would not run */
-	queue_file_forget();
+	queue_save_forget();
 }
 
 /* on_shmem_exit: nobody is to wake this process any more. */
@@ -275,32 +275,32 @@ update_known_databases(void)
 {
 	for (int i = 0; i < database_table->nslots; i++)
 	{
-		DatabaseSlot *slot = &database_table->slots[i];
+		DatabaseEntry *entry = &database_table->slots[i];
 		FoundDatabase *found = NULL;
 		Oid			gone = InvalidOid;
 
 		LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
 		for (int j = 0; j < state.nfound && !found; j++)
 		{
-			if (state.found[j].dboid == slot->dboid)
+			if (state.found[j].dboid == entry->dboid)
 				found = &state.found[j];
 		}
 
 		if (found)
 		{
-			slot->name = found->name;
-			slot->eligible = found->eligible;
-			if (!slot->eligible)
+			entry->name = found->name;
+			entry->eligible = found->eligible;
+			if (!entry->eligible)
 			{
-				seat_ask_exit(&slot->sender);
-				decoders_vacate(slot->dboid);
-				table_free_if_idle(slot);
+				worker_slot_request_exit(&entry->sender);
+				decoders_exclude(entry->dboid);
+				database_free_if_idle(entry);
 			}
 		}
-		else if (slot->eligible)
+		else if (entry->eligible)
 		{
 			/* seen by an earlier scan, so not one that is just being created */
-			gone = slot->dboid;
+			gone = entry->dboid;
 		}
 		LWLockRelease(database_table->lock);
 
@@ -324,16 +324,16 @@ place_new_databases(void)
 	while (state.nplaced < state.nfound && !full)
 	{
 		FoundDatabase *found = &state.found[state.nplaced];
-		DatabaseSlot *slot = table_find(found->dboid);
+		DatabaseEntry *entry = database_find(found->dboid);
 
 		if (found->eligible)
 		{
-			if (!slot)
-				slot = table_claim(found->dboid);
-			if (slot)
+			if (!entry)
+				entry = database_claim(found->dboid);
+			if (entry)
 			{
-				slot->name = found->name;
-				slot->eligible = true;
+				entry->name = found->name;
+				entry->eligible = true;
 			}
 			else
 				full = true;
@@ -344,14 +344,14 @@ place_new_databases(void)
 	/* a sender that has found nothing gives its slot back when it has left */
 	for (int i = 0; i < database_table->nslots; i++)
 	{
-		DatabaseSlot *slot = &database_table->slots[i];
+		DatabaseEntry *entry = &database_table->slots[i];
 
-		probing |= slot->extension == EXTENSION_UNKNOWN ||
-			(slot->extension == EXTENSION_ABSENT && slot->sender.state != SEAT_EMPTY);
+		probing |= entry->extension == EXTENSION_UNKNOWN ||
+			(entry->extension == EXTENSION_ABSENT && entry->sender.state != WORKER_SLOT_EMPTY);
 	}
 	LWLockRelease(database_table->lock);
 
-	if (full && !probing && !state.crowded)
+	if (full && !probing && !state.warned_full)
 		ereport(WARNING,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("firehose launcher: more databases have the extension than firehose.max_databases (%d)",
@@ -360,17 +360,17 @@ place_new_databases(void)
 						   NameStr(state.found[state.nplaced].name)),
 				 errhint("Increase firehose.max_databases and restart the server.")));
 	if (!probing || !full)
-		state.crowded = full;
+		state.warned_full = full;
 }
 
 /* Have all workers started at once, whatever they waited for. */
 static void
-hurry_starts(void)
+start_all_now(void)
 {
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < database_table->nslots; i++)
-		seat_hurry(&database_table->slots[i].sender);
-	decoders_hurry(InvalidOid);
+		worker_slot_start_now(&database_table->slots[i].sender);
+	decoders_start_now(InvalidOid);
 	LWLockRelease(database_table->lock);
 }
 
@@ -404,7 +404,7 @@ keep_workers_running(int64 now)
 static bool
 start_under_way(int64 now)
 {
-	Seat	   *seat = state.starting_seat;
+	WorkerSlot	   *worker_slot = state.starting_seat;
 	bool		stopped;
 	bool		waiting;
 	pid_t		pid;
@@ -416,12 +416,12 @@ start_under_way(int64 now)
 	stopped = GetBackgroundWorkerPid(state.starting, &pid) == BGWH_STOPPED;
 
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-	waiting = seat->state == SEAT_STARTING &&
-		seat->generation == state.starting_generation;
+	waiting = worker_slot->state == WORKER_SLOT_STARTING &&
+		worker_slot->generation == state.starting_generation;
 	if (waiting && stopped)
 	{
 		/* no process could be made, or no library be loaded: for anybody */
-		seat_give_up_start(seat);
+		worker_slot_give_up_start(worker_slot);
 		state.no_process_ms = Min(Max(state.no_process_ms * 2, NO_PROCESS_MS),
 								  MAX_NO_PROCESS_MS);
 		state.retry_at = now + state.no_process_ms;
@@ -454,30 +454,30 @@ choose_vacancy(int64 now, Vacancy *vacancy, int64 *due)
 	probes_from = probing_until();
 	for (int i = 0; i < database_table->nslots; i++)
 	{
-		DatabaseSlot *slot = &database_table->slots[i];
-		int64		at = slot->sender.start_at;
+		DatabaseEntry *entry = &database_table->slots[i];
+		int64		at = entry->sender.start_at;
 
-		if (slot->sender.state != SEAT_EMPTY || !sender_is_wanted(slot))
+		if (entry->sender.state != WORKER_SLOT_EMPTY || !sender_should_run(entry))
 			continue;
-		if (slot->extension == EXTENSION_UNKNOWN)
+		if (entry->extension == EXTENSION_UNKNOWN)
 			at = Max(at, probes_from);
 		if (at < *due)
 		{
 			*due = at;
-			*vacancy = (Vacancy) {.database = slot};
+			*vacancy = (Vacancy) {.database = entry};
 		}
 	}
 
 	LWLockAcquire(pipeline_table->lock, LW_SHARED);
 	for (int i = 0; i < pipeline_table->nslots; i++)
 	{
-		PipelineSlot *slot = &pipeline_table->slots[i];
+		PipelineEntry *entry = &pipeline_table->slots[i];
 
-		if (slot->decoder.state == SEAT_EMPTY && decoder_is_wanted(slot) &&
-			slot->decoder.start_at < *due)
+		if (entry->decoder.state == WORKER_SLOT_EMPTY && decoder_should_run(entry) &&
+			entry->decoder.start_at < *due)
 		{
-			*due = slot->decoder.start_at;
-			*vacancy = (Vacancy) {.pipeline = slot};
+			*due = entry->decoder.start_at;
+			*vacancy = (Vacancy) {.pipeline = entry};
 		}
 	}
 	LWLockRelease(pipeline_table->lock);
@@ -494,11 +494,11 @@ probing_until(void)
 
 	for (int i = 0; i < database_table->nslots; i++)
 	{
-		DatabaseSlot *slot = &database_table->slots[i];
+		DatabaseEntry *entry = &database_table->slots[i];
 
-		if (slot->sender.state == SEAT_TAKEN &&
-			slot->extension == EXTENSION_UNKNOWN)
-			until = Max(until, slot->sender.attached_at + PROBE_MS);
+		if (entry->sender.state == WORKER_SLOT_TAKEN &&
+			entry->extension == EXTENSION_UNKNOWN)
+			until = Max(until, entry->sender.attached_at + PROBE_MS);
 	}
 
 	return until;
@@ -506,10 +506,10 @@ probing_until(void)
 
 /* Is a sender to run now?  Wants the lock held. */
 static bool
-sender_is_wanted(const DatabaseSlot *slot)
+sender_should_run(const DatabaseEntry *entry)
 {
-	return OidIsValid(slot->dboid) && slot->eligible && slot->holds == 0 &&
-		slot->extension != EXTENSION_ABSENT;
+	return OidIsValid(entry->dboid) && entry->eligible && entry->exclusions == 0 &&
+		entry->extension != EXTENSION_ABSENT;
 }
 
 /* Ask the postmaster for a worker. */
@@ -517,27 +517,27 @@ static void
 start_worker(const Vacancy *vacancy, int64 now)
 {
 	BackgroundWorker worker = {0};
-	Seat	   *seat;
-	bool		wanted;
+	WorkerSlot	   *worker_slot;
+	bool		should_run;
 	MemoryContext old_context;
 
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
 	LWLockAcquire(pipeline_table->lock, LW_SHARED);
 	if (vacancy->database)
 	{
-		seat = &vacancy->database->sender;
-		wanted = sender_is_wanted(vacancy->database);
+		worker_slot = &vacancy->database->sender;
+		should_run = sender_should_run(vacancy->database);
 	}
 	else
 	{
-		seat = &vacancy->pipeline->decoder;
-		wanted = decoder_is_wanted(vacancy->pipeline);
+		worker_slot = &vacancy->pipeline->decoder;
+		should_run = decoder_should_run(vacancy->pipeline);
 	}
-	if (wanted)
+	if (should_run)
 	{
-		seat_begin_start(seat);
-		state.starting_seat = seat;
-		state.starting_generation = seat->generation;
+		worker_slot_begin_start(worker_slot);
+		state.starting_seat = worker_slot;
+		state.starting_generation = worker_slot->generation;
 		if (vacancy->database)
 			describe_sender(&worker, vacancy->database);
 		else
@@ -545,7 +545,7 @@ start_worker(const Vacancy *vacancy, int64 now)
 	}
 	LWLockRelease(pipeline_table->lock);
 	LWLockRelease(database_table->lock);
-	if (!wanted)
+	if (!should_run)
 		return;
 
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
@@ -568,8 +568,8 @@ start_worker(const Vacancy *vacancy, int64 now)
 	{
 		state.starting = NULL;
 		LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-		if (seat->generation == state.starting_generation)
-			seat_give_up_start(seat);
+		if (worker_slot->generation == state.starting_generation)
+			worker_slot_give_up_start(worker_slot);
 		LWLockRelease(database_table->lock);
 		report_refusal(worker.bgw_name, now);
 		if (vacancy->pipeline)
@@ -581,27 +581,27 @@ start_worker(const Vacancy *vacancy, int64 now)
 
 /* What the postmaster needs to know of a sender in particular. */
 static void
-describe_sender(BackgroundWorker *worker, const DatabaseSlot *slot)
+describe_sender(BackgroundWorker *worker, const DatabaseEntry *entry)
 {
-	worker->bgw_main_arg = table_worker_arg(slot - database_table->slots,
-											&slot->sender);
+	worker->bgw_main_arg = database_worker_arg(entry - database_table->slots,
+											&entry->sender);
 	strlcpy(worker->bgw_library_name, SENDER_LIBRARY, BGW_MAXLEN);
 	strlcpy(worker->bgw_function_name, SENDER_FUNCTION, BGW_MAXLEN);
 	snprintf(worker->bgw_name, BGW_MAXLEN, "firehose sender for %s",
-			 NameStr(slot->name));
+			 NameStr(entry->name));
 	strlcpy(worker->bgw_type, "firehose sender", BGW_MAXLEN);
 }
 
 /* The same of a decoder. */
 static void
-describe_decoder(BackgroundWorker *worker, const PipelineSlot *slot)
+describe_decoder(BackgroundWorker *worker, const PipelineEntry *entry)
 {
-	worker->bgw_main_arg = table_worker_arg(slot - pipeline_table->slots,
-											&slot->decoder);
+	worker->bgw_main_arg = database_worker_arg(entry - pipeline_table->slots,
+											&entry->decoder);
 	strlcpy(worker->bgw_library_name, LIBRARY_NAME, BGW_MAXLEN);
 	strlcpy(worker->bgw_function_name, DECODER_FUNCTION, BGW_MAXLEN);
 	snprintf(worker->bgw_name, BGW_MAXLEN, "firehose decoder for pipeline %s",
-			 NameStr(slot->name));
+			 NameStr(entry->name));
 	strlcpy(worker->bgw_type, "firehose decoder", BGW_MAXLEN);
 }
 

@@ -57,13 +57,13 @@ extern PGDLLEXPORT bool launcher_sender_must_exit(Oid dboid);
  * A decoder's first act, before worker_connect: claim the slot that `arg`
  * names; its database is (*slot)->dboid.  False: it is not wanted any more, and
  * the caller has to return.  Given back at exit, with the meaning of the exit
- * code as for senders.  After pipeline_give_up it is not started again until
+ * code as for senders.  After pipeline_require_command it is not started again until
  * the definition of its pipeline changes, it is resumed, or the server restarts.
  */
-extern PGDLLEXPORT bool launcher_attach_decoder(Datum arg, PipelineSlot **slot);
+extern PGDLLEXPORT bool launcher_attach_decoder(Datum arg, PipelineEntry **entry);
 
 /* Has somebody asked this decoder to go: a hold, firehose.enabled = off, a pause, a drop? */
-extern PGDLLEXPORT bool launcher_decoder_must_exit(PipelineSlot *slot);
+extern PGDLLEXPORT bool launcher_decoder_must_exit(PipelineEntry *entry);
 
 /*
  * For senders and backends
@@ -81,18 +81,18 @@ extern void launcher_abandon_pipelines(Oid dboid);
  * dropped, by a transaction that has committed: wake sender and launcher.  InvalidOid: databases have come or
  * changed, and the launcher is to read pg_database.
  */
-extern void launcher_nudge(Oid dboid);
+extern void launcher_request_check(Oid dboid);
 
 /* Set the latch of this database's sender, if there is one. */
 extern PGDLLEXPORT void launcher_wake_sender(Oid dboid);
 
 /*
- * Keep workers out of a database until launcher_release_database, and ask its
+ * Keep workers out of a database until launcher_readmit_workers, and ask its
  * sender and decoders to exit; nests.  False when there is no room in the table, and then
  * there is nothing to release.
  */
-extern bool launcher_hold_database(Oid dboid);
-extern void launcher_release_database(Oid dboid);
+extern bool launcher_exclude_workers(Oid dboid);
+extern void launcher_readmit_workers(Oid dboid);
 
 /* Wait, at most timeout_ms, until the database has no worker of ours (interruptible). */
 extern void launcher_await_vacant(Oid dboid, int timeout_ms);

@@ -41,7 +41,7 @@ static Size
 table_size(void)
 {
 	return add_size(offsetof(PipelineTable, slots),
-					mul_size(max_pipelines, sizeof(PipelineSlot)));
+					mul_size(max_pipelines, sizeof(PipelineEntry)));
 }
 
 void
@@ -52,35 +52,35 @@ pipeline_table_shmem_request(void)
 }
 
 static void
-init_slot(PipelineSlot *slot)
+init_slot(PipelineEntry *entry)
 {
-	uint32		generation = slot->generation;
-	uint16		seat_generation = slot->decoder.generation;
+	uint32		generation = entry->generation;
+	uint16		worker_slot_generation = entry->decoder.generation;
 
-	memset(slot, 0, sizeof(PipelineSlot));
-	slot->generation = generation;
-	seat_init(&slot->decoder);
-	slot->decoder.generation = seat_generation;
-	pg_atomic_init_u32(&slot->state, PIPELINE_STARTING);
-	pg_atomic_init_u32(&slot->reread, 0);
-	pg_atomic_init_u32(&slot->wants_commit, 0);
-	pg_atomic_init_u32(&slot->wants_settled, 0);
-	commit_ring_init(&slot->ring, InvalidXLogRecPtr);
-	pg_atomic_init_u64(&slot->queued_upto, 0);
-	pg_atomic_init_u64(&slot->part_lsn, 0);
-	pg_atomic_init_u32(&slot->part_seq, 0);
-	pg_atomic_init_u64(&slot->read_lsn, 0);
-	pg_atomic_init_u64(&slot->confirmed_lsn, 0);
-	pg_atomic_init_u64(&slot->accepted_lsn, 0);
-	pg_atomic_init_u64(&slot->last_commit_time, 0);
-	pg_atomic_init_u64(&slot->transactions, 0);
-	pg_atomic_init_u64(&slot->inserts, 0);
-	pg_atomic_init_u64(&slot->updates, 0);
-	pg_atomic_init_u64(&slot->deletes, 0);
-	pg_atomic_init_u64(&slot->truncates, 0);
-	pg_atomic_init_u64(&slot->messages, 0);
-	pg_atomic_init_u64(&slot->dead, 0);
-	pg_atomic_init_u64(&slot->refused, 0);
+	memset(entry, 0, sizeof(PipelineEntry));
+	entry->generation = generation;
+	worker_slot_init(&entry->decoder);
+	entry->decoder.generation = worker_slot_generation;
+	pg_atomic_init_u32(&entry->state, PIPELINE_STARTING);
+	pg_atomic_init_u32(&entry->reread, 0);
+	pg_atomic_init_u32(&entry->wants_commit, 0);
+	pg_atomic_init_u32(&entry->wants_settled, 0);
+	commit_ring_init(&entry->ring, InvalidXLogRecPtr);
+	pg_atomic_init_u64(&entry->queued_upto, 0);
+	pg_atomic_init_u64(&entry->part_lsn, 0);
+	pg_atomic_init_u32(&entry->part_seq, 0);
+	pg_atomic_init_u64(&entry->read_lsn, 0);
+	pg_atomic_init_u64(&entry->confirmed_lsn, 0);
+	pg_atomic_init_u64(&entry->accepted_lsn, 0);
+	pg_atomic_init_u64(&entry->last_commit_time, 0);
+	pg_atomic_init_u64(&entry->transactions, 0);
+	pg_atomic_init_u64(&entry->inserts, 0);
+	pg_atomic_init_u64(&entry->updates, 0);
+	pg_atomic_init_u64(&entry->deletes, 0);
+	pg_atomic_init_u64(&entry->truncates, 0);
+	pg_atomic_init_u64(&entry->messages, 0);
+	pg_atomic_init_u64(&entry->dead, 0);
+	pg_atomic_init_u64(&entry->refused, 0);
 }
 
 void
@@ -103,79 +103,79 @@ pipeline_table_shmem_startup(void)
 	LWLockRelease(AddinShmemInitLock);
 }
 
-PipelineSlot *
+PipelineEntry *
 pipeline_table_find(Oid dboid, int32 id)
 {
 	for (int i = 0; i < pipeline_table->nslots; i++)
 	{
-		PipelineSlot *slot = &pipeline_table->slots[i];
+		PipelineEntry *entry = &pipeline_table->slots[i];
 
-		if (slot->dboid == dboid && slot->id == id)
-			return slot;
+		if (entry->dboid == dboid && entry->id == id)
+			return entry;
 	}
 	return NULL;
 }
 
-PipelineSlot *
+PipelineEntry *
 pipeline_table_claim(Oid dboid, int32 id, const char *name, const char *slot_name)
 {
 	for (int i = 0; i < pipeline_table->nslots; i++)
 	{
-		PipelineSlot *slot = &pipeline_table->slots[i];
+		PipelineEntry *entry = &pipeline_table->slots[i];
 
-		if (OidIsValid(slot->dboid))
+		if (OidIsValid(entry->dboid))
 			continue;
-		init_slot(slot);
-		slot->generation++;
-		slot->dboid = dboid;
-		slot->id = id;
-		namestrcpy(&slot->name, name);
-		namestrcpy(&slot->slot_name, slot_name);
-		return slot;
+		init_slot(entry);
+		entry->generation++;
+		entry->dboid = dboid;
+		entry->id = id;
+		namestrcpy(&entry->name, name);
+		namestrcpy(&entry->slot_name, slot_name);
+		return entry;
 	}
 	return NULL;
 }
 
 void
-pipeline_table_release(PipelineSlot *slot)
+pipeline_table_release(PipelineEntry *entry)
 {
-	Assert(slot->decoder.state == SEAT_EMPTY);
-	slot->generation++;			/* records still in the queue are nobody's */
-	slot->dboid = InvalidOid;
-	slot->dropped = false;
+	Assert(entry->decoder.state == WORKER_SLOT_EMPTY);
+	entry->generation++;			/* records still in the queue are nobody's */
+	entry->dboid = InvalidOid;
+	entry->dropped = false;
 }
 
 void
-pipeline_table_drop(PipelineSlot *slot)
+pipeline_table_drop(PipelineEntry *entry)
 {
-	slot->wanted = false;
-	slot->dropped = true;
-	seat_give_up_start(&slot->decoder);
-	seat_ask_exit(&slot->decoder);
+	entry->should_run = false;
+	entry->dropped = true;
+	worker_slot_give_up_start(&entry->decoder);
+	worker_slot_request_exit(&entry->decoder);
 }
 
 void
-pipeline_set_state(PipelineSlot *slot, PipelineState state, const char *reason)
+pipeline_set_state(PipelineEntry *entry, PipelineState state, const char *reason)
 {
 	LWLockAcquire(pipeline_table->lock, LW_EXCLUSIVE);
-	pg_atomic_write_u32(&slot->state, state);
-	strlcpy(slot->reason, reason, sizeof(slot->reason));
+	pg_atomic_write_u32(&entry->state, state);
+	strlcpy(entry->reason, reason, sizeof(entry->reason));
 	LWLockRelease(pipeline_table->lock);
 }
 
 /* The slot of an origin, NULL if it has changed hands. */
-static PipelineSlot *
-slot_of(const QueueOrigin *origin)
+static PipelineEntry *
+slot_of(const CommitRef *origin)
 {
-	PipelineSlot *slot = &pipeline_table->slots[origin->pipeline - 1];
+	PipelineEntry *entry = &pipeline_table->slots[origin->pipeline - 1];
 
-	return (uint16) slot->generation == origin->generation ? slot : NULL;
+	return (uint16) entry->generation == origin->generation ? entry : NULL;
 }
 
 static void
-set_decoder_latch(PipelineSlot *slot)
+set_decoder_latch(PipelineEntry *entry)
 {
-	int			procno = slot->decoder.procno;
+	int			procno = entry->decoder.procno;
 
 	/* a process that has gone meanwhile costs somebody else a needless look */
 	if (procno != NO_PROC)
@@ -183,35 +183,35 @@ set_decoder_latch(PipelineSlot *slot)
 }
 
 void
-pipeline_settled(const QueueOrigin *origin)
+pipeline_settled(const CommitRef *origin)
 {
-	PipelineSlot *slot = slot_of(origin);
+	PipelineEntry *entry = slot_of(origin);
 
-	if (slot != NULL && commit_ring_settle(&slot->ring, origin->entry) &&
-		pg_atomic_read_u32(&slot->wants_settled) != 0 &&
-		pg_atomic_exchange_u32(&slot->wants_settled, 0) != 0)
-		set_decoder_latch(slot);
+	if (entry != NULL && commit_ring_settle(&entry->ring, origin->entry) &&
+		pg_atomic_read_u32(&entry->wants_settled) != 0 &&
+		pg_atomic_exchange_u32(&entry->wants_settled, 0) != 0)
+		set_decoder_latch(entry);
 }
 
 char *
-pipeline_name(const QueueOrigin *origin)
+pipeline_name(const CommitRef *origin)
 {
-	PipelineSlot *slot;
+	PipelineEntry *entry;
 	char	   *name = NULL;
 
 	LWLockAcquire(pipeline_table->lock, LW_SHARED);
-	slot = slot_of(origin);
-	if (slot != NULL)
-		name = pstrdup(NameStr(slot->name));
+	entry = slot_of(origin);
+	if (entry != NULL)
+		name = pstrdup(NameStr(entry->name));
 	LWLockRelease(pipeline_table->lock);
 	return name;
 }
 
 void
-pipeline_give_up(PipelineSlot *slot)
+pipeline_require_command(PipelineEntry *entry)
 {
 	LWLockAcquire(pipeline_table->lock, LW_EXCLUSIVE);
-	slot->given_up = true;
+	entry->needs_command = true;
 	LWLockRelease(pipeline_table->lock);
 }
 
@@ -220,9 +220,9 @@ pipeline_give_up(PipelineSlot *slot)
  * at the slots; a wish that somebody has just granted is not counted twice.
  */
 void
-pipeline_want_commit(PipelineSlot *slot, bool want)
+pipeline_want_commit(PipelineEntry *entry, bool want)
 {
-	if (pg_atomic_exchange_u32(&slot->wants_commit, want) == want)
+	if (pg_atomic_exchange_u32(&entry->wants_commit, want) == want)
 		return;
 	if (want)
 		pg_atomic_fetch_add_u32(&pipeline_table->sleepers, 1);
@@ -243,13 +243,13 @@ note_asynchronous_commit(XLogRecPtr upto)
 
 /* Wake a decoder if it sleeps. */
 static void
-wake_decoder(PipelineSlot *slot)
+wake_decoder(PipelineEntry *entry)
 {
-	if (pg_atomic_read_u32(&slot->wants_commit) != 0 &&
-		pg_atomic_exchange_u32(&slot->wants_commit, 0) != 0)
+	if (pg_atomic_read_u32(&entry->wants_commit) != 0 &&
+		pg_atomic_exchange_u32(&entry->wants_commit, 0) != 0)
 	{
 		pg_atomic_fetch_sub_u32(&pipeline_table->sleepers, 1);
-		set_decoder_latch(slot);
+		set_decoder_latch(entry);
 	}
 }
 
@@ -258,10 +258,10 @@ pipeline_wake_decoders(Oid dboid)
 {
 	for (int i = 0; i < pipeline_table->nslots; i++)
 	{
-		PipelineSlot *slot = &pipeline_table->slots[i];
+		PipelineEntry *entry = &pipeline_table->slots[i];
 
-		if (slot->dboid == dboid)
-			wake_decoder(slot);
+		if (entry->dboid == dboid)
+			wake_decoder(entry);
 	}
 }
 
@@ -274,12 +274,12 @@ wake_after_commit(XLogRecPtr upto)
 {
 	for (int i = 0; i < pipeline_table->nslots; i++)
 	{
-		PipelineSlot *slot = &pipeline_table->slots[i];
+		PipelineEntry *entry = &pipeline_table->slots[i];
 
-		if (slot->dboid == MyDatabaseId ||
-			(OidIsValid(slot->dboid) &&
-			 upto > pg_atomic_read_u64(&slot->read_lsn) + FOREIGN_WAL_LIMIT))
-			wake_decoder(slot);
+		if (entry->dboid == MyDatabaseId ||
+			(OidIsValid(entry->dboid) &&
+			 upto > pg_atomic_read_u64(&entry->read_lsn) + FOREIGN_WAL_LIMIT))
+			wake_decoder(entry);
 	}
 }
 

@@ -11,11 +11,11 @@
  * Locking contract
  * ----------------
  * PipelineTable.lock (LWLock "FirehosePipelines") protects the identity and
- * wishes of the slots and the texts: shared to read, exclusive to change.  The
+ * desired_list of the slots and the texts: shared to read, exclusive to change.  The
  * seats of the decoders are under the lock of the table of databases
  * (launcher_table.h), which comes before this one; who claims, drops or releases
  * a slot has both.
- * PipelineSlot.ring says itself who may do what.  Atomics are written by the
+ * PipelineEntry.ring says itself who may do what.  Atomics are written by the
  * pipeline's decoder and read by anybody, except where noted.
  */
 #ifndef FIREHOSE_WORKERS_PIPELINE_TABLE_H
@@ -40,9 +40,9 @@ typedef enum PipelineState
 
 #define PIPELINE_TEXT_LEN	512
 
-typedef struct PipelineSlot
+typedef struct PipelineEntry
 {
-	/* identity and wishes, under the table's lock */
+	/* identity and desired_list, under the table's lock */
 	Oid			dboid;			/* InvalidOid: free */
 	int32		id;				/* of the pipeline in its database's catalog */
 	uint32		generation;		/* changes with every claim */
@@ -50,12 +50,12 @@ typedef struct PipelineSlot
 	NameData	slot_name;
 	int32		version;		/* of the definition in the catalog */
 	bool		durable_puts;	/* it is the one that reads durable puts */
-	bool		wanted;			/* a decoder is to run */
+	bool		should_run;			/* a decoder is to run */
 	bool		dropped;		/* the pipeline is gone: drop its slot */
-	bool		given_up;		/* it cannot go on until a command says how */
+	bool		needs_command;		/* it cannot go on until a command says how */
 
-	Seat		decoder;		/* under the lock of the table of databases */
-	int64		bury_at;		/* launcher: no try to drop the slot before */
+	WorkerSlot		decoder;		/* under the lock of the table of databases */
+	int64		drop_retry_at;		/* launcher: no try to drop the slot before */
 
 	/* what to show; under the table's lock */
 	char		reason[PIPELINE_TEXT_LEN];
@@ -91,7 +91,7 @@ typedef struct PipelineSlot
 	pg_atomic_uint64 messages;
 	pg_atomic_uint64 dead;		/* changes that went to the dead letters */
 	pg_atomic_uint64 refused;	/* messages that passed for durable puts */
-} PipelineSlot;
+} PipelineEntry;
 
 typedef struct PipelineTable
 {
@@ -100,7 +100,7 @@ typedef struct PipelineTable
 	pg_atomic_uint32 sleepers;	/* how many decoders want_commit */
 	pg_atomic_uint64 asynchronous_upto; /* end of the last commit that did not
 										 * wait for its flush; 0: none yet */
-	PipelineSlot slots[FLEXIBLE_ARRAY_MEMBER];
+	PipelineEntry slots[FLEXIBLE_ARRAY_MEMBER];
 } PipelineTable;
 
 extern PGDLLEXPORT PipelineTable *pipeline_table;	/* NULL: not preloaded */
@@ -110,41 +110,41 @@ extern void pipeline_table_shmem_request(void);
 extern void pipeline_table_shmem_startup(void);
 
 /* All of these want the lock held, exclusively where they change anything. */
-extern PipelineSlot *pipeline_table_find(Oid dboid, int32 id);
-extern PipelineSlot *pipeline_table_claim(Oid dboid, int32 id, const char *name,
+extern PipelineEntry *pipeline_table_find(Oid dboid, int32 id);
+extern PipelineEntry *pipeline_table_claim(Oid dboid, int32 id, const char *name,
 										  const char *slot_name);
-extern void pipeline_table_release(PipelineSlot *slot);
+extern void pipeline_table_release(PipelineEntry *entry);
 
 /* The pipeline is gone: its decoder is to leave, and the launcher to drop its slot.  Wants the lock of the table of databases as well, and the launcher woken. */
-extern void pipeline_table_drop(PipelineSlot *slot);
+extern void pipeline_table_drop(PipelineEntry *entry);
 
 /* Show a state and why.  Takes the lock. */
-extern void pipeline_set_state(PipelineSlot *slot, PipelineState state, const char *reason);
+extern void pipeline_set_state(PipelineEntry *entry, PipelineState state, const char *reason);
 
 /* Where a record of a pipeline comes from: travels through the queue with it. */
 static inline void
-pipeline_origin(const PipelineSlot *slot, uint64 entry, XLogRecPtr lsn, QueueOrigin *origin)
+pipeline_commit_ref(const PipelineEntry *entry, uint64 number, XLogRecPtr lsn, CommitRef *ref)
 {
-	origin->pipeline = (slot - pipeline_table->slots) + 1;
-	origin->generation = (uint16) slot->generation;
-	origin->entry = (uint32) entry;
-	origin->lsn = lsn;
+	ref->pipeline = (entry - pipeline_table->slots) + 1;
+	ref->generation = (uint16) entry->generation;
+	ref->entry = (uint32) number;
+	ref->lsn = lsn;
 }
 
 /*
  * Sender: a record of this origin is settled.  Does nothing if the pipeline is
  * gone meanwhile.
  */
-extern PGDLLEXPORT void pipeline_settled(const QueueOrigin *origin);
+extern PGDLLEXPORT void pipeline_settled(const CommitRef *origin);
 
 /* The name of the pipeline of this origin, in palloc'd memory; NULL: it is gone. */
-extern PGDLLEXPORT char *pipeline_name(const QueueOrigin *origin);
+extern PGDLLEXPORT char *pipeline_name(const CommitRef *origin);
 
 /* Decoder: this cannot go on without a command; the reason is in the state. */
-extern void pipeline_give_up(PipelineSlot *slot);
+extern void pipeline_require_command(PipelineEntry *entry);
 
 /* Decoder: be woken by commits from now on, or not. */
-extern void pipeline_want_commit(PipelineSlot *slot, bool want);
+extern void pipeline_want_commit(PipelineEntry *entry, bool want);
 
 /* Wake the decoders of a database that sleep: there is WAL for them.  Neither waits nor fails. */
 extern void pipeline_wake_decoders(Oid dboid);

@@ -29,7 +29,7 @@
 #define EXTENSION_NAME		"firehose"
 
 /* This process's slot, from attaching to the end. */
-static DatabaseSlot *my_slot = NULL;
+static DatabaseEntry *my_slot = NULL;
 
 static bool owes_records(Oid dboid);
 static bool discard_orphans(Oid dboid);
@@ -39,25 +39,25 @@ static void detach_sender(int code, Datum arg);
 bool
 launcher_attach_sender(Datum arg, Oid *dboid)
 {
-	DatabaseSlot *slot;
-	bool		wanted;
+	DatabaseEntry *entry;
+	bool		should_run;
 
-	if (table_arg_number(arg) >= database_table->nslots)
+	if (database_arg_number(arg) >= database_table->nslots)
 		return false;
-	slot = &database_table->slots[table_arg_number(arg)];
+	entry = &database_table->slots[database_arg_number(arg)];
 
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-	wanted = seat_attach(&slot->sender, table_arg_generation(arg));
-	if (wanted)
+	should_run = worker_slot_attach(&entry->sender, database_arg_generation(arg));
+	if (should_run)
 	{
-		my_slot = slot;
-		*dboid = slot->dboid;
+		my_slot = entry;
+		*dboid = entry->dboid;
 		on_shmem_exit(detach_sender, (Datum) 0);
-		table_wake_launcher();
+		database_wake_launcher();
 	}
 	LWLockRelease(database_table->lock);
 
-	return wanted;
+	return should_run;
 }
 
 /* Look whether the extension is here, and tell the launcher. */
@@ -78,13 +78,13 @@ launcher_check_extension(Oid dboid)
 	if (!present)
 	{
 		launcher_abandon_pipelines(dboid);
-		pipeline_slot_drop_orphans(dboid, NIL);
+		replication_slot_drop_orphans(dboid, NIL);
 	}
 
 	/* asked to look again meanwhile?  detach_sender sees to that */
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
 	my_slot->extension = present ? EXTENSION_PRESENT : EXTENSION_ABSENT;
-	table_wake_launcher();
+	database_wake_launcher();
 	LWLockRelease(database_table->lock);
 
 	return present;
@@ -167,19 +167,19 @@ discard_orphans(Oid dboid)
 static void
 detach_sender(int code, Datum arg)
 {
-	DatabaseSlot *slot = my_slot;
+	DatabaseEntry *entry = my_slot;
 
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-	seat_detach(&slot->sender, code);
+	worker_slot_detach(&entry->sender, code);
 
 	/* asked to look again after it had looked for the last time */
-	if (pg_atomic_read_u32(&slot->sender.requests) & REQUEST_RECHECK)
+	if (pg_atomic_read_u32(&entry->sender.requests) & REQUEST_RECHECK)
 	{
-		slot->extension = EXTENSION_UNKNOWN;
-		slot->sender.start_at = 0;
+		entry->extension = EXTENSION_UNKNOWN;
+		entry->sender.start_at = 0;
 	}
-	table_free_if_idle(slot);
-	table_wake_launcher();
+	database_free_if_idle(entry);
+	database_wake_launcher();
 	LWLockRelease(database_table->lock);
 
 	ConditionVariableBroadcast(&database_table->vacated);

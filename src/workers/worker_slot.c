@@ -18,81 +18,81 @@
 #define LONG_LIFE_MS		60000	/* who lived so long did not fail at once */
 
 void
-seat_init(Seat *seat)
+worker_slot_init(WorkerSlot *worker_slot)
 {
-	memset(seat, 0, sizeof(Seat));
-	seat->procno = NO_PROC;
-	pg_atomic_init_u32(&seat->requests, 0);
+	memset(worker_slot, 0, sizeof(WorkerSlot));
+	worker_slot->procno = NO_PROC;
+	pg_atomic_init_u32(&worker_slot->requests, 0);
 }
 
 void
-seat_begin_start(Seat *seat)
+worker_slot_begin_start(WorkerSlot *worker_slot)
 {
-	Assert(seat->state == SEAT_EMPTY);
-	seat->state = SEAT_STARTING;
-	seat->generation++;
+	Assert(worker_slot->state == WORKER_SLOT_EMPTY);
+	worker_slot->state = WORKER_SLOT_STARTING;
+	worker_slot->generation++;
 }
 
 void
-seat_give_up_start(Seat *seat)
+worker_slot_give_up_start(WorkerSlot *worker_slot)
 {
-	if (seat->state == SEAT_STARTING)
-		seat->state = SEAT_EMPTY;
+	if (worker_slot->state == WORKER_SLOT_STARTING)
+		worker_slot->state = WORKER_SLOT_EMPTY;
 }
 
 bool
-seat_attach(Seat *seat, uint16 generation)
+worker_slot_attach(WorkerSlot *worker_slot, uint16 generation)
 {
-	if (seat->state != SEAT_STARTING || seat->generation != generation)
+	if (worker_slot->state != WORKER_SLOT_STARTING || worker_slot->generation != generation)
 		return false;
 
-	seat->state = SEAT_TAKEN;
-	seat->procno = MyProcNo();
-	seat->pid = MyProcPid;
-	seat->attached_at = worker_clock_ms();
-	pg_atomic_write_u32(&seat->requests, 0);
+	worker_slot->state = WORKER_SLOT_TAKEN;
+	worker_slot->procno = MyProcNo();
+	worker_slot->pid = MyProcPid;
+	worker_slot->attached_at = worker_clock_ms();
+	pg_atomic_write_u32(&worker_slot->requests, 0);
 	return true;
 }
 
 void
-seat_detach(Seat *seat, int exit_code)
+worker_slot_detach(WorkerSlot *worker_slot, int exit_code)
 {
 	int64		now = worker_clock_ms();
 
-	Assert(seat->state == SEAT_TAKEN && seat->pid == MyProcPid);
-	seat->state = SEAT_EMPTY;
-	seat->procno = NO_PROC;
-	seat->pid = 0;
+	Assert(worker_slot->state == WORKER_SLOT_TAKEN && worker_slot->pid == MyProcPid);
+	worker_slot->state = WORKER_SLOT_EMPTY;
+	worker_slot->procno = NO_PROC;
+	worker_slot->pid = 0;
 
-	if (exit_code == 0 || now - seat->attached_at >= LONG_LIFE_MS)
-		seat->backoff_ms = 0;
+	if (exit_code == 0 || now - worker_slot->attached_at >= LONG_LIFE_MS)
+		worker_slot->backoff_ms = 0;
 	if (exit_code == 0)
-		seat->start_at = now + RESTART_MS;
+		worker_slot->start_at = now + RESTART_MS;
 	else
 	{
-		seat->backoff_ms = Min(Max(seat->backoff_ms * 2, MIN_BACKOFF_MS),
+		worker_slot->backoff_ms = Min(Max(worker_slot->backoff_ms * 2, MIN_BACKOFF_MS),
 							   MAX_BACKOFF_MS);
-		seat->start_at = now + seat->backoff_ms;
+		worker_slot->start_at = now + worker_slot->backoff_ms;
 	}
 }
 
 void
-seat_ask_exit(Seat *seat)
+worker_slot_request_exit(WorkerSlot *worker_slot)
 {
-	pg_atomic_fetch_or_u32(&seat->requests, REQUEST_EXIT);
-	seat_wake(seat);
+	pg_atomic_fetch_or_u32(&worker_slot->requests, REQUEST_EXIT);
+	worker_slot_wake(worker_slot);
 }
 
 void
-seat_hurry(Seat *seat)
+worker_slot_start_now(WorkerSlot *worker_slot)
 {
-	seat->start_at = 0;
-	seat->backoff_ms = 0;
+	worker_slot->start_at = 0;
+	worker_slot->backoff_ms = 0;
 }
 
 void
-seat_wake(const Seat *seat)
+worker_slot_wake(const WorkerSlot *worker_slot)
 {
-	if (seat->procno != NO_PROC)
-		SetLatch(&GetPGProcByNumber(seat->procno)->procLatch);
+	if (worker_slot->procno != NO_PROC)
+		SetLatch(&GetPGProcByNumber(worker_slot->procno)->procLatch);
 }

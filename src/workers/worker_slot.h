@@ -27,21 +27,21 @@
 
 #define NO_PROC (-1)
 
-typedef enum SeatState
+typedef enum WorkerSlotState
 {
-	SEAT_EMPTY,
-	SEAT_STARTING,				/* the postmaster was asked for a worker */
-	SEAT_TAKEN					/* it runs, and has not left its database yet */
-} SeatState;
+	WORKER_SLOT_EMPTY,
+	WORKER_SLOT_STARTING,				/* the postmaster was asked for a worker */
+	WORKER_SLOT_TAKEN					/* it runs, and has not left its database yet */
+} WorkerSlotState;
 
-/* bits of Seat.requests, cleared when a worker attaches */
+/* bits of WorkerSlot.requests, cleared when a worker attaches */
 #define REQUEST_RECHECK	0x01	/* look whether the extension is still there,
 								 * and which pipelines there are */
 #define REQUEST_EXIT	0x02	/* leave the database */
 
-typedef struct Seat
+typedef struct WorkerSlot
 {
-	SeatState	state;
+	WorkerSlotState	state;
 	uint16		generation;		/* changes with every start; one that attaches
 								 * under another was given up.  Survives reuse
 								 * of the seat */
@@ -51,30 +51,30 @@ typedef struct Seat
 	int64		start_at;		/* no start before (worker_clock_ms) */
 	int			backoff_ms;		/* after the last failure; 0: none */
 	pg_atomic_uint32 requests;	/* to the worker in it */
-} Seat;
+} WorkerSlot;
 
 /* Set-up: empty, and nobody has ever been in it. */
-extern void seat_init(Seat *seat);
+extern void worker_slot_init(WorkerSlot *worker_slot);
 
 /* Launcher: a start is asked for; the worker has to come with the generation that the seat has now. */
-extern void seat_begin_start(Seat *seat);
+extern void worker_slot_begin_start(WorkerSlot *worker_slot);
 
 /* Who has not attached yet never will. */
-extern void seat_give_up_start(Seat *seat);
+extern void worker_slot_give_up_start(WorkerSlot *worker_slot);
 
 /* Worker: take the seat; false if the start of this generation was given up. */
-extern bool seat_attach(Seat *seat, uint16 generation);
+extern bool worker_slot_attach(WorkerSlot *worker_slot, uint16 generation);
 
 /* Worker, at exit: leave the seat, and say when the next one may come. */
-extern void seat_detach(Seat *seat, int exit_code);
+extern void worker_slot_detach(WorkerSlot *worker_slot, int exit_code);
 
 /* Have the worker in it leave, if there is one. */
-extern void seat_ask_exit(Seat *seat);
+extern void worker_slot_request_exit(WorkerSlot *worker_slot);
 
 /* Have the next worker started at once, whatever it waits for. */
-extern void seat_hurry(Seat *seat);
+extern void worker_slot_start_now(WorkerSlot *worker_slot);
 
 /* Set the latch of the worker in it, if there is one. */
-extern void seat_wake(const Seat *seat);
+extern void worker_slot_wake(const WorkerSlot *worker_slot);
 
 #endif							/* FIREHOSE_WORKERS_WORKER_SLOT_H */

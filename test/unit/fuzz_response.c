@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * fuzz_response.c
- *	  No reply, however hostile, breaks the parsers or acknowledges a record
+ *	  No response, however hostile, breaks the parsers or acknowledges a record
  *	  that it does not name.
  *
  * See fuzz.h for the two ways to run it.
@@ -46,14 +46,14 @@ check_text(const char *text, size_t text_len, const char *body, size_t len)
 }
 
 static void
-check_entries(ResponseResult result, const ReplyEntry *entries, int n,
-			  const ReplySummary *summary, const char *body, size_t len)
+check_entries(ResponseResult result, const ResponseEntry *entries, int n,
+			  const ResponseSummary *summary, const char *body, size_t len)
 {
 	int			nacknowledged = 0;
 
 	for (int i = 0; i < n; i++)
 	{
-		const ReplyEntry *entry = &entries[i];
+		const ResponseEntry *entry = &entries[i];
 
 		check_text(entry->record_id, entry->record_id_len, body, len);
 		check_text(entry->error_code, entry->error_code_len, body, len);
@@ -72,8 +72,8 @@ check_entries(ResponseResult result, const ReplyEntry *entries, int n,
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	ReplyEntry	entries[MAX_RECORDS];
-	ReplySummary summary;
+	ResponseEntry	entries[MAX_RECORDS];
+	ResponseSummary summary;
 	ErrorReport report;
 	ResponseResult result;
 	char	   *body = malloc(size > 0 ? size : 1);

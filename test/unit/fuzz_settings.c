@@ -100,7 +100,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char	   *text = malloc(size + 1);
-	int64_t		wish = 0;
+	int64_t		requested = 0;
 
 	/* Files end where they end; the others are strings */
 	memcpy(text, data, size);
@@ -109,8 +109,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fuzz_profile((const char *) data, size, PROFILE_CONFIG_FILE);
 	fuzz_endpoint(text);
 	fuzz_list(text);
-	if (retry_after_parse(text, &wish))
-		REQUIRE(wish >= 0);
+	if (retry_after_parse(text, &requested))
+		REQUIRE(requested >= 0);
 	free(text);
 	return 0;
 }

@@ -6,7 +6,7 @@
  *	  restarts of decoder and sender, and crashes, from fixed seeds.
  *
  * The model around the ring does what decoder.c, outbox.c, change_reader.c and
- * the sender do with it: a decoder reads commits in order and hands helpings
+ * the sender do with it: a decoder reads commits in order and hands batches
  * over, in the middle of a commit, too; it may end at any time, and the next
  * one goes on from what is in shared memory.  A sender takes records in any
  * order, fails some, and may end as well.  After a crash only what was saved of
@@ -105,8 +105,8 @@ typedef struct Model
 	int			next_commit;
 	int			next_seq;		/* of next_commit, 1-based */
 	int			done_seq;
-	Item		outbox[1024];
-	int			noutbox;
+	Item		batch[1024];
+	int			nbatch;
 	XLogRecPtr	commits_upto;
 	XLogRecPtr	out_part_lsn;
 	int			out_part_seq;
@@ -144,7 +144,7 @@ start_decoder(Model *m)
 {
 	XLogRecPtr	start = Max(m->queued_upto, m->confirmed);
 
-	m->noutbox = 0;
+	m->nbatch = 0;
 	m->commits_upto = m->queued_upto;
 	m->out_part_lsn = m->part_lsn;
 	m->out_part_seq = m->part_seq;
@@ -168,7 +168,7 @@ crash(Model *m)
 	start_decoder(m);
 }
 
-/* The sender takes something, or hears of something's fate. */
+/* The sender takes something, or hears of something's outcome. */
 static void
 sender_step(Model *m)
 {
@@ -191,7 +191,7 @@ sender_step(Model *m)
 		return;					/* it failed, and will be sent again */
 	m->delivered[item->commit][item->seq]++;
 	if (once_in(&m->random, 20))
-		return;					/* it arrived, and the reply was lost */
+		return;					/* it arrived, and the response was lost */
 	(void) commit_ring_settle(&m->ring, item->entry);
 	memmove(item, item + 1, (m->nqueue - i - 1) * sizeof(Item));
 	m->nqueue--;
@@ -209,11 +209,11 @@ restart_sender(Model *m)
 	}
 }
 
-/* As outbox_flush; false: the decoder ended while it waited for a place. */
+/* As change_batch_flush; false: the decoder ended while it waited for a place. */
 static bool
 flush(Model *m)
 {
-	if (m->noutbox > 0)
+	if (m->nbatch > 0)
 	{
 		while (commit_ring_is_full(&m->ring))
 		{
@@ -228,17 +228,17 @@ flush(Model *m)
 				return false;
 			}
 		}
-		for (int i = 0; i < m->noutbox; i++)
-			m->outbox[i].entry = commit_ring_next(&m->ring);
-		commit_ring_push(&m->ring, m->commits_upto, m->noutbox);
+		for (int i = 0; i < m->nbatch; i++)
+			m->batch[i].entry = commit_ring_next(&m->ring);
+		commit_ring_push(&m->ring, m->commits_upto, m->nbatch);
 	}
 	if (m->commits_upto != InvalidXLogRecPtr)
 		m->queued_upto = m->commits_upto;
 	m->part_lsn = m->out_part_lsn;
 	m->part_seq = m->out_part_seq;
-	memcpy(m->queue + m->nqueue, m->outbox, m->noutbox * sizeof(Item));
-	m->nqueue += m->noutbox;
-	m->noutbox = 0;
+	memcpy(m->queue + m->nqueue, m->batch, m->nbatch * sizeof(Item));
+	m->nqueue += m->nbatch;
+	m->nbatch = 0;
 	return true;
 }
 
@@ -258,7 +258,7 @@ decode_step(Model *m)
 
 		if (seq > m->done_seq)
 		{
-			Item	   *item = &m->outbox[m->noutbox++];
+			Item	   *item = &m->batch[m->nbatch++];
 
 			item->commit = commit;
 			item->seq = seq;
@@ -266,7 +266,7 @@ decode_step(Model *m)
 		}
 		m->out_part_lsn = COMMIT_LSN(commit);
 		m->out_part_seq = seq;
-		if (m->noutbox >= 10 || once_in(&m->random, 30))
+		if (m->nbatch >= 10 || once_in(&m->random, 30))
 			(void) flush(m);
 		return;
 	}
@@ -286,7 +286,7 @@ confirm(Model *m)
 {
 	XLogRecPtr	upto = commit_ring_advance(&m->ring);
 
-	if (commit_ring_is_empty(&m->ring) && m->noutbox == 0 && m->next_seq == 1 &&
+	if (commit_ring_is_empty(&m->ring) && m->nbatch == 0 && m->next_seq == 1 &&
 		m->next_commit > 0)
 		upto = Max(upto, COMMIT_END(m->next_commit - 1));
 	if (upto > m->confirmed)
@@ -322,7 +322,7 @@ step(Model *m)
 static bool
 is_finished(Model *m)
 {
-	return m->next_commit == COMMITS && m->noutbox == 0 && m->nqueue == 0 &&
+	return m->next_commit == COMMITS && m->nbatch == 0 && m->nqueue == 0 &&
 		m->confirmed == COMMIT_END(COMMITS - 1);
 }
 

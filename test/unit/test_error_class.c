@@ -135,7 +135,7 @@ main(void)
 	for (size_t i = 0; i < lengthof(cases); i++)
 	{
 		const Case *c = &cases[i];
-		ErrorClass	got = classify_reply(c->status, c->code, strlen(c->code),
+		ErrorClass	got = classify_response(c->status, c->code, strlen(c->code),
 										 c->message, strlen(c->message));
 
 		if (!ok(got == c->expected, "%d %s: %s", c->status, c->code,

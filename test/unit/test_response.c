@@ -2,7 +2,7 @@
  *
  * test_response.c
  *	  A record is acknowledged only by the one form of entry that says so, in
- *	  a reply that is sound as a whole.
+ *	  a response that is sound as a whole.
  *
  * Verdicts are written as one letter per record: a = acknowledged, f = failed
  * with an ErrorCode, m = mismatch.
@@ -144,9 +144,9 @@ copy(const char *text, size_t len)
 	return buf;
 }
 
-/* All blank: nothing of an unsound reply may be used. */
+/* All blank: nothing of an unsound response may be used. */
 static bool
-all_blank(const ReplyEntry *entries, int n)
+all_blank(const ResponseEntry *entries, int n)
 {
 	for (int i = 0; i < n; i++)
 	{
@@ -160,8 +160,8 @@ all_blank(const ReplyEntry *entries, int n)
 static void
 test_batch_case(const BatchCase *c)
 {
-	ReplyEntry	entries[MAX_ENTRIES];
-	ReplySummary summary;
+	ResponseEntry	entries[MAX_ENTRIES];
+	ResponseSummary summary;
 	char		verdicts[MAX_ENTRIES + 1] = "";
 	char	   *body = copy(c->body, strlen(c->body));
 	ResponseResult result;
@@ -186,25 +186,25 @@ test_batch_case(const BatchCase *c)
 	free(body);
 }
 
-/* Every proper prefix of a good reply acknowledges nothing. */
+/* Every proper prefix of a good response acknowledges nothing. */
 static void
 test_prefixes(void)
 {
-	static const char reply[] = BATCH("1", OK_ENTRY "," BAD_ENTRY);
+	static const char response[] = BATCH("1", OK_ENTRY "," BAD_ENTRY);
 	bool		good = true;
 
-	for (size_t len = 0; len < sizeof(reply) - 1; len++)
+	for (size_t len = 0; len < sizeof(response) - 1; len++)
 	{
-		ReplyEntry	entries[2];
-		ReplySummary summary;
-		char	   *body = copy(reply, len);
+		ResponseEntry	entries[2];
+		ResponseSummary summary;
+		char	   *body = copy(response, len);
 
 		good = good &&
 			response_parse_put_batch(body, len, 2, entries, &summary) != RESPONSE_OK &&
 			all_blank(entries, 2);
 		free(body);
 	}
-	ok(good, "no prefix of a reply acknowledges anything");
+	ok(good, "no prefix of a response acknowledges anything");
 }
 
 static void
@@ -212,8 +212,8 @@ test_details(void)
 {
 	char		body[] = "{\"Encrypted\":true,\"FailedPutCount\":1,\"RequestResponses\":["
 		"{\"RecordId\":\"49\\/abc\"},{\"ErrorCode\":\"InternalFailure\",\"ErrorMessage\":\"a\\u00e9\"}]}";
-	ReplyEntry	entries[2];
-	ReplySummary summary;
+	ResponseEntry	entries[2];
+	ResponseSummary summary;
 
 	is_int(response_parse_put_batch(body, strlen(body), 2, entries, &summary),
 		   RESPONSE_OK, "details: result");
@@ -238,8 +238,8 @@ test_hostile(void)
 	size_t		len = 200000;
 	char	   *body = malloc(len);
 	char		with_nul[] = BATCH("0", "{\"RecordId\":\"r?1\"}");
-	ReplyEntry	entry;
-	ReplySummary summary;
+	ResponseEntry	entry;
+	ResponseSummary summary;
 
 	memset(body, '[', len);
 	is_int(response_parse_put_batch(body, len, 1, &entry, &summary),
@@ -274,7 +274,7 @@ static const PutCase put_cases[] = {
 	{"put: empty RecordId", "{\"RecordId\":\"\"}", RESPONSE_OK, 'm'},
 	{"put: both", "{\"RecordId\":\"r\",\"ErrorCode\":\"X\"}", RESPONSE_OK, 'm'},
 	{"put: ErrorCode", "{\"ErrorCode\":\"X\"}", RESPONSE_OK, 'f'},
-	{"put: reply to a batch", BATCH("0", OK_ENTRY), RESPONSE_OK, 'm'},
+	{"put: response to a batch", BATCH("0", OK_ENTRY), RESPONSE_OK, 'm'},
 	{"put: empty", "", RESPONSE_EMPTY, 'f'},
 	{"put: truncated", "{\"RecordId\":\"r\"", RESPONSE_MALFORMED, 'f'},
 	{"put: garbage behind", "{\"RecordId\":\"r\"} {}", RESPONSE_MALFORMED, 'f'},
@@ -285,8 +285,8 @@ static const PutCase put_cases[] = {
 static void
 test_put_case(const PutCase *c)
 {
-	ReplyEntry	entry;
-	ReplySummary summary;
+	ResponseEntry	entry;
+	ResponseSummary summary;
 	char	   *body = copy(c->body, strlen(c->body));
 
 	is_int(response_parse_put(body, strlen(c->body), &entry, &summary),
@@ -374,7 +374,7 @@ main(void)
 		test_put_case(&put_cases[i]);
 	test_errors();
 	for (int i = RESPONSE_OK; i <= RESPONSE_LENGTH_MISMATCH; i++)
-		ok(strncmp(response_result_message(i), "reply ", 6) == 0,
+		ok(strncmp(response_result_message(i), "response ", 6) == 0,
 		   "result %d has a message", i);
 	return done_testing();
 }

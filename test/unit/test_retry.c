@@ -66,7 +66,7 @@ static void
 test_delays(void)
 {
 	RetryRandom random;
-	int64_t		wish = -1;
+	int64_t		requested = -1;
 
 	retry_random_seed(&random, 7);
 	for (size_t i = 0; i < lengthof(delay_cases); i++)
@@ -87,20 +87,20 @@ test_delays(void)
 		   "delay after %llu failures", (unsigned long long) c->failures);
 	}
 
-	is_int(retry_delay_with_wish(1000, 0), 1000, "a wish for less");
-	is_int(retry_delay_with_wish(1000, 2000), 2000, "a wish within reason");
-	is_int(retry_delay_with_wish(1000, 5001000), 5001000, "just within");
-	is_int(retry_delay_with_wish(1000, INT64_MAX), 5001000, "beyond reason");
-	is_int(retry_delay_with_wish(1000, INT64_MIN), 1000, "a negative wish");
+	is_int(retry_delay_with_request(1000, 0), 1000, "a wish for less");
+	is_int(retry_delay_with_request(1000, 2000), 2000, "a wish within reason");
+	is_int(retry_delay_with_request(1000, 5001000), 5001000, "just within");
+	is_int(retry_delay_with_request(1000, INT64_MAX), 5001000, "beyond reason");
+	is_int(retry_delay_with_request(1000, INT64_MIN), 1000, "a negative wish");
 
-	ok(retry_after_parse("1500", &wish) && wish == 1500000, "retry-after");
-	ok(retry_after_parse("0", &wish) && wish == 0, "retry-after of 0");
-	ok(retry_after_parse("99999999999999999999999999", &wish) && wish > 0,
+	ok(retry_after_parse("1500", &requested) && requested == 1500000, "retry-after");
+	ok(retry_after_parse("0", &requested) && requested == 0, "retry-after of 0");
+	ok(retry_after_parse("99999999999999999999999999", &requested) && requested > 0,
 	   "retry-after that is too large for a number");
-	ok(!retry_after_parse("", &wish), "empty retry-after");
-	ok(!retry_after_parse("-1", &wish), "negative retry-after");
-	ok(!retry_after_parse("1.5", &wish), "fractional retry-after");
-	ok(!retry_after_parse("Fri, 31 Dec 1999 23:59:59 GMT", &wish),
+	ok(!retry_after_parse("", &requested), "empty retry-after");
+	ok(!retry_after_parse("-1", &requested), "negative retry-after");
+	ok(!retry_after_parse("1.5", &requested), "fractional retry-after");
+	ok(!retry_after_parse("Fri, 31 Dec 1999 23:59:59 GMT", &requested),
 	   "retry-after that is a date");
 }
 

@@ -220,16 +220,16 @@ find_stream(Oid serverid)
 
 /* Copy a record's payload out of its pages. */
 static text *
-copy_payload(QueueReader *reader, const QueueTaken *taken)
+copy_payload(QueueReader *reader, const ClaimedRecord *claimed)
 {
-	QueuePlace	place = queue_reader_payload(reader, taken);
+	QueuePlace	place = queue_reader_payload(reader, claimed);
 	StringInfoData data;
 
 	initStringInfo(&data);
-	while (data.len < taken->length)
+	while (data.len < claimed->length)
 	{
 		QueuePage  *page = queue_page(firehose_queue, place.page);
-		int			n = Min(taken->length - data.len, QUEUE_PAGE_DATA - place.offset);
+		int			n = Min(claimed->length - data.len, QUEUE_PAGE_DATA - place.offset);
 
 		appendBinaryStringInfo(&data, page->data + place.offset, n);
 		place.page = page->next;
@@ -245,7 +245,7 @@ queued_records(PG_FUNCTION_ARGS)
 	ForeignServer *server = GetForeignServerByName(TextDatumGetCString(PG_GETARG_DATUM(0)), false);
 	QueueStream *stream = find_stream(server->serverid);
 	QueueReader reader;
-	QueueTaken	taken;
+	ClaimedRecord	claimed;
 	uint32	   *outstanding;
 
 	InitMaterializedSRF(fcinfo, 0);
@@ -258,12 +258,12 @@ queued_records(PG_FUNCTION_ARGS)
 		outstanding[i] = 1;
 
 	queue_reader_init(&reader, firehose_queue, stream, outstanding);
-	while (queue_reader_next(&reader, &taken))
+	while (queue_reader_next(&reader, &claimed))
 	{
-		Datum		values[2] = {Int64GetDatum(taken.id)};
+		Datum		values[2] = {Int64GetDatum(claimed.id)};
 		bool		nulls[2] = {false, false};
 
-		values[1] = PointerGetDatum(copy_payload(&reader, &taken));
+		values[1] = PointerGetDatum(copy_payload(&reader, &claimed));
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	return (Datum) 0;

@@ -198,7 +198,7 @@ release(ModelStream *s)
 		queue_mark_dropped(m.q, s->slot);
 		s->dropped = true;
 	}
-	if (s->reader == NULL || s->taken != NIL)
+	if (s->reader == NULL || s->claimed != NIL)
 		return;
 	while (take(s))
 		settle(s);
@@ -229,7 +229,7 @@ discard_database(ModelSender *sender)
 		if (!OidIsValid(s->serverid) || s->dboid != sender->dboid ||
 			s->reserved > 0 || s->pending > 0)
 			continue;
-		expected += model_owed(s);
+		expected += model_pending(s);
 		gone[ngone++] = s;
 	}
 	discarded = queue_discard_database(m.q, sender->dboid);
@@ -299,7 +299,7 @@ unreserve(Part *part, Size bytes)
 static void
 add_record(Part *part, uint64 id, uint32 length)
 {
-	QueueRecord record = {QUEUE_ITEM_RECORD, QUEUE_RECORD_OWED, 0, length, id, (TimestampTz) id};
+	QueueRecord record = {QUEUE_ITEM_RECORD, QUEUE_RECORD_PENDING, 0, length, id, (TimestampTz) id};
 	Size		space = QUEUE_RECORD_SPACE(length);
 
 	part->buffer = part->buffer ? repalloc_huge(part->buffer, part->used + space) :
@@ -464,16 +464,16 @@ stop_sender(ModelSender *sender)
 }
 
 static void
-check_payload(ModelStream *s, const QueueTaken *taken)
+check_payload(ModelStream *s, const ClaimedRecord *claimed)
 {
-	QueuePlace	place = queue_reader_payload(s->reader, taken);
-	char	   *is = palloc(taken->length + 1);
-	char	   *expected = palloc(taken->length + 1);
+	QueuePlace	place = queue_reader_payload(s->reader, claimed);
+	char	   *is = palloc(claimed->length + 1);
+	char	   *expected = palloc(claimed->length + 1);
 
-	queue_read(m.q, &place.page, &place.offset, is, taken->length);
-	model_fill_payload(taken->id, expected, taken->length);
-	if (memcmp(is, expected, taken->length) != 0)
-		MISMATCH(&m, "record " UINT64_FORMAT " has other bytes than were put", taken->id);
+	queue_read(m.q, &place.page, &place.offset, is, claimed->length);
+	model_fill_payload(claimed->id, expected, claimed->length);
+	if (memcmp(is, expected, claimed->length) != 0)
+		MISMATCH(&m, "record " UINT64_FORMAT " has other bytes than were put", claimed->id);
 	pfree(is);
 	pfree(expected);
 }
@@ -485,17 +485,17 @@ take(ModelStream *s)
 	bool		more = queue_reader_has_more(s->reader);
 	ModelRun   *run = NULL;
 	ModelRecord *expected;
-	ModelTaken *t;
-	QueueTaken	taken;
+	ModelClaimed *t;
+	ClaimedRecord	claimed;
 	bool		got;
 
-	got = queue_reader_next(s->reader, &taken);
+	got = queue_reader_next(s->reader, &claimed);
 	expected = model_next(s, &run);
 	if (!got || expected == NULL)
 	{
 		if (got || expected != NULL)
 			MISMATCH(&m, "slot %d hands out record " UINT64_FORMAT ", not " UINT64_FORMAT,
-					 queue_slot(m.q, s->slot), got ? taken.id : 0, expected ? expected->id : 0);
+					 queue_slot(m.q, s->slot), got ? claimed.id : 0, expected ? expected->id : 0);
 		if (queue_reader_has_more(s->reader) != model_has_ended_deferred(s))
 			MISMATCH(&m, "slot %d hands out nothing, and then is wrong about having more",
 					 queue_slot(m.q, s->slot));
@@ -508,35 +508,35 @@ take(ModelStream *s)
 	if (!more)
 		MISMATCH(&m, "slot %d has nothing more to read and hands out a record",
 				 queue_slot(m.q, s->slot));
-	if (taken.id != expected->id || taken.length != expected->length ||
-		taken.attempts != expected->attempts || taken.position != expected->position ||
-		taken.queued_at != (TimestampTz) expected->id)
+	if (claimed.id != expected->id || claimed.length != expected->length ||
+		claimed.attempts != expected->attempts || claimed.position != expected->position ||
+		claimed.queued_at != (TimestampTz) expected->id)
 		MISMATCH(&m, "slot %d hands out record " UINT64_FORMAT " at " UINT64_FORMAT " (%u bytes, %u attempts), not "
 				 UINT64_FORMAT " at " UINT64_FORMAT " (%u, %u)", queue_slot(m.q, s->slot),
-				 taken.id, taken.position, taken.length, taken.attempts,
+				 claimed.id, claimed.position, claimed.length, claimed.attempts,
 				 expected->id, expected->position, expected->length, expected->attempts);
-	check_payload(s, &taken);
+	check_payload(s, &claimed);
 
-	t = palloc(sizeof(ModelTaken));
-	t->taken = taken;
+	t = palloc(sizeof(ModelClaimed));
+	t->claimed = claimed;
 	t->record = expected;
 	t->run = run;
-	s->taken = lappend(s->taken, t);
+	s->claimed = lappend(s->claimed, t);
 	return true;
 }
 
 static void
 settle(ModelStream *s)
 {
-	int			i = chance(0.5) ? 0 : below(list_length(s->taken));
-	ModelTaken *t = list_nth(s->taken, i);
+	int			i = chance(0.5) ? 0 : below(list_length(s->claimed));
+	ModelClaimed *t = list_nth(s->claimed, i);
 
 	/* they stay as they were for as long as they are outstanding */
-	check_payload(s, &t->taken);
-	queue_reader_settle(s->reader, &t->taken);
+	check_payload(s, &t->claimed);
+	queue_reader_settle(s->reader, &t->claimed);
 	t->record->settled = true;
 	tally.settled++;
-	s->taken = list_delete_nth_cell(s->taken, i);
+	s->claimed = list_delete_nth_cell(s->claimed, i);
 	pfree(t);
 }
 
@@ -554,13 +554,13 @@ consume(ModelStream *s)
 	{
 		if (chance(0.3))
 		{
-			ModelTaken *t = llast(s->taken);
+			ModelClaimed *t = llast(s->claimed);
 
-			queue_reader_count_attempt(s->reader, &t->taken);
+			queue_reader_count_attempt(s->reader, &t->claimed);
 			t->record->attempts++;
 		}
 	}
-	for (int n = below(30); n > 0 && s->taken != NIL; n--)
+	for (int n = below(30); n > 0 && s->claimed != NIL; n--)
 		settle(s);
 }
 
@@ -617,14 +617,14 @@ finish(void)
 			;
 		/* an aborted run met on the way is only put aside then */
 		(void) take(s);
-		while (s->taken != NIL)
+		while (s->claimed != NIL)
 			settle(s);
 		model_check_stream(&m, s);
-		if (model_owed(s) != 0 || s->slot->npages > 1)
+		if (model_pending(s) != 0 || s->slot->npages > 1)
 			MISMATCH(&m, "slot %d keeps %u pages", queue_slot(m.q, s->slot), s->slot->npages);
 		tails += s->slot->npages;
 	}
-	model_check_accounts(&m);
+	model_check_reservations(&m);
 	if (m.q->promised != 0 || m.q->free_pages + tails != m.q->npages)
 		MISMATCH(&m, "%u pages of %u are free at the end", m.q->free_pages, m.q->npages);
 
@@ -661,7 +661,7 @@ queue_model_test(PG_FUNCTION_ARGS)
 
 		CHECK_FOR_INTERRUPTS();
 		do_something();
-		model_check_accounts(&m);
+		model_check_reservations(&m);
 		if (OidIsValid(s->serverid))
 		{
 			model_check_stream(&m, s);

@@ -89,7 +89,7 @@ model_may_reserve(const Model *m, const ModelStream *s, Size bytes)
 }
 
 void
-model_check_accounts(Model *m)
+model_check_reservations(Model *m)
 {
 	Queue	   *q = m->q;
 	int64		available;
@@ -191,19 +191,19 @@ model_prune(ModelStream *s)
 }
 
 uint64
-model_owed(ModelStream *s)
+model_pending(ModelStream *s)
 {
 	dlist_iter	iter;
-	uint64		owed = 0;
+	uint64		pending = 0;
 
 	dlist_foreach(iter, &s->runs)
 	{
 		ModelRun   *run = dlist_container(ModelRun, node, iter.cur);
 
 		for (int i = 0; run->state == QUEUE_RUN_COMMITTED && i < run->nrecords; i++)
-			owed += !run->records[i].settled;
+			pending += !run->records[i].settled;
 	}
-	return owed;
+	return pending;
 }
 
 /* The reader -------------------------------------------------------------- */
@@ -224,8 +224,8 @@ model_stop_reader(ModelStream *s)
 	s->reader = NULL;
 	s->last = s->in = NULL;
 	list_free(s->deferred);
-	list_free_deep(s->taken);
-	s->deferred = s->taken = NIL;
+	list_free_deep(s->claimed);
+	s->deferred = s->claimed = NIL;
 	dlist_foreach(iter, &s->runs)
 	{
 		ModelRun   *run = dlist_container(ModelRun, node, iter.cur);
@@ -271,7 +271,7 @@ next_deferred(ModelStream *s, ModelRun **run)
 		*run = d;
 		if ((record = next_in_run(d, &d->next)) != NULL)
 			return record;
-		d->passed = true;
+		d->visited = true;
 		d->deferred = false;
 		s->deferred = foreach_delete_current(s->deferred, cell);
 	}
@@ -309,9 +309,9 @@ next_in_order(ModelStream *s, ModelRun **run)
 		r = run_after(s, s->last);
 		if (r == NULL)
 			return NULL;
-		if (r->passed || r->state == QUEUE_RUN_COMMITTED)
+		if (r->visited || r->state == QUEUE_RUN_COMMITTED)
 		{
-			r->passed = true;
+			r->visited = true;
 			s->in = r;
 			s->in_next = 0;
 			continue;
@@ -363,9 +363,9 @@ is_held(const ModelStream *s, uint64 seq)
 {
 	ListCell   *cell;
 
-	foreach(cell, s->taken)
+	foreach(cell, s->claimed)
 	{
-		ModelTaken *t = lfirst(cell);
+		ModelClaimed *t = lfirst(cell);
 
 		if (touches(t->record->position,
 					t->record->position + QUEUE_RECORD_SPACE(t->record->length), seq))
@@ -457,19 +457,19 @@ static void
 check_observers(Model *m, ModelStream *s)
 {
 	Visit		v = {m, s, run_after(s, NULL), 0};
-	uint64		owed = model_owed(s);
+	uint64		pending = model_pending(s);
 	TimestampTz oldest = 0;
 	dlist_iter	iter;
 
 	visited = 0;
-	queue_visit_owed(m->q, s->slot, count_visited, &v);
-	if (visited != owed)
+	queue_visit_pending(m->q, s->slot, count_visited, &v);
+	if (visited != pending)
 		MISMATCH(m, "a visit of slot %d finds " UINT64_FORMAT " records, not " UINT64_FORMAT,
-				 queue_slot(m->q, s->slot), visited, owed);
+				 queue_slot(m->q, s->slot), visited, pending);
 	if (pg_atomic_read_u64(&s->slot->published_records) -
-		pg_atomic_read_u64(&s->slot->finished_records) != owed)
+		pg_atomic_read_u64(&s->slot->finished_records) != pending)
 		MISMATCH(m, "slot %d counts other records than " UINT64_FORMAT " as owed",
-				 queue_slot(m->q, s->slot), owed);
+				 queue_slot(m->q, s->slot), pending);
 
 	dlist_foreach(iter, &s->runs)
 	{
@@ -478,15 +478,15 @@ check_observers(Model *m, ModelStream *s)
 		for (int i = 0; i < run->nrecords; i++)
 		{
 			ModelRecord *record = &run->records[i];
-			bool		is_owed = run->state == QUEUE_RUN_COMMITTED && !record->settled;
+			bool		is_pending = run->state == QUEUE_RUN_COMMITTED && !record->settled;
 
-			if (is_owed && oldest == 0)
+			if (is_pending && oldest == 0)
 				oldest = record->id;
 			/* of runs that are not committed nothing is promised */
 			if (run->state == QUEUE_RUN_COMMITTED &&
-				queue_find(m->q, s->dboid, record->id) != is_owed)
+				queue_find(m->q, s->dboid, record->id) != is_pending)
 				MISMATCH(m, "record " UINT64_FORMAT " of slot %d is %s", record->id,
-						 queue_slot(m->q, s->slot), is_owed ? "not found" : "found");
+						 queue_slot(m->q, s->slot), is_pending ? "not found" : "found");
 		}
 	}
 	/* a record is queued at the time of its number */

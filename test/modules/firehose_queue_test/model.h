@@ -35,7 +35,7 @@ typedef struct ModelRun
 	pg_atomic_uint32 *flag;
 	QueuePosition start;
 	QueuePosition end;
-	bool		passed;			/* its records tell what is owed, not its state */
+	bool		visited;			/* its records tell what is owed, not its state */
 	bool		deferred;		/* put aside by the reader */
 	int			nrecords;
 	int			next;			/* when deferred: first that was not handed out */
@@ -43,12 +43,12 @@ typedef struct ModelRun
 } ModelRun;
 
 /* A record that was handed out. */
-typedef struct ModelTaken
+typedef struct ModelClaimed
 {
-	QueueTaken	taken;
+	ClaimedRecord	claimed;
 	ModelRecord *record;
 	ModelRun   *run;
-} ModelTaken;
+} ModelClaimed;
 
 typedef struct ModelStream
 {
@@ -69,7 +69,7 @@ typedef struct ModelStream
 	int			in_next;		/* its next record there */
 	bool		drained;		/* it said that there is nothing more */
 	List	   *deferred;		/* of ModelRun */
-	List	   *taken;			/* of ModelTaken */
+	List	   *claimed;			/* of ModelClaimed */
 } ModelStream;
 
 typedef struct ModelSender
@@ -117,13 +117,13 @@ extern void model_start_reader(ModelStream *s, QueueReader *reader);
 extern void model_stop_reader(ModelStream *s);
 
 /* Number of records that are published and not settled. */
-extern uint64 model_owed(ModelStream *s);
+extern uint64 model_pending(ModelStream *s);
 
 /* Forget runs that are settled altogether. */
 extern void model_prune(ModelStream *s);
 
 /* Compare everything with the queue. */
-extern void model_check_accounts(Model *m);
+extern void model_check_reservations(Model *m);
 extern void model_check_stream(Model *m, ModelStream *s);
 
 #endif							/* QUEUE_MODEL_H */
