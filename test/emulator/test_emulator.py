@@ -15,6 +15,9 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from emulator_testcase import (JSON_TYPE, KEY, SECRET, EmulatorTestCase,
@@ -317,6 +320,24 @@ class Signatures(EmulatorTestCase):
         self.assert_refused("InvalidSignatureException", "valid region",
                             region="eu-west-1")
 
+    def test_what_must_be_signed(self):
+        """Host and x-amz-*; other SDKs leave the content type unsigned."""
+        body = batch_body(b"x")
+        headers = self.signed(body, after={"Content-Type": None})
+        headers["Authorization"] = self.unsigned_type(body)
+        headers["Content-Type"] = JSON_TYPE
+        self.assertEqual(self.post(body, headers).status, 200)
+
+    def unsigned_type(self, body):
+        """Sign as the SDK for JavaScript 2 does."""
+        request = AWSRequest("POST", "http://x/", {
+            "X-Amz-Target": "Firehose_20150804.PutRecordBatch",
+            "Host": f"127.0.0.1:{self.where['port']}"}, body)
+        SigV4Auth(Credentials(KEY, SECRET), "firehose",
+                  "us-east-1").add_auth(request)
+        self.assertNotIn("content-type", request.headers["Authorization"])
+        return request.headers["Authorization"]
+
     def test_tampering(self):
         body = batch_body(b"x")
         headers = self.signed(body)
@@ -402,6 +423,26 @@ class Quotas(EmulatorTestCase):
             self.put(2)
         self.assertEqual(caught.exception.response["Error"]["Code"],
                          "ThrottlingException")
+
+    def test_by_call(self):
+        quota = {"records_per_second": 0.001, "burst_seconds": 3000,
+                 "over_records": "error"}
+        self.control("POST", "quota", quota)
+        self.assertEqual(self.put(2)["FailedPutCount"], 0)
+        with self.assertRaises(ClientError) as caught:
+            self.put(2)
+        self.assertEqual(caught.exception.response["Error"]["Code"],
+                         "ServiceUnavailableException")
+        self.assertEqual(self.put(1)["FailedPutCount"], 0)
+        # more than the bucket holds passes when it is full
+        self.control("POST", "quota", quota)
+        self.assertEqual(self.put(5)["FailedPutCount"], 0)
+        self.control("POST", "quota", {"bytes_per_second": 0.001,
+                                       "burst_seconds": 25000,
+                                       "over_records": "error"})
+        self.put(2)
+        with self.assertRaises(ClientError):
+            self.put(1)
 
     def test_put_record(self):
         self.control("POST", "quota", {"records_per_second": 0.001,

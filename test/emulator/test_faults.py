@@ -2,6 +2,7 @@
 the journal, when its rule says so.
 """
 
+import gzip
 import json
 import os
 import ssl
@@ -393,6 +394,44 @@ class Faults(EmulatorTestCase):
             self.assertEqual((line["accepted"], line["acknowledged"],
                               self.states), (3, 2, "AUA"))
 
+    def test_damaged_and_not_stored(self):
+        """With stored=False, what a reply does not say is not there."""
+        for action in ("short_reply", "chunked_short_reply", "gzip_reply",
+                       "truncated_body", "html_body", "nul_body",
+                       "responses_short", "responses_long",
+                       "responses_missing", "entry_both", "entry_neither",
+                       "bad_record_id"):
+            with self.subTest(action=action):
+                _, line = self.strike(action, stored=False)
+                self.assertEqual((line["accepted"], line["refused"],
+                                  line["acknowledged"], self.states),
+                                 (0, 3, 0, "RRR"))
+        self.emulator.rule("entry_both", indexes=[1], stored=False)
+        self.post(batch_body(b"a", b"b", b"c"))
+        self.assertEqual(self.emulator.delivered("s"), b"ac")
+        self.assertEqual([record[3:5] for record in self.emulator.records()
+                          if record[3] == "R"], [("R", "entry_both")])
+
+    def test_incomplete_replies(self):
+        reply, line = self.strike("chunked_short_reply")
+        self.assertTrue(reply.body.endswith(b"\r\n"))
+        self.assertNotIn(b"\r\n0\r\n", reply.body)
+        self.assert_lost(line)
+        reply, line = self.strike("gzip_reply")
+        self.assertEqual(len(json.loads(gzip.decompress(reply.body))
+                             ["RequestResponses"]), 3)
+        self.assert_lost(line)
+
+    def test_service_time(self):
+        for datas, seconds in (([b"a"], 0.2), ([b"a"] * 5, 0.6),
+                               ([b"a" * 1000], 0.4)):
+            begun = time.monotonic()
+            self.strike("delay", batch_body(*datas), seconds=0.1,
+                        per_record=0.1, per_byte=0.0002)
+            took = time.monotonic() - begun
+            self.assertGreaterEqual(took, seconds)
+            self.assertLess(took, seconds + 0.15)
+
     def test_every_action_is_documented(self):
         path = os.path.join(os.path.dirname(os.path.abspath(__file__)),
                             "README.md")
@@ -400,6 +439,51 @@ class Faults(EmulatorTestCase):
             text = file.read()
         self.assertEqual([name for name in ACTIONS
                           if f"`{name}`" not in text], [])
+
+
+class Uplinks(EmulatorTestCase):
+    """Uploads over a slow line."""
+
+    OPTIONS = ("--tls-port", "0")
+
+    def upload(self, connections, **uplink):
+        """Seconds until all of some uploads of 20 kB are answered."""
+        self.control("POST", "uplink", uplink)
+        body = batch_body(b"x" * 15000)
+        begun = time.monotonic()
+        threads = [threading.Thread(target=self.post, args=(body,))
+                   for _ in range(connections)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual({line["status"] for line
+                          in self.emulator.journal()[-connections:]}, {200})
+        return time.monotonic() - begun
+
+    def test_rate(self):
+        alone = self.upload(1, bytes_per_second=60000)
+        self.assertTrue(0.3 < alone < 0.8, alone)
+        each = self.upload(3, bytes_per_second=60000, shared=False)
+        self.assertTrue(0.3 < each < 0.8, each)
+        together = self.upload(3, bytes_per_second=60000)
+        self.assertTrue(0.9 < together < 1.6, together)
+        self.control("DELETE", "uplink")
+        self.control("POST", "uplink", {"bytes_per_second": 1})
+        self.control("POST", "reset")
+        self.assertEqual(self.post(batch_body(b"x" * 15000)).status, 200)
+
+    def test_over_tls(self):
+        self.control("POST", "uplink", {"bytes_per_second": 100000})
+        begun = time.monotonic()
+        self.client(tls=True).put_record(DeliveryStreamName="s",
+                                         Record={"Data": b"x" * 30000})
+        self.assertGreaterEqual(time.monotonic() - begun, 0.35)
+
+    def test_nonsense_is_refused(self):
+        for uplink in ({}, {"bytes_per_second": 0}, {"rate": 1}):
+            with self.assertRaises(RuntimeError):
+                self.control("POST", "uplink", uplink)
 
 
 class BadListeners(EmulatorTestCase):

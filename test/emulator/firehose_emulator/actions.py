@@ -5,7 +5,7 @@ A function of phase           is called with                and returns
     request                   (parameters, raws)            a Reply or None
     records                   (parameters, raws, random)    {index: (code,
                                                             message)}
-    delay                     (parameters)                  seconds
+    delay                     (parameters, raws)            seconds
     reply                     (parameters, outcome, reply)  nothing; changes
                                                             outcome or reply
 """
@@ -13,6 +13,7 @@ A function of phase           is called with                and returns
 import asyncio
 import base64
 import collections
+import gzip
 
 from . import damage
 from .errors import CATALOGUE, JSON_TYPE, error_body
@@ -98,7 +99,15 @@ def _fail_records(parameters, raws, dice):
             if probability >= 1 or dice.random() < probability}
 
 
-# -- reply: stored, now spoil the answer
+# -- delay
+
+def _service_time(parameters, raws):
+    """What a call costs: so much, and more with each record and byte."""
+    return (parameters["seconds"] + parameters["per_record"] * len(raws)
+            + parameters["per_byte"] * sum(map(len, raws)))
+
+
+# -- reply: stored unless told otherwise, now spoil the answer
 
 def _lose(sender):
     def act(parameters, outcome, reply):
@@ -144,6 +153,21 @@ def _chunked(_parameters, _outcome, reply):
     reply.headers["Transfer-Encoding"] = "chunked"
     reply.body = b"".join(b"%x\r\n%s\r\n" % (len(part), part)
                           for part in parts) + b"0\r\n\r\n"
+
+
+def _chunked_short(parameters, outcome, reply):
+    """A whole document in chunks, and no last chunk."""
+    outcome.garbled = True
+    _chunked(parameters, outcome, reply)
+    reply.body = reply.body.removesuffix(b"0\r\n\r\n")
+    reply.close = True
+
+
+def _gzip(_parameters, outcome, reply):
+    """A good answer that nobody asked to have compressed."""
+    outcome.garbled = True
+    reply.headers["Content-Encoding"] = "gzip"
+    reply.body = gzip.compress(reply.body)
 
 
 def _close_after(parameters, _outcome, reply):
@@ -234,22 +258,24 @@ def _table():
     add("records", "fail_records", _fail_records, **FAIL, probability=0.5)
     add("records", "fail_all_records", _fail_records, **FAIL, probability=1)
 
-    add("delay", "delay", lambda parameters: parameters["seconds"],
-        seconds=1.0)
+    add("delay", "delay", _service_time, seconds=1.0, per_record=0,
+        per_byte=0)
 
     add("reply", "hang_after_processing", _lose(_hang))
     add("reply", "close_after_processing", _lose(_close))
     add("reply", "reset_after_processing", _lose(_reset))
     add("reply", "close_after_reply", _close_after, reset=False, seconds=0)
     add("reply", "slow_reply", _slow, bytes_per_second=10)
-    add("reply", "short_reply", _short, missing_bytes=10)
+    add("reply", "short_reply", _short, missing_bytes=10, stored=True)
+    add("reply", "chunked_short_reply", _chunked_short, stored=True)
+    add("reply", "gzip_reply", _gzip, stored=True)
     add("reply", "reply_until_close", _until_close)
     add("reply", "chunked_reply", _chunked)
     for name, (make, content_type, defaults) in damage.BODIES.items():
         add("reply", name, _body(make, content_type or JSON_TYPE),
-            **defaults)
+            stored=True, **defaults)
     for name, (change, defaults) in damage.DOCUMENTS.items():
-        add("reply", name, _entries(change), **defaults)
+        add("reply", name, _entries(change), stored=True, **defaults)
     return table
 
 

@@ -16,6 +16,7 @@ class App:
 
     clock_offset  seconds that the emulator's idea of the time is ahead of ours
     streams       names of the streams that exist
+    uplink        an Uplink for new connections, or None
     """
 
     def __init__(self, settings, directory, keys, streams):
@@ -26,6 +27,7 @@ class App:
         self.clock_offset = 0.0
         self.rules = RuleBook()
         self.quotas = QuotaTable()
+        self.uplink = None
         self.stats = Stats()
         self.store = Store(directory, settings)
         self.verifier = Verifier(settings.region, keys)
@@ -51,6 +53,7 @@ class App:
         self.clock_offset = 0.0
         self.rules.clear()
         self.quotas.clear()
+        self.uplink = None
         self.verifier.set_keys(self.first_keys)
         self.stats.reset()
 
@@ -70,6 +73,11 @@ class Site:
         self.early_fault = self._firehose.early_fault
         self.on_broken = self._firehose.on_broken
         self.handle = app.router.handle
+
+    def line(self):
+        """The slow line of a new connection, or None."""
+        uplink = self._app.uplink
+        return None if uplink is None else uplink.line()
 
     def on_connect(self, connection):
         self._app.connections.add(connection)

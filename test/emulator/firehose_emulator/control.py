@@ -13,6 +13,7 @@ from .actions import ACTIONS
 from .requests import STREAM_NAME
 from .settings import Limits
 from .sigv4 import Key
+from .uplink import Uplink
 from .wire import Reply
 
 PREFIX = "/_control/"
@@ -55,6 +56,8 @@ class Control:
             ("GET", "quota"): self._show_quota,
             ("POST", "quota"): self._set_quota,
             ("DELETE", "quota"): self._clear_quota,
+            ("POST", "uplink"): self._set_uplink,
+            ("DELETE", "uplink"): self._clear_uplink,
             ("POST", "credentials"): self._set_credentials,
             ("POST", "settings"): self._set_settings,
             ("POST", "connections"): self._drop_connections,
@@ -179,6 +182,17 @@ class Control:
 
     def _clear_quota(self, _name, _body):
         self._app.quotas.clear()
+        return {}
+
+    def _set_uplink(self, _name, body):
+        """Have the connections to come upload slowly; end those that are."""
+        self._app.uplink = Uplink(**body)
+        self._drop({"which": "idle"})
+        return {}
+
+    def _clear_uplink(self, _name, _body):
+        self._app.uplink = None
+        self._drop({"which": "idle"})
         return {}
 
     def _set_credentials(self, _name, body):

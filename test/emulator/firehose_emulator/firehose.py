@@ -88,6 +88,15 @@ class Outcome:
         for index in range(len(self.states)):
             self.unsay(index)
 
+    def forget_unsaid(self, word):
+        """Refuse what the reply does not acknowledge: it is not stored."""
+        if self.garbled:
+            self.unsay_all()
+        for index, state in enumerate(self.states):
+            if state == UNSAID:
+                self.states[index] = REFUSED
+                self.words[index] = word
+
     def encode(self):
         return json.dumps(self.document).encode()
 
@@ -209,7 +218,7 @@ class Firehose:
         call.counted = True
         rule = self._strike("delay", call)
         if rule is not None:
-            call.delay = rule.action.function(rule.parameters)
+            call.delay = rule.action.function(rule.parameters, call.raws)
         rule = self._strike("request", call)
         if rule is not None:
             reply = rule.action.function(rule.parameters, call.raws)
@@ -257,11 +266,13 @@ class Firehose:
         if rule is not None:
             outcome.random = rule.random
             rule.action.function(rule.parameters, outcome, reply)
+            if not rule.parameters.get("stored", True):
+                outcome.forget_unsaid(rule.name)
         call.garbled = outcome.garbled
-        call.accepted = count - len(failures)
+        call.accepted = count - outcome.states.count(REFUSED)
         call.said = outcome.states.count(ACCEPTED)
         accepted = call.raws
-        if failures:
+        if call.accepted < count:
             accepted = [raw for raw, state in zip(call.raws, outcome.states)
                         if state != REFUSED]
         call.accepted_bytes = sum(map(len, accepted))
@@ -271,7 +282,7 @@ class Firehose:
         return reply
 
     def _over_quota(self, call, single):
-        """Return {index: failure} of the records beyond the quota."""
+        """Return {index: failure} of the records beyond the quota, or raise."""
         quota = self._app.quotas.of(call.stream)
         if quota is None:
             return {}
@@ -279,6 +290,10 @@ class Firehose:
             if single or quota.over_requests == "error":
                 raise ApiError(quota.put_record_error)
             return dict.fromkeys(range(len(call.raws)), _SLOW_DOWN)
+        if quota.over_records == "error":
+            if not quota.admit_call(call.raws):
+                raise ApiError(quota.put_record_error)
+            return {}
         admitted = quota.admit_records(call.raws)
         if single and not admitted:
             raise ApiError(quota.put_record_error)

@@ -2,7 +2,8 @@
 
 The bucket of bytes lets a record through while it holds anything at all and
 may then go below zero, so a large record never waits for ever and the average
-is exact.  The other buckets deal in whole tokens.
+is exact.  The other buckets deal in whole tokens.  A quota by call takes a call as
+a whole or refuses it as a whole.
 """
 
 import time
@@ -28,17 +29,21 @@ class Quota:
 
     over_requests   what a batch over requests_per_second gets: partial (all
                     its entries fail) or error (as put_record_error)
-    put_record_error  catalogue name of the answer to a lone record
+    over_records    what a batch over one of the others gets: partial (its
+                    first records are taken) or error
+    put_record_error  catalogue name of the answer to a lone record, and to a
+                    call that fails as a whole
     """
 
     def __init__(self, records_per_second=None, requests_per_second=None,
                  bytes_per_second=None, burst_seconds=1.0,
-                 over_requests="partial",
+                 over_requests="partial", over_records="partial",
                  put_record_error="service_unavailable"):
         rates = (records_per_second, requests_per_second, bytes_per_second)
         self._records, self._requests, self._bytes = (
             Bucket(rate, burst_seconds) if rate else None for rate in rates)
         self.over_requests = over_requests
+        self.over_records = over_records
         self.put_record_error = put_record_error
 
     def admit_request(self):
@@ -50,6 +55,25 @@ class Quota:
         if bucket.tokens < 1:
             return False
         bucket.tokens -= 1
+        return True
+
+    def admit_call(self, raws):
+        """Take a whole call's tokens; false when they are not all there.
+
+        A call that is larger than a bucket passes when that is full.
+        """
+        now = time.monotonic()
+        costs = [(bucket, cost) for bucket, cost
+                 in ((self._records, len(raws)),
+                     (self._bytes, sum(map(len, raws))))
+                 if bucket is not None]
+        for bucket, _ in costs:
+            bucket.refill(now)
+        if any(bucket.tokens <= 0 or bucket.tokens < min(cost, bucket.room)
+               for bucket, cost in costs):
+            return False
+        for bucket, cost in costs:
+            bucket.tokens -= cost
         return True
 
     def admit_records(self, raws):

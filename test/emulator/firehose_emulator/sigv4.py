@@ -19,7 +19,7 @@ from .errors import ApiError
 
 WINDOW = 300        # seconds a signature is good for, to either side
 STAMP = "%Y%m%dT%H%M%SZ"
-MUST_BE_SIGNED = ("host", "x-amz-date", "x-amz-target", "content-type")
+MUST_BE_SIGNED = ("host", "x-amz-date", "x-amz-target")
 
 _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256\s+Credential=([^,\s]+),\s*SignedHeaders=([^,\s]+),"

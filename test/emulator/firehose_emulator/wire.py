@@ -7,6 +7,7 @@ time is processed; what a client pipelines waits in the buffer.
 
 The site (see app.Site) has the methods that a connection calls:
     on_connect(connection), on_disconnect(connection)
+    line()                        the slow line of a new connection, or None
     on_first_byte(connection)     first byte of a request; may close
     on_malformed(connection, error)
     on_head(request)              a request has begun
@@ -21,6 +22,8 @@ import http
 import socket
 import struct
 import time
+
+from .uplink import PIECE
 
 HEAD_ROOM = 65536
 MAX_BODY = 64 * 1024 * 1024
@@ -162,6 +165,9 @@ class Connection(asyncio.BufferedProtocol):
         self._body_have = 0
         self._busy = False          # a request is processed or answered
         self._deaf = False          # a fault: read nothing more
+        self._line = None           # slow, or None
+        self._unpaid = 0            # bytes that it has not carried yet
+        self._waiting = False       # for it
         self._task = None
         self._drained = asyncio.Event()
         self._drained.set()
@@ -181,6 +187,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport):
         self.transport = transport
+        self._line = self.site.line()
+        if self._line is not None:
+            # what the kernel takes would not be slow
+            transport.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_RCVBUF, PIECE)
         # Tell us of every byte not yet written.  (asyncio's TLS pauses at
         # the limit, its plain transport above it.)
         transport.set_write_buffer_limits(high=int(self.site.tls), low=0)
@@ -203,8 +214,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint):
         if self._body_view is not None:
-            return self._body_view[self._body_have:]
-        return self._view[self._have:]
+            view = self._body_view[self._body_have:]
+        else:
+            view = self._view[self._have:]
+        return view if self._line is None else view[:PIECE]
 
     def buffer_updated(self, count):
         if self._deaf:
@@ -213,6 +226,7 @@ class Connection(asyncio.BufferedProtocol):
             self._body_have += count
         else:
             self._have += count
+        self._unpaid += count
         if not self._busy:
             self._advance()
         elif self._have == HEAD_ROOM:
@@ -220,6 +234,23 @@ class Connection(asyncio.BufferedProtocol):
 
     def eof_received(self):
         return False
+
+    def _wait_for_line(self):
+        """Let the slow line carry what came; false: it has."""
+        if self._line is None or not self.counted or self._unpaid == 0:
+            return self._waiting
+        seconds = self._line.take(self._unpaid)
+        self._unpaid = 0
+        self._waiting = True
+        self.transport.pause_reading()
+        asyncio.get_running_loop().call_later(seconds, self._line_free)
+        return True
+
+    def _line_free(self):
+        self._waiting = False
+        if not (self.closed or self._deaf):
+            self.transport.resume_reading()
+            self._advance()
 
     # -- reading
 
@@ -285,7 +316,7 @@ class Connection(asyncio.BufferedProtocol):
             self._watch()
             if self._deaf or self._busy:
                 return False
-        if self._body_have < self._request.length:
+        if self._wait_for_line() or self._body_have < self._request.length:
             return False
         self._body_view = None
         return True
@@ -372,7 +403,7 @@ class Connection(asyncio.BufferedProtocol):
         self._busy = False
         if reply.close:
             self.hang_up()
-        elif not self.closed and not self._deaf:
+        elif not (self.closed or self._deaf or self._waiting):
             self.transport.resume_reading()
 
     # -- misbehaviour, used by faults
