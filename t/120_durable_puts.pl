@@ -61,11 +61,27 @@ sub arrived
     return;
 }
 
+# Processes whose parent is this one, of /proc: "pid (name) state parent ...".
+sub children_of
+{
+    my ($parent) = @_;
+    my @children;
+    foreach my $file (glob('/proc/[0-9]*/stat'))
+    {
+        # it may be gone by now
+        open(my $in, '<', $file) or next;
+        my ($pid, $its_parent) = (<$in> // '') =~ /^(\d+) \(.*\) \S (\d+)/s or next;
+        push @children, $pid if $its_parent == $parent;
+    }
+    return @children;
+}
+
 # Its orphans go by themselves, and then the server can be started.
 sub kill_postmaster
 {
     my ($pid) = slurp($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
-    my @children = split(' ', qx{ps -o pid= --ppid $pid});
+    my @children = children_of($pid);
+    isnt(scalar @children, 0, 'it has processes');
     $node->kill9;
     wait_until('its orphans are gone', sub { !grep { kill(0, $_) } @children }, 20);
     return $node->start;
