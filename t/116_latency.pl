@@ -46,7 +46,7 @@ foreach my $synchronous ('on', 'off')
     is(scalar @latencies, $commits, "synchronous_commit $synchronous: every commit came once");
     @latencies = sort { $a <=> $b } @latencies;
     my ($p50, $p99) = map { $latencies[ $_ * $#latencies ] } 0.5, 0.99;
-    diag(sprintf('synchronous_commit %s: commit to acknowledged p50 %.2f ms, p99 %.2f ms, at most %.2f ms',
+    note(sprintf('synchronous_commit %s: commit to acknowledged p50 %.2f ms, p99 %.2f ms, at most %.2f ms',
             $synchronous, $p50, $p99, $latencies[-1]));
     cmp_ok($p50, '<', 20, "synchronous_commit $synchronous: half within 20 ms");
     cmp_ok($p99, '<', 250, "synchronous_commit $synchronous: all but the last percent within 250 ms");

@@ -15,7 +15,7 @@ our @EXPORT = qw(tap_through);
 sub tap_through
 {
     my ($name, @command) = @_;
-    my ($planned, $seen, $skipped) = (undef, 0, 0);
+    my ($planned, $seen, $skipped, $failed) = (undef, 0, 0, 0);
 
     open(my $output, '-|', @command)
       or return fail("$name: cannot run @command: $!");
@@ -32,7 +32,7 @@ sub tap_through
         {
             $seen++;
             if ($3) { _skip("$name: $2: $4") }
-            else { ok(!$1, "$name: $2") }
+            else { ok(!$1, "$name: $2") or $failed = 1 }
         }
         elsif ($line =~ /^Bail out!/)
         {
@@ -40,8 +40,9 @@ sub tap_through
         }
         elsif ($line ne '')
         {
+            # what a program says is of interest once something has failed
             $line =~ s/^# ?//;
-            diag("$name: $line");
+            $failed ? diag("$name: $line") : note("$name: $line");
         }
     }
     my $closed = close($output);
