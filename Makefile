@@ -20,10 +20,18 @@ SHLIB_LINK += -Wl,-Bsymbolic
 SENDER_SO = firehose_sender$(DLSUFFIX)
 SENDER_OBJS = $(filter-out src/sender/settings.o,$(patsubst $(srcdir)/%.c,%.o,$(sort $(SENDER_SOURCES))))
 
-REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
-REGRESS_OPTS = --temp-instance=tmp_check --temp-config=test/regress.conf
+# installcheck starts a server of its own, of what is installed: the library has
+# to be preloaded.  Some tests look at formats and at the queue with a module.
+REGRESS = $(patsubst $(srcdir)/sql/%.sql,%,$(sort $(wildcard $(srcdir)/sql/*.sql)))
+REGRESS_MODULE = test/modules/firehose_format_test
+REGRESS_OPTS = --temp-instance=tmp_check --temp-config=$(srcdir)/test/regress.conf \
+	--dlpath=$(REGRESS_MODULE)
+REGRESS_PREP = regress-module
+ENCODING = UTF8
+NO_LOCALE = 1
 
-EXTRA_CLEAN = $(SENDER_SO) $(SENDER_OBJS) $(SENDER_OBJS:.o=.bc)
+EXTRA_CLEAN = $(SENDER_SO) $(SENDER_OBJS) $(SENDER_OBJS:.o=.bc) \
+	$(foreach kind,o so bc,$(wildcard test/modules/*/*.$(kind)))
 
 PG_CONFIG ?= pg_config
 # PostgreSQL's own headers are system headers to us: -Wextra is for our code.
@@ -32,7 +40,19 @@ PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers -Wno-clobbered $(if $(WERROR),-Werror)
 
 PGXS := $(shell $(PG_CONFIG) --pgxs)
+ifeq ($(PGXS),)
+$(error PG_CONFIG=$(PG_CONFIG) is no pg_config of a server with its headers)
+endif
 include $(PGXS)
+
+# In a VPATH build only sources come from the source tree: what was built there
+# is for others.
+override srcdir := $(patsubst %/,%,$(srcdir))
+override VPATH :=
+vpath %.c $(srcdir)
+vpath %.control $(srcdir)
+
+CONTRIB_TESTDB = regression
 
 # dlopen resolves the sender's references to firehose.so, which is there
 # before it: preloaded.
@@ -41,8 +61,14 @@ all: $(SENDER_SO)
 $(SENDER_SO): $(SENDER_OBJS)
 	$(CC) $(CFLAGS) $(SENDER_OBJS) $(LDFLAGS) $(LDFLAGS_SL) -shared -Wl,-Bsymbolic -o $@ -lcurl -lcrypto -lm
 
+# a VPATH build starts in an empty directory
+ALL_OBJS = $(sort $(OBJS) $(SENDER_OBJS))
+$(ALL_OBJS) $(ALL_OBJS:.o=.bc): | folders
+folders:
+	@$(MKDIR_P) $(sort $(dir $(ALL_OBJS)))
+
 # any header may matter to any object; the whole build takes seconds
-$(OBJS) $(SENDER_OBJS): $(wildcard $(srcdir)/src/*/*.h)
+$(ALL_OBJS): $(wildcard $(srcdir)/src/*/*.h)
 
 install: install-sender
 install-sender: $(SENDER_SO)
@@ -53,4 +79,17 @@ uninstall: uninstall-sender
 uninstall-sender:
 	rm -f '$(DESTDIR)$(pkglibdir)/$(SENDER_SO)'
 
-.PHONY: install-sender uninstall-sender
+regress-module:
+	@[ "$$(id -u)" -ne 0 ] || { echo "installcheck starts a server, which root may not: \
+	run it as another user who can write here, for instance postgres" >&2; exit 1; }
+	$(MKDIR_P) $(REGRESS_MODULE)
+	$(MAKE) -C $(REGRESS_MODULE) -f $(abspath $(srcdir))/$(REGRESS_MODULE)/Makefile \
+		VPATH=$(abspath $(srcdir))/$(REGRESS_MODULE) PG_CONFIG='$(PG_CONFIG)' with_llvm=no
+
+# what PGXN takes: the committed files, under the version of META.json
+DISTRIBUTION = firehose-$(shell sed -nE '/"provides"/q; s/^ *"version": "(.*)",/\1/p' $(srcdir)/META.json)
+dist:
+	git -C $(srcdir) archive --format=zip --prefix=$(DISTRIBUTION)/ \
+		--output=$(CURDIR)/$(DISTRIBUTION).zip HEAD
+
+.PHONY: folders install-sender uninstall-sender regress-module dist

@@ -11,12 +11,14 @@ plan skip_all => 'there are no regression tests' unless @tests;
 my $pg_config = $ENV{PG_CONFIG};
 
 # some look at formats and at the queue by functions of their own
-system('make', '-s', '-C', 'test/modules/firehose_format_test',
+my $module = 'test/modules/firehose_format_test';
+system('make', '-s', '-C', $module,
     "PG_CONFIG=$pg_config", 'WERROR=1', 'with_llvm=no') == 0
   or die 'cannot build the test module';
 chomp(my $bindir = `$pg_config --bindir`);
 open(my $output, '-|', "$ENV{PG_REGRESS} --bindir=$bindir --inputdir=."
-      . ' --outputdir=tmp_check --temp-instance=tmp_check/regress'
+      . " --outputdir=tmp_check --dlpath=$module"
+      . ' --temp-instance=tmp_check/regress'
       . ' --temp-config=test/regress.conf --encoding=UTF8 --no-locale'
       . " @tests 2>&1")
   or die "cannot run pg_regress: $!";

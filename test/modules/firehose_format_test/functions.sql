@@ -1,5 +1,6 @@
--- Included by regression tests: :srcdir is the top of the tree.
-\set module :srcdir '/test/modules/firehose_format_test/firehose_format_test'
+-- Included by regression tests; pg_regress --dlpath says where the module is.
+\getenv libdir PG_LIBDIR
+\set module :libdir '/firehose_format_test'
 
 -- The record that a format makes of a change, in UTF-8.
 CREATE FUNCTION format_event(
