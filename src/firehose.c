@@ -14,15 +14,19 @@
 #include "storage/shmem.h"
 #include "utils/guc.h"
 
+#include "common/names.h"
+#include "common/preload.h"
 #include "pipeline/stat.h"
 #include "put/durable.h"
 #include "put/put.h"
+#include "put/put_xact.h"
 #include "queue/queue.h"
 #include "queue/save.h"
 #include "sender/settings.h"
 #include "status/recent.h"
 #include "status/status.h"
 #include "stream/stream.h"
+#include "workers/database_table.h"
 #include "workers/ddl_hooks.h"
 #include "workers/launcher.h"
 #include "workers/pipeline_table.h"
@@ -48,6 +52,8 @@ _PG_init(void)
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 
+	firehose_preloaded = true;
+
 	queue_define_settings();
 	stream_define_settings();
 	put_define_settings();
@@ -56,10 +62,10 @@ _PG_init(void)
 	pipeline_stat_define_settings();
 	sender_define_settings();
 	status_define_settings();
-	launcher_define_settings();
-	MarkGUCPrefixReserved("firehose");
+	database_table_define_settings();
+	MarkGUCPrefixReserved(FIREHOSE_NAME);
 
-	put_register_callbacks();
+	put_xact_register_callbacks();
 	durable_register_callbacks();
 	pipeline_register_wakeup();
 
@@ -81,7 +87,7 @@ firehose_shmem_request(void)
 	queue_shmem_request();
 	stream_stats_shmem_request();
 	recent_shmem_request();
-	launcher_shmem_request();
+	database_table_shmem_request();
 	pipeline_table_shmem_request();
 }
 
@@ -94,7 +100,7 @@ firehose_shmem_startup(void)
 	queue_shmem_startup();
 	stream_stats_shmem_startup();
 	recent_shmem_startup();
-	launcher_shmem_startup();
+	database_table_shmem_startup();
 	pipeline_table_shmem_startup();
 
 	/* last: it fills the queue */

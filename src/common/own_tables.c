@@ -35,11 +35,11 @@
 #include "utils/snapmgr.h"
 
 #include "common/compat.h"
+#include "common/names.h"
 #include "common/own_tables.h"
 #include "common/sanitize.h"
 
-#ifndef FIREHOSE_EXTENSION
-#define FIREHOSE_EXTENSION "firehose"
+#ifndef FIREHOSE_NAME
 #endif
 
 struct OwnIndexes
@@ -89,7 +89,7 @@ find_tables(void)
 	}
 
 	memset(table_oids, 0, sizeof(table_oids));
-	extension = get_extension_oid(FIREHOSE_EXTENSION, true);
+	extension = get_extension_oid(FIREHOSE_NAME, true);
 	if (!OidIsValid(extension))
 		return;
 

@@ -16,7 +16,8 @@
 
 #include "common/compat.h"
 #include "decoder/change_batch.h"
-#include "workers/launcher.h"
+#include "workers/database_control.h"
+#include "workers/pipeline_table.h"
 
 /* How long to wait for room before on_full is asked again (ms). */
 #define ROOM_WAIT_MS	1000
@@ -32,7 +33,7 @@ claim_slot(BatchStream *stream)
 									  stream->name, &stream->generation);
 	/* a sender that does not know the slot yet is not woken by publications */
 	if (pg_atomic_read_u32(&stream->slot->sender_procno) == PG_UINT32_MAX)
-		launcher_wake_sender(MyDatabaseId);
+		database_wake_sender(MyDatabaseId);
 }
 
 BatchStream *

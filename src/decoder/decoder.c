@@ -38,7 +38,8 @@
 #include "stream/stream.h"
 #include "wal/replication_slot.h"
 #include "wal/wal_reader.h"
-#include "workers/launcher.h"
+#include "workers/database_control.h"
+#include "workers/decoder_lifecycle.h"
 #include "workers/pipeline_table.h"
 #include "workers/worker.h"
 
@@ -82,7 +83,7 @@ static void leave(void);
 void
 decoder_main(Datum main_arg)
 {
-	if (!launcher_attach_decoder(main_arg, &my_slot))
+	if (!decoder_attach(main_arg, &my_slot))
 		return;
 	worker_connect(my_slot->dboid);
 	decoder_context = AllocSetContextCreate(TopMemoryContext, "firehose decoder",
@@ -143,7 +144,7 @@ on_queue_full(void)
 		pipeline_set_state(my_slot, PIPELINE_WAITING,
 						   "the queue has no room; the WAL is the buffer meanwhile");
 	CHECK_FOR_INTERRUPTS();
-	if (worker_shutdown_requested() || launcher_decoder_must_exit(my_slot))
+	if (worker_shutdown_requested() || decoder_must_exit(my_slot))
 		leave();
 }
 
@@ -179,7 +180,7 @@ read_pipeline(void)
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(old);
-	launcher_wake_sender(MyDatabaseId);
+	database_wake_sender(MyDatabaseId);
 	return origin;
 }
 
@@ -194,7 +195,7 @@ give_back_reservations(int code, Datum arg)
 static void
 on_slot_wait(void)
 {
-	if (worker_shutdown_requested() || launcher_decoder_must_exit(my_slot))
+	if (worker_shutdown_requested() || decoder_must_exit(my_slot))
 		proc_exit(0);
 }
 
@@ -416,7 +417,7 @@ run(void)
 		int			n;
 
 		worker_process_interrupts();
-		if (worker_shutdown_requested() || launcher_decoder_must_exit(my_slot) ||
+		if (worker_shutdown_requested() || decoder_must_exit(my_slot) ||
 			pg_atomic_read_u32(&my_slot->reread) != 0)
 			leave();
 
@@ -500,7 +501,7 @@ leave(void)
 	int64		deadline = worker_clock_ms() + DRAIN_MS;
 
 	while (worker_shutdown_requested() && !commit_ring_is_empty(&my_slot->ring) &&
-		   launcher_sender_pid(MyDatabaseId) != 0 && worker_clock_ms() < deadline)
+		   database_sender_pid(MyDatabaseId) != 0 && worker_clock_ms() < deadline)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 DRAIN_WAIT_MS, WaitEventNamed("FirehoseDecoderShutdown"));

@@ -60,7 +60,7 @@ extern PGDLLEXPORT bool pipeline_note_slot_created(int32 id);
 /*
  * Sender: bring the shared table in step with this database's catalog, in
  * transactions of its own, and wake the launcher if it has something to do.
- * Called at start and whenever launcher_take_recheck says so.  Neither waits
+ * Called at start and whenever sender_take_recheck says so.  Neither waits
  * nor raises an error; false: something is left to be done, try again soon.
  */
 extern PGDLLEXPORT bool pipeline_reconcile(void);

@@ -24,6 +24,7 @@
 #include "utils/pg_lsn.h"
 #include "utils/rel.h"
 
+#include "common/preload.h"
 #include "pipeline/catalog.h"
 #include "pipeline/check.h"
 #include "stream/stat_stream.h"

@@ -16,13 +16,13 @@
 #include "utils/guc.h"
 
 #include "common/compat.h"
+#include "common/preload.h"
 #include "common/sanitize.h"
 #include "common/srf_row.h"
 #include "pipeline/catalog.h"
 #include "pipeline/stat.h"
 #include "stream/stat_stream.h"
 #include "workers/database_table.h"
-#include "workers/launcher.h"
 #include "workers/pipeline_table.h"
 
 /* firehose.retained_wal_warning, in megabytes; 0: off */
@@ -199,7 +199,7 @@ judge_slot(const PipelineRow *row, SlotReport *report)
 	else if (report->pid == 0 && report->state != PIPELINE_FAILED)
 	{
 		report->state = PIPELINE_STARTING;
-		if (!launcher_enabled)
+		if (!workers_enabled)
 			reason = "firehose.enabled is off";
 		else if (report->table_full)
 			reason = "there are more pipelines than firehose.max_pipelines";

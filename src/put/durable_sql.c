@@ -30,6 +30,7 @@
 #include "utils/wait_event.h"
 
 #include "common/compat.h"
+#include "common/preload.h"
 #include "pipeline/catalog.h"
 #include "pipeline/check.h"
 #include "put/durable.h"

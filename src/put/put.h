@@ -10,7 +10,6 @@
 #include "stream/stream.h"
 
 extern void put_define_settings(void);
-extern void put_register_callbacks(void);
 
 /*
  * Refuse to put where it cannot be done: library not preloaded, parallel
@@ -39,8 +38,5 @@ extern bool put_records(Stream *stream, uint64 first_id, const RecordBytes *reco
 /* The same for one record whose bytes stay as they are. */
 extern bool put_record(Stream *stream, uint64 id, const char *data, Size length,
 					   bool transactional);
-
-/* Is this id in the current transaction's buffers, not yet published? */
-extern bool put_is_own_pending(uint64 id);
 
 #endif							/* FIREHOSE_PUT_H */

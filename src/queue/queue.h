@@ -63,6 +63,9 @@
 /* A record's largest size before base64, delimiter included (Firehose: 1,000 KiB). */
 #define QUEUE_MAX_RECORD	1024000
 
+/* Largest record id: ids are exact as JSON numbers, which have 53 bits. */
+#define QUEUE_MAX_ID		((UINT64CONST(1) << 53) - 1)
+
 typedef uint32 QueuePageNo;
 
 /*

@@ -35,7 +35,7 @@
 #include "sender/signer.h"
 #include "status/recent.h"
 #include "stream/stream.h"
-#include "workers/launcher.h"
+#include "workers/sender_lifecycle.h"
 #include "workers/worker.h"
 
 /* How long the rest is sent, and answers are awaited, when the sender has to go (ms). */
@@ -79,11 +79,11 @@ clock_us(void)
 void
 sender_main(Datum main_arg)
 {
-	if (!launcher_attach_sender(main_arg, &my_database))
+	if (!sender_attach(main_arg, &my_database))
 		return;
 	worker_connect(my_database);
 
-	if (!launcher_check_extension(my_database))
+	if (!sender_check_extension(my_database))
 		return;
 	prepare();
 
@@ -95,12 +95,12 @@ sender_main(Datum main_arg)
 		MemoryContextReset(loop_context);
 		if (worker_shutdown_requested())
 			finish(SEND_AT_SHUTDOWN, GRACE_AT_SHUTDOWN);
-		if (launcher_sender_must_exit(my_database))
+		if (sender_must_exit(my_database))
 			finish(0, GRACE_WHEN_HELD);
 		/* without the extension the queue is not ours to touch any more */
-		if (launcher_take_recheck(my_database))
+		if (sender_take_recheck(my_database))
 		{
-			if (!launcher_check_extension(my_database))
+			if (!sender_check_extension(my_database))
 				proc_exit(0);
 			reconcile_at = now;
 		}

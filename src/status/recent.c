@@ -267,7 +267,7 @@ recent_forget(uint64 id)
 void
 recent_start_waiting(uint64 id)
 {
-	Assert(id > 0 && id <= OUTCOME_MAX_ID);
+	Assert(id > 0 && id <= QUEUE_MAX_ID);
 	Assert(MyProcNo() < MaxBackends);
 
 	pg_atomic_write_u64(&outcomes->waiters[MyProcNo()].record,

@@ -28,9 +28,6 @@ typedef struct RecentEntry
 extern void recent_shmem_request(void);
 extern void recent_shmem_startup(void);
 
-/* Record ids are below it: exact in a double, and the ring keeps bits beside them. */
-#define OUTCOME_MAX_ID		((UINT64CONST(1) << 53) - 1)
-
 /*
  * Sender: a record's outcome is settled, and will be published when its row is
  * written.  To be called before the record is finished in the queue, so that
@@ -67,7 +64,7 @@ extern RecordOutcome recent_lookup_announced(uint64 id);
 extern void recent_forget(uint64 id);
 
 /*
- * Backend: wait for a record (1 to OUTCOME_MAX_ID), or for answers to flushes.
+ * Backend: wait for a record (1 to QUEUE_MAX_ID), or for answers to flushes.
  * The latch is set at every change.  The stop must follow, whatever happens.
  */
 extern void recent_start_waiting(uint64 id);

@@ -22,12 +22,15 @@
 #include "utils/timestamp.h"
 
 #include "common/compat.h"
+#include "common/preload.h"
 #include "put/durable.h"
 #include "put/put.h"
+#include "put/put_xact.h"
 #include "status/recent.h"
 #include "stream/stat_stream.h"
 #include "stream/stream.h"
-#include "workers/launcher.h"
+#include "workers/database_control.h"
+#include "workers/database_table.h"
 
 /* look again after so long, whatever the latch says */
 #define WAIT_RECORD_RECHECK_MS	10000
@@ -37,7 +40,7 @@
 /* A stream that a flush waits for. */
 typedef struct FlushTarget
 {
-	StreamSigner id;
+	ListedStream id;
 	QueuePosition mark;			/* everything before it is to be finished */
 	uint64		request;		/* our number in the handshake */
 } FlushTarget;
@@ -62,7 +65,7 @@ static bool await_read(Oid dboid, TimestampTz deadline);
 static const char *await_record(uint64 id, TimestampTz deadline);
 static bool flush_streams(Oid dboid, Oid serverid, TimestampTz deadline, bool drain);
 static void start_flush(Flush *flush, Oid dboid, Oid serverid);
-static uint64 request_flush(const StreamSigner *id);
+static uint64 request_flush(const ListedStream *id);
 static bool owes_nothing(QueueStream *s);
 static bool is_flushed(const FlushTarget *target);
 static bool is_drained(const FlushTarget *target);
@@ -154,9 +157,9 @@ firehose_wait(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 
 	id = PG_GETARG_INT64(0);
-	if (id <= 0 || id > OUTCOME_MAX_ID)
+	if (id <= 0 || id > QUEUE_MAX_ID)
 		PG_RETURN_TEXT_P(cstring_to_text(outcome_names[OUTCOME_NONE]));
-	if (put_is_own_pending(id))
+	if (put_xact_is_own_pending(id))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot wait for record " INT64_FORMAT
@@ -238,7 +241,7 @@ await_record(uint64 id, TimestampTz deadline)
 		if (gone && recent_lookup_announced(id) == OUTCOME_NONE)
 			return outcome_names[OUTCOME_NONE];
 		if (gone)
-			launcher_wake_sender(MyDatabaseId);
+			database_wake_sender(MyDatabaseId);
 
 		if (!sleep_until(deadline,
 						 gone ? WAIT_ANNOUNCED_RECHECK_MS : WAIT_RECORD_RECHECK_MS,
@@ -343,7 +346,7 @@ flush_streams(Oid dboid, Oid serverid, TimestampTz deadline, bool drain)
 static void
 start_flush(Flush *flush, Oid dboid, Oid serverid)
 {
-	StreamSigner *streams;
+	ListedStream *streams;
 
 	flush->ntargets = stat_stream_list(dboid, serverid, &streams);
 	flush->targets = palloc(sizeof(FlushTarget) * Max(flush->ntargets, 1));
@@ -363,11 +366,11 @@ start_flush(Flush *flush, Oid dboid, Oid serverid)
  * Asking again matters to a sender that has just been started.
  */
 static uint64
-request_flush(const StreamSigner *id)
+request_flush(const ListedStream *id)
 {
 	uint64		request = pg_atomic_add_fetch_u64(&id->stream->flush_requested, 1);
 
-	launcher_wake_sender(id->dboid);
+	database_wake_sender(id->dboid);
 	return request;
 }
 
@@ -400,7 +403,7 @@ is_flushed(const FlushTarget *target)
 			return true;
 	}
 
-	return owes_nothing(s) && launcher_sender_pid(target->id.dboid) == 0;
+	return owes_nothing(s) && database_sender_pid(target->id.dboid) == 0;
 }
 
 /* Does the stream owe nothing, and has its sender written down all of it? */
@@ -415,7 +418,7 @@ is_drained(const FlushTarget *target)
 static bool
 all_owe_nothing(Oid dboid, Oid serverid)
 {
-	StreamSigner *streams;
+	ListedStream *streams;
 	int			n = stat_stream_list(dboid, serverid, &streams);
 
 	for (int i = 0; i < n; i++)
@@ -430,7 +433,7 @@ all_owe_nothing(Oid dboid, Oid serverid)
 static void
 warn_unfinished(const FlushTarget *target)
 {
-	const StreamSigner *id = &target->id;
+	const ListedStream *id = &target->id;
 	const char *state;
 	char	   *reason;
 
@@ -441,9 +444,9 @@ warn_unfinished(const FlushTarget *target)
 			 errmsg("stream \"%s\" still has records to send", id->name) :
 			 errmsg("stream \"%s\" of database with OID %u still has records to send",
 					id->name, id->dboid),
-			 !launcher_enabled ?
+			 !workers_enabled ?
 			 errdetail("Nothing is sent while firehose.enabled is off.") :
-			 launcher_sender_pid(id->dboid) == 0 ?
+			 database_sender_pid(id->dboid) == 0 ?
 			 errdetail("No sender is running in the database.") :
 			 reason[0] != '\0' && stat_stream_may_read(id) ?
 			 errdetail("The stream is %s: %s", state, reason) :

@@ -21,6 +21,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "common/preload.h"
 #include "common/sanitize.h"
 #include "common/srf_row.h"
 #include "stream/stat_stream.h"
@@ -44,7 +45,7 @@ static const char *const state_names[] = {
 	[STREAM_DISABLED] = "disabled"
 };
 
-static void add_stream_pending(ResultRow *row, const StreamSigner *id);
+static void add_stream_pending(ResultRow *row, const ListedStream *id);
 static void add_stream_counters(ResultRow *row, StreamStatistics *stats);
 static void add_stream_error(ResultRow *row, StreamStatistics *stats);
 static PoolNumbers read_pool(Queue *q, bool reset);
@@ -53,29 +54,19 @@ PG_FUNCTION_INFO_V1(firehose_stat_stream);
 PG_FUNCTION_INFO_V1(firehose_stat_queue);
 PG_FUNCTION_INFO_V1(firehose_stat_reset);
 
-void
-firehose_check_preloaded(void)
-{
-	if (firehose_queue == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("firehose must be loaded via shared_preload_libraries"),
-				 errhint("Add firehose to shared_preload_libraries and restart the server.")));
-}
-
 int
-stat_stream_list(Oid dboid, Oid serverid, StreamSigner **list)
+stat_stream_list(Oid dboid, Oid serverid, ListedStream **list)
 {
 	Queue	   *q = firehose_queue;
 	int			n = 0;
 
-	*list = palloc(sizeof(StreamSigner) * q->max_streams);
+	*list = palloc(sizeof(ListedStream) * q->max_streams);
 
 	LWLockAcquire(q->table_lock, LW_SHARED);
 	for (int i = 0; i < q->max_streams; i++)
 	{
 		QueueStream *s = queue_stream(q, i);
-		StreamSigner *id = &(*list)[n];
+		ListedStream *id = &(*list)[n];
 
 		if (!s->in_use ||
 			(OidIsValid(dboid) && s->dboid != dboid) ||
@@ -100,13 +91,13 @@ stat_stream_list(Oid dboid, Oid serverid, StreamSigner **list)
 }
 
 bool
-stat_stream_is_current(const StreamSigner *id)
+stat_stream_is_current(const ListedStream *id)
 {
 	return pg_atomic_read_u32(&id->stream->generation) == id->generation;
 }
 
 bool
-stat_stream_may_read(const StreamSigner *id)
+stat_stream_may_read(const ListedStream *id)
 {
 	ForeignServer *server;
 
@@ -119,7 +110,7 @@ stat_stream_may_read(const StreamSigner *id)
 }
 
 const char *
-stat_stream_state(const StreamSigner *id, char **reason)
+stat_stream_state(const ListedStream *id, char **reason)
 {
 	StreamStatistics *stats = &id->stream->stats;
 	uint32		state;
@@ -139,7 +130,7 @@ Datum
 firehose_stat_stream(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	StreamSigner *streams;
+	ListedStream *streams;
 	int			n;
 
 	firehose_check_preloaded();
@@ -148,7 +139,7 @@ firehose_stat_stream(PG_FUNCTION_ARGS)
 	n = stat_stream_list(InvalidOid, InvalidOid, &streams);
 	for (int i = 0; i < n; i++)
 	{
-		StreamSigner *id = &streams[i];
+		ListedStream *id = &streams[i];
 		StreamStatistics *stats = &id->stream->stats;
 		const char *state;
 		char	   *reason;
@@ -191,7 +182,7 @@ firehose_stat_stream(PG_FUNCTION_ARGS)
  * never zero while something is owed.
  */
 static void
-add_stream_pending(ResultRow *row, const StreamSigner *id)
+add_stream_pending(ResultRow *row, const ListedStream *id)
 {
 	QueueStream *s = id->stream;
 	int64		in_flight = pg_atomic_read_u64(&s->stats.in_flight);
@@ -248,7 +239,7 @@ firehose_stat_queue(PG_FUNCTION_ARGS)
 {
 	Queue	   *q = firehose_queue;
 	PoolNumbers pool;
-	StreamSigner *streams;
+	ListedStream *streams;
 	TupleDesc	tupdesc;
 	ResultRow	row = {.ncolumns = 0};
 
@@ -300,7 +291,7 @@ firehose_stat_reset(PG_FUNCTION_ARGS)
 {
 	Oid			dboid = InvalidOid;
 	Oid			serverid = InvalidOid;
-	StreamSigner *streams;
+	ListedStream *streams;
 	int			n;
 
 	firehose_check_preloaded();

@@ -8,7 +8,7 @@
 #include "queue/queue.h"
 
 /* A stream in use, as it was when listed.  Another stream has its slot if the generation differs. */
-typedef struct StreamSigner
+typedef struct ListedStream
 {
 	QueueStream *stream;
 	uint32		generation;
@@ -16,24 +16,21 @@ typedef struct StreamSigner
 	Oid			serverid;
 	bool		dropped;
 	char		name[NAMEDATALEN];
-} StreamSigner;
-
-/* Error unless the library was preloaded, so that there is a queue. */
-extern void firehose_check_preloaded(void);
+} ListedStream;
 
 /*
  * List the streams in use, of one database or (InvalidOid) all, and of these
  * one server or all.  Returns their number.
  */
-extern int	stat_stream_list(Oid dboid, Oid serverid, StreamSigner **list);
+extern int	stat_stream_list(Oid dboid, Oid serverid, ListedStream **list);
 
 /* Does the stream still have the slot that it was listed with? */
-extern bool stat_stream_is_current(const StreamSigner *id);
+extern bool stat_stream_is_current(const ListedStream *id);
 
 /* May the current user read the stream's statistics? */
-extern bool stat_stream_may_read(const StreamSigner *id);
+extern bool stat_stream_may_read(const ListedStream *id);
 
 /* The stream's state, by name, and the reason (palloc'd, maybe empty). */
-extern const char *stat_stream_state(const StreamSigner *id, char **reason);
+extern const char *stat_stream_state(const ListedStream *id, char **reason);
 
 #endif							/* FIREHOSE_STREAM_STAT_STREAM_H */

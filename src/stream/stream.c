@@ -20,10 +20,10 @@
 #include "utils/syscache.h"
 
 #include "common/compat.h"
+#include "common/names.h"
 #include "stream/stream.h"
 #include "stream/stream_options.h"
 
-#define WRAPPER_NAME	"firehose"
 
 static HTAB *streams = NULL;	/* by name */
 static Stream *last_used = NULL;
@@ -93,7 +93,7 @@ stream_cache_generation(void)
 Oid
 stream_wrapper_oid(void)
 {
-	return get_foreign_data_wrapper_oid(WRAPPER_NAME, true);
+	return get_foreign_data_wrapper_oid(FIREHOSE_NAME, true);
 }
 
 /* Is this server one of ours? */
@@ -161,7 +161,7 @@ stream_get(const char *name)
 					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 					 errmsg("foreign server \"%s\" is not a stream", name),
 					 errdetail("It belongs to another foreign-data wrapper than \"%s\".",
-							   WRAPPER_NAME)));
+							   FIREHOSE_NAME)));
 		stream = remember(server);
 	}
 	last_used = stream;

@@ -9,41 +9,7 @@
 #define FIREHOSE_STREAM_H
 
 #include "queue/queue.h"
-
-typedef enum StreamDelimiter
-{
-	DELIMITER_DEFAULT,			/* newline for text and json, none for bytea */
-	DELIMITER_NEWLINE,
-	DELIMITER_NONE
-} StreamDelimiter;
-
-typedef enum StreamStatusOption
-{
-	STATUS_DEFAULT,				/* all for puts, failed for pipelines */
-	STATUS_ALL,					/* a row for every finished record */
-	STATUS_FAILED,				/* rows for failed records only */
-	STATUS_NONE
-} StreamStatusOption;
-
-/* An option's value, or the default of its setting.  Times in milliseconds, rates per second (0: no limit). */
-typedef struct StreamOptions
-{
-	char		stream_name[65];	/* Firehose's name: 1 to 64 of [a-zA-Z0-9_.-] */
-	char	   *region;			/* "" : the environment's or profile's */
-	char	   *endpoint_url;	/* "" : derived from the region */
-	int			delimiter;		/* StreamDelimiter */
-	int			on_full;		/* OnFull */
-	int			max_batch_records;	/* 1 to 500 */
-	int			max_batch_bytes;	/* 1,024,000 to 4,194,304, before base64 */
-	int			linger;
-	int			max_in_flight;	/* concurrent requests, 1 to 64 */
-	int			request_timeout;
-	int			records_per_second;
-	int			bytes_per_second;
-	int			requests_per_second;
-	int			status;			/* StreamStatusOption */
-	bool		enabled;
-} StreamOptions;
+#include "stream/stream_options.h"
 
 /* A resolved stream.  Valid until the next stream_* call that may process invalidations; do not keep it across transactions. */
 typedef struct Stream

@@ -19,6 +19,7 @@
 
 #include "aws/endpoint.h"
 #include "common/compat.h"
+#include "queue/queue.h"
 #include "stream/stream_options.h"
 
 typedef enum OptionType

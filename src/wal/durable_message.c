@@ -14,7 +14,6 @@
 
 #include "common/siphash.h"
 #include "queue/queue.h"
-#include "status/recent.h"
 #include "wal/durable_message.h"
 
 /* Keeps this use of the nonce apart from any other. */
@@ -91,7 +90,7 @@ durable_message_read(DurableMessage *message, const char *content, Size length)
 	length -= DURABLE_HEADER_SIZE;
 	name_length = strnlen(name, length);
 	if (name_length == length || name_length == 0 || name_length >= NAMEDATALEN ||
-		header.id == 0 || header.id > OUTCOME_MAX_ID || !OidIsValid(header.serverid))
+		header.id == 0 || header.id > QUEUE_MAX_ID || !OidIsValid(header.serverid))
 		return false;
 
 	message->serverid = header.serverid;

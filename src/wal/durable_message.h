@@ -24,9 +24,10 @@
 
 #include "datatype/timestamp.h"
 
+#include "common/names.h"
 #include "queue/record_shape.h"
 
-#define DURABLE_MESSAGE_PREFIX	"firehose"
+#define DURABLE_MESSAGE_PREFIX	FIREHOSE_NAME
 #define DURABLE_MESSAGE_VERSION 1
 
 typedef struct DurableHeader

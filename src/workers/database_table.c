@@ -1,11 +1,11 @@
 /*
  * database_table.c
- *		The table of databases: where launcher, senders and backends meet.
- *		Its set-up, what backends do with it, and what all three need.
+ *		The table of databases, where launcher, senders and backends meet: its
+ *		set-up, and finding, claiming and freeing an entry.
  *
- * A slot belongs to one database, and has the seat of its sender (seat.h).
+ * An entry belongs to one database, and has its sender's worker slot.
  *
- * Shared memory and its locking contract: launcher_table.h.  A crash-restart
+ * Shared memory and its locking contract: database_table.h.  A crash-restart
  * empties the table; a restart of the launcher alone finds it as it was.
  */
 #include "postgres.h"
@@ -17,30 +17,26 @@
 #include "utils/guc.h"
 
 #include "common/compat.h"
-#include "queue/queue.h"
 #include "workers/database_table.h"
-#include "workers/launcher.h"
-#include "workers/worker.h"
 
 #define LOCK_NAME			"FirehoseDatabases"
 #define MAX_DATABASES		10000	/* a slot's number has 16 bits */
 
-bool		launcher_enabled = true;
+bool		workers_enabled = true;
 DatabaseTable *database_table = NULL;
 
 static int	max_databases = 64;
 
-static bool has_workers(Oid dboid);
 static Size table_size(void);
 
 /* Define firehose.enabled and firehose.max_databases. */
 void
-launcher_define_settings(void)
+database_table_define_settings(void)
 {
 	DefineCustomBoolVariable("firehose.enabled",
 							 "Runs the workers that deliver to Amazon Data Firehose.",
 							 "What is put meanwhile stays in the queue.",
-							 &launcher_enabled,
+							 &workers_enabled,
 							 true,
 							 PGC_SIGHUP, 0,
 							 NULL, NULL, NULL);
@@ -60,7 +56,7 @@ launcher_define_settings(void)
 
 /* Ask for the table's memory and lock. */
 void
-launcher_shmem_request(void)
+database_table_shmem_request(void)
 {
 	RequestAddinShmemSpace(table_size());
 	RequestNamedLWLockTranche(LOCK_NAME, 1);
@@ -68,7 +64,7 @@ launcher_shmem_request(void)
 
 /* Create the table, or find it (EXEC_BACKEND). */
 void
-launcher_shmem_startup(void)
+database_table_shmem_startup(void)
 {
 	bool		found;
 
@@ -85,161 +81,6 @@ launcher_shmem_startup(void)
 			worker_slot_init(&database_table->slots[i].sender);
 	}
 	LWLockRelease(AddinShmemInitLock);
-}
-
-/* Have the extension looked for in a database, or pg_database read. */
-void
-launcher_request_check(Oid dboid)
-{
-	DatabaseEntry *entry;
-
-	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-	entry = database_find(dboid);
-	if (entry && entry->eligible)
-	{
-		pg_atomic_fetch_or_u32(&entry->sender.requests, REQUEST_RECHECK);
-		if (entry->sender.state == WORKER_SLOT_EMPTY)
-			entry->extension = EXTENSION_UNKNOWN;
-		worker_slot_start_now(&entry->sender);
-		worker_slot_wake(&entry->sender);
-	}
-	else
-		database_table->rescan = true;
-	database_wake_launcher();
-	LWLockRelease(database_table->lock);
-}
-
-/* Set the latch of a database's sender. */
-void
-launcher_wake_sender(Oid dboid)
-{
-	DatabaseEntry *entry;
-
-	LWLockAcquire(database_table->lock, LW_SHARED);
-	entry = database_find(dboid);
-	if (entry)
-		worker_slot_wake(&entry->sender);
-	LWLockRelease(database_table->lock);
-}
-
-/* Keep workers out of a database, and ask those that are there to go. */
-bool
-launcher_exclude_workers(Oid dboid)
-{
-	DatabaseEntry *entry;
-
-	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-	entry = database_find(dboid);
-	if (!entry)
-		entry = database_claim(dboid);
-	if (entry)
-	{
-		entry->exclusions++;
-
-		worker_slot_give_up_start(&entry->sender);
-		worker_slot_request_exit(&entry->sender);
-		decoders_exclude(dboid);
-	}
-	LWLockRelease(database_table->lock);
-
-	return entry != NULL;
-}
-
-/* Let workers come back; the last one to release has the launcher look at it. */
-void
-launcher_readmit_workers(Oid dboid)
-{
-	DatabaseEntry *entry;
-
-	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-	entry = database_find(dboid);
-	if (entry && entry->exclusions > 0 && --entry->exclusions == 0)
-	{
-		entry->sender.start_at = 0;
-		decoders_start_now(dboid);
-		database_free_if_idle(entry);
-
-		/* it may have another name or other properties now */
-		database_table->rescan = true;
-		database_wake_launcher();
-	}
-	LWLockRelease(database_table->lock);
-}
-
-/* Wait until a database has no worker, or the time is over. */
-void
-launcher_await_vacant(Oid dboid, int timeout_ms)
-{
-	int64		deadline = worker_clock_ms() + timeout_ms;
-	uint32		wait_event = WaitEventNamed("FirehoseWorkerExit");
-
-	ConditionVariablePrepareToSleep(&database_table->vacated);
-	while (has_workers(dboid))
-	{
-		int64		left = deadline - worker_clock_ms();
-
-		if (left <= 0)
-			break;
-		(void) ConditionVariableTimedSleep(&database_table->vacated,
-										   (long) left, wait_event);
-	}
-	ConditionVariableCancelSleep();
-}
-
-/* Is there a worker in a database? */
-static bool
-has_workers(Oid dboid)
-{
-	DatabaseEntry *entry;
-	bool		result;
-
-	LWLockAcquire(database_table->lock, LW_SHARED);
-	entry = database_find(dboid);
-	result = (entry && entry->sender.state == WORKER_SLOT_TAKEN) ||
-		decoders_any_pid(dboid) != 0;
-	LWLockRelease(database_table->lock);
-
-	return result;
-}
-
-/* Drop the queue, the slot and the pipelines of a database that is gone. */
-void
-launcher_forget_database(Oid dboid)
-{
-	uint64		discarded = queue_discard_database(firehose_queue, dboid);
-	DatabaseEntry *entry;
-
-	launcher_abandon_pipelines(dboid);
-
-	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-	entry = database_find(dboid);
-	if (entry)
-	{
-		entry->eligible = false;
-		worker_slot_request_exit(&entry->sender);
-		database_free_if_idle(entry);
-	}
-	LWLockRelease(database_table->lock);
-
-	if (discarded > 0)
-		ereport(LOG,
-				(errmsg("firehose: discarded " UINT64_FORMAT " records of the dropped database with OID %u",
-						discarded, dboid)));
-}
-
-/* The process id of a database's sender, 0: none. */
-int
-launcher_sender_pid(Oid dboid)
-{
-	DatabaseEntry *entry;
-	int			pid;
-
-	LWLockAcquire(database_table->lock, LW_SHARED);
-	entry = database_find(dboid);
-	pid = entry ? entry->sender.pid : 0;
-	LWLockRelease(database_table->lock);
-
-	return pid;
 }
 
 /* Find the slot of a database. */

@@ -1,14 +1,13 @@
 /*
  * database_table.h
- *		The table of databases, as the files of this room see it: the process
- *		(launcher.c), what senders and decoders call (launcher_sender.c,
- *		launcher_decoder.c), and what backends call (launcher_table.c).
- *		Everybody else uses launcher.h.
+ *		The table of databases, for the files of this folder: the launcher, the
+ *		life of senders and decoders (sender_lifecycle.c, decoder_lifecycle.c),
+ *		and what backends ask of workers (database_control.c).
  *
  * Locking contract
  * ----------------
  * One LWLock ("FirehoseDatabases") protects everything in the table, and the
- * seats of decoders in the table of pipelines: shared to read, exclusive to
+ * worker slots of decoders in the table of pipelines: shared to read, exclusive to
  * change.  It is held for a walk over slots at most and nothing is called under
  * it that could wait or raise an error.  The lock of the table of pipelines may
  * be taken under it, never the other way round.
@@ -56,6 +55,12 @@ typedef struct DatabaseTable
 
 extern DatabaseTable *database_table;
 
+extern PGDLLEXPORT bool workers_enabled;	/* firehose.enabled */
+
+extern void database_table_define_settings(void);
+extern void database_table_shmem_request(void);
+extern void database_table_shmem_startup(void);
+
 /* All of these want the lock held, exclusively where they change anything. */
 extern DatabaseEntry *database_find(Oid dboid);
 extern DatabaseEntry *database_claim(Oid dboid);
@@ -83,24 +88,5 @@ database_arg_generation(Datum arg)
 {
 	return DatumGetUInt32(arg) & 0xffff;
 }
-
-/*
- * launcher_decoder.c
- */
-
-/* Is a decoder to run now?  Wants both locks held. */
-extern bool decoder_should_run(const PipelineEntry *entry);
-
-/* Keep decoders out of a database and ask those that are there to go.  Wants the lock held exclusively. */
-extern void decoders_exclude(Oid dboid);
-
-/* Have decoders of a database started at once (InvalidOid: of all).  Likewise. */
-extern void decoders_start_now(Oid dboid);
-
-/* The process id of a decoder in a database, 0: none.  Wants the lock held. */
-extern int	decoders_any_pid(Oid dboid);
-
-/* Launcher: drop the replication slots of pipelines that are gone.  Returns how long until the next try, -1: nothing left. */
-extern long decoders_drop_orphaned_slots(int64 now);
 
 #endif							/* FIREHOSE_WORKERS_DATABASE_TABLE_H */

@@ -42,11 +42,11 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "common/names.h"
 #include "stream/stream.h"
+#include "workers/database_control.h"
 #include "workers/ddl_hooks.h"
-#include "workers/launcher.h"
 
-#define EXTENSION_NAME		"firehose"
 
 /* A sender leaves well within this; core then waits 5 s more and says who is left. */
 #define VACATE_TIMEOUT_MS	5000
@@ -275,14 +275,14 @@ exclude_database_workers(Oid dboid)
 											sizeof(ExcludedDatabase));
 
 	/* no error may come between the hold and its entry in the list */
-	if (!launcher_exclude_workers(dboid))
+	if (!database_exclude_workers(dboid))
 		return;
 	held->dboid = dboid;
 	held->nest_level = GetCurrentTransactionNestLevel();
 	held->next = pending.held;
 	pending.held = held;
 
-	launcher_await_vacant(dboid, VACATE_TIMEOUT_MS);
+	database_await_vacant(dboid, VACATE_TIMEOUT_MS);
 }
 
 /* Object access hook: note what happens to our extension and streams. */
@@ -376,7 +376,7 @@ is_our_extension(Oid extension_id)
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 		result = strcmp(NameStr(((Form_pg_extension) GETSTRUCT(tuple))->extname),
-						EXTENSION_NAME) == 0;
+						FIREHOSE_NAME) == 0;
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 
@@ -417,7 +417,7 @@ at_transaction_event(XactEvent event, void *arg)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot PREPARE a transaction that has created, altered or dropped the extension \"%s\"",
-						EXTENSION_NAME)));
+						FIREHOSE_NAME)));
 	if (event == XACT_EVENT_PRE_PREPARE && pending.pipelines)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -440,7 +440,7 @@ at_subtransaction_event(SubXactEvent event, SubTransactionId my_subid,
 	{
 		while (pending.held && pending.held->nest_level >= nest_level)
 		{
-			launcher_readmit_workers(pending.held->dboid);
+			database_readmit_workers(pending.held->dboid);
 			pending.held = pending.held->next;
 		}
 	}
@@ -464,18 +464,18 @@ at_resource_release(ResourceReleasePhase phase, bool is_commit,
 	if (is_commit)
 	{
 		if (OidIsValid(pending.dropped))
-			launcher_forget_database(pending.dropped);
+			database_forget(pending.dropped);
 		if (pending.databases)
-			launcher_request_check(InvalidOid);
+			database_request_check(InvalidOid);
 		if (pending.extension || pending.pipelines)
-			launcher_request_check(MyDatabaseId);
+			database_request_check(MyDatabaseId);
 		else if (pending.servers)
-			launcher_wake_sender(MyDatabaseId);
+			database_wake_sender(MyDatabaseId);
 	}
 
 	/* last, for the launcher to find the rest done */
 	for (ExcludedDatabase *held = pending.held; held; held = held->next)
-		launcher_readmit_workers(held->dboid);
+		database_readmit_workers(held->dboid);
 
 	memset(&pending, 0, sizeof(pending));
 }

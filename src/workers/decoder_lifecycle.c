@@ -21,7 +21,7 @@
 #include "common/compat.h"
 #include "wal/replication_slot.h"
 #include "workers/database_table.h"
-#include "workers/launcher.h"
+#include "workers/decoder_lifecycle.h"
 #include "workers/pipeline_table.h"
 #include "workers/worker.h"
 
@@ -40,7 +40,7 @@ static void release(PipelineEntry *entry);
 
 /* Claim the slot that the launcher started this process for. */
 bool
-launcher_attach_decoder(Datum arg, PipelineEntry **entry)
+decoder_attach(Datum arg, PipelineEntry **entry)
 {
 	PipelineEntry *s;
 	bool		should_run;
@@ -64,11 +64,11 @@ launcher_attach_decoder(Datum arg, PipelineEntry **entry)
 
 /* Is this decoder to go? */
 bool
-launcher_decoder_must_exit(PipelineEntry *entry)
+decoder_must_exit(PipelineEntry *entry)
 {
 	Assert(entry == my_slot);
 
-	return !launcher_enabled ||
+	return !workers_enabled ||
 		(pg_atomic_read_u32(&entry->decoder.requests) & REQUEST_EXIT) != 0;
 }
 
@@ -165,7 +165,7 @@ decoders_any_pid(Oid dboid)
 
 /* The extension, or all of the database, is gone: so are its pipelines. */
 void
-launcher_abandon_pipelines(Oid dboid)
+decoders_abandon_pipelines(Oid dboid)
 {
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
 	LWLockAcquire(pipeline_table->lock, LW_EXCLUSIVE);

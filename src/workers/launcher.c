@@ -23,27 +23,22 @@
  */
 #include "postgres.h"
 
-#include "access/heapam.h"
-#include "access/table.h"
-#include "access/tableam.h"
-#include "access/xact.h"
-#include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
 #include "common/compat.h"
-#include "queue/queue.h"
+#include "common/names.h"
 #include "queue/save.h"
+#include "workers/database_scan.h"
 #include "workers/database_table.h"
+#include "workers/decoder_lifecycle.h"
 #include "workers/launcher.h"
 #include "workers/pipeline_table.h"
 #include "workers/worker.h"
 
-#define LIBRARY_NAME		"firehose"
-#define SENDER_LIBRARY		"firehose_sender"
+#define SENDER_LIBRARY		FIREHOSE_NAME "_sender"
 #define SENDER_FUNCTION		"sender_main"
 #define DECODER_FUNCTION	"decoder_main"
 
@@ -57,14 +52,6 @@
 #define NO_PROCESS_MS		1000	/* doubled each time ... */
 #define MAX_NO_PROCESS_MS	60000	/* ... up to this */
 
-/* A database of the last scan. */
-typedef struct FoundDatabase
-{
-	Oid			dboid;
-	NameData	name;
-	bool		eligible;
-} FoundDatabase;
-
 /* A worker that is to be started: a sender or a decoder. */
 typedef struct Vacancy
 {
@@ -75,14 +62,8 @@ typedef struct Vacancy
 /* What this process knows beyond the tables. */
 static struct
 {
-	MemoryContext scan_context; /* of found, reset by the next scan */
-	FoundDatabase *found;		/* the last scan's databases */
-	int			nfound;
-	int			nplaced;		/* of them, how many were given their slot */
-	bool		warned_full;		/* warned: there were more than slots */
-
 	BackgroundWorkerHandle *starting;	/* the worker under way, if any */
-	WorkerSlot	   *starting_seat;
+	WorkerSlot	   *starting_slot;
 	uint16		starting_generation;
 
 	int			refusals;		/* starts without a free worker, in a row */
@@ -96,10 +77,6 @@ extern PGDLLEXPORT void launcher_main(Datum arg);
 static void begin_launcher(void);
 static void detach_launcher(int code, Datum arg);
 static bool take_rescan(void);
-static void scan_databases(void);
-static void read_pg_database(void);
-static void update_known_databases(void);
-static void place_new_databases(void);
 static void start_all_now(void);
 static long keep_workers_running(int64 now);
 static bool start_under_way(int64 now);
@@ -125,7 +102,7 @@ launcher_register_worker(void)
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = RESTART_SECONDS;
-	strlcpy(worker.bgw_library_name, LIBRARY_NAME, BGW_MAXLEN);
+	strlcpy(worker.bgw_library_name, FIREHOSE_NAME, BGW_MAXLEN);
 	strlcpy(worker.bgw_function_name, "launcher_main", BGW_MAXLEN);
 	strlcpy(worker.bgw_name, "firehose launcher", BGW_MAXLEN);
 	strlcpy(worker.bgw_type, "firehose launcher", BGW_MAXLEN);
@@ -145,24 +122,24 @@ launcher_main(Datum arg)
 		long		timeout;
 		bool		rescan = take_rescan();
 
-		if (launcher_enabled && !was_enabled)
+		if (workers_enabled && !was_enabled)
 		{
 			start_all_now();
 			rescan = true;
 		}
-		was_enabled = launcher_enabled;
+		was_enabled = workers_enabled;
 
 		if (rescan)
 		{
-			scan_databases();
+			database_scan();
 
 			/* a database less may be a worker more */
 			state.retry_at = 0;
 		}
-		place_new_databases();
+		database_scan_place();
 
 		timeout = decoders_drop_orphaned_slots(worker_clock_ms());
-		if (launcher_enabled)
+		if (workers_enabled)
 			timeout = sooner(timeout, keep_workers_running(worker_clock_ms()));
 
 		worker_wait(NULL, timeout, WaitEventNamed("FirehoseLauncherMain"),
@@ -189,9 +166,6 @@ begin_launcher(void)
 	on_shmem_exit(detach_launcher, (Datum) 0);
 
 	worker_connect(InvalidOid);
-	state.scan_context = AllocSetContextCreate(TopMemoryContext,
-											   "firehose databases",
-											   ALLOCSET_SMALL_SIZES);
 
 	/* recovery is over, or we would not run */
 	queue_save_forget();
@@ -218,149 +192,6 @@ take_rescan(void)
 	LWLockRelease(database_table->lock);
 
 	return rescan;
-}
-
-/* Read pg_database and bring the table up to date. */
-static void
-scan_databases(void)
-{
-	read_pg_database();
-	update_known_databases();
-	state.nplaced = 0;
-}
-
-/* Read all databases into state.found, in a short transaction. */
-static void
-read_pg_database(void)
-{
-	Relation	rel;
-	TableScanDesc scan;
-	HeapTuple	tuple;
-	int			capacity = 64;
-
-	MemoryContextReset(state.scan_context);
-	state.found = MemoryContextAlloc(state.scan_context,
-									 capacity * sizeof(FoundDatabase));
-	state.nfound = 0;
-
-	StartTransactionCommand();
-	(void) GetTransactionSnapshot();
-	rel = table_open(DatabaseRelationId, AccessShareLock);
-	scan = table_beginscan_catalog(rel, 0, NULL);
-	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
-	{
-		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
-		FoundDatabase *found;
-
-		if (state.nfound == capacity)
-		{
-			capacity *= 2;
-			state.found = repalloc(state.found,
-								   capacity * sizeof(FoundDatabase));
-		}
-		found = &state.found[state.nfound++];
-		found->dboid = form->oid;
-		found->name = form->datname;
-		found->eligible = form->datallowconn && !form->datistemplate &&
-			form->datconnlimit != DATCONNLIMIT_INVALID_DB;
-	}
-	table_endscan(scan);
-	table_close(rel, AccessShareLock);
-	CommitTransactionCommand();
-}
-
-/* Bring the slots in use up to date, and forget databases that are gone. */
-static void
-update_known_databases(void)
-{
-	for (int i = 0; i < database_table->nslots; i++)
-	{
-		DatabaseEntry *entry = &database_table->slots[i];
-		FoundDatabase *found = NULL;
-		Oid			gone = InvalidOid;
-
-		LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-		for (int j = 0; j < state.nfound && !found; j++)
-		{
-			if (state.found[j].dboid == entry->dboid)
-				found = &state.found[j];
-		}
-
-		if (found)
-		{
-			entry->name = found->name;
-			entry->eligible = found->eligible;
-			if (!entry->eligible)
-			{
-				worker_slot_request_exit(&entry->sender);
-				decoders_exclude(entry->dboid);
-				database_free_if_idle(entry);
-			}
-		}
-		else if (entry->eligible)
-		{
-			/* seen by an earlier scan, so not one that is just being created */
-			gone = entry->dboid;
-		}
-		LWLockRelease(database_table->lock);
-
-		if (OidIsValid(gone))
-			launcher_forget_database(gone);
-	}
-}
-
-/*
- * Give slots to databases that have none.  When there are more of them than
- * slots, the rest waits until senders have found out that the extension is
- * not in those that came first.
- */
-static void
-place_new_databases(void)
-{
-	bool		full = false;
-	bool		probing = false;
-
-	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-	while (state.nplaced < state.nfound && !full)
-	{
-		FoundDatabase *found = &state.found[state.nplaced];
-		DatabaseEntry *entry = database_find(found->dboid);
-
-		if (found->eligible)
-		{
-			if (!entry)
-				entry = database_claim(found->dboid);
-			if (entry)
-			{
-				entry->name = found->name;
-				entry->eligible = true;
-			}
-			else
-				full = true;
-		}
-		if (!full)
-			state.nplaced++;
-	}
-	/* a sender that has found nothing gives its slot back when it has left */
-	for (int i = 0; i < database_table->nslots; i++)
-	{
-		DatabaseEntry *entry = &database_table->slots[i];
-
-		probing |= entry->extension == EXTENSION_UNKNOWN ||
-			(entry->extension == EXTENSION_ABSENT && entry->sender.state != WORKER_SLOT_EMPTY);
-	}
-	LWLockRelease(database_table->lock);
-
-	if (full && !probing && !state.warned_full)
-		ereport(WARNING,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("firehose launcher: more databases have the extension than firehose.max_databases (%d)",
-						database_table->nslots),
-				 errdetail("Nothing is sent from database \"%s\", nor from those found after it.",
-						   NameStr(state.found[state.nplaced].name)),
-				 errhint("Increase firehose.max_databases and restart the server.")));
-	if (!probing || !full)
-		state.warned_full = full;
 }
 
 /* Have all workers started at once, whatever they waited for. */
@@ -404,7 +235,7 @@ keep_workers_running(int64 now)
 static bool
 start_under_way(int64 now)
 {
-	WorkerSlot	   *worker_slot = state.starting_seat;
+	WorkerSlot	   *worker_slot = state.starting_slot;
 	bool		stopped;
 	bool		waiting;
 	pid_t		pid;
@@ -536,7 +367,7 @@ start_worker(const Vacancy *vacancy, int64 now)
 	if (should_run)
 	{
 		worker_slot_begin_start(worker_slot);
-		state.starting_seat = worker_slot;
+		state.starting_slot = worker_slot;
 		state.starting_generation = worker_slot->generation;
 		if (vacancy->database)
 			describe_sender(&worker, vacancy->database);
@@ -598,7 +429,7 @@ describe_decoder(BackgroundWorker *worker, const PipelineEntry *entry)
 {
 	worker->bgw_main_arg = database_worker_arg(entry - pipeline_table->slots,
 											&entry->decoder);
-	strlcpy(worker->bgw_library_name, LIBRARY_NAME, BGW_MAXLEN);
+	strlcpy(worker->bgw_library_name, FIREHOSE_NAME, BGW_MAXLEN);
 	strlcpy(worker->bgw_function_name, DECODER_FUNCTION, BGW_MAXLEN);
 	snprintf(worker->bgw_name, BGW_MAXLEN, "firehose decoder for pipeline %s",
 			 NameStr(entry->name));

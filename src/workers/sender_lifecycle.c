@@ -20,13 +20,14 @@
 #include "storage/lmgr.h"
 
 #include "common/compat.h"
+#include "common/names.h"
 #include "queue/queue.h"
 #include "wal/replication_slot.h"
 #include "workers/database_table.h"
-#include "workers/launcher.h"
+#include "workers/decoder_lifecycle.h"
+#include "workers/sender_lifecycle.h"
 #include "workers/worker.h"
 
-#define EXTENSION_NAME		"firehose"
 
 /* This process's slot, from attaching to the end. */
 static DatabaseEntry *my_slot = NULL;
@@ -37,7 +38,7 @@ static void detach_sender(int code, Datum arg);
 
 /* Claim the slot that the launcher started this process for. */
 bool
-launcher_attach_sender(Datum arg, Oid *dboid)
+sender_attach(Datum arg, Oid *dboid)
 {
 	DatabaseEntry *entry;
 	bool		should_run;
@@ -62,14 +63,14 @@ launcher_attach_sender(Datum arg, Oid *dboid)
 
 /* Look whether the extension is here, and tell the launcher. */
 bool
-launcher_check_extension(Oid dboid)
+sender_check_extension(Oid dboid)
 {
 	bool		present;
 
 	Assert(my_slot && my_slot->dboid == dboid);
 
 	StartTransactionCommand();
-	present = OidIsValid(get_extension_oid(EXTENSION_NAME, true));
+	present = OidIsValid(get_extension_oid(FIREHOSE_NAME, true));
 	if (!present && owes_records(dboid))
 		present = !discard_orphans(dboid);
 	CommitTransactionCommand();
@@ -77,7 +78,7 @@ launcher_check_extension(Oid dboid)
 	/* their replication slots would hold back WAL for ever */
 	if (!present)
 	{
-		launcher_abandon_pipelines(dboid);
+		decoders_abandon_pipelines(dboid);
 		replication_slot_drop_orphans(dboid, NIL);
 	}
 
@@ -92,7 +93,7 @@ launcher_check_extension(Oid dboid)
 
 /* Take the request to look for the extension. */
 bool
-launcher_take_recheck(Oid dboid)
+sender_take_recheck(Oid dboid)
 {
 	Assert(my_slot && my_slot->dboid == dboid);
 
@@ -105,11 +106,11 @@ launcher_take_recheck(Oid dboid)
 
 /* Is this sender to go? */
 bool
-launcher_sender_must_exit(Oid dboid)
+sender_must_exit(Oid dboid)
 {
 	Assert(my_slot && my_slot->dboid == dboid);
 
-	return !launcher_enabled ||
+	return !workers_enabled ||
 		(pg_atomic_read_u32(&my_slot->sender.requests) & REQUEST_EXIT) != 0;
 }
 
@@ -150,7 +151,7 @@ discard_orphans(Oid dboid)
 	if (!ConditionalLockRelationOid(ExtensionRelationId, ShareLock))
 		return true;
 
-	absent = !OidIsValid(get_extension_oid(EXTENSION_NAME, true));
+	absent = !OidIsValid(get_extension_oid(FIREHOSE_NAME, true));
 	if (absent)
 	{
 		discarded = queue_discard_database(firehose_queue, dboid);

@@ -16,7 +16,7 @@
  * Everything between the start of a background worker and its loop: handlers,
  * connection (to no database if dboid is invalid), settings.  SIGTERM ends the
  * process during it, and only sets a flag from its return on.  A sender calls
- * launcher_attach_sender before it.
+ * sender_attach before it.
  */
 extern PGDLLEXPORT void worker_connect(Oid dboid);
 

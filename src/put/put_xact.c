@@ -1,0 +1,360 @@
+/*
+ * put_xact.c
+ *		A transaction's part in the way into the queue.
+ *
+ * Runs in backends.  A record that is put transactionally is laid out, as it
+ * will lie in the queue, in a buffer of the transaction: one per stream, a
+ * PendingRun.  Room for it is reserved in the queue at the put, which is the
+ * only place that may wait or fail; then
+ *
+ *		PRE_COMMIT	appends each buffer to its stream, into the room reserved,
+ *		COMMIT		publishes it with one store, and wakes the sender,
+ *		ABORT		gives back the room, or drops what was appended.
+ *
+ * A savepoint is a mark in the buffer; rolling back to it cuts the buffer off
+ * there.  Marks are pushed only by puts, so subtransactions that put nothing
+ * cost nothing.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "utils/memutils.h"
+
+#include "put/durable.h"
+#include "put/put_xact.h"
+
+/* Buffers larger than this are not kept for the next transaction. */
+#define KEEP_BUFFER			(64 * 1024)
+
+/*
+ * The current transaction's runs.  Entries beyond nruns keep their buffers.
+ * Each of the others has a reservation, so that its slot stays its stream's.
+ */
+static PendingRun *runs = NULL;
+static int	nruns = 0;
+static int	max_runs = 0;
+static bool committing = false;
+
+static void put_xact_callback(XactEvent event, void *arg);
+static void put_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
+								 SubTransactionId parentSubid, void *arg);
+static void reset_run(PendingRun *run, QueueStream *queue_stream);
+
+void
+put_xact_register_callbacks(void)
+{
+	RegisterXactCallback(put_xact_callback, NULL);
+	RegisterSubXactCallback(put_subxact_callback, NULL);
+}
+
+bool
+put_xact_is_committing(void)
+{
+	return committing;
+}
+
+/* Runs -------------------------------------------------------------------- */
+
+/* The transaction's run for a slot, or NULL. */
+PendingRun *
+put_xact_find_run(QueueStream *queue_stream)
+{
+	for (int i = 0; i < nruns; i++)
+	{
+		if (runs[i].queue_stream == queue_stream)
+			return &runs[i];
+	}
+	return NULL;
+}
+
+/* Make sure that add_run has an entry to give. */
+void
+put_xact_prepare_run(void)
+{
+	int			n = Max(4, max_runs * 2);
+
+	if (nruns < max_runs)
+		return;
+	if (runs == NULL)
+		runs = MemoryContextAllocZero(TopMemoryContext, n * sizeof(PendingRun));
+	else
+	{
+		runs = repalloc(runs, n * sizeof(PendingRun));
+		memset(runs + max_runs, 0, (n - max_runs) * sizeof(PendingRun));
+	}
+	max_runs = n;
+}
+
+/* Begin a run.  Cannot fail: the caller has reserved room for it already. */
+PendingRun *
+put_xact_add_run(QueueStream *queue_stream)
+{
+	Assert(nruns < max_runs);
+	reset_run(&runs[nruns], queue_stream);
+	return &runs[nruns++];
+}
+
+/* Runs of the transaction ------------------------------------------------- */
+
+static void
+reset_run(PendingRun *run, QueueStream *queue_stream)
+{
+	run->queue_stream = queue_stream;
+	run->used = run->reserved = 0;
+	run->nrecords = run->nbytes = 0;
+	run->nmarks = 0;
+	run->published = NULL;
+	if (run->allocated > KEEP_BUFFER)
+	{
+		pfree(run->buffer);
+		run->buffer = NULL;
+		run->allocated = 0;
+	}
+}
+
+/* Have room for `space` more bytes in the run's buffer. */
+void
+put_run_enlarge(PendingRun *run, Size space)
+{
+	Size		size;
+
+	if (run->used + space <= run->allocated)
+		return;
+	size = Max(run->used + space, Max(1024, run->allocated * 2));
+	if (run->buffer == NULL)
+		run->buffer = MemoryContextAllocHuge(TopMemoryContext, size);
+	else
+		run->buffer = repalloc_huge(run->buffer, size);
+	run->allocated = size;
+}
+
+/* Remember where the current subtransaction began to put. */
+void
+put_run_mark(PendingRun *run)
+{
+	int			level = GetCurrentTransactionNestLevel();
+	RunMark    *mark;
+
+	if (level == 1 ||
+		(run->nmarks > 0 && run->marks[run->nmarks - 1].level >= level))
+		return;
+	if (run->nmarks == run->max_marks)
+	{
+		int			n = Max(8, run->max_marks * 2);
+
+		if (run->marks == NULL)
+			run->marks = MemoryContextAlloc(TopMemoryContext, n * sizeof(RunMark));
+		else
+			run->marks = repalloc(run->marks, n * sizeof(RunMark));
+		run->max_marks = n;
+	}
+	mark = &run->marks[run->nmarks++];
+	mark->level = level;
+	mark->used = run->used;
+	mark->nrecords = run->nrecords;
+	mark->nbytes = run->nbytes;
+	mark->last_id = run->last_id;
+}
+
+/* Append a run to its stream.  Its reservation is used up. */
+void
+put_run_append(PendingRun *run)
+{
+	run->published = queue_append(firehose_queue, run->queue_stream, run->buffer, run->used,
+								  run->reserved, run->nrecords, run->first_id, run->last_id);
+	run->reserved = 0;
+}
+
+bool
+put_xact_is_own_pending(uint64 id)
+{
+	if (durable_is_own_pending(id))
+		return true;
+	for (int i = 0; i < nruns; i++)
+	{
+		Size		at = 0;
+
+		while (at < runs[i].used)
+		{
+			QueueRecord *record = (QueueRecord *) (runs[i].buffer + at);
+
+			if (record->id == id)
+				return true;
+			at += QUEUE_RECORD_SPACE(record->length);
+		}
+	}
+	return false;
+}
+
+/* Transaction callbacks --------------------------------------------------- */
+
+/* Copy everything into the queue, into room that is ours.  Waits for nobody. */
+static void
+append_runs(void)
+{
+	for (int i = 0; i < nruns; i++)
+	{
+		if (runs[i].nrecords > 0)
+			put_run_append(&runs[i]);
+	}
+}
+
+/* Nothing here can fail. */
+static void
+publish_runs(void)
+{
+	for (int i = 0; i < nruns; i++)
+	{
+		if (runs[i].published)
+			queue_publish(runs[i].queue_stream, runs[i].published,
+						  runs[i].nrecords, runs[i].nbytes);
+	}
+}
+
+/* Transaction callbacks --------------------------------------------------- */
+
+static void
+drop_runs(void)
+{
+	for (int i = 0; i < nruns; i++)
+	{
+		if (runs[i].published)
+			queue_drop(runs[i].queue_stream, runs[i].published);
+	}
+}
+
+/* Whatever became of the runs: give back what is reserved, and forget them. */
+static void
+forget_runs(void)
+{
+	for (int i = 0; i < nruns; i++)
+	{
+		if (runs[i].reserved > 0)
+			queue_unreserve(firehose_queue, runs[i].queue_stream, runs[i].reserved);
+		reset_run(&runs[i], NULL);
+	}
+	nruns = 0;
+	committing = false;
+}
+
+static void
+refuse_prepare(void)
+{
+	for (int i = 0; i < nruns; i++)
+	{
+		if (runs[i].nrecords > 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot PREPARE a transaction that has put records into a stream"),
+					 errdetail("Records wait for the end of their transaction in the memory of its session."),
+					 errhint("Put them with firehose.put_durability = wal or transactional => false, or commit without PREPARE.")));
+	}
+}
+
+static void
+put_xact_callback(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+			/* what another callback would put after this one, nobody would append */
+			committing = true;
+			append_runs();
+			break;
+		case XACT_EVENT_COMMIT:
+			publish_runs();
+			forget_runs();
+			break;
+		case XACT_EVENT_ABORT:
+			if (firehose_queue != NULL)
+				queue_stop_waiting(firehose_queue);
+			drop_runs();
+			forget_runs();
+			break;
+		case XACT_EVENT_PRE_PREPARE:
+			committing = true;
+			refuse_prepare();
+			break;
+		case XACT_EVENT_PREPARE:
+			forget_runs();
+			break;
+		default:
+			break;
+	}
+}
+
+/* Cut a run off where the aborted subtransaction began to put. */
+static void
+roll_back_run(PendingRun *run, int level)
+{
+	Size		needed;
+
+	while (run->nmarks > 0 && run->marks[run->nmarks - 1].level >= level)
+	{
+		RunMark    *mark = &run->marks[--run->nmarks];
+
+		run->used = mark->used;
+		run->nrecords = mark->nrecords;
+		run->nbytes = mark->nbytes;
+		run->last_id = mark->last_id;
+	}
+
+	needed = run->nrecords > 0 ? sizeof(QueueRun) + run->used : 0;
+	if (run->reserved > needed)
+	{
+		queue_unreserve(firehose_queue, run->queue_stream, run->reserved - needed);
+		run->reserved = needed;
+	}
+}
+
+/*
+ * Forget a run that has nothing left: its slot may change hands from now on.
+ * The last one takes its place.
+ */
+static void
+remove_run(int i)
+{
+	PendingRun	run = runs[i];
+
+	runs[i] = runs[--nruns];
+	runs[nruns] = run;
+}
+
+/* What the subtransaction put belongs to its parent from now on. */
+static void
+merge_mark(PendingRun *run, int level)
+{
+	RunMark    *top = run->nmarks > 0 ? &run->marks[run->nmarks - 1] : NULL;
+
+	if (top == NULL || top->level != level)
+		return;
+	if (level - 1 == 1 || (run->nmarks > 1 && top[-1].level == level - 1))
+		run->nmarks--;
+	else
+		top->level = level - 1;
+}
+
+static void
+put_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
+					 SubTransactionId parentSubid, void *arg)
+{
+	int			level;
+
+	if (event == SUBXACT_EVENT_ABORT_SUB && firehose_queue != NULL)
+		queue_stop_waiting(firehose_queue);
+	if (nruns == 0)
+		return;
+
+	level = GetCurrentTransactionNestLevel();
+	for (int i = nruns; i-- > 0;)
+	{
+		if (event == SUBXACT_EVENT_COMMIT_SUB)
+			merge_mark(&runs[i], level);
+		else if (event == SUBXACT_EVENT_ABORT_SUB)
+		{
+			roll_back_run(&runs[i], level);
+			if (runs[i].reserved == 0)
+				remove_run(i);
+		}
+	}
+}

@@ -1,0 +1,67 @@
+/*
+ * put_xact.h
+ *		The runs of records that the current transaction has put and not yet
+ *		published.
+ */
+#ifndef FIREHOSE_PUT_XACT_H
+#define FIREHOSE_PUT_XACT_H
+
+#include "queue/queue.h"
+
+/* What a run was when a subtransaction began to put. */
+typedef struct RunMark
+{
+	int			level;			/* of the subtransaction */
+	Size		used;
+	uint32		nrecords;
+	uint64		nbytes;
+	uint64		last_id;
+} RunMark;
+
+typedef struct PendingRun
+{
+	QueueStream *queue_stream;
+	char	   *buffer;			/* records, as QUEUE_RECORD_SPACE lays them out */
+	Size		used;
+	Size		allocated;
+	Size		reserved;		/* in the queue, for header and records */
+	uint32		nrecords;
+	uint64		nbytes;
+	uint64		first_id;
+	uint64		last_id;
+	RunMark    *marks;
+	int			nmarks;
+	int			max_marks;
+	pg_atomic_uint32 *published;	/* the run's flag, once appended */
+} PendingRun;
+
+extern void put_xact_register_callbacks(void);
+
+/* Is the transaction past the point where records can be put? */
+extern bool put_xact_is_committing(void);
+
+/* The transaction's run for a stream, or NULL. */
+extern PendingRun *put_xact_find_run(QueueStream *queue_stream);
+
+/* Make sure that put_xact_add_run has an entry to give.  May fail. */
+extern void put_xact_prepare_run(void);
+
+/*
+ * Begin a run.  Cannot fail: the caller has reserved room for it already, and
+ * has called put_xact_prepare_run.
+ */
+extern PendingRun *put_xact_add_run(QueueStream *queue_stream);
+
+/* Have `space` more bytes in the run's buffer. */
+extern void put_run_enlarge(PendingRun *run, Size space);
+
+/* Remember where the current subtransaction began to put. */
+extern void put_run_mark(PendingRun *run);
+
+/* Append a run to its stream.  Its reservation is used up. */
+extern void put_run_append(PendingRun *run);
+
+/* Is this id in the current transaction's buffers, not yet published? */
+extern bool put_xact_is_own_pending(uint64 id);
+
+#endif							/* FIREHOSE_PUT_XACT_H */

@@ -1,0 +1,172 @@
+# The floor plan of src/ holds: a folder includes only what stands to its right
+# in the rule below, no two modules include each other in a circle, libcurl is
+# included in one file and PostgreSQL in none of aws/, and files, functions and
+# comments stay as short as they are.  Each check is first shown a tree that
+# breaks it, so that it cannot rot into one that passes whatever it reads.
+use strict;
+use warnings FATAL => 'all';
+use Test::More;
+
+use constant {
+    MAX_FILE     => 600,
+    MAX_FUNCTION => 80,
+    MAX_COMMENT  => 79,
+};
+
+my @levels = (
+    ['firehose'], ['sender', 'decoder'], ['status'], ['put'], ['pipeline'],
+    ['workers'], ['stream', 'wal'], ['queue', 'format'], ['aws', 'common']);
+my %rank;
+foreach my $level (0 .. $#levels)
+{
+    $rank{$_} = $level foreach @{ $levels[$level] };
+}
+
+# name of the file below src/ => text
+sub read_tree
+{
+    my %tree;
+    foreach my $path (glob('src/*.[ch]'), glob('src/*/*.[ch]'))
+    {
+        open(my $file, '<', $path) or die "$path: $!";
+        local $/ = undef;
+        $tree{ $path =~ s{^src/}{}r } = <$file>;
+    }
+    return \%tree;
+}
+
+sub folder { return $_[0] =~ m{^(\w+)/} ? $1 : 'firehose'; }
+
+# The headers of ours that a file includes
+sub includes
+{
+    my ($tree, $file) = @_;
+    return grep { exists $tree->{$_} } $tree->{$file} =~ /^#include "([\w\/]+\.h)"/mg;
+}
+
+sub against_rule
+{
+    my ($tree) = @_;
+    my @found;
+    foreach my $file (sort keys %$tree)
+    {
+        my $own = folder($file);
+        push @found, "$file includes $_"
+          foreach grep { folder($_) ne $own && $rank{ folder($_) } <= ($rank{$own} // -1) }
+          includes($tree, $file);
+        push @found, "$file is in no folder of the plan" unless exists $rank{$own};
+    }
+    return @found;
+}
+
+# A module is a .c with its .h.  A header without a .c is a contract of its own.
+sub circles
+{
+    my ($tree) = @_;
+    my %uses;
+    foreach my $file (keys %$tree)
+    {
+        my $module = $file =~ s/\.[ch]$//r;
+        foreach my $header (includes($tree, $file))
+        {
+            my $used = $header =~ s/\.h$//r;
+            $uses{$module}{$used} = 1 if $used ne $module && exists $tree->{"$used.c"};
+        }
+    }
+    my @found;
+    foreach my $module (sort keys %uses)
+    {
+        my %seen;
+        my @todo = keys %{ $uses{$module} };
+        while (defined(my $next = pop @todo))
+        {
+            push @todo, keys %{ $uses{$next} // {} } unless $seen{$next}++;
+        }
+        push @found, "$module is part of a circle" if $seen{$module};
+    }
+    return @found;
+}
+
+sub strangers
+{
+    my ($tree) = @_;
+    my @found;
+    foreach my $file (sort keys %$tree)
+    {
+        push @found, "$file includes curl"
+          if $tree->{$file} =~ /^#include <curl/m && $file ne 'sender/http.c';
+        push @found, "$file includes postgres.h"
+          if $tree->{$file} =~ /^#include "postgres\.h"/m && $file =~ m{^aws/};
+    }
+    return @found;
+}
+
+sub too_long
+{
+    my ($tree) = @_;
+    my @found;
+    foreach my $file (sort keys %$tree)
+    {
+        my ($number, $begun, $in_comment) = (0, 0, 0);
+        my @lines = split /\n/, $tree->{$file};
+        push @found, "$file has " . @lines . ' lines' if @lines > MAX_FILE;
+        foreach my $line (@lines)
+        {
+            $number++;
+            my $wide = $line;
+            1 while $wide =~ s/\t/' ' x (4 - $-[0] % 4)/e;
+            my $begins = $wide =~ m{^\s*/\*};
+            push @found, "$file:$number: a comment of " . length($wide) . ' columns'
+              if ($begins || $in_comment) && length($wide) > MAX_COMMENT;
+            $in_comment = 1 if $begins;
+            $in_comment = 0 if $wide =~ m{\*/};
+
+            $begun = $number if $line eq '{';
+            push @found, "$file:$begun: a function of " . ($number - $begun + 1) . ' lines'
+              if $line eq '}' && $begun && $number - $begun + 1 > MAX_FUNCTION;
+            $begun = 0 if $line eq '}';
+        }
+    }
+    return @found;
+}
+
+sub without_errcode
+{
+    my ($tree) = @_;
+    my @found;
+    foreach my $file (sort keys %$tree)
+    {
+        my $text = $tree->{$file};
+        while ($text =~ /ereport\((?:ERROR|FATAL)\s*,(.{0,200})/sg)
+        {
+            push @found, "$file: an ereport without an errcode: " . ($1 =~ s/\s+/ /gr)
+              if $1 !~ /errcode/;
+        }
+    }
+    return @found;
+}
+
+# Each check, and a tree that it must complain about
+my @checks = (
+    ['the rule of folders', \&against_rule,
+        { 'queue/a.c' => qq{#include "put/b.h"\n}, 'put/b.h' => '' }],
+    ['no circles', \&circles,
+        { 'put/a.c' => qq{#include "put/b.h"\n}, 'put/a.h' => '',
+            'put/b.c' => qq{#include "put/a.h"\n}, 'put/b.h' => '' }],
+    ['who includes libcurl and PostgreSQL', \&strangers,
+        { 'sender/sender.c' => "#include <curl/curl.h>\n" }],
+    ['length of files, functions and comments', \&too_long,
+        { 'put/a.c' => "{\n" . "x;\n" x MAX_FUNCTION . "}\n" }],
+    ['an SQLSTATE on every error', \&without_errcode,
+        { 'put/a.c' => 'ereport(ERROR, (errmsg("no")));' }]);
+
+my $tree = read_tree();
+cmp_ok(scalar keys %$tree, '>', 100, 'there is a tree to look at');
+foreach my $check (@checks)
+{
+    my ($name, $find, $bad) = @$check;
+    isnt(scalar $find->($bad), 0, "$name: a breach is found");
+    my @found = $find->($tree);
+    is(scalar @found, 0, $name) or diag(join("\n", @found));
+}
+done_testing();
