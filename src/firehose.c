@@ -1,10 +1,10 @@
 /*
  * firehose.c
- *		The library's entry: module magic, and the set-up of every room.
+ *		The library's entry: module magic, and the set-up of every module.
  *
  * Loaded by the postmaster (shared_preload_libraries), so that every process
- * has it.  Each room defines its own settings, asks for its own shared memory
- * and registers its own hooks; this file only says in which order.
+ * has it.  Each module defines its own settings, asks for its own shared
+ * memory and registers its own hooks; this file only says in which order.
  */
 #include "postgres.h"
 

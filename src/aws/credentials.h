@@ -67,7 +67,8 @@ typedef struct CredentialState
 {
 	/* result of the last successful load */
 	Credentials credentials;
-	const char *provider;		/* static name, NULL before the first success */
+	/* static name, NULL before the first success */
+	const char *provider;
 
 	/*
 	 * From the profile, whichever provider had the keys; NULL if not told.

@@ -3,10 +3,10 @@
  * json_scan.c
  *	  Strict pull scanner for JSON replies, in place and without allocation.
  *
- * Called by response.c for every response.  The state between two tokens is one
- * of six expectations, the depth, and one bit per level that tells objects
- * from arrays.  Strings are what replies consist of, so their plain ASCII
- * part is searched 16 bytes at a time; everything else is one byte at a time.
+ * Called by response.c for every response.  The state between two tokens is
+ * one of six expectations, the depth, and one bit per level that tells objects
+ * from arrays.  Strings are what replies consist of, so their plain ASCII part
+ * is searched 16 bytes at a time; everything else is one byte at a time.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,7 +22,8 @@
 /* What the grammar allows next */
 typedef enum Expect
 {
-	EXPECT_VALUE,				/* at the start, after ':' or ',' in an array */
+	/* at the start, after ':' or ',' in an array */
+	EXPECT_VALUE,
 	EXPECT_FIRST_VALUE,			/* or ']' */
 	EXPECT_KEY,					/* after ',' in an object */
 	EXPECT_FIRST_KEY,			/* or '}' */

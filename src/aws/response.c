@@ -3,8 +3,8 @@
  * response.c
  *	  What a response of Firehose says about each record.
  *
- * Called by the sender once per response.  Everything is read to the end before
- * anything is believed, so that a truncated or contradictory response
+ * Called by the sender once per response.  Everything is read to the end
+ * before anything is believed, so that a truncated or contradictory response
  * acknowledges nothing: a record sent twice is a nuisance, a record believed
  * sent is lost.  Keys that are not known are skipped; key order and spacing
  * are not fixed.
@@ -311,7 +311,9 @@ parse_value(JsonScan *scan, Key key, const ResponseTarget *target,
 					token == JSON_SCAN_NULL) ? RESPONSE_OK :
 				RESPONSE_WRONG_TYPE;
 		case KEY_FAILED_PUT_COUNT:
-			/* Only cross-checked, so nonsense is no reason to doubt the rest */
+			/*
+			 * Only cross-checked, so nonsense is no reason to doubt the rest
+			 */
 			if (token == JSON_SCAN_NUMBER)
 				target->summary->failed_put_count = scan_count(scan);
 			return json_scan_skip(scan, token) ? RESPONSE_OK :

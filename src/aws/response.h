@@ -4,9 +4,9 @@
  *	  What a response of Firehose says about each record.
  *
  * The one rule: a record is acknowledged only by an entry with a non-empty
- * RecordId and no ErrorCode, in a response that is complete, well-formed and has
- * as many entries as the request had records.  From anything else nothing is
- * concluded, and the records are sent again.
+ * RecordId and no ErrorCode, in a response that is complete, well-formed and
+ * has as many entries as the request had records.  From anything else nothing
+ * is concluded, and the records are sent again.
  *
  * Texts in the results point into the body, which is decoded in place and
  * must live as long as they are used.  They are valid UTF-8 without NUL and

@@ -11,14 +11,20 @@
 #include "storage/proc.h"
 #include "utils/wait_event.h"
 
-/* The number of this process's PGPROC: the only way another process may name it. */
+/*
+ * The number of this process's PGPROC: the only way another process may name
+ * it.
+ */
 #if PG_VERSION_NUM >= 170000
 #define MyProcNo() ((int) MyProcNumber)
 #else
 #define MyProcNo() (MyProc->pgprocno)
 #endif
 
-/* Named wait events for extensions exist from 17 on (15 and 16 show "Extension"). */
+/*
+ * Named wait events for extensions exist from 17 on (15 and 16 show
+ * "Extension").
+ */
 #if PG_VERSION_NUM >= 170000
 #define WaitEventNamed(name) \
 	({ static uint32 event_ = 0; \
@@ -28,7 +34,10 @@
 #define WaitEventNamed(name) PG_WAIT_EXTENSION
 #endif
 
-/* Replication slots: 17 added failover and synced to creation, 18 an argument to acquiring. */
+/*
+ * Replication slots: 17 added failover and synced to creation, 18 an argument
+ * to acquiring.
+ */
 #if PG_VERSION_NUM >= 170000
 #define CreateLogicalSlot(name, persistency) \
 	ReplicationSlotCreate(name, true, persistency, false, false, false)
@@ -42,7 +51,10 @@
 #define AcquireLogicalSlot(name) ReplicationSlotAcquire(name, true)
 #endif
 
-/* Logical messages that no commit will flush can be flushed at once from 17 on; we do it ourselves. */
+/*
+ * Logical messages that no commit will flush can be flushed at once from 17
+ * on; we do it ourselves.
+ */
 #if PG_VERSION_NUM >= 170000
 #define WriteLogicalMessage(prefix, message, size, transactional) \
 	LogLogicalMessage(prefix, message, size, transactional, false)
@@ -65,7 +77,10 @@
 #define PGOUTPUT_KNOWS_ORIGIN	false
 #endif
 
-/* A wait event set that lives as long as its process; 17 asks for a resource owner. */
+/*
+ * A wait event set that lives as long as its process; 17 asks for a resource
+ * owner.
+ */
 #if PG_VERSION_NUM >= 170000
 #define CreateWorkerWaitEventSet(nevents) CreateWaitEventSet(NULL, nevents)
 #else
@@ -112,7 +127,10 @@
 #define ReindexAllOf(relid, flags, params) reindex_relation(relid, flags, params)
 #endif
 
-/* Has a replication slot lost the WAL it needs?  Other causes exist from 16 on. */
+/*
+ * Has a replication slot lost the WAL it needs?  Other causes exist from 16
+ * on.
+ */
 #if PG_VERSION_NUM >= 160000
 #define SlotIsInvalidated(slot) ((slot)->data.invalidated != RS_INVAL_NONE)
 #else

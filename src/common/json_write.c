@@ -37,7 +37,10 @@ json_put_string(StringInfo out, const char *text, int len)
 		pfree(unconstify(char *, utf8));
 }
 
-/* Append JSON as it is, on one line: outside strings a line break is only white space, inside there is none. */
+/*
+ * Append JSON as it is, on one line: outside strings a line break is only
+ * white space, inside there is none.
+ */
 void
 json_put_embedded(StringInfo out, const char *text, int len)
 {
@@ -174,7 +177,10 @@ has_high_bit(const char *s, int len)
 	return (all & HIGH_BITS) != 0;
 }
 
-/* The text itself, or a copy converted to UTF-8 when its encoding and its bytes ask for it. */
+/*
+ * The text itself, or a copy converted to UTF-8 when its encoding and its
+ * bytes ask for it.
+ */
 static const char *
 to_utf8(const char *text, int *len)
 {

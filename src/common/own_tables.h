@@ -45,7 +45,10 @@ typedef struct OwnTableError
 	int			sqlerrcode;		/* 0: none */
 } OwnTableError;
 
-/* Say so in the log if work has got into trouble, into other trouble, or (0) out of it. */
+/*
+ * Say so in the log if work has got into trouble, into other trouble, or (0)
+ * out of it.
+ */
 extern void own_tables_report(OwnTableError *trouble, int sqlerrcode, const char *message);
 
 /* Work to be done in a transaction; false: not now. */
@@ -65,7 +68,10 @@ extern OwnIndexes *own_tables_open_indexes(Relation rel);
 extern void own_tables_insert_index_entries(OwnIndexes *indexes, TupleTableSlot *slot);
 extern void own_tables_close_indexes(OwnIndexes *indexes);
 
-/* A text, made valid in the database's encoding and cut to a length; NULL stays NULL. */
+/*
+ * A text, made valid in the database's encoding and cut to a length; NULL
+ * stays NULL.
+ */
 extern Datum own_tables_text(const char *s, int max_len, bool *isnull);
 extern Datum own_tables_text_len(const char *s, int len, int max_len, bool *isnull);
 

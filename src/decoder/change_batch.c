@@ -106,7 +106,9 @@ finish_record(ChangeBatch *batch, BatchStream *stream, uint8 kind, XLogRecPtr ls
 	pipeline_commit_ref(batch->pipeline, commit_ring_next(&batch->pipeline->ring), lsn,
 					(CommitRef *) (record + 1));
 
-	/* bounds, not an order: records that were put have the ids of their puts */
+	/*
+	 * bounds, not an order: records that were put have the ids of their puts
+	 */
 	if (stream->nrecords++ == 0)
 		stream->first_id = stream->last_id = id;
 	stream->first_id = Min(stream->first_id, id);
@@ -116,7 +118,10 @@ finish_record(ChangeBatch *batch, BatchStream *stream, uint8 kind, XLogRecPtr ls
 	batch->size += items->len - items->cursor;
 }
 
-/* A batch is made in a few milliseconds: one look at the clock will do for its records. */
+/*
+ * A batch is made in a few milliseconds: one look at the clock will do for its
+ * records.
+ */
 static TimestampTz
 batch_time(ChangeBatch *batch)
 {
@@ -167,8 +172,8 @@ change_batch_add_dead(ChangeBatch *batch, BatchStream *stream, XLogRecPtr lsn, c
 }
 
 /*
- * The stream's slot has changed hands, or soon will: its server is gone.  Go on
- * in a slot of its own, if that is what the outbox is to do.
+ * The stream's slot has changed hands, or soon will: its server is gone.  Go
+ * on in a slot of its own, if that is what the batch is to do.
  */
 static void
 outlive_stream(ChangeBatch *batch, BatchStream *stream)
@@ -180,7 +185,10 @@ outlive_stream(ChangeBatch *batch, BatchStream *stream)
 	claim_slot(stream);
 }
 
-/* Try to reserve room in a stream's queue; false: there is none within the time. */
+/*
+ * Try to reserve room in a stream's queue; false: there is none within the
+ * time.
+ */
 static bool
 try_reserve(ChangeBatch *batch, BatchStream *stream, Size bytes, int timeout_ms)
 {

@@ -28,7 +28,8 @@ typedef struct BatchStream
 	uint64		nbytes;
 	uint64		first_id;
 	uint64		last_id;
-	Size		reserved;		/* in the queue, for the batch being handed over */
+	/* in the queue, for the batch being handed over */
+	Size		reserved;
 } BatchStream;
 
 typedef struct ChangeBatch
@@ -43,11 +44,14 @@ typedef struct ChangeBatch
 	BatchStream **streams;
 	Size		size;			/* bytes of all items */
 	uint32		nrecords;		/* in all streams */
-	TimestampTz begun_at;		/* when the first event of them was made; 0: none yet */
+	/* when the first event of them was made; 0: none yet */
+	TimestampTz begun_at;
 
 	/* up to where the batch goes */
-	XLogRecPtr	commits_upto;	/* end of the last commit that is in it whole */
-	XLogRecPtr	part_lsn;		/* a commit that is in it in part; Invalid: none */
+	/* end of the last commit that is in it whole */
+	XLogRecPtr	commits_upto;
+	/* a commit that is in it in part; Invalid: none */
+	XLogRecPtr	part_lsn;
 	uint32		part_seq;		/* and how many of its changes */
 
 	void		(*on_full) (void);	/* called when the queue has no room, about
@@ -84,8 +88,8 @@ extern void change_batch_add_put(ChangeBatch *batch, BatchStream *stream, XLogRe
 						   uint64 id, TimestampTz queued_at, const char *data, Size length);
 
 /*
- * Hand everything over, waiting for room as long as it takes (but see on_full).
- * Errors if a stream is gone, unless outlives_streams.
+ * Hand everything over, waiting for room as long as it takes (but see
+ * on_full). Errors if a stream is gone, unless outlives_streams.
  */
 extern void change_batch_flush(ChangeBatch *batch);
 

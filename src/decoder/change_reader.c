@@ -61,7 +61,8 @@ struct ChangeReader
 	HTAB	   *relations;
 	HTAB	   *put_streams;	/* of PutStream */
 	bool		warned;			/* of a message that passes for a put */
-	ReadRelation *last_relation;	/* that was asked for; entries stay where they are */
+	/* that was asked for; entries stay where they are */
+	ReadRelation *last_relation;
 
 	/* the transaction that is being read */
 	bool		in_transaction;
@@ -487,7 +488,7 @@ take_truncate(ChangeReader *reader, StringInfo message)
 
 /* Durable puts ------------------------------------------------------------ */
 
-/* The outbox's stream for a server, whether that is still there or not. */
+/* The batch's stream for a server, whether that is still there or not. */
 static BatchStream *
 put_stream(ChangeReader *reader, Oid serverid, const char *name)
 {
@@ -611,7 +612,10 @@ take_logical_message(ChangeReader *reader, StringInfo message)
 		event.ts = 0;
 		event.timeline = wal_reader_timeline(reader->wal);
 		add_part(reader, reader->main_stream, &event, 0);
-		/* what lies before it was read, and what was committed there is in the outbox */
+		/*
+		 * what lies before it was read, and what was committed there is in the
+		 * batch
+		 */
 		reader->batch->commits_upto = Max(reader->batch->commits_upto, lsn);
 	}
 	pg_atomic_fetch_add_u64(&reader->batch->pipeline->messages, 1);

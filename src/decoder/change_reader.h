@@ -2,7 +2,7 @@
  * change_reader.h
  *		From pgoutput's messages to records: reads what the WAL reader hands
  *		over, keeps a description of every table, and has the pipeline's format
- *		write each change into the outbox.
+ *		write each change into the batch.
  *
  * Decoder process only.
  */
@@ -17,7 +17,7 @@
 typedef struct ChangeReader ChangeReader;
 
 /*
- * Make one; `context` must outlive it.  The last stream of the outbox is the
+ * Make one; `context` must outlive it.  The last stream of the batch is the
  * pipeline's own, those before it the routes'.  The pipeline of durable puts
  * begins with none.
  */

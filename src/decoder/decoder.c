@@ -5,9 +5,10 @@
  *		slot as far as everything was delivered.
  *
  * The launcher starts it and, after an exit, another one.  What has been read
- * and handed over is in shared memory (pipeline_table.h), so a new decoder goes
- * on where the last one stopped; after a crash of the server everything not
- * confirmed is read again.  An ERROR ends the process, having told the table.
+ * and handed over is in shared memory (pipeline_table.h), so a new decoder
+ * goes on where the last one stopped; after a crash of the server everything
+ * not confirmed is read again.  An ERROR ends the process, having told the
+ * table.
  *
  * It sleeps on its latch, without a snapshot; a commit that wrote WAL in its
  * database sets the latch when it sleeps, and under load it naps 2 ms when it
@@ -43,7 +44,9 @@
 #include "workers/pipeline_table.h"
 #include "workers/worker.h"
 
-/* Records of the WAL decoded before interrupts and confirmation are looked at. */
+/*
+ * Records of the WAL decoded before interrupts and confirmation are looked at.
+ */
 #define ROUND_RECORDS		1000
 
 /* How long to nap after a round that read the last of the WAL (us). */
@@ -52,14 +55,20 @@
 /* How often what was confirmed is written to disk (ms). */
 #define SAVE_INTERVAL_MS	5000
 
-/* How often WAL that is not flushed yet is looked at again (ms), when nobody will tell. */
+/*
+ * How often WAL that is not flushed yet is looked at again (ms), when nobody
+ * will tell.
+ */
 #define UNFLUSHED_WAIT_MS	10
 
 /* How long a stop awaits the sender, and how often it looks (ms). */
 #define DRAIN_MS			4000
 #define DRAIN_WAIT_MS		20
 
-/* The same error at the same place so many times in a row is not retried any more. */
+/*
+ * The same error at the same place so many times in a row is not retried any
+ * more.
+ */
 #define POISON_LIMIT		3
 
 extern PGDLLEXPORT void decoder_main(Datum main_arg);
@@ -114,7 +123,10 @@ decoder_main(Datum main_arg)
 
 /* Start ------------------------------------------------------------------- */
 
-/* What values look like in text is fixed (value.h); client_encoding is left alone. */
+/*
+ * What values look like in text is fixed (value.h); client_encoding is left
+ * alone.
+ */
 static void
 fix_value_settings(void)
 {
@@ -148,7 +160,9 @@ on_queue_full(void)
 		leave();
 }
 
-/* Read the catalog: in a transaction of its own, with the slot not acquired. */
+/*
+ * Read the catalog: in a transaction of its own, with the slot not acquired.
+ */
 static const EventSource *
 read_pipeline(void)
 {
@@ -333,7 +347,10 @@ save(bool now_or_never)
 
 /* The loop ---------------------------------------------------------------- */
 
-/* Decode what there is, at most a round's worth; returns how many records of the WAL. */
+/*
+ * Decode what there is, at most a round's worth; returns how many records of
+ * the WAL.
+ */
 static int
 decode_round(void)
 {
@@ -433,7 +450,10 @@ run(void)
 
 /* The end ----------------------------------------------------------------- */
 
-/* May the text of this error show a value of a row?  Then it is kept out of views and the log. */
+/*
+ * May the text of this error show a value of a row?  Then it is kept out of
+ * views and the log.
+ */
 static bool
 quotes_values(const ErrorData *error)
 {
@@ -491,9 +511,10 @@ note_error(const ErrorData *error)
 }
 
 /*
- * Leave as asked.  At a shutdown of the server the sender awaits the answers to
- * what is in flight, and we await the sender, so that a clean restart repeats
- * nothing.  What is in the queue and not in flight comes from the WAL again.
+ * Leave as asked.  At a shutdown of the server the sender awaits the answers
+ * to what is in flight, and we await the sender, so that a clean restart
+ * repeats nothing.  What is in the queue and not in flight comes from the WAL
+ * again.
  */
 static void
 leave(void)

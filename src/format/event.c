@@ -131,7 +131,10 @@ event_relation_from_tupdesc(MemoryContext parent, Oid relid, const char *schema,
 	return relation;
 }
 
-/* Describe an open relation.  Its key is the replica identity's index, as in the WAL, else the primary key. */
+/*
+ * Describe an open relation.  Its key is the replica identity's index, as in
+ * the WAL, else the primary key.
+ */
 static EventRelation *
 describe_relation(Relation rel)
 {
@@ -202,7 +205,10 @@ remove_from_list(void *arg)
 		last_used = NULL;
 }
 
-/* A relation has changed (InvalidOid: any may have): mark the descriptions it is part of. */
+/*
+ * A relation has changed (InvalidOid: any may have): mark the descriptions it
+ * is part of.
+ */
 static void
 relation_changed(Datum arg, Oid relid)
 {
@@ -300,7 +306,10 @@ event_fill_source(void)
 {
 	static EventSource origin = {0};
 
-	/* neither can change while a process lives: a database with sessions is not renamed */
+	/*
+	 * neither can change while a process lives: a database with sessions is
+	 * not renamed
+	 */
 	if (origin.db_json == NULL)
 	{
 		char		identifier[32];

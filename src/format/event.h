@@ -42,7 +42,8 @@ typedef struct EventColumn
 	int			label_len;
 	Oid			typid;
 	int32		typmod;
-	int			attno;			/* index in the tuple descriptor; -1: not from tuples */
+	/* index in the tuple descriptor; -1: not from tuples */
+	int			attno;
 	bool		key;			/* in the replica identity or primary key */
 	ValueType  *type;			/* how to encode */
 } EventColumn;
@@ -60,7 +61,8 @@ typedef struct EventRelation
 	int			ncolumns;
 	EventColumn *columns;
 	bool		has_key;
-	uint32		reads;			/* VALUE_READS_* of all columns, for value_guard_enter */
+	/* VALUE_READS_* of all columns, for value_guard_enter */
+	uint32		reads;
 	List	   *relids;			/* composite types the plans are made of */
 	MemoryContext context;		/* all of it, delete it to free */
 
@@ -86,7 +88,10 @@ extern PGDLLEXPORT void event_relation_set_column(EventRelation *relation, int i
 												  const char *name, Oid typid, int32 typmod,
 												  int attno, bool key);
 
-/* The same from a tuple descriptor; attribute numbers in `key` are offset as in a relation's index bitmaps. */
+/*
+ * The same from a tuple descriptor; attribute numbers in `key` are offset as
+ * in a relation's index bitmaps.
+ */
 extern PGDLLEXPORT EventRelation *event_relation_from_tupdesc(MemoryContext parent, Oid relid,
 															  const char *schema, const char *table,
 															  TupleDesc tupdesc, const Bitmapset *key,
@@ -122,7 +127,10 @@ typedef struct EventValue
 	}			v;
 } EventValue;
 
-/* Where events come from: the same for all of this process's, as JSON strings in UTF-8. */
+/*
+ * Where events come from: the same for all of this process's, as JSON strings
+ * in UTF-8.
+ */
 typedef struct EventSource
 {
 	const char *source_json;	/* cluster_name, else the system identifier */
@@ -163,11 +171,17 @@ typedef struct Event
 /* This process's origin; needs a transaction the first time. */
 extern PGDLLEXPORT const EventSource *event_fill_source(void);
 
-/* Fill values[relation->ncolumns] from a slot whose descriptor the relation was made from. */
+/*
+ * Fill values[relation->ncolumns] from a slot whose descriptor the relation
+ * was made from.
+ */
 extern PGDLLEXPORT void event_values_from_slot(const EventRelation *relation,
 											   TupleTableSlot *slot, EventValue *values);
 
-/* What is known of column i before the change; NULL: nothing.  It is what an unchanged column still is. */
+/*
+ * What is known of column i before the change; NULL: nothing.  It is what an
+ * unchanged column still is.
+ */
 static inline const EventValue *
 event_old_value(const Event *event, int i)
 {

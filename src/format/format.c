@@ -65,7 +65,9 @@ format_put_columns(StringInfo out, const Event *event, bool old, bool key_only)
 	return n;
 }
 
-/* Write a number in hexadecimal, in at least n digits; returns where it ends. */
+/*
+ * Write a number in hexadecimal, in at least n digits; returns where it ends.
+ */
 static inline char *
 write_hex(char *to, uint32 value, const char *digits, int n)
 {
@@ -76,7 +78,10 @@ write_hex(char *to, uint32 value, const char *digits, int n)
 	return to + n;
 }
 
-/* What the events of a commit have in common, which is made once for all of them. */
+/*
+ * What the events of a commit have in common, which is made once for all of
+ * them.
+ */
 #define COMMIT_ID_LEN	27
 typedef struct CommitText
 {

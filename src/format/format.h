@@ -11,7 +11,8 @@
 typedef enum FormatResult
 {
 	FORMAT_OK,
-	FORMAT_NOTHING,				/* this format has no record for such an event */
+	/* this format has no record for such an event */
+	FORMAT_NOTHING,
 	FORMAT_UNCHANGED_COLUMN		/* a column was left out of the WAL that the
 								 * format cannot do without */
 } FormatResult;
@@ -75,9 +76,9 @@ extern void format_put_id(StringInfo out, const Event *event, int part);
 extern void format_put_lsn(StringInfo out, const Event *event);
 
 /*
- * Append `"column":value,...`: of the row after the change, or of what is known
- * of it before; all columns or those of the key.  Columns whose value nobody
- * has are left out.  Returns how many there were.
+ * Append `"column":value,...`: of the row after the change, or of what is
+ * known of it before; all columns or those of the key.  Columns whose value
+ * nobody has are left out.  Returns how many there were.
  */
 extern int	format_put_columns(StringInfo out, const Event *event, bool old, bool key_only);
 

@@ -1,7 +1,7 @@
 /*
  * format_flat.c
  *		The format `flat`, for tables at the destination (Iceberg, Redshift,
- *		Athena): the row's columns at the top level, then the format's own keys.
+ *		Athena): the row's columns first, then the format's own keys.
  *
  *	{"id":1,"total":10.50,"_op":"update","_db":"app","_schema":"public",
  *	 "_table":"orders","_lsn":"0/1A0000D8","_seq":12,
@@ -90,7 +90,10 @@ values_equal(const EventColumn *column, const EventValue *a, const EventValue *b
 	if (a->kind == EVENT_VALUE_TEXT && b->kind == EVENT_VALUE_TEXT)
 		return a->length == b->length && memcmp(a->v.text, b->v.text, a->length) == 0;
 
-	/* Datums of one value may differ in their bytes: compare what they look like */
+	/*
+	 * Datums of one value may differ in their bytes: compare what they look
+	 * like
+	 */
 	initStringInfo(&buffers[0]);
 	initStringInfo(&buffers[1]);
 	event_put_value(&buffers[0], column, a);

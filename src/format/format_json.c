@@ -2,10 +2,11 @@
  * format_json.c
  *		The format `json`: one object per event, keys in a fixed order.
  *
- *	{"v":1,"op":"u","source":"prod-eu","db":"app","schema":"public","table":"orders",
- *	 "id":"00000001-000000001A0000D8-0000000c","lsn":"0/1A0000D8","seq":12,"xid":2037,
- *	 "ts":"2026-11-21T22:34:01.659569Z","key":{"id":1},"after":{"id":1,"total":"10.50"},
- *	 "before":{"id":1},"unchanged":["big"]}
+ *	{"v":1,"op":"u","source":"prod-eu","db":"app","schema":"public",
+ *	 "table":"orders","id":"00000001-000000001A0000D8-0000000c",
+ *	 "lsn":"0/1A0000D8","seq":12,"xid":2037,
+ *	 "ts":"2026-11-21T22:34:01.659569Z","key":{"id":1},
+ *	 "after":{"id":1,"total":"10.50"},"before":{"id":1},"unchanged":["big"]}
  *
  * What the reader of the change does not know has no key.  `key` names the row
  * as it is after the change, or was before its delete; `before` has the row's
@@ -140,7 +141,10 @@ put_image(StringInfo out, const Event *event, bool old, bool key_only)
 	json_put_char(out, '}');
 }
 
-/* The names of columns that are in neither image because the WAL left them out. */
+/*
+ * The names of columns that are in neither image because the WAL left them
+ * out.
+ */
 static void
 put_unchanged(StringInfo out, const Event *event)
 {
@@ -158,7 +162,8 @@ put_unchanged(StringInfo out, const Event *event)
 		else
 			json_put_literal(out, ",\"unchanged\":[");
 		any = true;
-		json_put(out, column->label, column->label_len - 1);	/* less the colon */
+		/* less the colon */
+		json_put(out, column->label, column->label_len - 1);
 	}
 	if (any)
 		json_put_char(out, ']');
@@ -185,7 +190,10 @@ put_truncate(StringInfo out, const Event *event)
 	json_put_char(out, '}');
 }
 
-/* A logical message; content that is no text (its sender may have given bytea) as base64, which "encoding" says. */
+/*
+ * A logical message; content that is no text (its sender may have given bytea)
+ * as base64, which "encoding" says.
+ */
 static void
 put_message(StringInfo out, const Event *event)
 {

@@ -109,7 +109,10 @@ static const struct KnownType
 #define FOREIGN_TYPE_READS \
 	(VALUE_READS_ALL & ~(VALUE_READS_MONETARY | VALUE_READS_SEARCH_PATH))
 
-/* The settings behind VALUE_READS_*, their fixed values, and whether the session's is as good. */
+/*
+ * The settings behind VALUE_READS_*, their fixed values, and whether the
+ * session's is as good.
+ */
 static bool datestyle_is_fixed(void);
 static bool intervalstyle_is_fixed(void);
 static bool timezone_is_fixed(void);

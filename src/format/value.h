@@ -32,7 +32,8 @@ typedef enum TimestampForm
 
 typedef enum NumericForm
 {
-	NUMERICS_STRING,			/* "10.50", exact; NaN as a string, also of floats */
+	/* "10.50", exact; NaN as a string, also of floats */
+	NUMERICS_STRING,
 	NUMERICS_NUMBER				/* 10.50; what no number can say is null */
 } NumericForm;
 
@@ -48,7 +49,8 @@ typedef struct ValueOptions
 	NumericForm numerics;
 	JsonForm	json_columns;
 	uint64	   *nulled;			/* counts values that had to become null: NaN
-								 * as a number, infinity as an epoch; or NULL */
+								 * as a number, infinity as an epoch; or NULL
+								 * */
 } ValueOptions;
 
 /* Settings that the output function of a type reads. */
@@ -83,7 +85,8 @@ struct ValueType
 {
 	const ValueClass *class;
 	Oid			typid;			/* below domains */
-	uint32		reads;			/* VALUE_READS_* that putting a Datum needs guarded */
+	/* VALUE_READS_* that putting a Datum needs guarded */
+	uint32		reads;
 	const ValueOptions *options;
 	MemoryContext context;		/* where the plan lives */
 	FmgrInfo	output;			/* looked up with the first Datum */
@@ -132,7 +135,10 @@ value_unix_microseconds(TimestampTz time)
 	return time + (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
 }
 
-/* Append a point in time as "YYYY-MM-DDTHH:MM:SS.ffffffZ", always with six digits, for events. */
+/*
+ * Append a point in time as "YYYY-MM-DDTHH:MM:SS.ffffffZ", always with six
+ * digits, for events.
+ */
 extern void value_put_time(StringInfo out, TimestampTz time);
 
 /*

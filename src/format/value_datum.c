@@ -166,7 +166,10 @@ put_epoch(StringInfo out, const ValueType *type, Timestamp time)
 	json_put_int64(out, epoch);
 }
 
-/* Append a finite timestamp as a string.  Before Christ and after 9999 it is what to_json makes of it: " BC" at the end, five digits. */
+/*
+ * Append a finite timestamp as a string.  Before Christ and after 9999 it is
+ * what to_json makes of it: " BC" at the end, five digits.
+ */
 static void
 put_time_string(StringInfo out, const ValueType *type, Timestamp time, bool utc)
 {
@@ -386,7 +389,10 @@ value_datum_array(StringInfo out, ValueType *type, Datum value)
 		else
 			value_put_datum(out, type->element, items[i]);
 
-		/* close the dimensions that this was the last item of, open them again unless that is the end */
+		/*
+		 * close the dimensions that this was the last item of, open them again
+		 * unless that is the end
+		 */
 		for (dim = ndim - 1; dim >= 0 && ++index[dim] == dims[dim]; dim--)
 		{
 			index[dim] = 0;

@@ -105,7 +105,10 @@ timestamp_from_input(StringInfo out, ValueType *type, const char *text, int len)
 	pfree(string);
 }
 
-/* "2026-11-21 22:34:01.659569+00 BC": put a T in the middle and a Z for the zone. */
+/*
+ * "2026-11-21 22:34:01.659569+00 BC": put a T in the middle and a Z for the
+ * zone.
+ */
 void
 value_text_timestamp(StringInfo out, ValueType *type, const char *text, int len)
 {

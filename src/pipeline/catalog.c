@@ -8,9 +8,9 @@
  * on it, so that rows go in and out below the executor, and nothing a user may
  * have attached to it runs.
  *
- * It must not disturb the subscribers of a FOR ALL TABLES publication, who have
- * no such table: rows are written without logical information, and for want of
- * a replica identity deletes carry none either.  An update has no such
+ * It must not disturb the subscribers of a FOR ALL TABLES publication, who
+ * have no such table: rows are written without logical information, and for
+ * want of a replica identity deletes carry none either.  An update has no such
  * variant, so that a change is a delete and an insert.
  */
 #include "postgres.h"
@@ -209,8 +209,8 @@ pipeline_catalog_delete(Relation rel, PipelineRow *row)
 }
 
 /*
- * The sequence may have been set back (DROP and CREATE EXTENSION), and slots of
- * those who had the number before may not have been dropped yet.
+ * The sequence may have been set back (DROP and CREATE EXTENSION), and slots
+ * of those who had the number before may not have been dropped yet.
  */
 int32
 pipeline_catalog_new_id(Relation rel)

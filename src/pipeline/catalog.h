@@ -1,7 +1,7 @@
 /*
  * catalog.h
  *		The rows of the catalog table firehose_pipelines: for the files that
- *		read and write them.  Everybody else uses pipeline.h.
+ *		read and write them.  Everybody else uses definition.h.
  *
  * Who changes a row holds ShareRowExclusiveLock on the table to the end of the
  * transaction, so that changes come one after the other; readers hold
@@ -59,7 +59,10 @@ typedef struct PipelineRow
 /* Open the table, waiting for the lock; error if it is not there. */
 extern Relation pipeline_catalog_open(LOCKMODE lockmode);
 
-/* The same without waiting: NULL if the lock is not to be had, or it is not there. */
+/*
+ * The same without waiting: NULL if the lock is not to be had, or it is not
+ * there.
+ */
 extern Relation pipeline_catalog_open_at_once(LOCKMODE lockmode);
 
 /* All rows as of now, in palloc'd memory. */
@@ -71,7 +74,10 @@ extern PipelineRow *pipeline_catalog_find_id(Relation rel, int32 id);
 /* The pipeline of durable puts, unless it is dropped. */
 extern PipelineRow *pipeline_catalog_find_durable(Relation rel);
 
-/* Write a row, new or changed, or delete it.  Later commands see it, and everybody's relcache callbacks hear of it. */
+/*
+ * Write a row, new or changed, or delete it.  Later commands see it, and
+ * everybody's relcache callbacks hear of it.
+ */
 extern void pipeline_catalog_store(Relation rel, PipelineRow *row);
 extern void pipeline_catalog_delete(Relation rel, PipelineRow *row);
 
@@ -100,11 +106,17 @@ extern bool pipeline_row_is_detached(const PipelineRow *row);
 /* The pipeline that a row describes. */
 extern Pipeline *pipeline_from_row(const PipelineRow *row);
 
-/* What may be chosen: columns with their values; the i-th column, false after the last. */
+/*
+ * What may be chosen: columns with their values; the i-th column, false after
+ * the last.
+ */
 extern bool pipeline_choice(int i, PipelineColumn *column, const char **name,
 							const char *const **values);
 
-/* The routes of a row's JSON, of PipelineRoute *; error if it is not of the right form. */
+/*
+ * The routes of a row's JSON, of PipelineRoute *; error if it is not of the
+ * right form.
+ */
 extern List *pipeline_parse_routes(Jsonb *routes);
 
 #endif							/* FIREHOSE_PIPELINE_CATALOG_H */

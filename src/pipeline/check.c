@@ -30,7 +30,10 @@
 #include "wal/durable_message.h"
 #include "wal/replication_slot.h"
 
-/* Tables of publications $1, with a column of each that it publishes, but for those of FOR ALL TABLES that are ours. */
+/*
+ * Tables of publications $1, with a column of each that it publishes, but for
+ * those of FOR ALL TABLES that are ours.
+ */
 #define PUBLISHED_COLUMNS \
 	"FROM pg_publication_tables p" \
 	" JOIN pg_publication b ON b.pubname = p.pubname" \
@@ -243,7 +246,9 @@ check_route(const PipelineRoute *route)
 						route->schema, route->table)));
 }
 
-/* Format flat: error if a column has the name of a key that the format adds. */
+/*
+ * Format flat: error if a column has the name of a key that the format adds.
+ */
 static void
 check_reserved_names(const PipelineRow *row)
 {
@@ -275,7 +280,10 @@ warn_of_unchanged(const PipelineRow *row)
 				 errhint("Use ALTER TABLE ... REPLICA IDENTITY FULL, or unchanged => 'omit' if the destination keeps columns that a record lacks.")));
 }
 
-/* Run a query on the catalogs with the row's publications and flat's keys; returns its text or NULL. */
+/*
+ * Run a query on the catalogs with the row's publications and flat's keys;
+ * returns its text or NULL.
+ */
 static char *
 query_list(const char *query, const PipelineRow *row)
 {

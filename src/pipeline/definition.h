@@ -35,25 +35,32 @@ typedef struct Pipeline
 	ValueOptions values;
 	FormatOptions format_options;
 	List	   *routes;			/* of PipelineRoute * */
-	List	   *message_prefixes;	/* of char *: logical messages to send; NIL: none */
-	char	   *origin;			/* "any" or "none"; not sent to a server that has no such option */
+	/* of char *: logical messages to send; NIL: none */
+	List	   *message_prefixes;
+	/* "any" or "none"; not sent to a server that has no such option */
+	char	   *origin;
 	char	   *slot_name;
-	bool		slot_created;	/* it has existed: if it is missing now it was lost */
+	/* it has existed: if it is missing now it was lost */
+	bool		slot_created;
 	bool		enabled;
 	bool		detached;		/* came from another database or server: does
 								 * not run until it is resumed */
-	XLogRecPtr	skip_lsn;		/* the transaction that commits here is not sent */
+	/* the transaction that commits here is not sent */
+	XLogRecPtr	skip_lsn;
 	bool		durable_puts;	/* it is the one that ships durable puts */
 } Pipeline;
 
-/* Read a pipeline, into palloc'd memory; NULL: there is none.  Needs a transaction. */
+/*
+ * Read a pipeline, into palloc'd memory; NULL: there is none.  Needs a
+ * transaction.
+ */
 extern PGDLLEXPORT Pipeline *pipeline_read(int32 id);
 
 /*
  * Decoder: the slot exists now.  In a transaction of its own; raises no error.
  * False: the catalog was locked, and the sender will note it later.  So a
- * decoder that finds the slot there, with the right plugin and not invalidated,
- * though slot_created is false, is to use it.
+ * decoder that finds the slot there, with the right plugin and not
+ * invalidated, though slot_created is false, is to use it.
  */
 extern PGDLLEXPORT bool pipeline_note_slot_created(int32 id);
 

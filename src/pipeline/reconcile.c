@@ -4,11 +4,11 @@
  *		database.  Runs in its sender; pipeline_note_slot_created in decoders.
  *
  * The catalog says which pipelines there are to be, the shared table what
- * launcher and decoders go by.  A pipeline that was dropped leaves a row behind
- * that says so, since its replication slot can be dropped only after the
- * commit, and a crash may come before that.  The order is: row marked, slot of
- * the shared table marked, decoder gone, replication slot dropped and slot of
- * the shared table free (launcher_decoder.c), row deleted.
+ * launcher and decoders go by.  A pipeline that was dropped leaves a row
+ * behind that says so, since its replication slot can be dropped only after
+ * the commit, and a crash may come before that.  The order is: row marked,
+ * slot of the shared table marked, decoder gone, replication slot dropped and
+ * slot of the shared table free (decoder_lifecycle.c), row deleted.
  *
  * Nothing here waits for a lock of a user's or raises an error: what cannot be
  * done now is done a little later.
@@ -244,9 +244,9 @@ drop_others(const List *desired_list)
 }
 
 /*
- * See to what is left of a dropped pipeline: nothing while the shared table has
- * it, then the replication slot, if the launcher knew nothing of it, then the
- * row.  False: to be looked at again.
+ * See to what is left of a dropped pipeline: nothing while the shared table
+ * has it, then the replication slot, if the launcher knew nothing of it, then
+ * the row.  False: to be looked at again.
  */
 static bool
 finish_drop(const DesiredPipeline *desired)

@@ -243,7 +243,9 @@ begin(FunctionCallInfo fcinfo, const char *function)
 	return text_to_cstring(PG_GETARG_TEXT_PP(ARG_NAME));
 }
 
-/* What they end with: write the row, and have it seen when this has committed. */
+/*
+ * What they end with: write the row, and have it seen when this has committed.
+ */
 static void
 end(Relation rel, PipelineRow *row)
 {

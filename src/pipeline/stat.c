@@ -3,8 +3,8 @@
  *		How pipelines are going: the function behind firehose_stat_pipeline.
  *
  * Runs in backends.  One row per pipeline of this database's catalog, whether
- * any worker knows of it or not.  What its slot in shared memory says is copied
- * under the locks; counters are read without.
+ * any worker knows of it or not.  What its slot in shared memory says is
+ * copied under the locks; counters are read without.
  */
 #include "postgres.h"
 
@@ -82,7 +82,10 @@ pipeline_stat_define_settings(void)
 							NULL, NULL, NULL);
 }
 
-/* The rows of firehose_stat_pipeline, as far as they do not come from pg_replication_slots. */
+/*
+ * The rows of firehose_stat_pipeline, as far as they do not come from
+ * pg_replication_slots.
+ */
 Datum
 firehose_stat_pipeline(PG_FUNCTION_ARGS)
 {
@@ -180,7 +183,10 @@ copy_slot(PipelineEntry *slot, SlotReport *report)
 	report->refused = pg_atomic_read_u64(&slot->refused);
 }
 
-/* What the pipeline's state is, all things considered: the catalog knows it first. */
+/*
+ * What the pipeline's state is, all things considered: the catalog knows it
+ * first.
+ */
 static void
 judge_slot(const PipelineRow *row, SlotReport *report)
 {

@@ -73,7 +73,10 @@ static const struct config_enum_entry durability_values[] = {
 
 static DurablePipeline reader;
 
-/* The current transaction: level at which it took the lock (0: not yet), and what it put. */
+/*
+ * The current transaction: level at which it took the lock (0: not yet), and
+ * what it put.
+ */
 static int	lock_level = 0;
 static bool has_put = false;
 static IdRange ranges[MAX_RANGES];
@@ -187,7 +190,10 @@ find_reader(void)
 	Relation	rel = pipeline_catalog_open(AccessShareLock);
 	PipelineRow *row = pipeline_catalog_find_durable(rel);
 
-	/* the one that came with a dump, or a copy of another database, reads nothing here */
+	/*
+	 * the one that came with a dump, or a copy of another database, reads
+	 * nothing here
+	 */
 	if (row != NULL && pipeline_row_is_detached(row))
 		row = NULL;
 
@@ -379,7 +385,10 @@ end_of_wal(void)
 	return at;
 }
 
-/* Does this pipeline read durable puts of a database, or of any?  Wants the table's lock held. */
+/*
+ * Does this pipeline read durable puts of a database, or of any?  Wants the
+ * table's lock held.
+ */
 static bool
 is_reader(const PipelineEntry *slot, Oid dboid)
 {
@@ -447,6 +456,8 @@ durable_has_read(Oid dboid, XLogRecPtr upto)
 	}
 	LWLockRelease(pipeline_table->lock);
 
-	/* after a start of the server our sender may not have filled the table yet */
+	/*
+	 * after a start of the server our sender may not have filled the table yet
+	 */
 	return all && (own || !reader.known);
 }

@@ -42,7 +42,10 @@
 #define PIPELINE_NAME_TEXT	"durable_puts"
 #define PUBLICATION			"firehose_durable_puts"
 
-/* How long to wait for what is on its way, with the lock and without; and how often to look. */
+/*
+ * How long to wait for what is on its way, with the lock and without; and how
+ * often to look.
+ */
 #define SETTLE_MS			5000
 #define SETTLE_LOOK_MS		50
 
@@ -107,7 +110,9 @@ query_is_true(const char *query)
 	return found;
 }
 
-/* Make durable puts possible, and the default of the database's new sessions. */
+/*
+ * Make durable puts possible, and the default of the database's new sessions.
+ */
 Datum
 firehose_enable_durable_puts(PG_FUNCTION_ARGS)
 {
@@ -175,7 +180,10 @@ make_pipeline(Relation rel)
 			   PointerGetDatum(construct_array(&publication, 1, TEXTOID, -1, false, TYPALIGN_INT)));
 	set_column(&row, PIPELINE_FORMAT, CStringGetTextDatum("json"));
 	set_column(&row, PIPELINE_ROUTES, DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
-	/* a put counts even if a trigger made it while changes were replicated into this database */
+	/*
+	 * a put counts even if a trigger made it while changes were replicated
+	 * into this database
+	 */
 	set_column(&row, PIPELINE_ORIGIN, CStringGetTextDatum("any"));
 
 	if (pipeline_catalog_find(rel, PIPELINE_NAME_TEXT) != NULL)
@@ -238,10 +246,10 @@ drop_pipeline(Relation rel, PipelineRow *row)
 }
 
 /*
- * Error unless everything that was durably put has met its outcome.  The slot goes
- * with the pipeline, and with it what a transaction has put that commits later:
- * so wait for those that have put, and let nobody begin, but not before most of
- * the waiting is done.
+ * Error unless everything that was durably put has met its outcome.  The slot
+ * goes with the pipeline, and with it what a transaction has put that commits
+ * later: so wait for those that have put, and let nobody begin, but not before
+ * most of the waiting is done.
  */
 static void
 check_settled(Relation rel, const PipelineRow *row)

@@ -3,9 +3,9 @@
  *		The way from SQL into the queue.
  *
  * Runs in backends.  Checks a record, reserves room for it in the queue, and
- * lays it out in its transaction's run (put_xact.c), or appends it to the queue
- * at once if it is not transactional.  With firehose.put_durability = wal
- * nothing of this applies: the record goes through the WAL (durable.c).
+ * lays it out in its transaction's run (put_xact.c), or appends it to the
+ * queue at once if it is not transactional.  With firehose.put_durability =
+ * wal nothing of this applies: the record goes through the WAL (durable.c).
  */
 #include "postgres.h"
 
@@ -113,14 +113,20 @@ stream_slot(Stream *stream)
 	{
 		stream->queue_stream = queue_claim_stream(firehose_queue, MyDatabaseId, stream->serverid,
 										  stream->name, &stream->slot_generation);
-		/* a sender that does not know the slot yet is not woken by publications */
+		/*
+		 * a sender that does not know the slot yet is not woken by
+		 * publications
+		 */
 		if (pg_atomic_read_u32(&stream->queue_stream->sender_procno) == PG_UINT32_MAX)
 			database_wake_sender(MyDatabaseId);
 	}
 	return stream->queue_stream;
 }
 
-/* Try to reserve; false: no room within the time.  Looks a stale slot up again. */
+/*
+ * Try to reserve; false: no room within the time.  Looks a stale slot up
+ * again.
+ */
 static bool
 try_reserve(Stream *stream, Size bytes, int timeout_ms)
 {
@@ -231,7 +237,9 @@ add_record(PendingRun *run, uint64 id, const RecordBytes *bytes, RecordShape sha
 	record->queued_at = GetCurrentTimestamp();
 	record_write_shaped((char *) (record + 1), bytes, shape);
 
-	/* bounds, not an order: a dead letter that is queued again has an old id */
+	/*
+	 * bounds, not an order: a dead letter that is queued again has an old id
+	 */
 	if (run->nrecords == 0)
 		run->first_id = run->last_id = id;
 	run->first_id = Min(run->first_id, id);

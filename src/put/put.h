@@ -22,7 +22,8 @@ extern uint64 put_next_id(void);
 
 /*
  * Put n records, under the ids from first_id on; all of them or none: into the
- * queue or the WAL, as firehose.put_durability says.  A record has 0 to 1,024,000 bytes, its delimiter included.
+ * queue or the WAL, as firehose.put_durability says.  A record has 0 to
+ * 1,024,000 bytes, its delimiter included.
  *
  * Returns false when on_full = discard and there was no room (counted in
  * firehose_stat_stream).  May wait for room as the stream's on_full says, at

@@ -188,7 +188,9 @@ put_xact_is_own_pending(uint64 id)
 
 /* Transaction callbacks --------------------------------------------------- */
 
-/* Copy everything into the queue, into room that is ours.  Waits for nobody. */
+/*
+ * Copy everything into the queue, into room that is ours.  Waits for nobody.
+ */
 static void
 append_runs(void)
 {
@@ -257,7 +259,10 @@ put_xact_callback(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
-			/* what another callback would put after this one, nobody would append */
+			/*
+			 * what another callback would put after this one, nobody would
+			 * append
+			 */
 			committing = true;
 			append_runs();
 			break;

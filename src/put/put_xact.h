@@ -21,7 +21,8 @@ typedef struct RunMark
 typedef struct PendingRun
 {
 	QueueStream *queue_stream;
-	char	   *buffer;			/* records, as QUEUE_RECORD_SPACE lays them out */
+	/* records, as QUEUE_RECORD_SPACE lays them out */
+	char	   *buffer;
 	Size		used;
 	Size		allocated;
 	Size		reserved;		/* in the queue, for header and records */

@@ -31,7 +31,10 @@
 #include "put/put.h"
 #include "stream/stream.h"
 
-/* A record buffer begins with this, and is not kept when it has grown beyond that. */
+/*
+ * A record buffer begins with this, and is not kept when it has grown beyond
+ * that.
+ */
 #define RECORD_BUFFER_SIZE	2048
 #define RECORD_BUFFER_KEEP	(256 * 1024)
 
@@ -138,7 +141,10 @@ parse_arguments(TriggerData *data)
 	return true;
 }
 
-/* A statement trigger needs the rows: a table that has them, and transition tables. */
+/*
+ * A statement trigger needs the rows: a table that has them, and transition
+ * tables.
+ */
 static void
 check_table(TriggerData *data)
 {
@@ -196,7 +202,10 @@ describe_call(void *arg)
  * ------------------------------------------------------------------------
  */
 
-/* Check what can be checked, find stream and table, and fill in what all records of the call have in common. */
+/*
+ * Check what can be checked, find stream and table, and fill in what all
+ * records of the call have in common.
+ */
 static void
 begin_call(TriggerCall *call, TriggerData *data)
 {
@@ -255,7 +264,10 @@ put_transition(TriggerCall *call, EventOp op, Tuplestorestate *old_table,
 	while ((old_table == NULL || tuplestore_gettupleslot(old_table, true, false, old_slot)) &&
 		   (new_table == NULL || tuplestore_gettupleslot(new_table, true, false, new_slot)))
 	{
-		/* the slots free their tuples themselves: only ours go with the context */
+		/*
+		 * the slots free their tuples themselves: only ours go with the
+		 * context
+		 */
 		MemoryContext old_context = MemoryContextSwitchTo(row_context);
 
 		CHECK_FOR_INTERRUPTS();

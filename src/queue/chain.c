@@ -281,8 +281,8 @@ queue_free_page(Queue *q, QueueStream *s, QueuePageNo no)
 
 /*
  * A walk over the items of a chain from the beginning of a page's own items
- * on, under the stream's lock.  Freed pages leave gaps, which hold nothing that
- * is owed; after one the walk goes on at the next page's first item.
+ * on, under the stream's lock.  Freed pages leave gaps, which hold nothing
+ * that is pending; after one the walk goes on at the next page's first item.
  */
 typedef struct Walk
 {
@@ -384,7 +384,8 @@ queue_visit_pending(Queue *q, QueueStream *s, QueueVisitor visit, void *arg)
 
 /*
  * Is `id` owed by a record whose header begins in this page?  (The records of
- * a pending run may count: whether they are owed is being decided just now.)
+ * a pending run may count: whether they are pending is being decided just
+ * now.)
  */
 static bool
 find_in_page(Queue *q, QueueStream *s, QueuePageNo no, uint64 id)
@@ -463,7 +464,7 @@ note_queued_at(Queue *q, const QueueRecord *record, QueuePageNo page, uint32 off
 }
 
 /*
- * When was the oldest record that is owed queued?  0: none.  Pages whose
+ * When was the oldest record that is pending queued?  0: none.  Pages whose
  * records are all settled are freed, so the answer is near the chain's head.
  */
 TimestampTz

@@ -95,7 +95,9 @@ queue_reserve(Queue *q, QueueStream *s, uint32 generation, Size bytes, int timeo
 	return result;
 }
 
-/* Give a reservation back.  The sender of a dropped stream waits for the last. */
+/*
+ * Give a reservation back.  The sender of a dropped stream waits for the last.
+ */
 void
 queue_unreserve(Queue *q, QueueStream *s, Size bytes)
 {
@@ -149,7 +151,10 @@ queue_settle_reservation(Queue *q, QueueStream *s, Size bytes)
 	return true;
 }
 
-/* Set n more free pages aside for the stream, if its share allows (or need not). */
+/*
+ * Set n more free pages aside for the stream, if its share allows (or need
+ * not).
+ */
 static bool
 promise_pages(Queue *q, QueueStream *s, uint32 n, bool fair)
 {

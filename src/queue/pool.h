@@ -1,6 +1,6 @@
 /*
  * pool.h
- *		The pool's accounts, for the rooms of the queue itself.
+ *		The pool's accounts, for the modules of the queue itself.
  *
  * All of these are called with the stream's lock held exclusively.
  */
@@ -9,7 +9,10 @@
 
 #include "queue/queue.h"
 
-/* A stream that comes or goes: its minimum joins or leaves what is kept for others. */
+/*
+ * A stream that comes or goes: its minimum joins or leaves what is kept for
+ * others.
+ */
 extern void queue_pool_join(Queue *q);
 extern void queue_pool_leave(Queue *q, QueueStream *s);
 

@@ -2,8 +2,8 @@
  * queue.c
  *		The queue's set-up: settings, shared memory, the table of streams and
  *		the source of record ids.  The locking contract is in queue.h; who may
- *		have how much room is in queue_room.c, how records lie in it in
- *		queue_chain.c.
+ *		have how much room is in pool.c, how records lie in it in
+ *		chain.c.
  */
 #include "postgres.h"
 
@@ -108,7 +108,10 @@ queue_memory_size(uint32 npages, int max_streams, int max_waiters)
 	return queue_lay_out(NULL, npages, max_streams, max_waiters);
 }
 
-/* Make a slot ready for a stream that begins, all but what belongs to the slot. */
+/*
+ * Make a slot ready for a stream that begins, all but what belongs to the
+ * slot.
+ */
 static void
 reset_stream_slot(QueueStream *s)
 {

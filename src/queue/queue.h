@@ -17,7 +17,7 @@
  * Producers reserve room before they need it (queue_reserve, which is the one
  * call that may wait), so that queue_append and queue_publish cannot fail.
  * Exactly one consumer, the sender of the stream's database, reads a stream
- * (queue_reader.h).
+ * (reader.h).
  *
  * Locking contract
  * ----------------
@@ -60,7 +60,10 @@
 #define QUEUE_NO_PAGE		PG_UINT32_MAX
 #define QUEUE_NO_OFFSET		PG_UINT32_MAX
 
-/* A record's largest size before base64, delimiter included (Firehose: 1,000 KiB). */
+/*
+ * A record's largest size before base64, delimiter included (Firehose: 1,000
+ * KiB).
+ */
 #define QUEUE_MAX_RECORD	1024000
 
 /* Largest record id: ids are exact as JSON numbers, which have 53 bits. */
@@ -77,7 +80,8 @@ typedef uint64 QueuePosition;
 
 typedef struct QueuePage
 {
-	QueuePageNo next;			/* towards the tail; of a free page: next free */
+	/* towards the tail; of a free page: next free */
+	QueuePageNo next;
 	QueuePageNo prev;			/* towards the head */
 	uint64		seq;			/* place in the chain, ascending, with gaps
 								 * where pages were freed */
@@ -98,8 +102,10 @@ typedef enum QueueItemKind
 	QUEUE_ITEM_RUN = 1,
 	QUEUE_ITEM_RECORD = 2,
 	QUEUE_ITEM_EVENT = 3,		/* a record of a pipeline */
-	QUEUE_ITEM_DEAD_EVENT = 4,	/* the same, but for the dead letters: its payload
-								 * is code, NUL, message, NUL, data */
+	/*
+	 * the same for the dead letters: payload is code, NUL, message, NUL, data
+	 */
+	QUEUE_ITEM_DEAD_EVENT = 4,
 	QUEUE_ITEM_DURABLE_PUT = 5	/* a record that was put and came by the WAL */
 } QueueItemKind;
 
@@ -121,9 +127,10 @@ typedef enum QueueRunState
 typedef struct QueueRun
 {
 	uint8		kind;			/* QUEUE_ITEM_RUN */
-	uint8		visited;			/* a reader has been here: the records tell for
-								 * themselves what is owed, and the rest of
-								 * this header may lie in a page that is gone */
+	uint8		visited;		/* a reader has been here: the records tell for
+								 * themselves what is pending, and the rest of
+								 * this header may lie in a page that is gone
+								 * */
 	uint8		unused[2];
 	uint32		nrecords;
 	pg_atomic_uint32 state;		/* QueueRunState */
@@ -133,7 +140,8 @@ typedef struct QueueRun
 
 typedef enum QueueRecordState
 {
-	QUEUE_RECORD_PENDING,			/* waiting or in flight: the sender knows which */
+	/* waiting or in flight: the sender knows which */
+	QUEUE_RECORD_PENDING,
 	QUEUE_RECORD_DONE			/* its outcome is settled */
 } QueueRecordState;
 
@@ -164,7 +172,10 @@ typedef struct QueueRecord
 #define QUEUE_HEADER_SIZE(kind) \
 	(sizeof(QueueRecord) + (QUEUE_ITEM_HAS_ORIGIN(kind) ? sizeof(CommitRef) : 0))
 
-/* Bytes that a put record of n payload bytes takes in the chain, or one of another kind. */
+/*
+ * Bytes that a put record of n payload bytes takes in the chain, or one of
+ * another kind.
+ */
 #define QUEUE_RECORD_SPACE(n) (sizeof(QueueRecord) + TYPEALIGN(8, n))
 #define QUEUE_ITEM_SPACE(kind, n) (QUEUE_HEADER_SIZE(kind) + TYPEALIGN(8, n))
 
@@ -183,10 +194,12 @@ typedef struct QueueStream
 
 	/* identity, under Queue.table_lock */
 	bool		in_use;
-	bool		dropped;		/* the server is gone; remains go to dead letters */
+	/* the server is gone; remains go to dead letters */
+	bool		dropped;
 	Oid			dboid;
 	Oid			serverid;
-	NameData	name;			/* of the foreign server, for when it is gone */
+	/* of the foreign server, for when it is gone */
+	NameData	name;
 
 	/* the chain and its accounts, under .lock */
 	QueuePageNo head;
@@ -194,7 +207,8 @@ typedef struct QueueStream
 	uint32		tail_used;		/* bytes given out of the tail page */
 	uint64		next_seq;
 	uint32		npages;			/* pages in the chain */
-	uint64		reserved;		/* bytes promised to producers, not yet appended */
+	/* bytes promised to producers, not yet appended */
+	uint64		reserved;
 	uint32		promised;		/* pages set aside in the pool for .reserved */
 
 	pg_atomic_uint64 end_position;	/* written under .lock, read without */
@@ -208,15 +222,20 @@ typedef struct QueueStream
 	pg_atomic_uint64 finished_records;	/* settled; written by the reader */
 	pg_atomic_uint64 finished_bytes;
 	pg_atomic_uint32 wake;		/* 1: the sender wants a SetLatch at the next
-								 * publication; whoever swaps it to 0 sets it */
+								 * publication; whoever swaps it to 0 sets it
+								 * */
 	pg_atomic_uint32 sender_procno; /* whose latch; PG_UINT32_MAX: no sender */
 
-	/* flush handshake (outcome.h): requests are numbered, the sender answers */
+	/*
+	 * flush handshake (recent.h): requests are numbered, the sender answers
+	 */
 	pg_atomic_uint64 flush_requested;	/* number of the last request */
-	pg_atomic_uint64 flush_answered;	/* request that finished_upto answers */
-	pg_atomic_uint64 finished_upto; /* nothing published is owed before it */
+	/* request that finished_upto answers */
+	pg_atomic_uint64 flush_answered;
+	/* nothing published is pending before it */
+	pg_atomic_uint64 finished_upto;
 
-	StreamStatistics stats;		/* statistics.h says who writes what */
+	StreamStatistics stats;		/* stream_stats.h says who writes what */
 } QueueStream;
 
 /* A backend that waits for room in a stream; indexed by proc number. */
@@ -240,7 +259,8 @@ typedef struct Queue
 	/* the pool, under pool_lock */
 	QueuePageNo free_head;
 	uint32		free_pages;
-	uint32		promised;		/* of the free pages, set aside for reservations */
+	/* of the free pages, set aside for reservations */
+	uint32		promised;
 	uint32		unmet_minimum;	/* pages that streams in use may still claim */
 	uint32		lowest_free;	/* low-water mark since the last reset */
 
@@ -248,7 +268,8 @@ typedef struct Queue
 	pg_atomic_uint32 waiters;	/* how many of them, in all streams */
 	pg_atomic_uint64 next_ticket;	/* order among waiters */
 	pg_atomic_uint64 next_id;	/* next record id */
-	pg_atomic_uint64 id_limit;	/* ids below it may be given out (queue_file.h) */
+	/* ids below it may be given out (save.h) */
+	pg_atomic_uint64 id_limit;
 	pg_atomic_uint64 table_version; /* changes with every claim and release */
 
 	Size		waiters_offset; /* QueueWaiter[max_waiters] */
@@ -268,7 +289,7 @@ typedef enum QueueReserveResult
 {
 	QUEUE_RESERVED,
 	QUEUE_FULL,					/* no room within the time allowed */
-	QUEUE_STALE					/* the slot has changed hands: look it up again */
+	QUEUE_STALE					/* it has changed hands: look it up again */
 } QueueReserveResult;
 
 /* The server's queue; NULL when the library was not preloaded. */
@@ -305,7 +326,9 @@ extern PGDLLEXPORT void queue_mark_dropped(Queue *q, QueueStream *s);
 extern PGDLLEXPORT bool queue_release_stream(Queue *q, QueueStream *s);
 extern PGDLLEXPORT uint64 queue_discard_database(Queue *q, Oid dboid);
 
-/* Producers: n consecutive record ids, above all given out before, below 2^53. */
+/*
+ * Producers: n consecutive record ids, above all given out before, below 2^53.
+ */
 extern PGDLLEXPORT uint64 queue_next_ids(Queue *q, int n);
 
 /*
@@ -340,7 +363,7 @@ extern PGDLLEXPORT bool queue_find(Queue *q, Oid dboid, uint64 id);
 extern PGDLLEXPORT TimestampTz queue_oldest(Queue *q, QueueStream *s);
 
 /*
- * Called for each record that is owed, oldest first, with the place of its
+ * Called for each record that is pending, oldest first, with the place of its
  * header; false ends the visit.  queue_visit_pending needs the stream's lock.
  */
 typedef bool (*QueueVisitor) (Queue *q, const QueueRecord *record,

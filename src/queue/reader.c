@@ -1,6 +1,6 @@
 /*
  * reader.c
- *		The consumer's side of the queue; queue_reader.h says what it promises.
+ *		The consumer's side of the queue; reader.h says what it promises.
  *
  * Runs in the sender only.  Walks the chain without its lock, below
  * end_position, as the contract in queue.h allows the one reader; takes the
@@ -40,8 +40,8 @@ page_start(Queue *q, QueuePageNo no)
 }
 
 /*
- * A record's header, for what lies in its first 8 bytes, which no page boundary
- * divides: kind, state, attempts and length.
+ * A record's header, for what lies in its first 8 bytes, which no page
+ * boundary divides: kind, state, attempts and length.
  */
 static inline QueueRecord *
 record_at(QueueReader *r, QueuePlace place)
@@ -49,7 +49,10 @@ record_at(QueueReader *r, QueuePlace place)
 	return (QueueRecord *) (queue_page(r->q, place.page)->data + place.offset);
 }
 
-/* Free a page nobody needs any more: left by the reader, with nothing outstanding. */
+/*
+ * Free a page nobody needs any more: left by the reader, with nothing
+ * outstanding.
+ */
 static inline void
 free_if_unused(QueueReader *r, QueuePageNo no)
 {
@@ -72,8 +75,8 @@ queue_reader_init(QueueReader *r, Queue *q, QueueStream *s, uint32 *outstanding)
 
 /*
  * Move to a position, over page boundaries and over the gaps that freed pages
- * left (an earlier reader's doing: nothing in them is owed).  False when there
- * is nothing to be read there yet.
+ * left (an earlier reader's doing: nothing in them is pending).  False when
+ * there is nothing to be read there yet.
  */
 static bool
 seek(QueueReader *r, QueuePosition pos, QueuePosition end)
@@ -124,8 +127,9 @@ kind_at(QueueReader *r)
 
 /*
  * Records are read at about the distance of their headers, which are far from
- * the CPU when the queue is long: ask for what comes next ahead of time.  Where
- * that is beyond the page, some other page's bytes are asked for in vain.
+ * the CPU when the queue is long: ask for what comes next ahead of time.
+ * Where that is beyond the page, some other page's bytes are asked for in
+ * vain.
  */
 static inline void
 prefetch_records(const char *at)
@@ -296,7 +300,7 @@ defer_run(QueueReader *r, const QueueRun *run)
 	dlist_push_tail(&r->deferred, &d->node);
 }
 
-/* Stand at the next record of a run that was put aside; false: at its end. */
+/* Stand at the next record of a run that was deferred; false: at its end. */
 static bool
 seek_in_deferred(QueueReader *r, DeferredRun *d)
 {
@@ -324,7 +328,7 @@ settle_aborted(QueueReader *r, DeferredRun *d)
 	}
 }
 
-/* Has a run that was put aside been decided on by now? */
+/* Has a run that was deferred been decided on by now? */
 static bool
 deferred_has_ended(QueueReader *r, DeferredRun *d)
 {
@@ -342,7 +346,7 @@ deferred_has_ended(QueueReader *r, DeferredRun *d)
 	return true;
 }
 
-/* Hand out the next record of a run that was put aside and has committed. */
+/* Hand out the next record of a run that was deferred and has committed. */
 static bool
 next_deferred(QueueReader *r, ClaimedRecord *claimed)
 {
@@ -436,7 +440,8 @@ queue_reader_count_attempt(QueueReader *r, ClaimedRecord *claimed)
 
 /*
  * Settled and counted belong together: an error between them would leave a
- * stream owing records for ever.  The reader is the only writer of the counters.
+ * stream owing records for ever.  The reader is the only writer of the
+ * counters.
  */
 void
 queue_reader_settle(QueueReader *r, const ClaimedRecord *claimed)

@@ -4,7 +4,7 @@
  *
  * A reader walks the chain once, in order, and hands out every record that is
  * owed; the sender settles them in any order with queue_reader_settle.  A run
- * whose transaction has not ended yet is put aside, so that one stuck backend
+ * whose transaction has not ended yet is deferred, so that one stuck backend
  * does not block the stream, and read when it commits.  A page is freed when
  * the reader has left it and everything it handed out of it is settled.
  *
@@ -45,23 +45,26 @@ typedef struct QueueReader
 	QueuePlace	at;				/* page QUEUE_NO_PAGE: the chain was empty */
 	QueuePosition position;
 	MemoryContext context;		/* of what the reader allocates */
-	dlist_head	deferred;		/* runs put aside, in order */
+	dlist_head	deferred;		/* runs deferred, in order */
 	uint32	   *outstanding;	/* by page: records handed out and not settled,
 								 * and deferred runs; one array for all readers
 								 * of a sender, Queue.npages long */
 } QueueReader;
 
-/* Start at the head of the stream's chain.  Allocates in the current memory context. */
+/*
+ * Start at the head of the stream's chain.  Allocates in the current memory
+ * context.
+ */
 extern PGDLLEXPORT void queue_reader_init(QueueReader *r, Queue *q, QueueStream *s,
 										  uint32 *outstanding);
 
-/* Hand out the next record that is owed; false: none now. */
+/* Hand out the next record that is pending; false: none now. */
 extern PGDLLEXPORT bool queue_reader_next(QueueReader *r, ClaimedRecord *claimed);
 
-/* Is there anything published, or put aside, that was not handed out? */
+/* Is there anything published, or deferred, that was not handed out? */
 extern PGDLLEXPORT bool queue_reader_has_more(QueueReader *r);
 
-/* Are there runs put aside? */
+/* Are there runs deferred? */
 extern PGDLLEXPORT bool queue_reader_has_deferred(QueueReader *r);
 
 /*
@@ -70,7 +73,10 @@ extern PGDLLEXPORT bool queue_reader_has_deferred(QueueReader *r);
  */
 extern PGDLLEXPORT QueuePosition queue_reader_read_upto(QueueReader *r);
 
-/* The record's outcome is settled: it is not owed any more, and counted as finished. */
+/*
+ * The record's outcome is settled: it is not pending any more, and counted as
+ * finished.
+ */
 extern PGDLLEXPORT void queue_reader_settle(QueueReader *r, const ClaimedRecord *claimed);
 
 /* Remember one more attempt in the chain, for whoever reads it after us. */

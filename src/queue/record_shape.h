@@ -17,7 +17,8 @@ typedef struct RecordBytes
 typedef struct RecordShape
 {
 	bool		newline;		/* append one unless the record ends in one */
-	bool		one_line;		/* turn line breaks (json's white space) into blanks */
+	/* turn line breaks (json's white space) into blanks */
+	bool		one_line;
 } RecordShape;
 
 static inline Size
@@ -40,7 +41,10 @@ record_blank_line_breaks(char *data, Size length)
 		*p++ = ' ';
 }
 
-/* Write record_shaped_length() bytes.  The delimiter is not one of the record's line breaks. */
+/*
+ * Write record_shaped_length() bytes.  The delimiter is not one of the
+ * record's line breaks.
+ */
 static inline void
 record_write_shaped(char *to, const RecordBytes *record, RecordShape shape)
 {

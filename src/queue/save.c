@@ -2,8 +2,8 @@
  * save.c
  *		Two small files in the data directory's pg_firehose:
  *
- *		queue	what was owed at a clean stop.  Written by the postmaster's exit
- *				callback, when every process is gone and the shutdown
+ *		queue	what was pending at a clean stop.  The postmaster's exit
+ *				callback writes it, when every process is gone and the shutdown
  *				checkpoint is done (backends may commit until then); read back
  *				by the next postmaster before it has any child; removed by the
  *				launcher before it starts a sender.
@@ -87,7 +87,10 @@ static void save_at_exit(int code, Datum arg);
 void
 queue_save_startup(void)
 {
-	/* children of a postmaster that execs, and pg_upgrade's servers, have no part in this */
+	/*
+	 * children of a postmaster that execs, and pg_upgrade's servers, have no
+	 * part in this
+	 */
 	if (IsUnderPostmaster || IsBinaryUpgrade)
 		return;
 
@@ -182,7 +185,9 @@ start_ids(Queue *q)
 	uint64		first = Max((uint64) Max(GetCurrentTimestamp(), 1), read_ids());
 
 	pg_atomic_write_u64(&q->next_id, first);
-	/* the first put notes a limit: a server that puts nothing writes nothing */
+	/*
+	 * the first put notes a limit: a server that puts nothing writes nothing
+	 */
 	pg_atomic_write_u64(&q->id_limit, first);
 }
 
@@ -459,7 +464,9 @@ load_streams(Queue *q, Reader *r)
 	return NULL;
 }
 
-/* Set a file aside that is not to be taken up, beside those that were before. */
+/*
+ * Set a file aside that is not to be taken up, beside those that were before.
+ */
 static void
 set_aside(const char *why)
 {
@@ -488,7 +495,8 @@ empty_queue(Queue *q)
 
 /*
  * Read the saved queue.  In the postmaster, so nothing may fail here: whatever
- * is wrong is logged.  A server that starts as a standby leaves the file alone.
+ * is wrong is logged.  A server that starts as a standby leaves the file
+ * alone.
  */
 static void
 load_queue(Queue *q)

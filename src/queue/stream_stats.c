@@ -2,9 +2,9 @@
  * stream_stats.c
  *		Counters of a stream: how they are set up, written and reset.
  *
- * The counters lie in the queue's streams (queue.h); statistics.h says who
+ * The counters lie in the queue's streams (queue.h); stream_stats.h says who
  * writes which, and under what.  Runs in senders, which write, and in a
- * backend that resets.  observe.c shows them.
+ * backend that resets.  stat_stream.c shows them.
  */
 #include "postgres.h"
 

@@ -18,7 +18,8 @@ typedef enum StreamState
 {
 	STREAM_ACTIVE,
 	STREAM_THROTTLED,			/* backing off; data is kept */
-	STREAM_PARKED,				/* cannot be sent to; probed slowly, data is kept */
+	/* cannot be sent to; probed slowly, data is kept */
+	STREAM_PARKED,
 	STREAM_DISABLED				/* option enabled = false */
 } StreamState;
 
@@ -37,7 +38,8 @@ typedef struct StreamStatistics
 	pg_atomic_uint64 mismatches;	/* answers that contradict themselves */
 	pg_atomic_uint64 requests;	/* requests sent */
 	pg_atomic_uint64 bytes;		/* payload bytes accepted */
-	pg_atomic_uint64 billed_bytes;	/* the same, each record rounded up to 5 KiB */
+	/* the same, each record rounded up to 5 KiB */
+	pg_atomic_uint64 billed_bytes;
 	pg_atomic_uint64 latency_count; /* records in latency_sum */
 	pg_atomic_uint64 latency_sum;	/* microseconds from put to acknowledged */
 	pg_atomic_uint64 last_accepted_at;	/* TimestampTz, 0: never */
@@ -45,7 +47,8 @@ typedef struct StreamStatistics
 	pg_atomic_uint64 stats_reset;	/* TimestampTz */
 
 	/* under stream_stats_lock() */
-	char		reason[STATISTICS_MESSAGE_LEN]; /* of state, empty when active */
+	/* of state, empty when active */
+	char		reason[STATISTICS_MESSAGE_LEN];
 	char		last_error_code[STATISTICS_CODE_LEN];
 	char		last_error_message[STATISTICS_MESSAGE_LEN];
 } StreamStatistics;

@@ -1,6 +1,6 @@
 /*
  * completion.c
- *		Collecting and writing what became of records; outcome.h says what for.
+ *		Collecting and writing what became of records; recent.h says what for.
  *
  * Sender process only.  A record that was accepted is settled in the queue at
  * once: a lost status row is better than a second delivery.  One that failed
@@ -25,7 +25,10 @@
 #define FLUSH_ROWS			4000
 #define FLUSH_AFTER			20000
 
-/* Try again so long after rows could not be written (us); drop the oldest beyond this many. */
+/*
+ * Try again so long after rows could not be written (us); drop the oldest
+ * beyond this many.
+ */
 #define RETRY_AFTER			1000000
 #define MAX_ROWS			50000
 
@@ -68,7 +71,10 @@ forget_rows(void)
 	MemoryContextReset(row_context);
 }
 
-/* A place for a row.  If the tables cannot be written for long, rows are lost, not records. */
+/*
+ * A place for a row.  If the tables cannot be written for long, rows are lost,
+ * not records.
+ */
 static StatusRow *
 add_row(Delivery *d, const ClaimedRecord *claimed)
 {
@@ -111,7 +117,9 @@ add_outcome(uint64 id, RecordOutcome outcome)
 	outcomes[noutcomes].id = id;
 	outcomes[noutcomes++].outcome = outcome;
 
-	/* before the record leaves the queue, that it be found in one of the two */
+	/*
+	 * before the record leaves the queue, that it be found in one of the two
+	 */
 	recent_announce(id, outcome);
 }
 
@@ -172,7 +180,10 @@ copy_payload(Delivery *d, const ClaimedRecord *claimed)
 	return data;
 }
 
-/* A change that its decoder could not make a record of; queue.h has the layout. */
+/*
+ * A change that its decoder could not make a record of; queue.h has the
+ * layout.
+ */
 void
 completion_dead_event(Delivery *d, const ClaimedRecord *claimed)
 {
@@ -213,7 +224,7 @@ describe_letter(const PendingFailure *failure, DeadLetter *letter)
 	}
 }
 
-/* The dead letter is stored: the record is not owed any more. */
+/* The dead letter is stored: the record is not pending any more. */
 static void
 settle_failure(PendingFailure *failure)
 {

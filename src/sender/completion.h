@@ -4,8 +4,8 @@
  *		rows, dead letters, and the outcomes that firehose_wait looks at.
  *
  * Sender process only.  Everything is collected and written in bulk by
- * completion_flush; what cannot be written now is kept and tried again, and does
- * not hold up delivery.
+ * completion_flush; what cannot be written now is kept and tried again, and
+ * does not hold up delivery.
  */
 #ifndef FIREHOSE_SENDER_COMPLETION_H
 #define FIREHOSE_SENDER_COMPLETION_H
@@ -39,7 +39,10 @@ extern void completion_flush(int64 now, bool now_or_never);
 /* Milliseconds until completion_flush has something to do, -1: nothing. */
 extern long completion_timeout_ms(int64 now);
 
-/* The delivery is about to go: keep nothing that points to it.  Nothing of it may be pending. */
+/*
+ * The delivery is about to go: keep nothing that points to it.  Nothing of it
+ * may be pending.
+ */
 extern void completion_forget(Delivery *d);
 
 /* Dead letters of a stream that are not stored yet, and the first of them. */

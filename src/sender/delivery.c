@@ -1,7 +1,7 @@
 /*
  * delivery.c
  *		The delivery of one stream: what is sent, and when.  What follows from
- *		an answer is in answer.c.
+ *		an answer is in response_handler.c.
  *
  * Sender process only.  A batch is sent at once when the stream has nothing in
  * flight; while requests are in flight it grows until it is full or has
@@ -126,7 +126,9 @@ delivery_reconsider(Delivery *d, int64 now)
 		stream_stats_set_state(&d->queue_stream->stats, STREAM_ACTIVE, "");
 }
 
-/* Find out where to send, and whether we may; false: parked with the reason. */
+/*
+ * Find out where to send, and whether we may; false: parked with the reason.
+ */
 static bool
 resolve(Delivery *d, int64 now)
 {
@@ -231,7 +233,7 @@ fill_ready(Delivery *d, int64 now)
 	}
 }
 
-/* The server is gone: all it is owed goes to the dead letters. */
+/* The server is gone: all it is pending goes to the dead letters. */
 static void
 bury(Delivery *d)
 {
@@ -351,7 +353,9 @@ set_http_limits(Delivery *d, HttpRequest *http)
 	http->ca_file = *sender_ca_file ? sender_ca_file : NULL;
 }
 
-/* Send the next batch; false: not now (rate limit, or trouble that was noted). */
+/*
+ * Send the next batch; false: not now (rate limit, or trouble that was noted).
+ */
 static bool
 send_batch(Delivery *d, int64 now)
 {

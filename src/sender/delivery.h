@@ -35,7 +35,8 @@ struct Delivery
 	Endpoint	endpoint;
 
 	QueueReader reader;
-	ReadyList	ready;			/* handed out by the reader, not in a request */
+	/* handed out by the reader, not in a request */
+	ReadyList	ready;
 	int64		ready_since;	/* when .ready began to fill, for linger */
 	dlist_head	in_flight;		/* Requests */
 	int			nin_flight;
@@ -66,7 +67,10 @@ extern void delivery_destroy(Delivery *d);
 /* The stream's options have changed (NULL: the stream is gone). */
 extern void delivery_set_options(Delivery *d, const Stream *stream, int64 now);
 
-/* Credentials or settings have changed: resolve anew, and try a parked stream at once. */
+/*
+ * Credentials or settings have changed: resolve anew, and try a parked stream
+ * at once.
+ */
 extern void delivery_reconsider(Delivery *d, int64 now);
 
 /* Give a record back that was in a request, to be sent before all others. */
@@ -79,10 +83,15 @@ extern void delivery_pump(Delivery *d, int64 now);
 /* A request has finished, in whatever way.  Takes the request back. */
 extern void delivery_finished(Request *request, int64 now);
 
-/* Milliseconds until delivery_pump may have something to do, -1: not by time. */
+/*
+ * Milliseconds until delivery_pump may have something to do, -1: not by time.
+ */
 extern long delivery_timeout_ms(Delivery *d, int64 now);
 
-/* Ask to be woken by the next put, if that would change anything; false if something has come already. */
+/*
+ * Ask to be woken by the next put, if that would change anything; false if
+ * something has come already.
+ */
 extern bool delivery_ask_to_be_woken(Delivery *d, int64 now);
 
 /* Everything published before this has met its outcome. */

@@ -35,16 +35,23 @@
 #define UPLOAD_BUFFER		(1024 * 1024)
 #define SMALL_UPLOAD_BUFFER	(64 * 1024)
 
-/* Addresses that are never reached through a proxy: loopback, and the metadata services. */
+/*
+ * Addresses that are never reached through a proxy: loopback, and the metadata
+ * services.
+ */
 #define NO_PROXY	"localhost,127.0.0.1,::1,169.254.169.254,169.254.170.2,169.254.170.23,fd00:ec2::254,fd00:ec2::23"
 
-/* An easy handle with the buffer of its response, reused from request to request. */
+/*
+ * An easy handle with the buffer of its response, reused from request to
+ * request.
+ */
 struct HttpHandle
 {
 	HttpHandle *next;			/* in the list of free ones */
 	CURL	   *easy;
 	struct curl_slist *headers;
-	char	   *response;			/* malloc'd: libcurl's callbacks must not palloc */
+	/* malloc'd: libcurl's callbacks must not palloc */
+	char	   *response;
 	size_t		response_size;
 	bool		finished;
 	bool		prepared;		/* has the options common to all requests */
@@ -163,7 +170,10 @@ get_handle(HttpRequest *request)
 	return handle;
 }
 
-/* Set the options that are the same for every request, and stay with the handle. */
+/*
+ * Set the options that are the same for every request, and stay with the
+ * handle.
+ */
 static bool
 set_common_options(HttpRequest *request)
 {
@@ -347,7 +357,8 @@ http_next_finished(void)
 			continue;
 		curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **) &request);
 		curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
-		curl_multi_remove_handle(multi, easy);	/* msg is invalid from here on */
+		/* msg is invalid from here on */
+		curl_multi_remove_handle(multi, easy);
 
 		request->handle->finished = true;
 		request->result = result;
@@ -395,7 +406,9 @@ http_release(HttpRequest *request)
 	request->response = NULL;
 }
 
-/* Callbacks of libcurl: no error may be raised, no palloc done --------------- */
+/*
+ * Callbacks of libcurl: no error may be raised, no palloc done ---------------
+ */
 
 static size_t
 read_body(char *buffer, size_t size, size_t nitems, void *arg)
@@ -437,7 +450,9 @@ write_reply(char *data, size_t size, size_t nmemb, void *arg)
 	return n;
 }
 
-/* If this line is the named header, copy its value; one too long is left out. */
+/*
+ * If this line is the named header, copy its value; one too long is left out.
+ */
 static bool
 take_header(const char *line, size_t length, const char *name, char *value, size_t size)
 {

@@ -21,11 +21,15 @@
 
 typedef struct HttpHandle HttpHandle;
 
-/* One POST.  Zero it, fill in the first part, start it; it must stay where it is. */
+/*
+ * One POST.  Zero it, fill in the first part, start it; it must stay where it
+ * is.
+ */
 typedef struct HttpRequest
 {
 	const char *url;
-	const char *headers[HTTP_MAX_HEADERS];	/* "Name: value"; copied at start */
+	/* "Name: value"; copied at start */
+	const char *headers[HTTP_MAX_HEADERS];
 	int			nheaders;
 	const char *body;			/* must live until the request is released */
 	size_t		body_length;
@@ -51,13 +55,18 @@ typedef struct HttpRequest
 	size_t		sent;
 } HttpRequest;
 
-/* Set up; returns the descriptor to wait for (readable), -1 with *error set. */
+/*
+ * Set up; returns the descriptor to wait for (readable), -1 with *error set.
+ */
 extern int	http_init(const char **error);
 
 /* Start a request; false with request->error set. */
 extern bool http_start(HttpRequest *request);
 
-/* Do what can be done now: call when the descriptor is ready or the timeout over. */
+/*
+ * Do what can be done now: call when the descriptor is ready or the timeout
+ * over.
+ */
 extern void http_drive(void);
 
 /* The next request that has finished, NULL if there is none. */
@@ -69,7 +78,9 @@ extern time_t http_date(const HttpRequest *request);
 /* Give back what a finished request holds; its response is gone then. */
 extern void http_release(HttpRequest *request);
 
-/* Milliseconds until http_drive wants to be called again, -1: only when ready. */
+/*
+ * Milliseconds until http_drive wants to be called again, -1: only when ready.
+ */
 extern long http_timeout_ms(void);
 
 #endif							/* FIREHOSE_SENDER_HTTP_H */

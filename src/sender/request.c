@@ -130,7 +130,9 @@ digest_written(BodyWriter *w)
 	w->digested = w->at;
 }
 
-/* Write a record's payload in base64, piece by piece as it lies in the pages. */
+/*
+ * Write a record's payload in base64, piece by piece as it lies in the pages.
+ */
 static void
 append_payload(BodyWriter *w, QueueReader *reader, const ClaimedRecord *claimed)
 {

@@ -30,7 +30,8 @@ typedef struct Request
 	Size		body_length;
 	Size		body_size;		/* allocated */
 	int64		sent_at;		/* us, monotonic */
-	uint64		identity;		/* generation of the credentials it was signed with */
+	/* generation of the credentials it was signed with */
+	uint64		identity;
 	SignedHeaders headers;
 	char		target[64];		/* the header */
 	HttpRequest http;

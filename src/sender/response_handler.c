@@ -37,7 +37,9 @@ random_source(void)
 	return &random_state;
 }
 
-/* State of the stream ------------------------------------------------------ */
+/*
+ * State of the stream ------------------------------------------------------
+ */
 
 /* Tell the log, once for each trouble. */
 static void
@@ -273,7 +275,9 @@ take_success(Delivery *d, Request *request, int64 now)
 		reject_response(d, request, response_result_message(result), now);
 }
 
-/* Any other status --------------------------------------------------------- */
+/*
+ * Any other status ---------------------------------------------------------
+ */
 
 /* The batch, or one record of it, is too large for the service. */
 static void
@@ -364,7 +368,10 @@ take_error(Delivery *d, Request *request, int64 now)
 	}
 }
 
-/* No response at all ---------------------------------------------------------- */
+/*
+ * No response at all
+ * ----------------------------------------------------------
+ */
 
 /* Faults that do not pass by themselves: retrying fast would help nobody. */
 static bool

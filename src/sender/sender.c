@@ -38,7 +38,10 @@
 #include "workers/sender_lifecycle.h"
 #include "workers/worker.h"
 
-/* How long the rest is sent, and answers are awaited, when the sender has to go (ms). */
+/*
+ * How long the rest is sent, and answers are awaited, when the sender has to
+ * go (ms).
+ */
 #define SEND_AT_SHUTDOWN	2000
 #define GRACE_AT_SHUTDOWN	3000
 #define GRACE_WHEN_HELD		500
@@ -52,7 +55,7 @@ extern PGDLLEXPORT void sender_main(Datum main_arg);
 
 static Oid	my_database;
 static dlist_head deliveries = DLIST_STATIC_INIT(deliveries);
-static uint32 *outstanding;		/* queue_reader.h */
+static uint32 *outstanding;		/* reader.h */
 static uint64 seen_table_version = 0;
 static uint64 seen_stream_generation = 0;
 static int64 reconcile_at = 0;	/* when; PG_INT64_MAX: not until asked to */
@@ -159,7 +162,10 @@ find_delivery(QueueStream *slot)
 	return NULL;
 }
 
-/* Take charge of the streams of our database that are new in the queue's table. */
+/*
+ * Take charge of the streams of our database that are new in the queue's
+ * table.
+ */
 static bool
 attach_new_streams(void)
 {
@@ -189,7 +195,7 @@ attach_new_streams(void)
 
 /*
  * Look again for a server that is not to be seen.  False: the transaction that
- * creates it may be under way (utility.c); its end will bring us back.
+ * creates it may be under way (ddl_hooks.c); its end will bring us back.
  */
 static bool
 find_committed(Oid serverid, Stream **stream)
@@ -281,7 +287,7 @@ handle_finished(void)
 		delivery_finished((Request *) http->owner, clock_us());
 }
 
-/* Somebody waits for all that was published before he asked (outcome.h). */
+/* Somebody waits for all that was published before he asked (recent.h). */
 static void
 respond_to_flushes(int64 now)
 {
@@ -298,7 +304,7 @@ respond_to_flushes(int64 now)
 
 		if (request == 0)
 			continue;
-		pg_memory_barrier();	/* read the request before what is owed */
+		pg_memory_barrier();	/* read the request before what is pending */
 		upto = delivery_finished_upto(d);
 		if (request == pg_atomic_read_u64(&slot->flush_answered) &&
 			upto == pg_atomic_read_u64(&slot->finished_upto))
@@ -364,7 +370,10 @@ anything_in_flight(void)
 	return false;
 }
 
-/* Send what is owed as long as this may take, but let no request begin after it. */
+/*
+ * Send what is pending as long as this may take, but let no request begin
+ * after it.
+ */
 static void
 send_the_rest(int64 deadline)
 {
@@ -383,7 +392,8 @@ send_the_rest(int64 deadline)
 			timeout = sooner(timeout, delivery_timeout_ms(d, now));
 		}
 		if (!anything_in_flight())
-			break;				/* nothing is owed, or nothing can be sent now */
+			/* nothing is pending, or nothing can be sent now */
+			break;
 		worker_wait(wait_set, sooner(timeout, Max(1, (deadline - now) / 1000)),
 					WaitEventNamed("FirehoseSenderShutdown"), events, lengthof(events));
 		http_drive();
@@ -410,9 +420,9 @@ await_responses(int64 deadline)
 
 /*
  * Leave, so that as little as possible need be sent again: at a shutdown send
- * the rest of the queue if that goes quickly, and in any case await the answers
- * to what is in flight.  libcurl is not cleaned up: that might wait for a
- * resolver thread.
+ * the rest of the queue if that goes quickly, and in any case await the
+ * answers to what is in flight.  libcurl is not cleaned up: that might wait
+ * for a resolver thread.
  */
 static void
 finish(long send_ms, long grace_ms)

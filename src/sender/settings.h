@@ -8,14 +8,19 @@
 #ifndef FIREHOSE_SENDER_SETTINGS_H
 #define FIREHOSE_SENDER_SETTINGS_H
 
-extern PGDLLEXPORT char *sender_allowed_endpoints;	/* firehose.allowed_endpoints */
-extern PGDLLEXPORT char *sender_credentials_file;	/* firehose.credentials_file */
+/* firehose.allowed_endpoints */
+extern PGDLLEXPORT char *sender_allowed_endpoints;
+/* firehose.credentials_file */
+extern PGDLLEXPORT char *sender_credentials_file;
 extern PGDLLEXPORT char *sender_config_file;	/* firehose.config_file */
 extern PGDLLEXPORT char *sender_profile;	/* firehose.profile */
 extern PGDLLEXPORT char *sender_ca_file;	/* firehose.ca_file */
-extern PGDLLEXPORT int sender_request_memory;	/* firehose.request_memory, kB */
-extern PGDLLEXPORT int sender_probe_interval;	/* firehose.probe_interval, ms */
-extern PGDLLEXPORT int sender_connect_timeout;	/* firehose.connect_timeout, ms */
+/* firehose.request_memory, kB */
+extern PGDLLEXPORT int sender_request_memory;
+/* firehose.probe_interval, ms */
+extern PGDLLEXPORT int sender_probe_interval;
+/* firehose.connect_timeout, ms */
+extern PGDLLEXPORT int sender_connect_timeout;
 
 extern void sender_define_settings(void);
 

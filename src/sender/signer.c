@@ -1,6 +1,6 @@
 /*
  * signer.c
- *		Who the sender is towards AWS; identity.h says when credentials are
+ *		Who the sender is towards AWS; signer.h says when credentials are
  *		looked for.
  */
 #include "postgres.h"

@@ -28,7 +28,9 @@ typedef struct SignedHeaders
 /* Look for changes, at most once a second; true if the credentials are new. */
 extern bool signer_check(int64_t now);
 
-/* Firehose refused them: look again; true if they have changed since `used`. */
+/*
+ * Firehose refused them: look again; true if they have changed since `used`.
+ */
 extern bool signer_refresh(int64_t now, uint64_t used);
 
 /* Number of the present credentials, 0 while there are none. */
@@ -37,15 +39,18 @@ extern uint64_t signer_generation(void);
 /* Why there are none. */
 extern const char *signer_problem(void);
 
-/* The region (endpoint) to use, given the stream's option; NULL (false) with a reason if nobody tells. */
+/*
+ * The region (endpoint) to use, given the stream's option; NULL (false) with a
+ * reason if nobody tells.
+ */
 extern const char *signer_region(const char *option);
 extern bool signer_endpoint(const char *url_option, const char *region, Endpoint *endpoint,
 							  char *reason, size_t reason_size);
 
 /*
  * A signature made at `signed_at` was refused for its time, by a server whose
- * clock says server_time (0: it does not tell).  True if signing anew may help:
- * our idea of the time was set right, now or since.
+ * clock says server_time (0: it does not tell).  True if signing anew may
+ * help: our idea of the time was set right, now or since.
  */
 extern bool signer_correct_clock(int64_t signed_at, int64_t now, time_t server_time);
 

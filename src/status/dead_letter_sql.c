@@ -155,7 +155,9 @@ read_ids(LetterRequest *request, ArrayType *array)
 	qsort(request->ids, request->nids, sizeof(int64), compare_ids);
 }
 
-/* Go through the letters and take those that are meant.  Returns their number. */
+/*
+ * Go through the letters and take those that are meant.  Returns their number.
+ */
 static int64
 process_letters(LetterRequest *request)
 {
@@ -339,6 +341,6 @@ put_letter(const Letter *letter, const char *target)
 						letter->id),
 				 errhint("Try again later, or with a smaller max_records.")));
 
-	/* it is owed again: firehose_wait must not find that it has failed */
+	/* it is pending again: firehose_wait must not find that it has failed */
 	recent_forget(letter->id);
 }

@@ -1,6 +1,6 @@
 /*
  * recent.c
- *		What became of young records, and who waits for it.
+ *		What became of recent records, and who waits for it.
  *
  * Runs in senders, which publish outcomes and answer flushes, and in backends,
  * which look outcomes up and wait (wait.c).
@@ -10,17 +10,17 @@
  * Everything is atomic and nothing is under a lock, so that a sender never
  * waits for a backend.
  *
- * ring[]		One word per residue of a record id: the id and its outcome.  Written
- *				by the senders, any number of them, with a plain store: the word
- *				always tells the truth about the id that it names, and a record
- *				that is overwritten has merely ceased to be young.
+ * ring[]		One word per residue of a record id: the id and its outcome.
+ *				The senders write it with a plain store: the word always tells
+ *				the truth about the id that it names, and a record that is
+ *				overwritten has merely ceased to be recent.
  * waiters[]	One per process number.  `record` is the id that the process
  *				waits for, with OUTCOME_NONE, written by the process itself; a
  *				sender settles it by compare-and-exchange, so that it can never
  *				settle another wait than the one that it read.  `flushing` is
  *				written by the process alone.
- * nwaiting,	Counts of the waiters in use, so that a sender that nobody waits
- * nflushing	for looks no further.
+ * nwaiting,	Counts of the waiters in use: a sender looks for none when none
+ * nflushing	is waiting.
  *
  * No wake-up is lost: a backend registers before it looks at the ring and the
  * queue, a sender writes the ring before it looks for waiters, and a full
@@ -37,7 +37,7 @@
 #include "common/compat.h"
 #include "status/recent.h"
 
-/* 2 MB: with 100,000 records a second a record stays young for 2.6 seconds */
+/* 2 MB: with 100,000 records a second a record stays recent for 2.6 seconds */
 #define OUTCOME_RING_SIZE	(1 << 18)
 
 /*

@@ -1,11 +1,12 @@
 /*
  * recent.h
- *		What became of young records, in shared memory, and those who wait
+ *		What became of recent records, in shared memory, and those who wait
  *		for it: firehose_wait, firehose_flush, firehose_drain.
  *
- * A ring of atomics indexed by record id holds the outcomes of the records that
- * finished last.  A backend that waits registers the id in its own slot of a
- * table of waiters; the sender settles it there and sets the backend's latch.
+ * A ring of atomics indexed by record id holds the outcomes of the records
+ * that finished last.  A backend that waits registers the id in its own slot
+ * of a table of waiters; the sender settles it there and sets the backend's
+ * latch.
  */
 #ifndef FIREHOSE_STATUS_RECENT_H
 #define FIREHOSE_STATUS_RECENT_H
@@ -31,20 +32,26 @@ extern void recent_shmem_startup(void);
 /*
  * Sender: a record's outcome is settled, and will be published when its row is
  * written.  To be called before the record is finished in the queue, so that
- * who looks for a young record always finds it in one of the two.
+ * who looks for a recent record always finds it in one of the two.
  */
 extern PGDLLEXPORT void recent_announce(uint64 id, RecordOutcome outcome);
 
-/* Sender: make outcomes known and wake those who wait for them.  Never waits, never fails. */
+/*
+ * Sender: make outcomes known and wake those who wait for them.  Never waits,
+ * never fails.
+ */
 extern PGDLLEXPORT void recent_publish(const RecentEntry *entries, int n);
 
-/* Sender: is somebody waiting for a record? (Status rows are then written at once.) */
+/*
+ * Sender: is somebody waiting for a record? (Status rows are then written at
+ * once.)
+ */
 extern PGDLLEXPORT bool recent_has_waiters(void);
 
 /*
  * Flush handshake.  A backend increments s->flush_requested, wakes the sender
  * and waits; the sender, once status rows are written, calls this with the
- * value of flush_requested it had read *before* it looked at what is owed;
+ * value of flush_requested it had read *before* it looked at what is pending;
  * and again whenever it got further, for as long as recent_has_flushers().
  */
 extern PGDLLEXPORT void recent_flush_done(QueueStream *s, uint64 request,
@@ -56,11 +63,16 @@ extern void recent_wake_flushers(void);
 /* Sender: is somebody waiting for an answer to a flush, of whatever stream? */
 extern PGDLLEXPORT bool recent_has_flushers(void);
 
-/* Backend: what the ring says of a record, published or announced; OUTCOME_NONE when it is not young. */
+/*
+ * Backend: what the ring says of a record, published or announced;
+ * OUTCOME_NONE when it is not recent.
+ */
 extern RecordOutcome recent_lookup(uint64 id);
 extern RecordOutcome recent_lookup_announced(uint64 id);
 
-/* Backend: take a record's outcome out of the ring, since it is queued again. */
+/*
+ * Backend: take a record's outcome out of the ring, since it is queued again.
+ */
 extern void recent_forget(uint64 id);
 
 /*

@@ -51,10 +51,16 @@ typedef struct DeadLetter
 
 extern void status_define_settings(void);
 
-/* Write rows; false: nothing was written, come back later (the caller may drop rows to bound its memory). */
+/*
+ * Write rows; false: nothing was written, come back later (the caller may drop
+ * rows to bound its memory).
+ */
 extern PGDLLEXPORT bool status_write(const StatusRow *rows, int n);
 
-/* Write dead letters, durably committed on return; rows whose id is there already are skipped.  False: come back later. */
+/*
+ * Write dead letters, durably committed on return; rows whose id is there
+ * already are skipped.  False: come back later.
+ */
 extern PGDLLEXPORT bool dead_letter_write(const DeadLetter *letters, int n);
 
 #endif							/* FIREHOSE_STATUS_H */

@@ -238,7 +238,10 @@ rotation_is_due(void)
 		 now >= TimestampTzPlusMilliseconds(ring.since, turn_ms));
 }
 
-/* In a transaction of its own: empty the next table, and make it the current one. */
+/*
+ * In a transaction of its own: empty the next table, and make it the current
+ * one.
+ */
 static bool
 rotate(const void *arg)
 {
@@ -266,7 +269,10 @@ rotate(const void *arg)
 	return true;
 }
 
-/* What TRUNCATE does, below triggers: new storage, and the old one goes at commit. */
+/*
+ * What TRUNCATE does, below triggers: new storage, and the old one goes at
+ * commit.
+ */
 static void
 empty_table(Relation rel)
 {
@@ -316,7 +322,9 @@ summarize(const void *arg)
 	return true;
 }
 
-/* The table's BRIN index and the size of its ranges; InvalidOid and 0: none. */
+/*
+ * The table's BRIN index and the size of its ranges; InvalidOid and 0: none.
+ */
 static Oid
 brin_index(Relation rel, BlockNumber *range_size)
 {

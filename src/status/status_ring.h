@@ -33,16 +33,24 @@ typedef enum StatusColumn
 
 extern void status_ring_define_settings(void);
 
-/* Outside a transaction: let the next table have its turn if it is due.  False: there is no room left. */
+/*
+ * Outside a transaction: let the next table have its turn if it is due.
+ * False: there is no room left.
+ */
 extern bool status_ring_make_room(void);
 
-/* In a transaction: open the current table to write; NULL when it cannot be had now. */
+/*
+ * In a transaction: open the current table to write; NULL when it cannot be
+ * had now.
+ */
 extern Relation status_ring_open(void);
 
 /* In a transaction: rows were written into the current table. */
 extern void status_ring_grown(Relation rel);
 
-/* Outside a transaction: summarize what is new in the current table's index. */
+/*
+ * Outside a transaction: summarize what is new in the current table's index.
+ */
 extern void status_ring_summarize(void);
 
 #endif							/* FIREHOSE_STATUS_STATUS_RING_H */

@@ -3,9 +3,9 @@
  *		firehose_wait, firehose_flush and firehose_drain.
  *
  * Runs in backends.  Nothing here reads a table: the answers come from shared
- * memory (outcome.c), and the process sleeps on its latch, which the sender sets
- * when there is news.  It also wakes from time to time by itself, for what no
- * sender tells: that there is no sender.
+ * memory (outcome.c), and the process sleeps on its latch, which the sender
+ * sets when there is news.  It also wakes from time to time by itself, for
+ * what no sender tells: that there is no sender.
  *
  * A durable put is in the queue only when its decoder has read it.  So what is
  * not in the queue may still be in the WAL, and all three wait first until the
@@ -342,7 +342,9 @@ flush_streams(Oid dboid, Oid serverid, TimestampTz deadline, bool drain)
 	return missing == 0;
 }
 
-/* Note how far each stream is, and ask its sender to tell when it gets there. */
+/*
+ * Note how far each stream is, and ask its sender to tell when it gets there.
+ */
 static void
 start_flush(Flush *flush, Oid dboid, Oid serverid)
 {
@@ -374,7 +376,10 @@ request_flush(const ListedStream *id)
 	return request;
 }
 
-/* Does a stream owe nothing? What is finished is read first, see observe.c. */
+/*
+ * Does a stream owe nothing? What is finished is read first, see
+ * stat_stream.c.
+ */
 static bool
 owes_nothing(QueueStream *s)
 {
@@ -394,7 +399,8 @@ is_flushed(const FlushTarget *target)
 	QueueStream *s = target->id.stream;
 
 	if (!stat_stream_is_current(&target->id))
-		return true;			/* only a stream that owes nothing loses its slot */
+		/* only a stream that owes nothing loses its slot */
+		return true;
 
 	if (pg_atomic_read_u64(&s->flush_answered) >= target->request)
 	{

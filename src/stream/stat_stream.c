@@ -179,7 +179,7 @@ firehose_stat_stream(PG_FUNCTION_ARGS)
 /*
  * queued, queued_bytes and in_flight.  What is finished is read before what is
  * published, so that queued + in_flight may be too large for a moment, but is
- * never zero while something is owed.
+ * never zero while something is pending.
  */
 static void
 add_stream_pending(ResultRow *row, const ListedStream *id)
@@ -285,7 +285,9 @@ read_pool(Queue *q, bool reset)
 	return pool;
 }
 
-/* Set to zero the counters of one stream of this database, or all there are. */
+/*
+ * Set to zero the counters of one stream of this database, or all there are.
+ */
 Datum
 firehose_stat_reset(PG_FUNCTION_ARGS)
 {

@@ -7,7 +7,10 @@
 
 #include "queue/queue.h"
 
-/* A stream in use, as it was when listed.  Another stream has its slot if the generation differs. */
+/*
+ * A stream in use, as it was when listed.  Another stream has its slot if the
+ * generation differs.
+ */
 typedef struct ListedStream
 {
 	QueueStream *stream;

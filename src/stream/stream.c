@@ -1,6 +1,6 @@
 /*
  * stream.c
- *		Streams: foreign servers of the wrapper "firehose", resolved and cached.
+ *		Streams: foreign servers of our wrapper, resolved and cached.
  *
  * Runs in backends (by name) and in the sender (by OID).  An entry is never
  * freed, only marked: invalidation may come while somebody holds a pointer.
@@ -168,7 +168,10 @@ stream_get(const char *name)
 	return stream;
 }
 
-/* Find a valid entry by OID.  The sender has few streams and keeps its own table. */
+/*
+ * Find a valid entry by OID.  The sender has few streams and keeps its own
+ * table.
+ */
 static Stream *
 find_by_id(Oid serverid)
 {

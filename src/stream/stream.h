@@ -1,6 +1,6 @@
 /*
  * stream.h
- *		A stream is a foreign server of the wrapper "firehose".  This room
+ *		A stream is a foreign server of the wrapper "firehose".  This module
  *		knows its options (one table: names, types, bounds, defaults), checks
  *		them, and resolves a server into a Stream that stays cached until the
  *		server or a setting changes.
@@ -11,7 +11,10 @@
 #include "queue/queue.h"
 #include "stream/stream_options.h"
 
-/* A resolved stream.  Valid until the next stream_* call that may process invalidations; do not keep it across transactions. */
+/*
+ * A resolved stream.  Valid until the next stream_* call that may process
+ * invalidations; do not keep it across transactions.
+ */
 typedef struct Stream
 {
 	char		name[NAMEDATALEN];	/* the foreign server's name (hash key) */
@@ -31,19 +34,31 @@ typedef struct Stream
 
 extern void stream_define_settings(void);
 
-/* Backend: find by name; errors (with the CREATE SERVER to write) when there is none. */
+/*
+ * Backend: find by name; errors (with the CREATE SERVER to write) when there
+ * is none.
+ */
 extern PGDLLEXPORT Stream *stream_get(const char *name);
 
-/* Sender: by OID; NULL when the server is gone.  Needs a transaction unless it is cached and valid. */
+/*
+ * Sender: by OID; NULL when the server is gone.  Needs a transaction unless it
+ * is cached and valid.
+ */
 extern PGDLLEXPORT Stream *stream_get_by_id(Oid serverid);
 
-/* Number that changes whenever any stream may have changed (server, user mapping or setting). */
+/*
+ * Number that changes whenever any stream may have changed (server, user
+ * mapping or setting).
+ */
 extern PGDLLEXPORT uint64 stream_cache_generation(void);
 
 /* Error unless `role` has USAGE on the stream. */
 extern PGDLLEXPORT void stream_check_usage(Stream *stream, Oid role);
 
-/* OID of our foreign-data wrapper in this database, InvalidOid when the extension is not there. */
+/*
+ * OID of our foreign-data wrapper in this database, InvalidOid when the
+ * extension is not there.
+ */
 extern PGDLLEXPORT Oid stream_wrapper_oid(void);
 
 #endif							/* FIREHOSE_STREAM_H */

@@ -25,10 +25,14 @@ typedef enum StreamStatusOption
 	STATUS_NONE
 } StreamStatusOption;
 
-/* An option's value, or the default of its setting.  Times in milliseconds, rates per second (0: no limit). */
+/*
+ * An option's value, or the default of its setting.  Times in milliseconds,
+ * rates per second (0: no limit).
+ */
 typedef struct StreamOptions
 {
-	char		stream_name[65];	/* Firehose's name: 1 to 64 of [a-zA-Z0-9_.-] */
+	/* Firehose's name: 1 to 64 of [a-zA-Z0-9_.-] */
+	char		stream_name[65];
 	char	   *region;			/* "" : the environment's or profile's */
 	char	   *endpoint_url;	/* "" : derived from the region */
 	int			delimiter;		/* StreamDelimiter */
@@ -51,7 +55,9 @@ extern void stream_options_define_settings(void);
 extern void stream_options_resolve(List *options, const char *server_name,
 								   MemoryContext context, StreamOptions *result);
 
-/* Is it a name that a Firehose stream can have?  A server's name need not be. */
+/*
+ * Is it a name that a Firehose stream can have?  A server's name need not be.
+ */
 extern PGDLLEXPORT bool stream_options_valid_name(const char *name);
 
 /* Changes whenever a setting that gives an option's default has changed. */

@@ -24,7 +24,8 @@ typedef struct SlotInfo
 typedef enum SlotDrop
 {
 	SLOT_DROPPED,
-	SLOT_ABSENT,				/* there is none of this name in the database */
+	/* there is none of this name in the database */
+	SLOT_ABSENT,
 	SLOT_BUSY					/* somebody uses it, or it failed: try later */
 } SlotDrop;
 
@@ -40,7 +41,10 @@ extern bool replication_slot_look(const char *name, SlotInfo *info);
 /* How many slots may still be made? */
 extern int	replication_slots_left(void);
 
-/* Drop a slot of a database, unless it is used.  Never raises an error; outside a transaction. */
+/*
+ * Drop a slot of a database, unless it is used.  Never raises an error;
+ * outside a transaction.
+ */
 extern SlotDrop replication_slot_drop(const char *name, Oid database);
 
 /* In a transaction: drop a slot that was invalidated; error if it is used. */
@@ -48,7 +52,8 @@ extern void replication_slot_drop_lost(const char *name);
 
 /*
  * Drop the slots of a database that have the default name of a pipeline and
- * whose pipelines are not in the list of ids.  Never raises an error; outside a transaction.
+ * whose pipelines are not in the list of ids.  Never raises an error; outside
+ * a transaction.
  */
 extern void replication_slot_drop_orphans(Oid database, const List *ids);
 

@@ -153,7 +153,10 @@ wal_reader_next(WalReader *reader)
 	XLogRecord *record;
 	char	   *error = NULL;
 
-	/* do not ask for more than there is: core would open the segment anew the next time */
+	/*
+	 * do not ask for more than there is: core would open the segment anew the
+	 * next time
+	 */
 	if (state->EndRecPtr >= reader->limit)
 	{
 		reader->limit = wal_reader_limit();

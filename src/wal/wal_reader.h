@@ -12,7 +12,10 @@
 #include "nodes/pg_list.h"
 #include "replication/logical.h"
 
-/* Called with each message of pgoutput; under a historic snapshot, inside decoding. */
+/*
+ * Called with each message of pgoutput; under a historic snapshot, inside
+ * decoding.
+ */
 typedef void (*WalReaderMessage) (StringInfo message, void *arg);
 
 typedef struct WalReader
@@ -21,11 +24,13 @@ typedef struct WalReader
 	MemoryContext context;		/* of the decoding context: deleting it ends
 								 * pgoutput's caches, too */
 	MemoryContext message_context;	/* reset after each message */
-	XLogRecPtr	limit;			/* WAL up to here was there when we last looked */
+	/* WAL up to here was there when we last looked */
+	XLogRecPtr	limit;
 	WalReaderMessage on_message;
 	void	   *arg;
 	bool		in_record;		/* a record of the WAL is being decoded */
-	XLogRecPtr	skip;			/* the transaction that commits here is left out */
+	/* the transaction that commits here is left out */
+	XLogRecPtr	skip;
 	LogicalDecodeFilterByOriginCB filter;	/* pgoutput's own */
 } WalReader;
 
@@ -53,7 +58,10 @@ wal_reader_position(const WalReader *reader)
 	return reader->decoding->reader->EndRecPtr;
 }
 
-/* The record that is being decoded, of a commit if messages come; Invalid: none. */
+/*
+ * The record that is being decoded, of a commit if messages come; Invalid:
+ * none.
+ */
 static inline XLogRecPtr
 wal_reader_record(const WalReader *reader)
 {
@@ -70,7 +78,9 @@ wal_reader_timeline(const WalReader *reader)
 /* WAL up to here can be read. */
 extern XLogRecPtr wal_reader_limit(void);
 
-/* Everything that ends at or before this is delivered, and need not be kept. */
+/*
+ * Everything that ends at or before this is delivered, and need not be kept.
+ */
 extern void wal_reader_confirm(XLogRecPtr position);
 
 /* Write what was confirmed to disk, so that a restart begins there. */

@@ -32,7 +32,8 @@ typedef struct CommitRing
 {
 	pg_atomic_uint64 first;		/* number of the oldest entry */
 	pg_atomic_uint64 next;		/* number of the next one to push */
-	XLogRecPtr	finished;		/* position of the last entry popped; decoder only */
+	/* position of the last entry popped; decoder only */
+	XLogRecPtr	finished;
 	CommitEntry entries[COMMIT_RING_SIZE];
 } CommitRing;
 
@@ -48,10 +49,16 @@ extern PGDLLEXPORT uint64 commit_ring_next(const CommitRing *ring);
 /* Decoder: add an entry of n > 0 records.  Before they can be settled. */
 extern PGDLLEXPORT void commit_ring_push(CommitRing *ring, XLogRecPtr upto, uint32 n);
 
-/* Decoder: drop the finished prefix; returns the position that may be confirmed. */
+/*
+ * Decoder: drop the finished prefix; returns the position that may be
+ * confirmed.
+ */
 extern PGDLLEXPORT XLogRecPtr commit_ring_advance(CommitRing *ring);
 
-/* Is everything settled that was ever pushed?  Others than the decoder may ask, too. */
+/*
+ * Is everything settled that was ever pushed?  Others than the decoder may
+ * ask, too.
+ */
 extern PGDLLEXPORT bool commit_ring_is_empty(const CommitRing *ring);
 
 /* Records not settled, for a view. */

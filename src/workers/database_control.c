@@ -78,7 +78,9 @@ database_exclude_workers(Oid dboid)
 	return entry != NULL;
 }
 
-/* Let workers come back; the last one to release has the launcher look at it. */
+/*
+ * Let workers come back; the last one to release has the launcher look at it.
+ */
 void
 database_readmit_workers(Oid dboid)
 {

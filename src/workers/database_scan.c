@@ -125,7 +125,9 @@ update_known_databases(void)
 		}
 		else if (entry->eligible)
 		{
-			/* seen by an earlier scan, so not one that is just being created */
+			/*
+			 * seen by an earlier scan, so not one that is just being created
+			 */
 			gone = entry->dboid;
 		}
 		LWLockRelease(database_table->lock);

@@ -99,7 +99,9 @@ database_find(Oid dboid)
 	return NULL;
 }
 
-/* Give a database a free slot, or that of one known not to have the extension. */
+/*
+ * Give a database a free slot, or that of one known not to have the extension.
+ */
 DatabaseEntry *
 database_claim(Oid dboid)
 {
@@ -132,7 +134,9 @@ database_claim(Oid dboid)
 	return entry;
 }
 
-/* Free the slot of a database where no sender is wanted, when nobody is in it. */
+/*
+ * Free the slot of a database where no sender is wanted, when nobody is in it.
+ */
 void
 database_free_if_idle(DatabaseEntry *entry)
 {

@@ -7,10 +7,10 @@
  * Locking contract
  * ----------------
  * One LWLock ("FirehoseDatabases") protects everything in the table, and the
- * worker slots of decoders in the table of pipelines: shared to read, exclusive to
- * change.  It is held for a walk over slots at most and nothing is called under
- * it that could wait or raise an error.  The lock of the table of pipelines may
- * be taken under it, never the other way round.
+ * worker slots of decoders in the table of pipelines: shared to read,
+ * exclusive to change.  It is held for a walk over slots at most and nothing
+ * is called under it that could wait or raise an error.  The lock of the table
+ * of pipelines may be taken under it, never the other way round.
  *
  * Processes are named by the number of their PGPROC, never by a latch.  A
  * process clears its number, under the lock, before its PGPROC is given back,
@@ -29,7 +29,7 @@ typedef enum ExtensionState
 {
 	EXTENSION_UNKNOWN,			/* a sender has to look */
 	EXTENSION_PRESENT,
-	EXTENSION_ABSENT			/* no sender until a nudge */
+	EXTENSION_ABSENT			/* no sender until a check is asked for */
 } ExtensionState;
 
 typedef struct DatabaseEntry
@@ -69,7 +69,7 @@ extern void database_wake_launcher(void);
 
 /*
  * What a worker's bgw_main_arg says: the number of its slot, and the
- * generation of the seat in it.
+ * generation of the worker slot in it.
  */
 static inline Datum
 database_worker_arg(int number, const WorkerSlot *worker_slot)

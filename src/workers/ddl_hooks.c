@@ -9,10 +9,11 @@
  * locks of the transaction are gone: a new one would only wait for them.
  *
  * CREATE, ALTER and DROP of the extension and of its foreign servers, noticed
- * by the object access hook, and changes of pipelines are told to launcher and sender when the
- * transaction has committed and released its locks, for what they look at must
- * be there to be seen.  What a rolled-back subtransaction asked for is told as
- * well if the rest commits: to look once too often does no harm.
+ * by the object access hook, and changes of pipelines are told to launcher and
+ * sender when the transaction has committed and released its locks, for what
+ * they look at must be there to be seen.  What a rolled-back subtransaction
+ * asked for is told as well if the rest commits: to look once too often does
+ * no harm.
  *
  * Everything pending is in this process's memory and ends with the top-level
  * transaction, in the resource-release callback, which COMMIT, ROLLBACK, ERROR
@@ -48,7 +49,10 @@
 #include "workers/ddl_hooks.h"
 
 
-/* A sender leaves well within this; core then waits 5 s more and says who is left. */
+/*
+ * A sender leaves well within this; core then waits 5 s more and says who is
+ * left.
+ */
 #define VACATE_TIMEOUT_MS	5000
 
 /* A database this transaction keeps workers out of. */
@@ -267,7 +271,10 @@ find_option(const List *options, const char *name)
 	return NULL;
 }
 
-/* Have our worker leave a database, and keep it away until the transaction ends. */
+/*
+ * Have our worker leave a database, and keep it away until the transaction
+ * ends.
+ */
 static void
 exclude_database_workers(Oid dboid)
 {
@@ -345,8 +352,8 @@ ddl_hooks_request_recheck(void)
 
 /*
  * A stream was created, altered or dropped.  A new one can be put into before
- * the transaction commits; the sender, which then finds its slot but no server,
- * takes this lock for the sign that one may yet appear.
+ * the transaction commits; the sender, which then finds its slot but no
+ * server, takes this lock for the sign that one may yet appear.
  */
 static void
 note_server(ObjectAccessType access, Oid server_id)
@@ -424,7 +431,10 @@ at_transaction_event(XactEvent event, void *arg)
 				 errmsg("cannot PREPARE a transaction that has created, changed or dropped a pipeline")));
 }
 
-/* A subtransaction's holds end with its rollback, and become its parent's with its commit. */
+/*
+ * A subtransaction's holds end with its rollback, and become its parent's with
+ * its commit.
+ */
 static void
 at_subtransaction_event(SubXactEvent event, SubTransactionId my_subid,
 						SubTransactionId parent_subid, void *arg)
@@ -453,7 +463,9 @@ at_subtransaction_event(SubXactEvent event, SubTransactionId my_subid,
 	}
 }
 
-/* The transaction has ended and its locks are gone: pass on what is pending. */
+/*
+ * The transaction has ended and its locks are gone: pass on what is pending.
+ */
 static void
 at_resource_release(ResourceReleasePhase phase, bool is_commit,
 					bool is_top_level, void *arg)

@@ -8,7 +8,10 @@
 
 extern void ddl_hooks_install(void);
 
-/* A pipeline was made, changed or dropped: the sender is to look when this transaction has committed. */
+/*
+ * A pipeline was made, changed or dropped: the sender is to look when this
+ * transaction has committed.
+ */
 extern void ddl_hooks_request_recheck(void);
 
 #endif							/* FIREHOSE_WORKERS_DDL_HOOKS_H */

@@ -5,13 +5,14 @@
  *		launcher, in decoders and, where it keeps them out of a database, in
  *		backends.
  *
- * A pipeline that is gone keeps its slot in the table, marked as dropped, until
- * its decoder has left and the launcher has dropped the replication slot.
+ * A pipeline that is gone keeps its slot in the table, marked as dropped,
+ * until its decoder has left and the launcher has dropped the replication
+ * slot.
  *
- * Like a sender, a decoder gives its seat back in an on_shmem_exit callback
- * that it registers before it connects (launcher_sender.c says why).
+ * Like a sender, a decoder gives its worker slot back in an on_shmem_exit
+ * callback that it registers before it connects (sender_lifecycle.c says why).
  *
- * Shared memory and its locking contract: launcher_table.h, pipeline_table.h.
+ * Shared memory and its locking contract: database_table.h, pipeline_table.h.
  */
 #include "postgres.h"
 
@@ -72,7 +73,7 @@ decoder_must_exit(PipelineEntry *entry)
 		(pg_atomic_read_u32(&entry->decoder.requests) & REQUEST_EXIT) != 0;
 }
 
-/* on_shmem_exit: give the seat back. */
+/* on_shmem_exit: give the worker slot back. */
 static void
 detach_decoder(int code, Datum arg)
 {
@@ -198,7 +199,9 @@ decoders_drop_orphaned_slots(int64 now)
 			release(entry);
 	}
 
-	/* only the launcher makes use of drop_retry_at, and nobody else releases */
+	/*
+	 * only the launcher makes use of drop_retry_at, and nobody else releases
+	 */
 	for (int i = 0; i < pipeline_table->nslots; i++)
 	{
 		PipelineEntry *entry = &pipeline_table->slots[i];
@@ -209,7 +212,10 @@ decoders_drop_orphaned_slots(int64 now)
 	return next_try == PG_INT64_MAX ? -1 : (long) (next_try - now);
 }
 
-/* Find the next slot, from *next on, of a pipeline that is gone and has no decoder any more. */
+/*
+ * Find the next slot, from *next on, of a pipeline that is gone and has no
+ * decoder any more.
+ */
 static bool
 next_dropped(int64 now, int *next, NameData *name, Oid *dboid)
 {
@@ -237,7 +243,10 @@ next_dropped(int64 now, int *next, NameData *name, Oid *dboid)
 	return found;
 }
 
-/* Free the slot of a pipeline that is buried, and have the sender see that there is room. */
+/*
+ * Free the slot of a pipeline that is buried, and have the sender see that
+ * there is room.
+ */
 static void
 release(PipelineEntry *entry)
 {

@@ -43,7 +43,9 @@ extern void decoders_abandon_pipelines(Oid dboid);
  * databases held
  */
 
-/* Is a decoder to run now?  Wants the lock of the table of pipelines as well. */
+/*
+ * Is a decoder to run now?  Wants the lock of the table of pipelines as well.
+ */
 extern bool decoder_should_run(const PipelineEntry *entry);
 
 /*

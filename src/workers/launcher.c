@@ -7,14 +7,14 @@
  * It cannot see from outside whether a database has the extension.  So it
  * starts a sender in every database that may have it, one at a time; a sender
  * that finds no extension says so and exits, and the database is left alone
- * until CREATE EXTENSION nudges.  Nor can it see pipelines: the sender of their
- * database writes them into the table of pipelines.  pg_database is read at start, when the
- * sending is switched on, and after statements that change databases
- * (utility.c).  Otherwise the launcher sleeps on its latch, without a timeout
- * unless a start is due or under way.
+ * until CREATE EXTENSION asks for a check.  Nor can it see pipelines: the
+ * sender of their database writes them into the table of pipelines.
+ * pg_database is read at start, when the sending is switched on, and after
+ * statements that change databases (ddl_hooks.c).  Otherwise the launcher
+ * sleeps on its latch, without a timeout unless a start is due or under way.
  *
  * All that must outlive the launcher is in the tables of databases and of
- * pipelines (launcher_table.h, pipeline_table.h).  A launcher that comes back
+ * pipelines (database_table.h, pipeline_table.h).  A launcher that comes back
  * finds the workers running, and gives up starts that were under way: their
  * processes will not be let in.
  *
@@ -43,11 +43,11 @@
 #define DECODER_FUNCTION	"decoder_main"
 
 #define RESTART_SECONDS		5	/* of the launcher, by the postmaster */
-#define START_POLL_MS		1000	/* look after a start, in case no signal came */
+#define START_POLL_MS		1000	/* of a start, in case no signal came */
 #define PROBE_MS			5000	/* a sender that has not said within this
 								 * whether there is an extension holds up the
 								 * others no longer */
-#define NO_WORKER_FIRST_MS	200 /* the last worker may just be on its way out */
+#define NO_WORKER_FIRST_MS	200 /* the last worker may be on its way out */
 #define NO_WORKER_MS		30000
 #define NO_PROCESS_MS		1000	/* doubled each time ... */
 #define MAX_NO_PROCESS_MS	60000	/* ... up to this */
@@ -317,7 +317,9 @@ choose_vacancy(int64 now, Vacancy *vacancy, int64 *due)
 	return *due <= now;
 }
 
-/* Until when a running sender that has not reported yet holds up the next one. */
+/*
+ * Until when a running sender that has not reported yet holds up the next one.
+ */
 static int64
 probing_until(void)
 {
@@ -383,7 +385,9 @@ start_worker(const Vacancy *vacancy, int64 now)
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	/* it is for us to restart it: the postmaster's own would be its twin */
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	/* spares us START_POLL_MS when the start fails; nothing else relies on it */
+	/*
+	 * spares us START_POLL_MS when the start fails; nothing else relies on it
+	 */
 	worker.bgw_notify_pid = MyProcPid;
 
 	old_context = MemoryContextSwitchTo(TopMemoryContext);

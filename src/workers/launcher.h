@@ -7,7 +7,9 @@
 #ifndef FIREHOSE_WORKERS_LAUNCHER_H
 #define FIREHOSE_WORKERS_LAUNCHER_H
 
-/* Register the launcher with the postmaster, which starts it after recovery. */
+/*
+ * Register the launcher with the postmaster, which starts it after recovery.
+ */
 extern void launcher_register_worker(void);
 
 #endif							/* FIREHOSE_WORKERS_LAUNCHER_H */

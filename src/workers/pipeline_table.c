@@ -140,7 +140,8 @@ void
 pipeline_table_release(PipelineEntry *entry)
 {
 	Assert(entry->decoder.state == WORKER_SLOT_EMPTY);
-	entry->generation++;			/* records still in the queue are nobody's */
+	/* records still in the queue are nobody's */
+	entry->generation++;
 	entry->dboid = InvalidOid;
 	entry->dropped = false;
 }

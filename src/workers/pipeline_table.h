@@ -4,19 +4,19 @@
  *		their decoders do, how far they are, and which of their records are
  *		not delivered yet.
  *
- * The catalog (pipeline.h) says which pipelines there are to be.  The sender of
- * a database reads it and keeps this table in step; the launcher starts and
+ * The catalog (definition.h) says which pipelines there are to be.  The sender
+ * of a database reads it and keeps this table in step; the launcher starts and
  * stops decoders by this table, and drops slots that are not wanted any more.
  *
  * Locking contract
  * ----------------
  * PipelineTable.lock (LWLock "FirehosePipelines") protects the identity and
- * desired_list of the slots and the texts: shared to read, exclusive to change.  The
- * seats of the decoders are under the lock of the table of databases
- * (launcher_table.h), which comes before this one; who claims, drops or releases
- * a slot has both.
- * PipelineEntry.ring says itself who may do what.  Atomics are written by the
- * pipeline's decoder and read by anybody, except where noted.
+ * desired_list of the slots and the texts: shared to read, exclusive to
+ * change.  The worker slots of the decoders are under the lock of the table of
+ * databases (database_table.h), which comes before this one; who claims, drops
+ * or releases a slot has both. PipelineEntry.ring says itself who may do what.
+ * Atomics are written by the pipeline's decoder and read by anybody, except
+ * where noted.
  */
 #ifndef FIREHOSE_WORKERS_PIPELINE_TABLE_H
 #define FIREHOSE_WORKERS_PIPELINE_TABLE_H
@@ -34,7 +34,8 @@ typedef enum PipelineState
 	PIPELINE_STARTING,			/* no decoder yet, or it makes the slot */
 	PIPELINE_STREAMING,			/* the decoder follows the WAL */
 	PIPELINE_WAITING,			/* the queue is full: the WAL is the buffer */
-	PIPELINE_PAUSED,			/* by command, or since it came from elsewhere */
+	/* by command, or since it came from elsewhere */
+	PIPELINE_PAUSED,
 	PIPELINE_FAILED				/* cannot go on without a command */
 } PipelineState;
 
@@ -52,10 +53,13 @@ typedef struct PipelineEntry
 	bool		durable_puts;	/* it is the one that reads durable puts */
 	bool		should_run;			/* a decoder is to run */
 	bool		dropped;		/* the pipeline is gone: drop its slot */
-	bool		needs_command;		/* it cannot go on until a command says how */
+	/* it cannot go on until a command says how */
+	bool		needs_command;
 
-	WorkerSlot		decoder;		/* under the lock of the table of databases */
-	int64		drop_retry_at;		/* launcher: no try to drop the slot before */
+	/* under the lock of the table of databases */
+	WorkerSlot		decoder;
+	/* launcher: no try to drop the slot before */
+	int64		drop_retry_at;
 
 	/* what to show; under the table's lock */
 	char		reason[PIPELINE_TEXT_LEN];
@@ -68,13 +72,16 @@ typedef struct PipelineEntry
 	pg_atomic_uint32 state;		/* PipelineState */
 	pg_atomic_uint32 reread;	/* set by anybody: read the catalog again */
 
-	/* waking: 1 while the decoder sleeps; whoever swaps it to 0 sets its latch */
+	/*
+	 * waking: 1 while the decoder sleeps; whoever swaps it to 0 sets its latch
+	 */
 	pg_atomic_uint32 wants_commit;
 	pg_atomic_uint32 wants_settled;
 
 	/* how far: survives the decoder, not the server */
 	CommitRing	ring;
-	pg_atomic_uint64 queued_upto;	/* commits that end here are in the queue */
+	/* commits that end here are in the queue */
+	pg_atomic_uint64 queued_upto;
 	pg_atomic_uint64 part_lsn;	/* a commit of which only a part is, */
 	pg_atomic_uint32 part_seq;	/* and how many of its changes */
 	pg_atomic_uint64 read_lsn;
@@ -115,13 +122,19 @@ extern PipelineEntry *pipeline_table_claim(Oid dboid, int32 id, const char *name
 										  const char *slot_name);
 extern void pipeline_table_release(PipelineEntry *entry);
 
-/* The pipeline is gone: its decoder is to leave, and the launcher to drop its slot.  Wants the lock of the table of databases as well, and the launcher woken. */
+/*
+ * The pipeline is gone: its decoder is to leave, and the launcher to drop its
+ * slot.  Wants the lock of the table of databases as well, and the launcher
+ * woken.
+ */
 extern void pipeline_table_drop(PipelineEntry *entry);
 
 /* Show a state and why.  Takes the lock. */
 extern void pipeline_set_state(PipelineEntry *entry, PipelineState state, const char *reason);
 
-/* Where a record of a pipeline comes from: travels through the queue with it. */
+/*
+ * Where a record of a pipeline comes from: travels through the queue with it.
+ */
 static inline void
 pipeline_commit_ref(const PipelineEntry *entry, uint64 number, XLogRecPtr lsn, CommitRef *ref)
 {
@@ -137,7 +150,10 @@ pipeline_commit_ref(const PipelineEntry *entry, uint64 number, XLogRecPtr lsn, C
  */
 extern PGDLLEXPORT void pipeline_settled(const CommitRef *origin);
 
-/* The name of the pipeline of this origin, in palloc'd memory; NULL: it is gone. */
+/*
+ * The name of the pipeline of this origin, in palloc'd memory; NULL: it is
+ * gone.
+ */
 extern PGDLLEXPORT char *pipeline_name(const CommitRef *origin);
 
 /* Decoder: this cannot go on without a command; the reason is in the state. */
@@ -146,12 +162,15 @@ extern void pipeline_require_command(PipelineEntry *entry);
 /* Decoder: be woken by commits from now on, or not. */
 extern void pipeline_want_commit(PipelineEntry *entry, bool want);
 
-/* Wake the decoders of a database that sleep: there is WAL for them.  Neither waits nor fails. */
+/*
+ * Wake the decoders of a database that sleep: there is WAL for them.  Neither
+ * waits nor fails.
+ */
 extern void pipeline_wake_decoders(Oid dboid);
 
 /*
- * Have every commit of this server's processes that wrote WAL wake the decoders
- * of its database that sleep, after it has released its locks.
+ * Have every commit of this server's processes that wrote WAL wake the
+ * decoders of its database that sleep, after it has released its locks.
  */
 extern void pipeline_register_wakeup(void);
 

@@ -5,10 +5,10 @@
  *
  * A sender gives its slot back in an on_shmem_exit callback that it registers
  * before it connects, which therefore runs after it has left the array of
- * processes: once its seat is empty, CountOtherDBBackends counts it no more,
- * and DROP DATABASE does not even sleep once.
+ * processes: once its worker slot is empty, CountOtherDBBackends counts it no
+ * more, and DROP DATABASE does not even sleep once.
  *
- * Shared memory and its locking contract: launcher_table.h.
+ * Shared memory and its locking contract: database_table.h.
  */
 #include "postgres.h"
 
@@ -139,7 +139,7 @@ owes_records(Oid dboid)
  *
  * Somebody may be creating the extension at this moment, and a stream, and put
  * a record.  Until that commits it holds a lock on pg_extension that ours
- * conflicts with (utility.c), and once it has committed we see it.  If the
+ * conflicts with (ddl_hooks.c), and once it has committed we see it.  If the
  * lock is not to be had, the queue is kept for the next look.
  */
 static bool

@@ -31,7 +31,9 @@ extern PGDLLEXPORT bool sender_check_extension(Oid dboid);
  */
 extern PGDLLEXPORT bool sender_take_recheck(Oid dboid);
 
-/* Was this sender asked to exit: by an exclusion, or firehose.enabled = off? */
+/*
+ * Was this sender asked to exit: by an exclusion, or firehose.enabled = off?
+ */
 extern PGDLLEXPORT bool sender_must_exit(Oid dboid);
 
 #endif							/* FIREHOSE_WORKERS_SENDER_LIFECYCLE_H */

@@ -36,10 +36,11 @@ extern PGDLLEXPORT void worker_init_settings(void);
  * postmaster's death; NULL for a plain latch wait), at most timeout_ms (-1: no
  * limit).  Resets the latch, processes interrupts and catch-up invalidations,
  * reloads the configuration after SIGHUP, exits when the postmaster died.
- * Must be called outside a transaction.  Returns the number of events of the set
- * other than the latch that are ready, in `events`; there may be none although
- * neither the latch was set nor the time is over.  The latch takes a place in
- * `events` while it waits: max_events is at least 2 if there is a set.
+ * Must be called outside a transaction.  Returns the number of events of the
+ * set other than the latch that are ready, in `events`; there may be none
+ * although neither the latch was set nor the time is over.  The latch takes a
+ * place in `events` while it waits: max_events is at least 2 if there is a
+ * set.
  */
 extern PGDLLEXPORT int worker_wait(WaitEventSet *set, long timeout_ms, uint32 wait_event,
 								   WaitEvent *events, int max_events);

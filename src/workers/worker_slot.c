@@ -1,6 +1,6 @@
 /*
  * worker_slot.c
- *		The place of a worker; seat.h has the contract.
+ *		The place of a worker; worker_slot.h has the contract.
  */
 #include "postgres.h"
 
@@ -13,9 +13,9 @@
 #include "workers/worker_slot.h"
 
 #define RESTART_MS			1000	/* after an orderly exit */
-#define MIN_BACKOFF_MS		1000	/* after a failure, doubled each time ... */
+#define MIN_BACKOFF_MS		1000	/* after a failure, then doubled ... */
 #define MAX_BACKOFF_MS		60000	/* ... up to this */
-#define LONG_LIFE_MS		60000	/* who lived so long did not fail at once */
+#define LONG_LIFE_MS		60000	/* who lived longer did not fail at once */
 
 void
 worker_slot_init(WorkerSlot *worker_slot)

@@ -3,22 +3,23 @@
  *		The place of a worker that the launcher keeps running: a sender's in
  *		its database's slot, a decoder's in its pipeline's.
  *
- * A seat holds at most one worker.  Its life:
+ * A worker slot holds at most one worker.  Its life:
  *
- *		EMPTY --launcher--> STARTING --worker attaches--> TAKEN --exits--> EMPTY
+ *	EMPTY --launcher--> STARTING --worker attaches--> TAKEN --exits--> EMPTY
  *
- * Who is in a seat is decided under a lock alone: a start carries the seat's
- * generation, and the process that comes with another one is turned away
- * before it has connected to anything.  So there is one worker per seat
- * whatever becomes of launcher, workers and the messages between them, and
- * whoever wants a database empty has to wait only for seats that are taken.
+ * Who is in a worker slot is decided under a lock alone: a start carries the
+ * worker slot's generation, and the process that comes with another one is
+ * turned away before it has connected to anything.  So there is one worker per
+ * worker slot whatever becomes of launcher, workers and the messages between
+ * them, and whoever wants a database empty has to wait only for worker slots
+ * that are taken.
  *
  * Locking contract
  * ----------------
- * The lock of the table of databases (launcher_table.h) protects all seats:
- * shared to read, exclusive to change; all functions want it held.  `requests`
- * is atomic besides, for a worker to read its own without the lock at every
- * turn of its loop.
+ * The lock of the table of databases (database_table.h) protects all worker
+ * slots: shared to read, exclusive to change; all functions want it held.
+ * `requests` is atomic besides, for a worker to read its own without the lock
+ * at every turn of its loop.
  */
 #ifndef FIREHOSE_WORKERS_WORKER_SLOT_H
 #define FIREHOSE_WORKERS_WORKER_SLOT_H
@@ -30,8 +31,9 @@
 typedef enum WorkerSlotState
 {
 	WORKER_SLOT_EMPTY,
-	WORKER_SLOT_STARTING,				/* the postmaster was asked for a worker */
-	WORKER_SLOT_TAKEN					/* it runs, and has not left its database yet */
+	/* the postmaster was asked for a worker */
+	WORKER_SLOT_STARTING,
+	WORKER_SLOT_TAKEN			/* it runs, and has not left its database yet */
 } WorkerSlotState;
 
 /* bits of WorkerSlot.requests, cleared when a worker attaches */
@@ -44,7 +46,7 @@ typedef struct WorkerSlot
 	WorkerSlotState	state;
 	uint16		generation;		/* changes with every start; one that attaches
 								 * under another was given up.  Survives reuse
-								 * of the seat */
+								 * of the worker slot */
 	int			procno;			/* of the worker in it, else NO_PROC */
 	int			pid;			/* likewise, else 0 */
 	int64		attached_at;	/* worker_clock_ms of the last attach */
@@ -56,16 +58,24 @@ typedef struct WorkerSlot
 /* Set-up: empty, and nobody has ever been in it. */
 extern void worker_slot_init(WorkerSlot *worker_slot);
 
-/* Launcher: a start is asked for; the worker has to come with the generation that the seat has now. */
+/*
+ * Launcher: a start is asked for; the worker has to come with the generation
+ * that the worker slot has now.
+ */
 extern void worker_slot_begin_start(WorkerSlot *worker_slot);
 
 /* Who has not attached yet never will. */
 extern void worker_slot_give_up_start(WorkerSlot *worker_slot);
 
-/* Worker: take the seat; false if the start of this generation was given up. */
+/*
+ * Worker: take the worker slot; false if the start of this generation was
+ * given up.
+ */
 extern bool worker_slot_attach(WorkerSlot *worker_slot, uint16 generation);
 
-/* Worker, at exit: leave the seat, and say when the next one may come. */
+/*
+ * Worker, at exit: leave the worker slot, and say when the next one may come.
+ */
 extern void worker_slot_detach(WorkerSlot *worker_slot, int exit_code);
 
 /* Have the worker in it leave, if there is one. */

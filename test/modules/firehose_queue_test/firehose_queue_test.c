@@ -213,7 +213,9 @@ release(ModelStream *s)
 	forget_stream(s);
 }
 
-/* A database goes, with what it owes, except what open transactions count on. */
+/*
+ * A database goes, with what it owes, except what open transactions count on.
+ */
 static void
 discard_database(ModelSender *sender)
 {
@@ -615,7 +617,7 @@ finish(void)
 			continue;
 		while (take(s))
 			;
-		/* an aborted run met on the way is only put aside then */
+		/* an aborted run met on the way is only deferred then */
 		(void) take(s);
 		while (s->claimed != NIL)
 			settle(s);

@@ -49,7 +49,10 @@ held_pages(const ModelStream *s)
 	return s->slot->npages + pages_for(s, s->reserved);
 }
 
-/* Free pages that are not promised, and those kept for streams below their minimum. */
+/*
+ * Free pages that are not promised, and those kept for streams below their
+ * minimum.
+ */
 static void
 pool(const Model *m, int64 *available, int64 *unmet)
 {
@@ -236,7 +239,9 @@ model_stop_reader(ModelStream *s)
 	}
 }
 
-/* The next record from `next` on that is not settled, NULL at the run's end. */
+/*
+ * The next record from `next` on that is not settled, NULL at the run's end.
+ */
 static ModelRecord *
 next_in_run(ModelRun *run, int *next)
 {
@@ -250,7 +255,7 @@ next_in_run(ModelRun *run, int *next)
 	return NULL;
 }
 
-/* Runs that were put aside come first, once they are decided. */
+/* Runs that were deferred come first, once they are decided. */
 static ModelRecord *
 next_deferred(ModelStream *s, ModelRun **run)
 {
@@ -287,7 +292,7 @@ run_after(ModelStream *s, ModelRun *run)
 		dlist_container(ModelRun, node, dlist_next_node(&s->runs, &run->node)) : NULL;
 }
 
-/* Then those that follow, in order; what is not committed is put aside. */
+/* Then those that follow, in order; what is not committed is deferred. */
 static ModelRecord *
 next_in_order(ModelStream *s, ModelRun **run)
 {
@@ -452,7 +457,7 @@ count_visited(Queue *q, const QueueRecord *record, QueuePageNo page, uint32 offs
 	return check_visited(q, record, page, offset, arg);
 }
 
-/* Observers see what is owed, all of it and in order. */
+/* Observers see what is pending, all of it and in order. */
 static void
 check_observers(Model *m, ModelStream *s)
 {

@@ -35,10 +35,12 @@ typedef struct ModelRun
 	pg_atomic_uint32 *flag;
 	QueuePosition start;
 	QueuePosition end;
-	bool		visited;			/* its records tell what is owed, not its state */
-	bool		deferred;		/* put aside by the reader */
+	/* its records tell what is pending, not its state */
+	bool		visited;
+	bool		deferred;		/* deferred by the reader */
 	int			nrecords;
-	int			next;			/* when deferred: first that was not handed out */
+	/* when deferred: first that was not handed out */
+	int			next;
 	ModelRecord *records;
 } ModelRun;
 
@@ -110,7 +112,7 @@ extern ModelRun *model_append(ModelStream *s, ModelRecord *records, int n,
 /* What the reader must hand out now; NULL: nothing.  Moves on. */
 extern ModelRecord *model_next(ModelStream *s, ModelRun **run);
 
-/* Is there an aborted run that was put aside, and not yet looked at again? */
+/* Is there an aborted run that was deferred, and not yet looked at again? */
 extern bool model_has_ended_deferred(const ModelStream *s);
 
 extern void model_start_reader(ModelStream *s, QueueReader *reader);
