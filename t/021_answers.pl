@@ -19,6 +19,12 @@ my $node = new_node('main', $emulator, 'firehose.max_streams' => 200,
 
 # A passing fault (the first two requests): all three records arrive.  Answers
 # that acknowledge nothing although the records were stored make duplicates.
+# Those that garble a reply come a second time, for a service that did not store
+# what the reply does not acknowledge: whoever believes it loses the records.
+my @garbling = qw(short_reply chunked_short_reply gzip_reply empty_body truncated_body
+  garbage_body html_body xml_body huge_body deep_body nul_body duplicate_keys_body
+  wrong_type_body responses_short responses_long responses_missing entry_both
+  entry_neither bad_record_id);
 my @passing = (
     [ service_unavailable => 'service_unavailable' ],
     [ internal_failure => 'internal_failure' ],
@@ -38,10 +44,10 @@ my @passing = (
     [ all_records_failed => 'fail_all_records' ],
     [ unknown_record_code => 'fail_all_records', { code => 'NobodyKnows', message => '?' } ],
     (map { [ $_ => $_ ] } qw(close_before_processing reset_before_processing
-        close_after_processing reset_after_processing close_mid_upload short_reply
-        empty_body truncated_body garbage_body html_body xml_body huge_body deep_body
-        nul_body duplicate_keys_body wrong_type_body responses_short responses_long
-        responses_missing entry_both entry_neither bad_record_id)),
+        close_after_processing reset_after_processing close_mid_upload), @garbling),
+    (map { [ "lost_$_" => $_, { stored => JSON::PP::false } ] } @garbling),
+    [ lost_one_both => 'entry_both', { indexes => [1], stored => JSON::PP::false } ],
+    [ lost_one_neither => 'entry_neither', { indexes => [2], stored => JSON::PP::false } ],
     [ hang => 'hang_after_processing' ],
     [ hang_early => 'hang_before_body' ]);
 
