@@ -129,7 +129,7 @@ RETURNS text
 AS 'MODULE_PATHNAME', 'firehose_wait'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION firehose_wait(bigint, interval) IS
-'waits for a record''s fate: accepted or failed; pending when the timeout is over, unknown for an id that is neither queued nor young';
+'waits for a record''s outcome: accepted or failed; pending when the timeout is over, unknown for an id that is neither queued nor recent';
 
 CREATE FUNCTION firehose_flush(stream text DEFAULT NULL, timeout interval DEFAULT '30 seconds')
 RETURNS boolean
@@ -193,7 +193,7 @@ CREATE VIEW firehose_stat_stream AS
 		   stats_reset, mismatches, dropped
 	FROM firehose_stat_stream();
 COMMENT ON VIEW firehose_stat_stream IS
-'one row per stream used since the server started: its state and counters; queued + in_flight = 0 means that nothing is owed';
+'one row per stream used since the server started: its state and counters; queued + in_flight = 0 means that nothing is pending';
 COMMENT ON COLUMN firehose_stat_stream.stream IS 'name of the foreign server';
 COMMENT ON COLUMN firehose_stat_stream.state IS 'active, throttled (backing off), parked (cannot be sent to, probed slowly) or disabled';
 COMMENT ON COLUMN firehose_stat_stream.reason IS 'why the stream is not active';
@@ -205,11 +205,11 @@ COMMENT ON COLUMN firehose_stat_stream.accepted IS 'records that Firehose took (
 COMMENT ON COLUMN firehose_stat_stream.failed IS 'records that went to the dead letters';
 COMMENT ON COLUMN firehose_stat_stream.discarded IS 'records refused by a full queue under on_full = discard';
 COMMENT ON COLUMN firehose_stat_stream.resent IS 'records sent once more';
-COMMENT ON COLUMN firehose_stat_stream.throttled IS 'throttling answers, of requests and of single records';
+COMMENT ON COLUMN firehose_stat_stream.throttled IS 'throttling responses, of requests and of single records';
 COMMENT ON COLUMN firehose_stat_stream.requests IS 'requests sent';
 COMMENT ON COLUMN firehose_stat_stream.bytes IS 'bytes of accepted records';
 COMMENT ON COLUMN firehose_stat_stream.billed_bytes IS 'the same with each record rounded up to 5 KiB, as Direct PUT is billed';
-COMMENT ON COLUMN firehose_stat_stream.oldest_queued_at IS 'when the oldest record that is still owed was put';
+COMMENT ON COLUMN firehose_stat_stream.oldest_queued_at IS 'when the oldest pending record was put';
 COMMENT ON COLUMN firehose_stat_stream.last_accepted_at IS 'when Firehose last took a record';
 COMMENT ON COLUMN firehose_stat_stream.last_error_code IS 'code of the last error';
 COMMENT ON COLUMN firehose_stat_stream.last_error_message IS 'text of the last error';
@@ -217,7 +217,7 @@ COMMENT ON COLUMN firehose_stat_stream.last_error_at IS 'time of the last error'
 COMMENT ON COLUMN firehose_stat_stream.latency_count IS 'records in latency_sum';
 COMMENT ON COLUMN firehose_stat_stream.latency_sum IS 'time from put to acknowledgement, summed over these records, in milliseconds';
 COMMENT ON COLUMN firehose_stat_stream.stats_reset IS 'when the counters were last reset';
-COMMENT ON COLUMN firehose_stat_stream.mismatches IS 'answers that contradicted themselves';
+COMMENT ON COLUMN firehose_stat_stream.mismatches IS 'responses that contradicted themselves';
 COMMENT ON COLUMN firehose_stat_stream.dropped IS 'the server was dropped; what it still had goes to the dead letters';
 
 CREATE FUNCTION firehose_stat_queue(
@@ -244,7 +244,7 @@ CREATE VIEW firehose_stat_queue AS
 		   next_id
 	FROM firehose_stat_queue();
 COMMENT ON VIEW firehose_stat_queue IS
-'one row: how full the server''s queue is, and who waits for room in it';
+'one row: how full the server''s queue is, and how many puts wait for space in it';
 COMMENT ON COLUMN firehose_stat_queue.queue_size IS 'size of all pages in bytes';
 COMMENT ON COLUMN firehose_stat_queue.page_size IS 'size of a page in bytes';
 COMMENT ON COLUMN firehose_stat_queue.pages IS 'number of pages';
@@ -417,9 +417,9 @@ COMMENT ON COLUMN firehose_status.error_code IS 'code of the error that failed i
 COMMENT ON COLUMN firehose_status.error_message IS 'text of the error that failed it';
 COMMENT ON COLUMN firehose_status.attempts IS 'requests that carried it';
 COMMENT ON COLUMN firehose_status.bytes IS 'size as sent, delimiter included, before base64';
-COMMENT ON COLUMN firehose_status.lsn IS 'position of its commit in the WAL, null for puts that did not go by the WAL';
+COMMENT ON COLUMN firehose_status.lsn IS 'position of its commit in the WAL, null for puts that did not go through the WAL';
 COMMENT ON COLUMN firehose_status.queued_at IS 'time of the put';
-COMMENT ON COLUMN firehose_status.completed_at IS 'time of the answer that settled it';
+COMMENT ON COLUMN firehose_status.completed_at IS 'time of the response that settled it';
 
 GRANT SELECT ON firehose_status TO PUBLIC;
 
@@ -472,9 +472,9 @@ COMMENT ON COLUMN firehose_dead_letter.data IS 'the record, delimiter included';
 COMMENT ON COLUMN firehose_dead_letter.error_code IS 'code of the error';
 COMMENT ON COLUMN firehose_dead_letter.error_message IS 'text of the error';
 COMMENT ON COLUMN firehose_dead_letter.attempts IS 'requests that carried it';
-COMMENT ON COLUMN firehose_dead_letter.lsn IS 'position of its commit in the WAL, null for puts that did not go by the WAL';
+COMMENT ON COLUMN firehose_dead_letter.lsn IS 'position of its commit in the WAL, null for puts that did not go through the WAL';
 COMMENT ON COLUMN firehose_dead_letter.queued_at IS 'time of the put';
-COMMENT ON COLUMN firehose_dead_letter.failed_at IS 'when it was given up';
+COMMENT ON COLUMN firehose_dead_letter.failed_at IS 'when it became a dead letter';
 
 GRANT SELECT ON firehose_dead_letter TO PUBLIC;
 
@@ -626,7 +626,7 @@ RETURNS void
 AS 'MODULE_PATHNAME', 'firehose_pause_pipeline'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION firehose_pause_pipeline(text) IS
-'has a pipeline stop; its replication slot keeps the WAL until it is resumed';
+'stops a pipeline; its replication slot retains WAL until it is resumed';
 
 CREATE FUNCTION firehose_resume_pipeline(
 	name text,
@@ -636,7 +636,7 @@ RETURNS void
 AS 'MODULE_PATHNAME', 'firehose_resume_pipeline'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION firehose_resume_pipeline(text, pg_lsn, boolean) IS
-'has a pipeline go on that was paused, has failed, or was made elsewhere; without the transaction that commits at skip_lsn; from_now: with a new slot after the old one was lost';
+'resumes a pipeline that was paused, failed, or created elsewhere; skip_lsn leaves out the transaction that commits there; from_now creates a new slot after the old one was lost';
 
 CREATE FUNCTION firehose_drop_pipeline(name text, if_exists boolean DEFAULT false)
 RETURNS void
@@ -657,7 +657,7 @@ RETURNS void
 AS 'MODULE_PATHNAME', 'firehose_disable_durable_puts'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION firehose_disable_durable_puts(boolean) IS
-'makes an end of durable puts, once all of them are delivered; force: loses those that are not';
+'disables durable puts after all of them are delivered; force => true discards undelivered ones';
 
 --
 -- How pipelines are going
@@ -734,7 +734,7 @@ CREATE VIEW firehose_stat_pipeline AS
 COMMENT ON VIEW firehose_stat_pipeline IS
 'one row per pipeline of this database: its state and counters since the server started; shows the reader''s own, everything to pg_monitor';
 COMMENT ON COLUMN firehose_stat_pipeline.pipeline IS 'name of the pipeline';
-COMMENT ON COLUMN firehose_stat_pipeline.state IS 'starting, streaming, waiting (the queue is full), paused or failed (goes on only by command)';
+COMMENT ON COLUMN firehose_stat_pipeline.state IS 'starting, streaming, waiting (the queue is full), paused or failed (continues only by command)';
 COMMENT ON COLUMN firehose_stat_pipeline.reason IS 'why it is in this state, and what to do';
 COMMENT ON COLUMN firehose_stat_pipeline.stream IS 'stream of all tables without a route, null for durable puts';
 COMMENT ON COLUMN firehose_stat_pipeline.format IS 'format of the records, null for durable puts';

@@ -177,7 +177,7 @@ own_tables_require_table(OwnTable table, LOCKMODE lockmode, const Oid *types, in
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("table \"%s\" of the extension firehose does not exist",
 						table_names[table]),
-				 errhint("Drop and create the extension firehose anew.")));
+				 errhint("Drop the extension firehose and create it again.")));
 
 	rel = table_open(oid, lockmode);
 	check_columns(rel, types, ntypes);
@@ -198,7 +198,7 @@ check_columns(Relation rel, const Oid *types, int ntypes)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s\" has been altered", RelationGetRelationName(rel)),
-				 errhint("Drop and create the extension firehose anew.")));
+				 errhint("Drop the extension firehose and create it again.")));
 }
 
 bool
@@ -251,12 +251,12 @@ own_tables_report(OwnTableError *trouble, int sqlerrcode, const char *message)
 		return;
 
 	if (sqlerrcode == 0)
-		ereport(LOG, (errmsg("firehose: %s works again", trouble->what)));
+		ereport(LOG, (errmsg("firehose: can %s again", trouble->what)));
 	else
 		ereport(LOG,
 				(errcode(sqlerrcode),
-				 errmsg("firehose: %s does not work: %s", trouble->what, message),
-				 errdetail("It is tried again. Delivery goes on.")));
+				 errmsg("firehose: could not %s: %s", trouble->what, message),
+				 errdetail("It will be tried again. Delivery is not affected.")));
 	trouble->sqlerrcode = sqlerrcode;
 }
 

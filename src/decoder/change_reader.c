@@ -514,7 +514,7 @@ refuse_message(ChangeReader *reader, XLogRecPtr lsn)
 	ereport(LOG,
 			(errmsg("firehose decoder: ignored a logical message with prefix \"%s\" at %X/%X, which no durable put has written",
 					DURABLE_MESSAGE_PREFIX, LSN_FORMAT_ARGS(lsn)),
-			 errhint("Messages of this prefix are for firehose_put_record and its like; use another one with pg_logical_emit_message.")));
+			 errhint("Messages of this prefix are for firehose_put_record and firehose_put_batch; use another prefix with pg_logical_emit_message.")));
 	reader->warned = true;
 }
 

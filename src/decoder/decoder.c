@@ -222,8 +222,8 @@ fail_lost_slot(const char *what, XLogRecPtr confirmed)
 	if (confirmed != InvalidXLogRecPtr)
 		where = psprintf(" after %X/%X", LSN_FORMAT_ARGS(confirmed));
 	pipeline_set_state(my_slot, PIPELINE_FAILED,
-					   psprintf("replication slot \"%s\" %s; what was committed%s and not delivered is lost to it; "
-								"go on with SELECT firehose_resume_pipeline(%s, from_now => true)",
+					   psprintf("replication slot \"%s\" %s; changes committed%s and not yet delivered cannot be recovered from it; "
+								"to continue from now, run SELECT firehose_resume_pipeline(%s, from_now => true)",
 								pipeline->slot_name, what, where,
 								quote_literal_cstr(pipeline->name)));
 	pipeline_require_command(my_slot);
@@ -507,7 +507,7 @@ note_error(const ErrorData *error)
 	}
 	else
 		pipeline_set_state(my_slot, PIPELINE_STARTING,
-						   psprintf("stopped by an error and tries again: %s", text));
+						   psprintf("restarting after an error: %s", text));
 }
 
 /*

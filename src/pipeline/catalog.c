@@ -224,7 +224,7 @@ pipeline_catalog_new_id(Relation rel)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s\" has been altered", RelationGetRelationName(rel)),
-				 errhint("Drop and create the extension firehose anew.")));
+				 errhint("Drop the extension firehose and create it again.")));
 
 	do
 	{

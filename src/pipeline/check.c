@@ -367,7 +367,7 @@ pipeline_check_slot(Relation rel, const char *name, bool take_over_slot)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("replication slot \"%s\" does not exist", name),
-				 errhint("Leave out create_slot => false to have it made.")));
+				 errhint("Omit create_slot => false to create it.")));
 	if (info.database != MyDatabaseId || strcmp(info.plugin, "pgoutput") != 0 ||
 		!info.persistent)
 		ereport(ERROR,

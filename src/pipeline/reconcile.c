@@ -51,8 +51,8 @@ typedef struct RowChange
 static MemoryContext context = NULL;	/* of one reconciliation */
 static bool warned_full = false;	/* warned: more pipelines than slots */
 
-static OwnTableError read_trouble = {"reading of pipelines"};
-static OwnTableError write_trouble = {"updating of pipelines"};
+static OwnTableError read_trouble = {"read pipelines"};
+static OwnTableError write_trouble = {"update pipelines"};
 
 static bool read_desired(const void *arg);
 static void apply_all_desired(const List *desired_list);

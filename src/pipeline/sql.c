@@ -327,7 +327,7 @@ refuse_durable(const PipelineRow *row, const char *hint)
 	if (DatumGetBool(row->values[PIPELINE_DURABLE_PUTS]))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("pipeline \"%s\" is that of durable puts",
+				 errmsg("pipeline \"%s\" is reserved for durable puts",
 						pipeline_row_text(row, PIPELINE_NAME)),
 				 errhint("%s", hint)));
 }
@@ -393,8 +393,8 @@ check_resumable(const PipelineRow *row, const char *name)
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("replication slot \"%s\" of pipeline \"%s\" is lost", slot_name, name),
-			 errdetail("What was committed since then cannot be sent from the WAL any more."),
-			 errhint("To leave it out and go on with a new slot, use: SELECT firehose_resume_pipeline(%s, from_now => true);",
+			 errdetail("Changes that were committed since then cannot be read from the WAL any more."),
+			 errhint("To continue with a new slot and without those changes, use: SELECT firehose_resume_pipeline(%s, from_now => true);",
 					 quote_literal_cstr(name))));
 }
 

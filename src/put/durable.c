@@ -96,9 +96,9 @@ void
 durable_define_settings(void)
 {
 	DefineCustomEnumVariable("firehose.put_durability",
-							 "Sets what records that are put outlive.",
-							 "memory: everything but a crash of the server; wal: what the WAL "
-							 "outlives, for which firehose_enable_durable_puts() is needed.",
+							 "Sets how durable put records are.",
+							 "memory: lost in a server crash; wal: survive a crash, "
+							 "for which firehose_enable_durable_puts() is needed.",
 							 &put_durability, PUT_DURABILITY_MEMORY, durability_values,
 							 PGC_USERSET, 0, NULL, NULL, NULL);
 }
@@ -262,7 +262,7 @@ report_unread(void)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("durable puts are not enabled in database \"%s\"",
 						get_database_name(MyDatabaseId)),
-				 errdetail("With firehose.put_durability = wal a record goes by the WAL, and nobody would read it there."),
+				 errdetail("With firehose.put_durability = wal a record goes through the WAL, and no pipeline reads such records from the WAL."),
 				 errhint("Enable them with: SELECT firehose_enable_durable_puts();")));
 
 	/* a slot that is being made is there already */
@@ -271,15 +271,15 @@ report_unread(void)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("durable puts are not ready yet in database \"%s\"",
 						get_database_name(MyDatabaseId)),
-				 errdetail("Their replication slot \"%s\" is being made, which waits for all older transactions to end.",
+				 errdetail("Their replication slot \"%s\" is being created, which waits for all older transactions to end.",
 						   reader.slot_name),
 				 errhint("Try again soon; firehose_stat_pipeline shows how far it is.")));
 
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("replication slot \"%s\" of durable puts is lost", reader.slot_name),
-			 errdetail("Nobody would read what is put with firehose.put_durability = wal."),
-			 errhint("To go on with a new slot, use: SELECT firehose_resume_pipeline(%s, from_now => true);",
+			 errdetail("No pipeline reads the records that are put with firehose.put_durability = wal."),
+			 errhint("To continue with a new slot, use: SELECT firehose_resume_pipeline(%s, from_now => true);",
 					 quote_literal_cstr(reader.name))));
 }
 

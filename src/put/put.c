@@ -100,7 +100,7 @@ queue_full_error(const Stream *stream)
 			(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 			 errmsg("the queue has no room for stream \"%s\"", stream->name),
 			 stream->options.on_full == ON_FULL_WAIT ?
-			 errdetail("None came free within firehose.queue_timeout (%d ms).", queue_timeout) : 0,
+			 errdetail("None became free within firehose.queue_timeout (%d ms).", queue_timeout) : 0,
 			 errhint("See firehose_stat_stream for why records are not accepted; firehose.queue_size sets how much can wait.")));
 }
 

@@ -106,7 +106,7 @@ typedef enum QueueItemKind
 	 * the same for the dead letters: payload is code, NUL, message, NUL, data
 	 */
 	QUEUE_ITEM_DEAD_EVENT = 4,
-	QUEUE_ITEM_DURABLE_PUT = 5	/* a record that was put and came by the WAL */
+	QUEUE_ITEM_DURABLE_PUT = 5	/* a record that was put and came through the WAL */
 } QueueItemKind;
 
 /* Was it put, whichever way it came? */

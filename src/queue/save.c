@@ -476,7 +476,7 @@ set_aside(const char *why)
 		snprintf(path, sizeof(path), "%s.%d", QUEUE_FILE_REFUSED, i);
 	ereport(LOG,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("firehose: the saved queue is not taken up: %s", why),
+			 errmsg("firehose: saved queue file was not loaded: %s", why),
 			 errhint("It is kept as \"%s\". If its records are to be sent after all, rename it to \"%s\" and restart the server.",
 					 path, QUEUE_FILE)));
 	(void) durable_rename(QUEUE_FILE, path, LOG);
@@ -527,7 +527,7 @@ load_queue(Queue *q)
 	{
 		q->file_claimed = true;
 		ereport(LOG,
-				(errmsg("firehose: took up %llu queued records",
+				(errmsg("firehose: loaded %llu records from the saved queue",
 						(unsigned long long) header.nrecords)));
 	}
 	pfree(r.data);

@@ -81,7 +81,7 @@ response_handler_back_off(Delivery *d, int64 now, RetryKind kind, int64 requeste
 		return;					/* a probe that failed in another way */
 	stream_stats_set_state(&d->queue_stream->stats, STREAM_THROTTLED, psprintf("%s: %s", code, message));
 	if (kind == RETRY_TRANSIENT)
-		log_trouble(d, LOG, "has trouble and retries", code, message);
+		log_trouble(d, LOG, "request failed, retrying", code, message);
 }
 
 /* A request was accepted, wholly or in part: the stream lives. */
@@ -92,7 +92,7 @@ mark_healthy(Delivery *d)
 		stream_stats_set_state(&d->queue_stream->stats, STREAM_ACTIVE, "");
 	if (d->trouble_logged)
 		ereport(LOG,
-				(errmsg("firehose sender: stream \"%s\" is delivered again", d->name)));
+				(errmsg("firehose sender: stream \"%s\": delivery resumed", d->name)));
 	d->trouble_logged = false;
 	d->parked = false;
 	d->failures = 0;

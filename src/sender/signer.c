@@ -170,7 +170,7 @@ signer_correct_clock(int64_t signed_at, int64_t now, time_t server_time)
 	clock_offset = labs((long) offset) <= CLOCK_TOLERANCE ? 0 : offset;
 	corrected_at = now;
 	ereport(LOG,
-			(errmsg("firehose sender: this server's clock is %ld seconds off AWS's; signing by theirs",
+			(errmsg("firehose sender: clock differs from AWS by %ld s; signing with AWS time",
 					(long) -offset)));
 	return true;
 }

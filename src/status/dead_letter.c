@@ -50,7 +50,7 @@ typedef struct LetterBatch
 	int			n;
 } LetterBatch;
 
-static OwnTableError trouble = {"writing of dead letters"};
+static OwnTableError trouble = {"write dead letters"};
 
 static bool insert_letters(const void *arg);
 static bool letter_exists(Relation rel, const DeadLetter *letter);

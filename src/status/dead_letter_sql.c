@@ -117,7 +117,7 @@ firehose_purge_dead_letters(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) && PG_ARGISNULL(1) && PG_ARGISNULL(2))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("no dead letters are named that are to be deleted"),
+				 errmsg("must specify which dead letters to delete"),
 				 errhint("Give a stream, a time or ids; before => 'infinity' deletes all.")));
 
 	if (!PG_ARGISNULL(0))
@@ -201,7 +201,7 @@ open_letters(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("the table of dead letters does not exist"),
-				 errhint("Drop and create the extension firehose anew.")));
+				 errhint("Drop the extension firehose and create it again.")));
 
 	rel = table_open(relid, RowExclusiveLock);
 	if (!OidIsValid(dead_letter_index(rel)))

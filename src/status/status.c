@@ -42,7 +42,7 @@ typedef struct StatusBatch
 	int			n;
 } StatusBatch;
 
-static OwnTableError trouble = {"writing of status rows"};
+static OwnTableError trouble = {"write status rows"};
 
 static bool insert_batch(const void *arg);
 static void insert_rows(Relation rel, const StatusRow *rows, int n);

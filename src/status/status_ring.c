@@ -86,8 +86,8 @@ typedef struct StatusRing
 
 static StatusRing ring;
 
-static OwnTableError rotation_trouble = {"rotation of status tables"};
-static OwnTableError summary_trouble = {"summary of status tables"};
+static OwnTableError rotation_trouble = {"rotate status tables"};
+static OwnTableError summary_trouble = {"summarize status tables"};
 
 static bool rotation_is_due(void);
 static uint64 share_of_size(void);

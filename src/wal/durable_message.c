@@ -46,7 +46,7 @@ message_key(void)
 		pg_cryptohash_free(hash);
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not make the key of durable puts")));
+				 errmsg("could not create the key of durable puts")));
 	}
 	pg_cryptohash_free(hash);
 	memcpy(&key, digest, sizeof(key));

@@ -35,7 +35,7 @@ database_table_define_settings(void)
 {
 	DefineCustomBoolVariable("firehose.enabled",
 							 "Runs the workers that deliver to Amazon Data Firehose.",
-							 "What is put meanwhile stays in the queue.",
+							 "Records that are put meanwhile stay in the queue.",
 							 &workers_enabled,
 							 true,
 							 PGC_SIGHUP, 0,
