@@ -44,13 +44,6 @@ typedef struct ReadRelation
 	EventValue *old_row;
 } ReadRelation;
 
-/* A stream that something was durably put into. */
-typedef struct PutStream
-{
-	Oid			serverid;		/* hash key */
-	BatchStream *stream;
-} PutStream;
-
 struct ChangeReader
 {
 	MemoryContext context;
@@ -59,13 +52,10 @@ struct ChangeReader
 	const WalReader *wal;
 	BatchStream *main_stream;
 	HTAB	   *relations;
-	HTAB	   *put_streams;	/* of PutStream */
-	bool		warned;			/* of a message that passes for a put */
 	/* that was asked for; entries stay where they are */
 	ReadRelation *last_relation;
 
 	/* the transaction that is being read */
-	bool		in_transaction;
 	uint32		done_seq;		/* changes that an earlier decoder has sent */
 	Event		event;			/* what its events have in common */
 };
@@ -80,30 +70,23 @@ change_reader_create(MemoryContext context, const Pipeline *pipeline, ChangeBatc
 	reader->context = context;
 	reader->pipeline = pipeline;
 	reader->batch = batch;
-	if (batch->nstreams > 0)
-		reader->main_stream = batch->streams[batch->nstreams - 1];
+	reader->main_stream = batch->streams[batch->nstreams - 1];
 	reader->event.origin = origin;
 	ctl.keysize = sizeof(Oid);
 	ctl.entrysize = sizeof(ReadRelation);
 	ctl.hcxt = context;
 	reader->relations = hash_create("firehose tables", 64, &ctl,
 									HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	ctl.entrysize = sizeof(PutStream);
-	reader->put_streams = hash_create("firehose streams put into", 16, &ctl,
-									  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	return reader;
 }
 
-void
-change_reader_set_wal(ChangeReader *reader, const WalReader *wal)
+/* The timeline of what is read goes into the ids. */
+static void
+open_reader(const WalReader *wal, void *arg)
 {
-	reader->wal = wal;
-}
+	ChangeReader *reader = arg;
 
-bool
-change_reader_in_transaction(const ChangeReader *reader)
-{
-	return reader->in_transaction;
+	reader->wal = wal;
 }
 
 /* Tables ------------------------------------------------------------------ */
@@ -228,8 +211,7 @@ take_relation(ChangeReader *reader, StringInfo message)
 	rel->new_row = palloc0(Max(1, described->natts) * sizeof(EventValue));
 	rel->old_row = palloc0(Max(1, described->natts) * sizeof(EventValue));
 	rel->stream = route(reader, described->nspname, described->relname);
-	/* the publication of durable puts is empty, but its owner may alter it */
-	rel->skipped = reader->pipeline->durable_puts || is_own(relid);
+	rel->skipped = is_own(relid);
 	MemoryContextSwitchTo(old);
 }
 
@@ -242,7 +224,6 @@ begin_transaction(ChangeReader *reader, StringInfo message)
 	PipelineEntry *slot = reader->batch->pipeline;
 
 	logicalrep_read_begin(message, &begin);
-	reader->in_transaction = true;
 	reader->event.lsn = begin.final_lsn;
 	reader->event.xid = begin.xid;
 	reader->event.ts = begin.committime;
@@ -260,7 +241,6 @@ commit_transaction(ChangeReader *reader, StringInfo message)
 	PipelineEntry *slot = reader->batch->pipeline;
 
 	logicalrep_read_commit(message, &commit);
-	reader->in_transaction = false;
 	reader->batch->commits_upto = commit.end_lsn;
 	reader->batch->part_lsn = InvalidXLogRecPtr;
 	reader->batch->part_seq = 0;
@@ -486,81 +466,17 @@ take_truncate(ChangeReader *reader, StringInfo message)
 	pg_atomic_fetch_add_u64(&reader->batch->pipeline->truncates, 1);
 }
 
-/* Durable puts ------------------------------------------------------------ */
-
-/* The batch's stream for a server, whether that is still there or not. */
-static BatchStream *
-put_stream(ChangeReader *reader, Oid serverid, const char *name)
-{
-	bool		found;
-	PutStream  *entry = hash_search(reader->put_streams, &serverid, HASH_FIND, &found);
-	BatchStream *stream;
-
-	if (likely(found))
-		return entry->stream;
-	stream = change_batch_add_stream(reader->batch, serverid, name, false);
-	entry = hash_search(reader->put_streams, &serverid, HASH_ENTER, NULL);
-	entry->stream = stream;
-	return stream;
-}
-
-/* Count a message that no put has written, and say so once. */
-static void
-refuse_message(ChangeReader *reader, XLogRecPtr lsn)
-{
-	pg_atomic_fetch_add_u64(&reader->batch->pipeline->refused, 1);
-	if (reader->warned)
-		return;
-	ereport(LOG,
-			(errmsg("firehose decoder: ignored a logical message with prefix \"%s\" at %X/%X, which no durable put has written",
-					DURABLE_MESSAGE_PREFIX, LSN_FORMAT_ARGS(lsn)),
-			 errhint("Messages of this prefix are for firehose_put_record and firehose_put_batch; use another prefix with pg_logical_emit_message.")));
-	reader->warned = true;
-}
-
-/*
- * A logical message that durable_put has written, or that passes for one.  In
- * a transaction it counts as a change, for who goes on in the middle of it.
- */
-static void
-take_put(ChangeReader *reader, XLogRecPtr lsn, bool transactional, const char *content,
-		 int length)
-{
-	ChangeBatch	   *batch = reader->batch;
-	DurableMessage put;
-
-	if (!durable_message_read(&put, content, length))
-	{
-		refuse_message(reader, lsn);
-		return;
-	}
-	if (transactional)
-	{
-		lsn = reader->event.lsn;
-		if (++reader->event.seq <= reader->done_seq)
-			return;
-	}
-	change_batch_add_put(batch, put_stream(reader, put.serverid, put.stream), lsn,
-				   put.id, put.queued_at, put.record.data, put.record.length);
-	if (transactional)
-	{
-		batch->part_lsn = lsn;
-		batch->part_seq = reader->event.seq;
-	}
-	else
-		batch->commits_upto = Max(batch->commits_upto, lsn);
-	pg_atomic_fetch_add_u64(&batch->pipeline->messages, 1);
-	if (batch->size >= OUTBOX_FULL)
-		change_batch_flush(batch);
-}
-
 /* Logical messages -------------------------------------------------------- */
 
-/* Is a logical message of this prefix to be sent? */
+/* Is a logical message of this prefix to be sent?  Durable puts are not. */
 static bool
-wants_prefix(const ChangeReader *reader, const char *prefix)
+wants_prefix(const char *prefix, void *arg)
 {
+	const ChangeReader *reader = arg;
 	ListCell   *lc;
+
+	if (strcmp(prefix, DURABLE_MESSAGE_PREFIX) == 0)
+		return false;
 
 	foreach(lc, reader->pipeline->message_prefixes)
 	{
@@ -588,15 +504,6 @@ take_logical_message(ChangeReader *reader, StringInfo message)
 	if (!transactional &&
 		lsn <= pg_atomic_read_u64(&reader->batch->pipeline->queued_upto))
 		return;
-	if (strcmp(prefix, DURABLE_MESSAGE_PREFIX) == 0)
-	{
-		/* for nobody else's eyes */
-		if (reader->pipeline->durable_puts)
-			take_put(reader, lsn, transactional, content, length);
-		return;
-	}
-	if (!wants_prefix(reader, prefix))
-		return;
 	event.op = EVENT_MESSAGE;
 	event.prefix = prefix;
 	event.content = content;
@@ -621,8 +528,9 @@ take_logical_message(ChangeReader *reader, StringInfo message)
 	pg_atomic_fetch_add_u64(&reader->batch->pipeline->messages, 1);
 }
 
-void
-change_reader_take(StringInfo message, void *arg)
+/* Take one of pgoutput's messages. */
+static void
+take_message(StringInfo message, void *arg)
 {
 	ChangeReader *reader = arg;
 	PipelineEntry *slot = reader->batch->pipeline;
@@ -666,3 +574,9 @@ change_reader_take(StringInfo message, void *arg)
 					 errmsg("pgoutput sent a message of unknown type \"%c\"", type)));
 	}
 }
+
+const WalConsumer change_reader_consumer = {
+	.open = open_reader,
+	.take = take_message,
+	.wants_prefix = wants_prefix
+};

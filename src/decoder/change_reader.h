@@ -18,19 +18,12 @@ typedef struct ChangeReader ChangeReader;
 
 /*
  * Make one; `context` must outlive it.  The last stream of the batch is the
- * pipeline's own, those before it the routes'.  The pipeline of durable puts
- * begins with none.
+ * pipeline's own, those before it the routes'.
  */
 extern ChangeReader *change_reader_create(MemoryContext context, const Pipeline *pipeline,
 										  ChangeBatch *batch, const EventSource *origin);
 
-/* Whose timeline goes into the ids. */
-extern void change_reader_set_wal(ChangeReader *reader, const WalReader *wal);
-
-/* A message of pgoutput (a WalReaderMessage). */
-extern void change_reader_take(StringInfo message, void *reader);
-
-/* Is a transaction open, a part of which was read? */
-extern bool change_reader_in_transaction(const ChangeReader *reader);
+/* What the WAL reader calls, with a ChangeReader. */
+extern const WalConsumer change_reader_consumer;
 
 #endif							/* FIREHOSE_DECODER_CHANGE_READER_H */

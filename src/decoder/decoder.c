@@ -34,6 +34,7 @@
 #include "common/compat.h"
 #include "decoder/change_batch.h"
 #include "decoder/change_reader.h"
+#include "decoder/durable_reader.h"
 #include "pipeline/definition.h"
 #include "status/recent.h"
 #include "stream/stream.h"
@@ -76,7 +77,8 @@ extern PGDLLEXPORT void decoder_main(Datum main_arg);
 static PipelineEntry *my_slot;
 static Pipeline *pipeline;
 static ChangeBatch batch;
-static ChangeReader *changes;
+static const WalConsumer *consumer;
+static void *consumer_arg;
 static WalReader *wal;
 static MemoryContext decoder_context;
 static XLogRecPtr saved;		/* what of the confirmed position is on disk */
@@ -160,15 +162,33 @@ on_queue_full(void)
 		leave();
 }
 
-/*
- * Read the catalog: in a transaction of its own, with the slot not acquired.
- */
-static const EventSource *
+/* Durable puts name their streams, and their privileges were checked. */
+static void
+read_durable_puts(void)
+{
+	batch.outlives_streams = true;
+	consumer = &durable_reader_consumer;
+	consumer_arg = durable_reader_create(decoder_context, &batch);
+}
+
+/* Changes go to the streams of their routes, or to the pipeline's, the last. */
+static void
+read_changes(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, pipeline->routes)
+		add_stream(((PipelineRoute *) lfirst(lc))->stream);
+	add_stream(pipeline->stream);
+	consumer = &change_reader_consumer;
+	consumer_arg = change_reader_create(decoder_context, pipeline, &batch, event_fill_source());
+}
+
+/* Read the catalog: in a transaction of its own, with the slot not acquired. */
+static void
 read_pipeline(void)
 {
 	MemoryContext old = CurrentMemoryContext;
-	const EventSource *origin;
-	ListCell   *lc;
 
 	pg_atomic_write_u32(&my_slot->reread, 0);
 	StartTransactionCommand();
@@ -183,19 +203,15 @@ read_pipeline(void)
 	batch.pipeline = my_slot;
 	batch.on_full = on_queue_full;
 	batch.context = decoder_context;
-	batch.outlives_streams = pipeline->durable_puts;
-	foreach(lc, pipeline->routes)
-		add_stream(((PipelineRoute *) lfirst(lc))->stream);
-	/* durable puts name their streams, and their privileges were checked */
-	if (!pipeline->durable_puts)
-		add_stream(pipeline->stream);
-	origin = event_fill_source();
+	if (pipeline->durable_puts)
+		read_durable_puts();
+	else
+		read_changes();
 
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(old);
 	database_wake_sender(MyDatabaseId);
-	return origin;
 }
 
 static void
@@ -281,20 +297,16 @@ plugin_options(void)
 static void
 start(void)
 {
-	const EventSource *origin;
-
 	fix_value_settings();
 	before_shmem_exit(give_back_reservations, (Datum) 0);
-	origin = read_pipeline();
+	read_pipeline();
 	ensure_slot();
 
-	changes = change_reader_create(decoder_context, pipeline, &batch, origin);
 	batch.commits_upto = pg_atomic_read_u64(&my_slot->queued_upto);
 	batch.part_lsn = pg_atomic_read_u64(&my_slot->part_lsn);
 	batch.part_seq = pg_atomic_read_u32(&my_slot->part_seq);
 	wal = wal_reader_open(pipeline->slot_name, batch.commits_upto, pipeline->skip_lsn,
-						  plugin_options(), change_reader_take, changes);
-	change_reader_set_wal(changes, wal);
+						  plugin_options(), consumer, consumer_arg);
 
 	/* an earlier decoder may have confirmed more than it had time to save */
 	saved = InvalidXLogRecPtr;
@@ -319,7 +331,7 @@ confirm(void)
 	if (upto != InvalidXLogRecPtr)
 		pg_atomic_write_u64(&my_slot->accepted_lsn, upto);
 	if (commit_ring_is_empty(&my_slot->ring) && batch.nrecords == 0 &&
-		!change_reader_in_transaction(changes))
+		!wal_reader_in_record(wal))
 		upto = Max(upto, wal_reader_position(wal));
 	if (upto > pg_atomic_read_u64(&my_slot->confirmed_lsn))
 	{

@@ -56,6 +56,12 @@ message_key(void)
 }
 
 void
+durable_message_make_key(void)
+{
+	(void) message_key();
+}
+
+void
 durable_message_write(char *message, Size size, Oid serverid, const char *stream,
 					  uint64 id, TimestampTz queued_at,
 					  const RecordBytes *record, RecordShape shape)

@@ -64,6 +64,12 @@ extern void durable_message_write(char *message, Size size, Oid serverid, const 
 								  uint64 id, TimestampTz queued_at,
 								  const RecordBytes *record, RecordShape shape);
 
+/*
+ * Make this process's key, in a transaction: durable_message_read, which is
+ * called outside of any, needs it made.
+ */
+extern void durable_message_make_key(void);
+
 /* Take a message to pieces; false: no put has written it. */
 extern bool durable_message_read(DurableMessage *message, const char *content, Size length);
 

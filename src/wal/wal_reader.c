@@ -96,7 +96,7 @@ take_message(LogicalDecodingContext *decoding, XLogRecPtr lsn, TransactionId xid
 	MemoryContext old = MemoryContextSwitchTo(reader->message_context);
 
 	decoding->out->cursor = 0;
-	reader->on_message(decoding->out, reader->arg);
+	reader->consumer->take(decoding->out, reader->arg);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(reader->message_context);
 }
@@ -114,12 +114,77 @@ filter_transaction(LogicalDecodingContext *decoding, RepOriginId origin)
 	if (reader != NULL && reader->skip != InvalidXLogRecPtr &&
 		decoding->reader->ReadRecPtr == reader->skip)
 		return true;
-	return reader != NULL && reader->filter != NULL && reader->filter(decoding, origin);
+	return reader != NULL && reader->plugin.filter_by_origin_cb != NULL &&
+		reader->plugin.filter_by_origin_cb(decoding, origin);
+}
+
+/* Callbacks in the place of pgoutput's: of a consumer of logical messages alone ... */
+
+static void
+begin_for_consumer(LogicalDecodingContext *decoding, ReorderBufferTXN *txn)
+{
+	WalReader  *reader = decoding->output_writer_private;
+
+	reader->consumer->begin(txn, reader->arg);
+}
+
+static void
+commit_for_consumer(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
+					XLogRecPtr commit_lsn)
+{
+	WalReader  *reader = decoding->output_writer_private;
+
+	reader->consumer->commit(txn, reader->arg);
+}
+
+static void
+drop_change(LogicalDecodingContext *decoding, ReorderBufferTXN *txn, Relation relation,
+			ReorderBufferChange *change)
+{
+}
+
+static void
+drop_truncate(LogicalDecodingContext *decoding, ReorderBufferTXN *txn, int nrelations,
+			  Relation relations[], ReorderBufferChange *change)
+{
+}
+
+/* ... and of all: what nobody wants is dropped before it is copied. */
+static void
+filter_message(LogicalDecodingContext *decoding, ReorderBufferTXN *txn, XLogRecPtr lsn,
+			   bool transactional, const char *prefix, Size length, const char *content)
+{
+	WalReader  *reader = decoding->output_writer_private;
+
+	if (!reader->consumer->wants_prefix(prefix, reader->arg))
+		return;
+	if (reader->consumer->logical_message)
+		reader->consumer->logical_message(lsn, transactional, content, length, reader->arg);
+	else
+		reader->plugin.message_cb(decoding, txn, lsn, transactional, prefix, length, content);
+}
+
+/* Put our callbacks in the place of pgoutput's, or before them. */
+static void
+replace_callbacks(WalReader *reader)
+{
+	OutputPluginCallbacks *callbacks = &reader->decoding->callbacks;
+
+	reader->plugin = *callbacks;
+	callbacks->filter_by_origin_cb = filter_transaction;
+	callbacks->message_cb = filter_message;
+	if (reader->consumer->logical_message)
+	{
+		callbacks->begin_cb = begin_for_consumer;
+		callbacks->commit_cb = commit_for_consumer;
+		callbacks->change_cb = drop_change;
+		callbacks->truncate_cb = drop_truncate;
+	}
 }
 
 WalReader *
 wal_reader_open(const char *slot_name, XLogRecPtr start, XLogRecPtr skip, List *options,
-				WalReaderMessage on_message, void *arg)
+				const WalConsumer *consumer, void *arg)
 {
 	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "firehose decoding",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -130,7 +195,7 @@ wal_reader_open(const char *slot_name, XLogRecPtr start, XLogRecPtr skip, List *
 	reader->context = context;
 	reader->message_context = AllocSetContextCreate(context, "firehose change",
 													ALLOCSET_DEFAULT_SIZES);
-	reader->on_message = on_message;
+	reader->consumer = consumer;
 	reader->arg = arg;
 	reader->decoding = CreateDecodingContext(start, options, false,
 											 XL_ROUTINE(.page_read = read_page,
@@ -139,10 +204,11 @@ wal_reader_open(const char *slot_name, XLogRecPtr start, XLogRecPtr skip, List *
 											 prepare_message, take_message, NULL);
 	reader->decoding->output_writer_private = reader;
 	reader->skip = skip;
-	reader->filter = reader->decoding->callbacks.filter_by_origin_cb;
-	reader->decoding->callbacks.filter_by_origin_cb = filter_transaction;
+	replace_callbacks(reader);
 	XLogBeginRead(reader->decoding->reader, MyReplicationSlot->data.restart_lsn);
 	MemoryContextSwitchTo(old);
+	if (consumer->open)
+		consumer->open(reader, arg);
 	return reader;
 }
 

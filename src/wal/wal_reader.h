@@ -12,27 +12,44 @@
 #include "nodes/pg_list.h"
 #include "replication/logical.h"
 
-/*
- * Called with each message of pgoutput; under a historic snapshot, inside
- * decoding.
- */
-typedef void (*WalReaderMessage) (StringInfo message, void *arg);
+typedef struct WalReader WalReader;
 
-typedef struct WalReader
+/*
+ * Whoever reads what was decoded: the messages that pgoutput writes (take), or
+ * transactions with nothing but their logical messages as they lie in the WAL
+ * (begin, commit, logical_message), for which pgoutput is not asked at all.
+ * All of it is called inside decoding: under a historic snapshot but for what
+ * comes outside of transactions, logical messages that are not transactional.
+ */
+typedef struct WalConsumer
+{
+	/* The reader is about to read; before all other calls.  May be NULL. */
+	void		(*open) (const WalReader *reader, void *arg);
+
+	void		(*take) (StringInfo message, void *arg);
+
+	void		(*begin) (const ReorderBufferTXN *txn, void *arg);
+	void		(*commit) (const ReorderBufferTXN *txn, void *arg);
+	void		(*logical_message) (XLogRecPtr lsn, bool transactional,
+									const char *content, Size length, void *arg);
+
+	/* Is a logical message of this prefix wanted?  Asked before it is copied. */
+	bool		(*wants_prefix) (const char *prefix, void *arg);
+} WalConsumer;
+
+struct WalReader
 {
 	LogicalDecodingContext *decoding;
 	MemoryContext context;		/* of the decoding context: deleting it ends
 								 * pgoutput's caches, too */
 	MemoryContext message_context;	/* reset after each message */
-	/* WAL up to here was there when we last looked */
-	XLogRecPtr	limit;
-	WalReaderMessage on_message;
-	void	   *arg;
+	XLogRecPtr	limit;			/* WAL up to here was there lately */
+	const WalConsumer *consumer;
+	void	   *arg;			/* of the consumer */
 	bool		in_record;		/* a record of the WAL is being decoded */
-	/* the transaction that commits here is left out */
-	XLogRecPtr	skip;
-	LogicalDecodeFilterByOriginCB filter;	/* pgoutput's own */
-} WalReader;
+	XLogRecPtr	skip;			/* the transaction that commits here is left out */
+	OutputPluginCallbacks plugin;	/* pgoutput's own */
+};
 
 /*
  * Create a slot and wait until it can be read from: for every transaction that
@@ -46,7 +63,7 @@ extern void wal_reader_create_slot(const char *slot_name, void (*on_wait) (void)
  * transaction that commits at `skip` is not even decoded.
  */
 extern WalReader *wal_reader_open(const char *slot_name, XLogRecPtr start, XLogRecPtr skip,
-								  List *options, WalReaderMessage on_message, void *arg);
+								  List *options, const WalConsumer *consumer, void *arg);
 
 /* Decode one more record of the WAL; false when there is none yet. */
 extern bool wal_reader_next(WalReader *reader);
@@ -66,6 +83,13 @@ static inline XLogRecPtr
 wal_reader_record(const WalReader *reader)
 {
 	return reader->in_record ? reader->decoding->reader->ReadRecPtr : InvalidXLogRecPtr;
+}
+
+/* Is a record being decoded?  Then the position is already behind it. */
+static inline bool
+wal_reader_in_record(const WalReader *reader)
+{
+	return reader->in_record;
 }
 
 /* The timeline of what is being read. */

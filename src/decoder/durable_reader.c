@@ -1,0 +1,165 @@
+/*
+ * durable_reader.c
+ *		From durable puts in the WAL to records of the queue;
+ *		durable_reader.h says what for.
+ *
+ * Decoder process only.  Logical messages are all that is read: the WAL reader
+ * passes them on as they lie in the WAL and drops changes of tables, so that no
+ * publication is looked for.  A message that is not transactional comes outside
+ * of any transaction, where there is neither a resource owner nor a snapshot;
+ * nothing here needs one.
+ */
+#include "postgres.h"
+
+#include "utils/hsearch.h"
+
+#include "decoder/durable_reader.h"
+#include "wal/durable_message.h"
+
+/* A stream that something was durably put into. */
+typedef struct PutStream
+{
+	Oid			serverid;		/* hash key */
+	BatchStream *stream;
+} PutStream;
+
+struct DurableReader
+{
+	ChangeBatch *batch;
+	HTAB	   *streams;		/* of PutStream */
+	bool		warned;			/* of a message that passes for a put */
+
+	/* the transaction that is being read */
+	XLogRecPtr	lsn;			/* of its commit */
+	uint32		seq;			/* puts of it so far */
+	uint32		done_seq;		/* those that an earlier decoder has sent */
+};
+
+DurableReader *
+durable_reader_create(MemoryContext context, ChangeBatch *batch)
+{
+	DurableReader *reader = MemoryContextAllocZero(context, sizeof(DurableReader));
+	HASHCTL		ctl = {0};
+
+	reader->batch = batch;
+	ctl.keysize = sizeof(Oid);
+	ctl.entrysize = sizeof(PutStream);
+	ctl.hcxt = context;
+	reader->streams = hash_create("firehose streams put into", 16, &ctl,
+								  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	durable_message_make_key();
+	return reader;
+}
+
+static void
+begin_transaction(const ReorderBufferTXN *txn, void *arg)
+{
+	DurableReader *reader = arg;
+	PipelineEntry *entry = reader->batch->pipeline;
+
+	reader->lsn = txn->final_lsn;
+	reader->seq = 0;
+	/* an earlier decoder may have ended in the middle of this one */
+	reader->done_seq = pg_atomic_read_u64(&entry->part_lsn) == txn->final_lsn ?
+		pg_atomic_read_u32(&entry->part_seq) : 0;
+}
+
+static void
+commit_transaction(const ReorderBufferTXN *txn, void *arg)
+{
+	DurableReader *reader = arg;
+	ChangeBatch *batch = reader->batch;
+	PipelineEntry *entry = batch->pipeline;
+
+	batch->commits_upto = txn->end_lsn;
+	batch->part_lsn = InvalidXLogRecPtr;
+	batch->part_seq = 0;
+	if (reader->seq == 0)
+		return;
+	pg_atomic_write_u64(&entry->last_commit_time, (uint64) txn->xact_time.commit_time);
+	pg_atomic_fetch_add_u64(&entry->transactions, 1);
+	if (batch->size >= OUTBOX_FULL)
+		change_batch_flush(batch);
+}
+
+/* The batch's stream for a server, whether that is still there or not. */
+static BatchStream *
+put_stream(DurableReader *reader, Oid serverid, const char *name)
+{
+	bool		found;
+	PutStream  *entry = hash_search(reader->streams, &serverid, HASH_FIND, &found);
+	BatchStream *stream;
+
+	if (likely(found))
+		return entry->stream;
+	stream = change_batch_add_stream(reader->batch, serverid, name, false);
+	entry = hash_search(reader->streams, &serverid, HASH_ENTER, NULL);
+	entry->stream = stream;
+	return stream;
+}
+
+/* Count a message that no put has written, and say so once. */
+static void
+refuse_message(DurableReader *reader, XLogRecPtr lsn)
+{
+	pg_atomic_fetch_add_u64(&reader->batch->pipeline->refused, 1);
+	if (reader->warned)
+		return;
+	ereport(LOG,
+			(errmsg("firehose decoder: ignored a logical message with prefix \"%s\" at %X/%X, which no durable put has written",
+					DURABLE_MESSAGE_PREFIX, LSN_FORMAT_ARGS(lsn)),
+			 errhint("Messages of this prefix are for firehose_put_record and firehose_put_batch; use another prefix with pg_logical_emit_message.")));
+	reader->warned = true;
+}
+
+static bool
+wants_prefix(const char *prefix, void *arg)
+{
+	return strcmp(prefix, DURABLE_MESSAGE_PREFIX) == 0;
+}
+
+/*
+ * A message that durable_put has written, or that passes for one.  In a
+ * transaction it counts as a change, for whoever goes on in the middle of it;
+ * otherwise it is a commit of its own, at its LSN.
+ */
+static void
+take_put(XLogRecPtr lsn, bool transactional, const char *content, Size length, void *arg)
+{
+	DurableReader *reader = arg;
+	ChangeBatch *batch = reader->batch;
+	DurableMessage put;
+
+	if (!transactional && lsn <= pg_atomic_read_u64(&batch->pipeline->queued_upto))
+		return;
+	if (!durable_message_read(&put, content, length))
+	{
+		refuse_message(reader, lsn);
+		return;
+	}
+	if (transactional)
+	{
+		lsn = reader->lsn;
+		if (++reader->seq <= reader->done_seq)
+			return;
+	}
+	change_batch_add_put(batch, put_stream(reader, put.serverid, put.stream), lsn,
+						 put.id, put.queued_at, put.record.data, put.record.length);
+	if (transactional)
+	{
+		batch->part_lsn = lsn;
+		batch->part_seq = reader->seq;
+	}
+	else
+		batch->commits_upto = Max(batch->commits_upto, lsn);
+	pg_atomic_fetch_add_u64(&batch->pipeline->messages, 1);
+	if (batch->size >= OUTBOX_FULL)
+		change_batch_flush(batch);
+}
+
+const WalConsumer durable_reader_consumer = {
+	.begin = begin_transaction,
+	.commit = commit_transaction,
+	.logical_message = take_put,
+	.wants_prefix = wants_prefix
+};
