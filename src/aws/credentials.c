@@ -3,10 +3,10 @@
  * credentials.c
  *	  Find the AWS credentials, and notice when they change.
  *
- * Called by the sender, at its start, when a file has changed, and when
- * Firehose refuses the keys.  One load reads both files once; the providers
- * then only choose.  The header tells how a provider that needs the network
- * would join them.
+ * Called by the sender, at its start, when a file has changed, when the
+ * credentials run out, and when Firehose refuses them.  One load reads both
+ * files once; the providers then only choose.  Those that read a profile are
+ * in credential_profile.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,11 +14,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-#include "aws/credentials.h"
-
-#define NFILES			2
-#define REASON_SIZE		1024
+#include "aws/credential_lookup.h"
+#include "aws/endpoint.h"
 
 /* The two files, in the order in which they are looked at */
 static const struct
@@ -26,67 +25,34 @@ static const struct
 	ProfileFileKind kind;
 	const char *variable;		/* that names the file */
 	const char *default_path;	/* below HOME */
-}			files[NFILES] =
+}			files[CREDENTIAL_NFILES] =
 {
 	{PROFILE_CREDENTIALS_FILE, "AWS_SHARED_CREDENTIALS_FILE", "/.aws/credentials"},
 	{PROFILE_CONFIG_FILE, "AWS_CONFIG_FILE", "/.aws/config"},
 };
 
-/* All that providers look at */
-typedef struct CredentialLookup
-{
-	const CredentialSource *source;
-	const char *profile;		/* name in effect */
-	char	   *paths[NFILES];	/* NULL if there is none */
-	ProfileStamp stamps[NFILES];
-	Profile		profiles[NFILES];
-	char		errors[NFILES][REASON_SIZE];	/* "" if the file was read */
-} CredentialLookup;
-
-/*
- * A provider fills credentials (blank before) if it finds them, and otherwise
- * says why not.  No reason at all means that nobody asked for this provider.
- */
-typedef struct CredentialProvider
-{
-	const char *name;
-	CredentialsResult (*find) (const CredentialLookup *lookup,
-							   Credentials *credentials,
-							   char *reason, size_t reason_size);
-} CredentialProvider;
-
 static CredentialsResult find_in_settings(const CredentialLookup *lookup,
-										  Credentials *credentials,
+										  CredentialFinding *finding,
 										  char *reason, size_t reason_size);
-static CredentialsResult find_in_environment(const CredentialLookup *lookup,
-											 Credentials *credentials,
-											 char *reason, size_t reason_size);
-static CredentialsResult find_in_files(const CredentialLookup *lookup,
-									   Credentials *credentials,
-									   char *reason, size_t reason_size);
 
 /* In the order in which they are asked */
-static const CredentialProvider providers[] =
+static const struct
+{
+	const char *name;
+	CredentialProviderFind find;
+}			providers[] =
 {
 	{"settings", find_in_settings},
-	{"environment", find_in_environment},
-	{"shared files", find_in_files},
+	{"environment", credential_environment},
+	{"assume role", credential_profile_role},
+	{"web identity", credential_profile_web_identity},
+	{"IAM Identity Center", credential_profile_sso},
+	{"shared files", credential_profile_keys},
+	{"container", credential_container},
+	{"instance metadata", credential_metadata},
 };
 
 #define lengthof(array) (sizeof(array) / sizeof((array)[0]))
-
-/* NULL for what is not set or empty. */
-static const char *
-nonempty(const char *text)
-{
-	return text != NULL && text[0] != '\0' ? text : NULL;
-}
-
-static const char *
-first_set(const char *a, const char *b)
-{
-	return nonempty(a) != NULL ? a : nonempty(b);
-}
 
 /* Write a reason and be the result that goes with it. */
 #define fail(reason, reason_size, ...) \
@@ -101,8 +67,8 @@ wipe(char **text)
 	*text = NULL;
 }
 
-static void
-wipe_credentials(Credentials *credentials)
+void
+credentials_wipe(Credentials *credentials)
 {
 	wipe(&credentials->access_key_id);
 	wipe(&credentials->secret_access_key);
@@ -110,31 +76,141 @@ wipe_credentials(Credentials *credentials)
 	credentials->expiration = 0;
 }
 
+bool
+credentials_set(Credentials *credentials, const char *access_key_id,
+				const char *secret_access_key, const char *session_token,
+				time_t expiration, const char *place,
+				char *errmsg, size_t errmsg_size)
+{
+	static const char *const names[3] = {
+		"the access key id", "the secret access key", "the session token"
+	};
+	const char *values[3] = {access_key_id, secret_access_key, session_token};
+	char	  **places[3] = {
+		&credentials->access_key_id,
+		&credentials->secret_access_key,
+		&credentials->session_token
+	};
+
+	credentials_wipe(credentials);
+	for (int i = 0; i < 3; i++)
+	{
+		const char *value = credential_nonempty(values[i]);
+
+		if (value == NULL && i == 2)	/* only temporary credentials have one */
+			continue;
+		if (value == NULL)
+		{
+			snprintf(errmsg, errmsg_size, "%s is missing in %s", names[i], place);
+			return false;
+		}
+		for (const char *p = value; *p != '\0'; p++)
+		{
+			if (*p <= ' ' || *p >= 0x7f)
+			{
+				snprintf(errmsg, errmsg_size,
+						 "%s in %s contains a blank, a control character or a non-ASCII character",
+						 names[i], place);
+				return false;
+			}
+		}
+		*places[i] = strdup(value);
+		if (*places[i] == NULL)
+		{
+			snprintf(errmsg, errmsg_size, "out of memory");
+			return false;
+		}
+	}
+	credentials->expiration = expiration;
+	return true;
+}
+
+/* Are these two the same, either of them possibly absent? */
+static bool
+same(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+bool
+credentials_equal(const Credentials *a, const Credentials *b)
+{
+	return same(a->access_key_id, b->access_key_id) &&
+		same(a->secret_access_key, b->secret_access_key) &&
+		same(a->session_token, b->session_token);
+}
+
+/* Copy a string that may be absent; false if there is no memory. */
+static bool
+copy(char **to, const char *from)
+{
+	*to = from != NULL ? strdup(from) : NULL;
+	return from == NULL || *to != NULL;
+}
+
+bool
+credentials_copy(Credentials *to, const Credentials *from)
+{
+	to->expiration = from->expiration;
+	return copy(&to->access_key_id, from->access_key_id) &&
+		copy(&to->secret_access_key, from->secret_access_key) &&
+		copy(&to->session_token, from->session_token);
+}
+
+/* Write a path, a leading "~/" being HOME; NULL if that is not set. */
+static char *
+expand_path(const char *path)
+{
+	const char *home = credential_nonempty(getenv("HOME"));
+	size_t		size;
+	char	   *result;
+
+	if (strncmp(path, "~/", 2) != 0)
+		return strdup(path);
+	if (home == NULL)
+		return NULL;
+	size = strlen(home) + strlen(path);
+	result = malloc(size);
+	if (result != NULL)
+		snprintf(result, size, "%s%s", home, path + 1);
+	return result;
+}
+
 /*
  * The path of a file: from the settings, the environment, or HOME.  NULL if
  * none of them is set, as HOME often is not for a system service.
  */
 static char *
-find_path(int file, const CredentialSource *source)
+find_path(int file, const CredentialSource *source, bool *named)
 {
-	const char *setting = source->config_file;
-	const char *home = nonempty(getenv("HOME"));
-	const char *named;
-	size_t		size;
-	char	   *path;
+	const char *setting = files[file].kind == PROFILE_CREDENTIALS_FILE ?
+		source->credentials_file : source->config_file;
+	const char *path = credential_first_set(setting, getenv(files[file].variable));
+	char		default_path[32];
 
-	if (files[file].kind == PROFILE_CREDENTIALS_FILE)
-		setting = source->credentials_file;
-	named = first_set(setting, getenv(files[file].variable));
-	if (named != NULL)
-		return strdup(named);
-	if (home == NULL)
-		return NULL;
-	size = strlen(home) + strlen(files[file].default_path) + 1;
-	path = malloc(size);
+	*named = path != NULL;
 	if (path != NULL)
-		snprintf(path, size, "%s%s", home, files[file].default_path);
-	return path;
+		return expand_path(path);
+	snprintf(default_path, sizeof(default_path), "~%s", files[file].default_path);
+	return expand_path(default_path);
+}
+
+/* Read one of the files, and the profile from it. */
+static void
+read_file(CredentialLookup *lookup, int i)
+{
+	ProfileFile *file = &lookup->files[i];
+	char	   *error = lookup->errors[i];
+	char		reason[256];
+
+	lookup->paths[i] = find_path(i, lookup->source, &lookup->path_named[i]);
+	if (lookup->paths[i] == NULL ||
+		!profile_file_read(lookup->paths[i], file, error, CREDENTIAL_REASON_SIZE) ||
+		file->text == NULL ||
+		profile_parse(file->text, file->len, files[i].kind, lookup->profile,
+					  &lookup->profiles[i], reason, sizeof(reason)))
+		return;
+	snprintf(error, CREDENTIAL_REASON_SIZE, "\"%s\": %s", lookup->paths[i], reason);
 }
 
 /* Read the profile from both files. */
@@ -143,19 +219,72 @@ begin_lookup(CredentialLookup *lookup, const CredentialSource *source)
 {
 	memset(lookup, 0, sizeof(*lookup));
 	lookup->source = source;
-	lookup->profile = first_set(source->profile, getenv("AWS_PROFILE"));
+	lookup->ignore_environment = credential_nonempty(source->credentials_file) != NULL ||
+		credential_nonempty(source->profile) != NULL;
+	lookup->profile = credential_first_set(source->profile, getenv("AWS_DEFAULT_PROFILE"));
+	if (lookup->profile == NULL)
+		lookup->profile = credential_nonempty(getenv("AWS_PROFILE"));
+	lookup->profile_named = lookup->profile != NULL;
 	if (lookup->profile == NULL)
 		lookup->profile = "default";
+	for (int i = 0; i < CREDENTIAL_NFILES; i++)
+		read_file(lookup, i);
+}
 
-	for (int i = 0; i < NFILES; i++)
-	{
-		lookup->paths[i] = find_path(i, source);
-		if (lookup->paths[i] != NULL)
-			(void) profile_read(lookup->paths[i], files[i].kind,
-								lookup->profile, &lookup->profiles[i],
-								&lookup->stamps[i],
-								lookup->errors[i], REASON_SIZE);
-	}
+/* The value of a key of the profile in effect, NULL if neither file has it. */
+static const char *
+profile_value(const CredentialLookup *lookup, ProfileKey key)
+{
+	return lookup->profiles[0].values[key] != NULL ?
+		lookup->profiles[0].values[key] : lookup->profiles[1].values[key];
+}
+
+/* Is a switch on: its variable, or else the profile's key? */
+static bool
+is_on(const CredentialLookup *lookup, const char *variable, ProfileKey key)
+{
+	const char *value = credential_first_set(getenv(variable), profile_value(lookup, key));
+
+	return value != NULL && strcasecmp(value, "true") == 0;
+}
+
+/* Where the metadata service is; NULL if it is switched off. */
+static const char *
+metadata_url(const CredentialLookup *lookup)
+{
+	const char *disabled = getenv("AWS_EC2_METADATA_DISABLED");
+	const char *url = credential_first_set(getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT"),
+										   profile_value(lookup, PROFILE_METADATA_ENDPOINT));
+	const char *mode = credential_first_set(getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"),
+											profile_value(lookup, PROFILE_METADATA_ENDPOINT_MODE));
+
+	if (disabled != NULL && strcasecmp(disabled, "true") == 0)
+		return NULL;
+	if (url != NULL)
+		return url;
+	return mode != NULL && strcasecmp(mode, "ipv6") == 0 ?
+		"http://[fd00:ec2::254]" : "http://169.254.169.254";
+}
+
+/* Note what the profile and the environment say besides credentials. */
+static void
+take_client_settings(const CredentialLookup *lookup, CredentialState *state)
+{
+	const char *url = metadata_url(lookup);
+
+	wipe(&state->region);
+	wipe(&state->endpoint_url);
+	wipe(&state->metadata_url);
+	(void) copy(&state->region, profile_value(lookup, PROFILE_REGION));
+	(void) copy(&state->metadata_url, url);
+	state->ignore_endpoint_urls = is_on(lookup, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+										PROFILE_IGNORE_CONFIGURED_ENDPOINT_URLS);
+	if (!state->ignore_endpoint_urls)
+		(void) copy(&state->endpoint_url, profile_value(lookup, PROFILE_ENDPOINT_URL));
+	state->endpoint_flags =
+		(is_on(lookup, "AWS_USE_FIPS_ENDPOINT", PROFILE_USE_FIPS_ENDPOINT) ? ENDPOINT_FIPS : 0) |
+		(is_on(lookup, "AWS_USE_DUALSTACK_ENDPOINT", PROFILE_USE_DUALSTACK_ENDPOINT) ?
+		 ENDPOINT_DUALSTACK : 0);
 }
 
 /*
@@ -165,39 +294,38 @@ begin_lookup(CredentialLookup *lookup, const CredentialSource *source)
 static void
 end_lookup(CredentialLookup *lookup, CredentialState *state)
 {
-	wipe(&state->region);
-	wipe(&state->endpoint_url);
-	for (int i = 0; i < NFILES; i++)
+	take_client_settings(lookup, state);
+	for (int i = 0; i < CREDENTIAL_NFILES; i++)
 	{
-		char	  **values = lookup->profiles[i].values;
-
-		if (state->region == NULL)
-		{
-			state->region = values[PROFILE_REGION];
-			values[PROFILE_REGION] = NULL;
-		}
-		if (state->endpoint_url == NULL)
-		{
-			state->endpoint_url = values[PROFILE_ENDPOINT_URL];
-			values[PROFILE_ENDPOINT_URL] = NULL;
-		}
 		profile_free(&lookup->profiles[i]);
-
 		free(state->paths[i]);
 		state->paths[i] = lookup->paths[i];
-		state->stamps[i] = lookup->stamps[i];
+		state->stamps[i] = lookup->files[i].stamp;
+		profile_file_free(&lookup->files[i]);
 	}
 }
 
-/* Explain that no provider found anything, provider by provider. */
+/* Keep a finding in place of what was found before. */
 static void
-append_reason(char *errmsg, size_t errmsg_size, const char *provider,
-			  const char *reason)
+keep_finding(CredentialState *state, CredentialFinding *finding, const char *provider)
 {
-	size_t		len = strlen(errmsg);
+	credentials_wipe(&state->credentials);
+	credential_chain_free(&state->chain);
+	state->credentials = finding->credentials;
+	state->chain = finding->chain;
+	state->exposed = finding->exposed;
+	state->provider = provider;
+}
 
-	snprintf(errmsg + len, errmsg_size - len, "%s%s: %s",
-			 len == 0 ? "no credentials found: " : "; ", provider, reason);
+/* Remember that a provider was passed over, and why. */
+static void
+append_reason(CredentialState *state, const char *provider, const char *reason)
+{
+	size_t		len = strlen(state->passed_over);
+
+	if (reason[0] != '\0')
+		snprintf(state->passed_over + len, sizeof(state->passed_over) - len,
+				 "%s%s: %s", len == 0 ? "" : "; ", provider, reason);
 }
 
 CredentialsResult
@@ -205,33 +333,30 @@ credentials_load(CredentialState *state, const CredentialSource *source,
 				 char *errmsg, size_t errmsg_size)
 {
 	CredentialLookup lookup;
-	Credentials found = {0};
 	CredentialsResult result = CREDENTIALS_NOT_FOUND;
 
-	errmsg[0] = '\0';
+	errmsg[0] = state->passed_over[0] = '\0';
 	begin_lookup(&lookup, source);
-	for (size_t i = 0; i < lengthof(providers); i++)
+	for (size_t i = 0; i < lengthof(providers) && result == CREDENTIALS_NOT_FOUND; i++)
 	{
-		char		reason[REASON_SIZE] = "";
+		CredentialFinding finding = {0};
+		char		reason[CREDENTIAL_REASON_SIZE] = "";
 
-		result = providers[i].find(&lookup, &found, reason, sizeof(reason));
-		if (result == CREDENTIALS_FOUND)
+		result = providers[i].find(&lookup, &finding, reason, sizeof(reason));
+		if (result == CREDENTIALS_FOUND || result == CREDENTIALS_FETCH)
 		{
-			wipe_credentials(&state->credentials);
-			state->credentials = found;
-			state->provider = providers[i].name;
-			errmsg[0] = '\0';
+			keep_finding(state, &finding, providers[i].name);
 			break;
 		}
-		wipe_credentials(&found);
+		credentials_wipe(&finding.credentials);
+		credential_chain_free(&finding.chain);
 		if (result == CREDENTIALS_FAILED)
-		{
 			snprintf(errmsg, errmsg_size, "%s", reason);
-			break;
-		}
-		if (reason[0] != '\0')
-			append_reason(errmsg, errmsg_size, providers[i].name, reason);
+		else
+			append_reason(state, providers[i].name, reason);
 	}
+	if (result == CREDENTIALS_NOT_FOUND)
+		snprintf(errmsg, errmsg_size, "no credentials found: %s", state->passed_over);
 	end_lookup(&lookup, state);
 	return result;
 }
@@ -239,7 +364,7 @@ credentials_load(CredentialState *state, const CredentialSource *source,
 bool
 credentials_changed(const CredentialState *state)
 {
-	for (int i = 0; i < NFILES; i++)
+	for (int i = 0; i < CREDENTIAL_NFILES; i++)
 	{
 		if (state->paths[i] != NULL &&
 			profile_changed(state->paths[i], &state->stamps[i]))
@@ -251,187 +376,134 @@ credentials_changed(const CredentialState *state)
 const char *
 credentials_region(const CredentialState *state, const char *explicit_region)
 {
-	const char *region = first_set(explicit_region, getenv("AWS_REGION"));
+	const char *region = credential_first_set(explicit_region, getenv("AWS_REGION"));
 
-	return first_set(region, first_set(getenv("AWS_DEFAULT_REGION"),
-									   state->region));
+	return credential_first_set(region,
+								credential_first_set(getenv("AWS_DEFAULT_REGION"),
+													 state->region));
 }
 
 void
 credentials_free(CredentialState *state)
 {
-	wipe_credentials(&state->credentials);
+	credentials_wipe(&state->credentials);
+	credential_chain_free(&state->chain);
 	wipe(&state->region);
 	wipe(&state->endpoint_url);
-	for (int i = 0; i < NFILES; i++)
+	wipe(&state->metadata_url);
+	for (int i = 0; i < CREDENTIAL_NFILES; i++)
 		free(state->paths[i]);
 	memset(state, 0, sizeof(*state));
 }
 
-/* The three strings that make credentials, and how messages call them */
-typedef struct KeySet
-{
-	const char *values[3];		/* id, secret, token; NULL or "" if absent */
-	const char *names[3];
-	const char *place;			/* "the environment" */
-} KeySet;
+/* Providers --------------------------------------------------------------- */
 
 /*
- * Copy a set of keys of which at least one is there.  All three end up in
- * headers of HTTP or next to them, so they have to be visible ASCII.
+ * A file or a profile that was named in the settings has to have them; the
+ * environment has no say then.
  */
 static CredentialsResult
-copy_keys(const KeySet *set, Credentials *credentials,
-		  char *reason, size_t reason_size)
-{
-	char	  **places[3] = {
-		&credentials->access_key_id,
-		&credentials->secret_access_key,
-		&credentials->session_token
-	};
-
-	for (int i = 0; i < 3; i++)
-	{
-		const char *value = nonempty(set->values[i]);
-
-		if (value == NULL)
-		{
-			if (i == 2)			/* only temporary credentials have a token */
-				continue;
-			return fail(reason, reason_size, "%s is missing in %s",
-						set->names[i], set->place);
-		}
-		for (const char *p = value; *p != '\0'; p++)
-		{
-			if (*p <= ' ' || *p >= 0x7f)
-				return fail(reason, reason_size,
-							"%s in %s contains a blank, a control character or a non-ASCII character",
-							set->names[i], set->place);
-		}
-		*places[i] = strdup(value);
-		if (*places[i] == NULL)
-			return fail(reason, reason_size, "out of memory");
-	}
-	return CREDENTIALS_FOUND;
-}
-
-/* Is there any part of credentials? */
-static bool
-any_key(const KeySet *set)
-{
-	return nonempty(set->values[0]) != NULL || nonempty(set->values[1]) != NULL;
-}
-
-/*
- * A file or a profile that was named in the settings has to have them.
- */
-static CredentialsResult
-find_in_settings(const CredentialLookup *lookup, Credentials *credentials,
+find_in_settings(const CredentialLookup *lookup, CredentialFinding *finding,
 				 char *reason, size_t reason_size)
 {
-	CredentialsResult result;
+	static const CredentialProviderFind in_profile[] = {
+		credential_profile_role, credential_profile_web_identity,
+		credential_profile_sso, credential_profile_keys
+	};
+	CredentialsResult result = CREDENTIALS_NOT_FOUND;
 
-	if (nonempty(lookup->source->credentials_file) == NULL &&
-		nonempty(lookup->source->profile) == NULL)
+	if (!lookup->ignore_environment)
 		return CREDENTIALS_NOT_FOUND;
 
 	/* Keys of the config file must not stand in for a file that is missing */
-	if (nonempty(lookup->source->credentials_file) != NULL &&
-		lookup->errors[0][0] == '\0' && !lookup->stamps[0].exists)
+	if (credential_nonempty(lookup->source->credentials_file) != NULL &&
+		lookup->errors[0][0] == '\0' && !lookup->files[0].stamp.exists)
 		return fail(reason, reason_size, "file \"%s\" does not exist",
 					lookup->source->credentials_file);
+	if (credential_nonempty(lookup->source->credentials_file) != NULL &&
+		lookup->errors[0][0] != '\0')
+		return fail(reason, reason_size, "%s", lookup->errors[0]);
 
-	result = find_in_files(lookup, credentials, reason, reason_size);
+	for (size_t i = 0; i < lengthof(in_profile) && result == CREDENTIALS_NOT_FOUND; i++)
+		result = in_profile[i] (lookup, finding, reason, reason_size);
 	return result == CREDENTIALS_NOT_FOUND ? CREDENTIALS_FAILED : result;
 }
 
-static CredentialsResult
-find_in_environment(const CredentialLookup *lookup, Credentials *credentials,
-					char *reason, size_t reason_size)
+CredentialsResult
+credential_environment(const CredentialLookup *lookup, CredentialFinding *finding,
+					   char *reason, size_t reason_size)
 {
-	KeySet		set = {
-		.names = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
-		"AWS_SESSION_TOKEN"},
-		.place = "the environment"
-	};
+	const char *id = credential_nonempty(getenv("AWS_ACCESS_KEY_ID"));
+	const char *secret = credential_nonempty(getenv("AWS_SECRET_ACCESS_KEY"));
 
 	(void) lookup;
-	for (int i = 0; i < 3; i++)
-		set.values[i] = getenv(set.names[i]);
-	if (!any_key(&set))
+	if (id == NULL && secret == NULL)
 	{
-		snprintf(reason, reason_size, "%s is not set", set.names[0]);
+		snprintf(reason, reason_size, "AWS_ACCESS_KEY_ID is not set");
 		return CREDENTIALS_NOT_FOUND;
 	}
-	return copy_keys(&set, credentials, reason, reason_size);
+	if (id == NULL || secret == NULL)
+		return fail(reason, reason_size, "%s is missing in the environment",
+					id == NULL ? "AWS_ACCESS_KEY_ID" : "AWS_SECRET_ACCESS_KEY");
+	return credentials_set(&finding->credentials, id, secret,
+						   getenv("AWS_SESSION_TOKEN"), 0, "the environment",
+						   reason, reason_size) ? CREDENTIALS_FOUND : CREDENTIALS_FAILED;
 }
 
-/* Say why the files have no credentials, though they can be read. */
-static void
-explain_files(const CredentialLookup *lookup, char *reason, size_t reason_size)
-{
-	for (int i = 0; i < NFILES; i++)
-	{
-		if (lookup->profiles[i].found)
-		{
-			snprintf(reason, reason_size,
-					 "%s is missing in profile \"%s\" in \"%s\"",
-					 profile_key_name(PROFILE_ACCESS_KEY_ID),
-					 lookup->profile, lookup->paths[i]);
-			return;
-		}
-	}
-	if (lookup->paths[0] == NULL)
-		snprintf(reason, reason_size,
-				 "neither a credentials file nor HOME is set");
-	else if (!lookup->stamps[0].exists)
-		snprintf(reason, reason_size, "file \"%s\" does not exist",
-				 lookup->paths[0]);
-	else
-		snprintf(reason, reason_size, "profile \"%s\" not found in \"%s\"",
-				 lookup->profile, lookup->paths[0]);
-}
-
-/*
- * All keys come from one file, the credentials file first.  A profile with a
- * role is refused: its keys are those of another identity, and using them as
- * they are would not be what its author meant.
- */
+/* Add a step that asks this URL. */
 static CredentialsResult
-find_in_files(const CredentialLookup *lookup, Credentials *credentials,
-			  char *reason, size_t reason_size)
+add_url_step(CredentialFinding *finding, CredentialStepKind kind,
+			 const char *url, const char *place, char *reason, size_t reason_size)
 {
-	for (int i = 0; i < NFILES; i++)
+	CredentialStep *step;
+	bool		direct;
+	char		why[256];
+
+	if (!credential_url_allowed(url, &direct, why, sizeof(why)))
+		return fail(reason, reason_size, "%s: %s", place, why);
+	step = credential_chain_add(&finding->chain, kind);
+	if (step == NULL || !credential_step_set(step, CREDENTIAL_URL, url))
+		return fail(reason, reason_size, "out of memory");
+	return CREDENTIALS_FETCH;
+}
+
+CredentialsResult
+credential_container(const CredentialLookup *lookup, CredentialFinding *finding,
+					 char *reason, size_t reason_size)
+{
+	const char *relative = credential_nonempty(getenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"));
+	const char *full = credential_nonempty(getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI"));
+	char		url[1100];
+
+	(void) lookup;
+	if (relative == NULL && full == NULL)
 	{
-		const Profile *profile = &lookup->profiles[i];
-
-		if (lookup->errors[i][0] != '\0')
-			return fail(reason, reason_size, "%s", lookup->errors[i]);
-		if (profile->values[PROFILE_ROLE_ARN] != NULL)
-			return fail(reason, reason_size,
-						"%s in profile \"%s\" in \"%s\" is not supported",
-						profile_key_name(PROFILE_ROLE_ARN),
-						lookup->profile, lookup->paths[i]);
+		snprintf(reason, reason_size,
+				 "neither AWS_CONTAINER_CREDENTIALS_RELATIVE_URI nor AWS_CONTAINER_CREDENTIALS_FULL_URI is set");
+		return CREDENTIALS_NOT_FOUND;
 	}
+	if (relative == NULL)
+		return add_url_step(finding, CREDENTIAL_STEP_CONTAINER, full,
+							"AWS_CONTAINER_CREDENTIALS_FULL_URI", reason, reason_size);
+	if (relative[0] != '/')
+		return fail(reason, reason_size,
+					"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI does not begin with \"/\"");
+	snprintf(url, sizeof(url), "http://169.254.170.2%s", relative);
+	return add_url_step(finding, CREDENTIAL_STEP_CONTAINER, url,
+						"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", reason, reason_size);
+}
 
-	for (int i = 0; i < NFILES; i++)
+CredentialsResult
+credential_metadata(const CredentialLookup *lookup, CredentialFinding *finding,
+					char *reason, size_t reason_size)
+{
+	const char *url = metadata_url(lookup);
+
+	if (url == NULL)
 	{
-		const Profile *profile = &lookup->profiles[i];
-		char		place[REASON_SIZE];
-		KeySet		set;
-
-		for (int k = 0; k < 3; k++)
-		{
-			set.values[k] = profile->values[PROFILE_ACCESS_KEY_ID + k];
-			set.names[k] = profile_key_name(PROFILE_ACCESS_KEY_ID + k);
-		}
-		if (!any_key(&set))
-			continue;
-		snprintf(place, sizeof(place), "profile \"%s\" in \"%s\"",
-				 lookup->profile, lookup->paths[i]);
-		set.place = place;
-		return copy_keys(&set, credentials, reason, reason_size);
+		snprintf(reason, reason_size, "AWS_EC2_METADATA_DISABLED is true");
+		return CREDENTIALS_NOT_FOUND;
 	}
-	explain_files(lookup, reason, reason_size);
-	return CREDENTIALS_NOT_FOUND;
+	return add_url_step(finding, CREDENTIAL_STEP_METADATA, url,
+						"the endpoint of the metadata service", reason, reason_size);
 }

@@ -3,30 +3,29 @@
  * credentials.h
  *	  Find the AWS credentials, and notice when they change.
  *
- * credentials_load() walks a table of providers in the order that every AWS
- * tool uses; the first one that is configured decides.  Present:
+ * credentials_load() walks a table of providers in the order of the AWS CLI;
+ * the first one that is configured decides:
  *
  *	  settings		 a credentials file or a profile that was named explicitly
  *	  environment	 AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
  *					 AWS_SESSION_TOKEN: the postmaster's, frozen at its start
- *	  shared files	 AWS_SHARED_CREDENTIALS_FILE, AWS_CONFIG_FILE, AWS_PROFILE,
- *					 otherwise ~/.aws/credentials and ~/.aws/config
+ *	  assume role	 the profile's role_arn with source_profile or
+ *					 credential_source
+ *	  web identity	 AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN, or the
+ *					 profile's web_identity_token_file
+ *	  IAM Identity Center	the profile's sso_account_id and sso_role_name
+ *	  shared files	 keys in AWS_SHARED_CREDENTIALS_FILE, by default
+ *					 ~/.aws/credentials; then the profile's credential_process;
+ *					 then keys in AWS_CONFIG_FILE, by default ~/.aws/config
+ *	  container		 AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or _FULL_URI
+ *	  instance metadata	   unless AWS_EC2_METADATA_DISABLED is true
  *
- * The door for providers that have to ask a service (web identity, container,
- * instance metadata, assume-role): such a provider cannot answer within
- * credentials_load(), because only the sender's event loop does I/O.  It is
- * one more row of the table whose function returns a new CREDENTIALS_FETCH and
- * describes a request (method, URL, headers, body, timeout, "never through a
- * proxy") in the CredentialState.  The sender performs the request like any
- * other and hands status and body to a function credentials_on_reply(), which
- * calls the row's second function; that one returns the same enum, so a second
- * request (metadata: token, role, keys) or the end follows.  Credentials
- * already carries the expiration that these providers report; the sender
- * loads again five minutes before it.  Callers switch over CredentialsResult
- * without a default, so the compiler finds the place to extend.
+ * Keys that are at hand are copied.  For all others the result is
+ * CREDENTIALS_FETCH, and the state's chain tells what to ask whom; only the
+ * sender's event loop does I/O on a network (credential_fetch.h).
  *
  * Knows no PostgreSQL.  Secrets are wiped when they are replaced or freed, and
- * no message contains any.
+ * no message contains any.  Messages do name files and profiles.
  *
  *-------------------------------------------------------------------------
  */
@@ -37,11 +36,13 @@
 #include <stddef.h>
 #include <time.h>
 
+#include "aws/credential_chain.h"
 #include "aws/profile.h"
 
 typedef enum CredentialsResult
 {
 	CREDENTIALS_FOUND,
+	CREDENTIALS_FETCH,			/* the chain tells how to get them */
 	CREDENTIALS_NOT_FOUND,		/* no provider is configured */
 	CREDENTIALS_FAILED			/* one is, but wrongly; later ones not tried */
 } CredentialsResult;
@@ -65,10 +66,19 @@ typedef struct CredentialSource
 /* Zero-initialise before the first use. */
 typedef struct CredentialState
 {
-	/* result of the last successful load */
+	/*
+	 * Result of the last load that found something: keys, or the keys that a
+	 * chain starts from, which may be none.
+	 */
 	Credentials credentials;
-	/* static name, NULL before the first success */
-	const char *provider;
+	CredentialChain chain;
+	const char *provider;		/* static name, NULL before the first success */
+
+	/* Which providers the last load passed over, and why; "" if none. */
+	char		passed_over[1024];
+
+	/* Can other users of the machine read the file that the keys are from? */
+	bool		exposed;
 
 	/*
 	 * From the profile, whichever provider had the keys; NULL if not told.
@@ -76,6 +86,9 @@ typedef struct CredentialState
 	 */
 	char	   *region;
 	char	   *endpoint_url;
+	char	   *metadata_url;	/* NULL if the metadata service is disabled */
+	int			endpoint_flags; /* ENDPOINT_FIPS etc. */
+	bool		ignore_endpoint_urls;
 
 	/* private: the files that were read; NULL if there is no path */
 	char	   *paths[2];
@@ -83,9 +96,9 @@ typedef struct CredentialState
 } CredentialState;
 
 /*
- * Find the credentials.  Unless the result is CREDENTIALS_FOUND, errmsg says
- * why, and credentials found earlier are kept, since they may still be good.
- * The strings in the state are valid until the next call.
+ * Find the credentials.  For CREDENTIALS_NOT_FOUND and CREDENTIALS_FAILED
+ * errmsg says why, and what was found earlier is kept, since it may still be
+ * good.  The strings in the state are valid until the next call.
  */
 extern CredentialsResult credentials_load(CredentialState *state,
 										  const CredentialSource *source,
@@ -104,7 +117,26 @@ extern bool credentials_changed(const CredentialState *state);
 extern const char *credentials_region(const CredentialState *state,
 									  const char *explicit_region);
 
-/* Wipe and free everything; the state is blank again. */
+/*
+ * Check and copy three strings.  All of them end up in headers of HTTP or next
+ * to them, so they have to be visible ASCII.  The token may be NULL or "".
+ * place names where they are from in the message.
+ */
+extern bool credentials_set(Credentials *credentials,
+							const char *access_key_id,
+							const char *secret_access_key,
+							const char *session_token, time_t expiration,
+							const char *place,
+							char *errmsg, size_t errmsg_size);
+
+/* Are these the same keys? */
+extern bool credentials_equal(const Credentials *a, const Credentials *b);
+
+/* Copy credentials over blank ones; false if there is no memory. */
+extern bool credentials_copy(Credentials *to, const Credentials *from);
+
+/* Wipe and free; blank again. */
+extern void credentials_wipe(Credentials *credentials);
 extern void credentials_free(CredentialState *state);
 
 #endif							/* FIREHOSE_AWS_CREDENTIALS_H */

@@ -105,10 +105,11 @@ set_texts(Endpoint *endpoint)
 }
 
 bool
-endpoint_from_region(const char *region, int flags, Endpoint *endpoint,
-					 char *errmsg, size_t errmsg_size)
+endpoint_of_service(const char *service, const char *region, int flags,
+					Endpoint *endpoint, char *errmsg, size_t errmsg_size)
 {
 	const char *suffix;
+	const char *fips = (flags & ENDPOINT_FIPS) ? "-fips" : "";
 	size_t		i = 0;
 
 	if (!endpoint_valid_region(region))
@@ -119,16 +120,26 @@ endpoint_from_region(const char *region, int flags, Endpoint *endpoint,
 		i++;
 	suffix = (flags & ENDPOINT_DUALSTACK) ? partitions[i].dualstack_suffix :
 		partitions[i].suffix;
+	/* every endpoint of STS for the government is a FIPS one */
+	if (strcmp(service, "sts") == 0 && has_prefix(region, "us-gov-") &&
+		!(flags & ENDPOINT_DUALSTACK))
+		fips = "";
 
 	memset(endpoint, 0, sizeof(*endpoint));
 	endpoint->source = ENDPOINT_FROM_REGION;
 	endpoint->https = true;
 	endpoint->port = HTTPS_PORT;
-	snprintf(endpoint->host, sizeof(endpoint->host), "%s.%s.%s",
-			 (flags & ENDPOINT_FIPS) ? "firehose-fips" : "firehose",
-			 region, suffix);
+	snprintf(endpoint->host, sizeof(endpoint->host), "%s%s.%s.%s",
+			 service, fips, region, suffix);
 	set_texts(endpoint);
 	return true;
+}
+
+bool
+endpoint_from_region(const char *region, int flags, Endpoint *endpoint,
+					 char *errmsg, size_t errmsg_size)
+{
+	return endpoint_of_service("firehose", region, flags, endpoint, errmsg, errmsg_size);
 }
 
 /*
@@ -174,8 +185,8 @@ valid_host(const char *host)
 	return valid_host_name(host, '\0');
 }
 
-static bool
-is_loopback(const Endpoint *endpoint)
+bool
+endpoint_is_loopback(const Endpoint *endpoint)
 {
 	struct in_addr address;
 
@@ -291,7 +302,7 @@ endpoint_parse(const char *url, Endpoint *endpoint,
 	endpoint->port = parts.https ? HTTPS_PORT : HTTP_PORT;
 	if (parts.port != NULL && !parse_port(parts.port, &endpoint->port))
 		return fail(errmsg, errmsg_size, "URL contains an invalid port");
-	if (!endpoint->https && !is_loopback(endpoint))
+	if (!endpoint->https && !endpoint_is_loopback(endpoint))
 		return fail(errmsg, errmsg_size,
 					"URL must begin with https://, except for loopback addresses");
 	set_texts(endpoint);

@@ -53,7 +53,12 @@ typedef struct Endpoint
  */
 extern bool endpoint_valid_region(const char *region);
 
-/* The endpoint that AWS has for a region; flags are ENDPOINT_FIPS etc. */
+/* The endpoint of a service, "sts" for one; flags are ENDPOINT_FIPS etc. */
+extern bool endpoint_of_service(const char *service, const char *region,
+								int flags, Endpoint *endpoint,
+								char *errmsg, size_t errmsg_size);
+
+/* The endpoint that Firehose has in a region. */
 extern bool endpoint_from_region(const char *region, int flags,
 								 Endpoint *endpoint,
 								 char *errmsg, size_t errmsg_size);
@@ -61,6 +66,9 @@ extern bool endpoint_from_region(const char *region, int flags,
 /* Check a URL and take it apart; the source is ENDPOINT_FROM_SETTING. */
 extern bool endpoint_parse(const char *url, Endpoint *endpoint,
 						   char *errmsg, size_t errmsg_size);
+
+/* Is it on this machine: localhost, 127.0.0.0/8 or [::1]? */
+extern bool endpoint_is_loopback(const Endpoint *endpoint);
 
 /*
  * Choose the endpoint: explicit_url, then AWS_ENDPOINT_URL_FIREHOSE,

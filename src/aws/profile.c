@@ -3,9 +3,9 @@
  * profile.c
  *	  One profile of AWS's shared credentials and config files.
  *
- * Called by credentials.c.  The file is read whole into a buffer that is wiped
- * afterwards, and scanned line by line without copying anything but the
- * values of the profile that is asked for.
+ * Called by credentials.c and credential_chain.c.  A file is read whole into a
+ * buffer that is wiped afterwards, and scanned line by line without copying
+ * anything but the values of the profile that is asked for.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,16 +24,43 @@
 
 #ifdef __APPLE__
 #define st_mtim st_mtimespec
+#define st_ctim st_ctimespec
 #endif
 
-static const char *const key_names[PROFILE_NKEYS] =
+/*
+ * The keys as they are written.  A value that may contain blanks is taken as
+ * it is; no comment can follow it.
+ */
+static const struct
 {
-	[PROFILE_ACCESS_KEY_ID] = "aws_access_key_id",
-	[PROFILE_SECRET_ACCESS_KEY] = "aws_secret_access_key",
-	[PROFILE_SESSION_TOKEN] = "aws_session_token",
-	[PROFILE_REGION] = "region",
-	[PROFILE_ENDPOINT_URL] = "endpoint_url",
-	[PROFILE_ROLE_ARN] = "role_arn",
+	const char *name;
+	bool		may_have_blanks;
+}			keys[PROFILE_NKEYS] =
+{
+	[PROFILE_ACCESS_KEY_ID] = {"aws_access_key_id", false},
+	[PROFILE_SECRET_ACCESS_KEY] = {"aws_secret_access_key", false},
+	[PROFILE_SESSION_TOKEN] = {"aws_session_token", false},
+	[PROFILE_REGION] = {"region", false},
+	[PROFILE_ENDPOINT_URL] = {"endpoint_url", false},
+	[PROFILE_ROLE_ARN] = {"role_arn", false},
+	[PROFILE_SOURCE_PROFILE] = {"source_profile", true},
+	[PROFILE_CREDENTIAL_SOURCE] = {"credential_source", false},
+	[PROFILE_EXTERNAL_ID] = {"external_id", false},
+	[PROFILE_ROLE_SESSION_NAME] = {"role_session_name", false},
+	[PROFILE_DURATION_SECONDS] = {"duration_seconds", false},
+	[PROFILE_MFA_SERIAL] = {"mfa_serial", false},
+	[PROFILE_WEB_IDENTITY_TOKEN_FILE] = {"web_identity_token_file", true},
+	[PROFILE_CREDENTIAL_PROCESS] = {"credential_process", true},
+	[PROFILE_SSO_SESSION] = {"sso_session", true},
+	[PROFILE_SSO_ACCOUNT_ID] = {"sso_account_id", false},
+	[PROFILE_SSO_ROLE_NAME] = {"sso_role_name", false},
+	[PROFILE_SSO_START_URL] = {"sso_start_url", true},
+	[PROFILE_SSO_REGION] = {"sso_region", false},
+	[PROFILE_USE_FIPS_ENDPOINT] = {"use_fips_endpoint", false},
+	[PROFILE_USE_DUALSTACK_ENDPOINT] = {"use_dualstack_endpoint", false},
+	[PROFILE_IGNORE_CONFIGURED_ENDPOINT_URLS] = {"ignore_configured_endpoint_urls", false},
+	[PROFILE_METADATA_ENDPOINT] = {"ec2_metadata_service_endpoint", false},
+	[PROFILE_METADATA_ENDPOINT_MODE] = {"ec2_metadata_service_endpoint_mode", false},
 };
 
 /* A piece of the text */
@@ -62,12 +89,19 @@ typedef struct ProfileScan
 	Profile    *profile;
 	SectionMatch best;			/* best section seen so far */
 	bool		in_section;		/* is the current section that one? */
-	bool		in_nested;		/* do indented lines belong to the last key? */
+
+	/* the last key, to which deeper lines belong */
+	bool		after_key;
+	size_t		key_indent;
+	int			key;			/* a ProfileKey, -1 for any other */
+	bool		key_empty;		/* it has no value of its own */
+
 	char	   *errmsg;
 	size_t		errmsg_size;
 } ProfileScan;
 
 static bool parse_line(ProfileScan *scan, Slice line);
+static bool continue_value(ProfileScan *scan);
 static void parse_section(ProfileScan *scan, Slice line);
 static bool parse_property(ProfileScan *scan, Slice line);
 
@@ -121,6 +155,7 @@ profile_parse(const char *text, size_t len, ProfileFileKind kind,
 			  const char *name, Profile *profile,
 			  char *errmsg, size_t errmsg_size)
 {
+	static const char byte_order_mark[] = "\xef\xbb\xbf";
 	const char *end = text + len;
 	ProfileScan scan = {
 		.kind = kind,
@@ -130,6 +165,8 @@ profile_parse(const char *text, size_t len, ProfileFileKind kind,
 		.errmsg_size = errmsg_size
 	};
 
+	if (len >= 3 && memcmp(text, byte_order_mark, 3) == 0)
+		text += 3;
 	while (text < end)
 	{
 		const char *newline = memchr(text, '\n', end - text);
@@ -149,16 +186,34 @@ profile_parse(const char *text, size_t len, ProfileFileKind kind,
 static bool
 parse_line(ProfileScan *scan, Slice line)
 {
-	bool		indented = line.start < line.end && is_blank(*line.start);
+	Slice		rest = trim(line);
+	size_t		indent = rest.start - line.start;
 
-	line = strip_comment(trim(line));
-	if (line.start == line.end || (indented && scan->in_nested))
+	if (rest.start == rest.end || *rest.start == '#' || *rest.start == ';')
 		return true;
-	scan->in_nested = false;
-	if (*line.start != '[')
-		return parse_property(scan, line);
-	parse_section(scan, line);
+	if (scan->after_key && indent > scan->key_indent)
+		return continue_value(scan);
+	scan->after_key = false;
+	scan->key_indent = indent;
+	if (*rest.start != '[')
+		return parse_property(scan, rest);
+	parse_section(scan, rest);
 	return true;
+}
+
+/*
+ * A deeper line goes on with the value of the key before it.  Below a key
+ * without a value there is a table of its own, which nothing here needs; a
+ * second line of a value that we read makes that value a bad one.
+ */
+static bool
+continue_value(ProfileScan *scan)
+{
+	if (scan->key < 0 || scan->key_empty || !scan->in_section)
+		return true;
+	return fail(scan->errmsg, scan->errmsg_size,
+				"%s in profile \"%s\" contains a control character",
+				keys[scan->key].name, scan->name);
 }
 
 /*
@@ -168,18 +223,19 @@ parse_line(ProfileScan *scan, Slice line)
 static SectionMatch
 match_section(const ProfileScan *scan, Slice section)
 {
-	size_t		prefix = strlen("profile");
+	const char *word = scan->kind == PROFILE_SSO_SESSIONS ? "sso-session" : "profile";
+	size_t		prefix = strlen(word);
 	char		quote;
 
 	if (scan->kind == PROFILE_CREDENTIALS_FILE)
 		return slice_is(section, scan->name) ? SECTION_EXACT : SECTION_OTHER;
 
-	if (slice_is(section, "default"))
+	if (scan->kind == PROFILE_CONFIG_FILE && slice_is(section, "default"))
 		return strcmp(scan->name, "default") == 0 ? SECTION_PLAIN_DEFAULT :
 			SECTION_OTHER;
 
 	if ((size_t) (section.end - section.start) <= prefix ||
-		memcmp(section.start, "profile", prefix) != 0 ||
+		memcmp(section.start, word, prefix) != 0 ||
 		!is_blank(section.start[prefix]))
 		return SECTION_OTHER;
 	section.start += prefix;
@@ -201,7 +257,10 @@ parse_section(ProfileScan *scan, Slice line)
 {
 	SectionMatch match = SECTION_OTHER;
 
-	if (line.end[-1] == ']')
+	line = strip_comment(line);
+	while (line.end > line.start && line.end[-1] != ']')
+		line.end--;
+	if (line.end > line.start)
 	{
 		Slice		section = {line.start + 1, line.end - 1};
 
@@ -227,7 +286,7 @@ set_value(ProfileScan *scan, ProfileKey key, Slice value)
 		if ((unsigned char) *p < ' ' || *p == 0x7f)
 			return fail(scan->errmsg, scan->errmsg_size,
 						"%s in profile \"%s\" contains a control character",
-						key_names[key], scan->name);
+						keys[key].name, scan->name);
 	}
 	if (*place != NULL)
 		OPENSSL_cleanse(*place, strlen(*place));
@@ -244,30 +303,50 @@ set_value(ProfileScan *scan, ProfileKey key, Slice value)
 	return true;
 }
 
-/* "key = value"; a line without "=" says nothing. */
+/* Is this the name of a key, in either case? */
+static bool
+is_key(Slice slice, const char *name)
+{
+	size_t		len = strlen(name);
+
+	if ((size_t) (slice.end - slice.start) != len)
+		return false;
+	for (size_t i = 0; i < len; i++)
+	{
+		char		c = slice.start[i];
+
+		if ((c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c) != name[i])
+			return false;
+	}
+	return true;
+}
+
+/* "key = value" or "key: value"; a line with neither says nothing. */
 static bool
 parse_property(ProfileScan *scan, Slice line)
 {
-	const char *equals = memchr(line.start, '=', line.end - line.start);
 	Slice		key = line;
 	Slice		value = line;
 
-	if (equals == NULL)
+	while (value.start < line.end && *value.start != '=' && *value.start != ':')
+		value.start++;
+	if (value.start == line.end)
 		return true;
-	key.end = equals;
+	key.end = value.start++;
 	key = trim(key);
-	value.start = equals + 1;
 	value = trim(value);
-	scan->in_nested = value.start == value.end;
-	if (!scan->in_section)
-		return true;
-
+	scan->after_key = true;
+	scan->key = -1;
 	for (int i = 0; i < PROFILE_NKEYS; i++)
 	{
-		if (slice_is(key, key_names[i]))
-			return set_value(scan, i, value);
+		if (is_key(key, keys[i].name))
+			scan->key = i;
 	}
-	return true;
+	if (scan->key >= 0 && !keys[scan->key].may_have_blanks)
+		value = strip_comment(value);
+	scan->key_empty = value.start == value.end;
+	return scan->key < 0 || !scan->in_section ||
+		set_value(scan, scan->key, value);
 }
 
 static void
@@ -279,6 +358,10 @@ set_stamp(ProfileStamp *stamp, const struct stat *st)
 	stamp->size = st->st_size;
 	stamp->mtime = st->st_mtim.tv_sec;
 	stamp->mtime_nsec = st->st_mtim.tv_nsec;
+	stamp->ctime = st->st_ctim.tv_sec;
+	stamp->ctime_nsec = st->st_ctim.tv_nsec;
+	stamp->owner = st->st_uid;
+	stamp->mode = st->st_mode;
 }
 
 /* Read up to size bytes; returns how many, or -1. */
@@ -301,58 +384,53 @@ read_fully(int fd, char *buf, size_t size)
 	return total;
 }
 
-/* Read an open file and parse it. */
+/* Read an open file. */
 static bool
-read_file(int fd, const char *path, ProfileFileKind kind, const char *name,
-		  Profile *profile, ProfileStamp *stamp,
-		  char *errmsg, size_t errmsg_size)
+read_open_file(int fd, const char *path, ProfileFile *file,
+			   char *errmsg, size_t errmsg_size)
 {
 	struct stat st;
-	char	   *buf;
 	ssize_t		len;
-	char		reason[256];
-	bool		ok;
 
 	if (fstat(fd, &st) != 0)
 		return fail(errmsg, errmsg_size, "could not stat \"%s\": %s",
 					path, strerror(errno));
-	set_stamp(stamp, &st);
+	set_stamp(&file->stamp, &st);
 	if (!S_ISREG(st.st_mode))
 		return fail(errmsg, errmsg_size, "\"%s\" is not a regular file", path);
 	if (st.st_size > MAX_FILE_SIZE)
 		return fail(errmsg, errmsg_size, "\"%s\" is larger than %d bytes",
 					path, MAX_FILE_SIZE);
 
-	buf = malloc(st.st_size + 1);
-	if (buf == NULL)
+	file->text = malloc(st.st_size + 1);
+	if (file->text == NULL)
 		return fail(errmsg, errmsg_size, "out of memory");
-	len = read_fully(fd, buf, st.st_size);
-	if (len < 0)
-		ok = fail(errmsg, errmsg_size, "could not read \"%s\": %s",
-				  path, strerror(errno));
-	else
+	len = read_fully(fd, file->text, st.st_size);
+	file->len = st.st_size;
+	if (len >= 0)
 	{
-		ok = profile_parse(buf, len, kind, name, profile,
-						   reason, sizeof(reason));
-		if (!ok)
-			snprintf(errmsg, errmsg_size, "\"%s\": %s", path, reason);
+		file->len = len;
+		return true;
 	}
-	OPENSSL_cleanse(buf, st.st_size + 1);
-	free(buf);
-	return ok;
+	snprintf(errmsg, errmsg_size, "could not read \"%s\": %s",
+			 path, strerror(errno));
+	OPENSSL_cleanse(file->text, file->len);
+	free(file->text);
+	file->text = NULL;
+	file->len = 0;
+	return false;
 }
 
 bool
-profile_read(const char *path, ProfileFileKind kind, const char *name,
-			 Profile *profile, ProfileStamp *stamp,
-			 char *errmsg, size_t errmsg_size)
+profile_file_read(const char *path, ProfileFile *file,
+				  char *errmsg, size_t errmsg_size)
 {
 	int			fd;
 	bool		ok;
 
-	memset(stamp, 0, sizeof(*stamp));
+	memset(file, 0, sizeof(*file));
 
-	/* O_NONBLOCK: opening a FIFO would wait for somebody to write to it */
+	/* O_NONBLOCK: opening a FIFO would wait until something writes to it */
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 	{
@@ -364,12 +442,38 @@ profile_read(const char *path, ProfileFileKind kind, const char *name,
 				 path, strerror(errno));
 		/* Not readable, but known: its mode or owner may be mended */
 		if (stat(path, &st) == 0)
-			set_stamp(stamp, &st);
+			set_stamp(&file->stamp, &st);
 		return false;
 	}
-	ok = read_file(fd, path, kind, name, profile, stamp,
-				   errmsg, errmsg_size);
+	ok = read_open_file(fd, path, file, errmsg, errmsg_size);
 	close(fd);
+	return ok;
+}
+
+void
+profile_file_free(ProfileFile *file)
+{
+	if (file->text != NULL)
+		OPENSSL_cleanse(file->text, file->len);
+	free(file->text);
+	memset(file, 0, sizeof(*file));
+}
+
+bool
+profile_read(const char *path, ProfileFileKind kind, const char *name,
+			 Profile *profile, ProfileStamp *stamp,
+			 char *errmsg, size_t errmsg_size)
+{
+	ProfileFile file;
+	char		reason[256];
+	bool		ok = profile_file_read(path, &file, errmsg, errmsg_size);
+
+	*stamp = file.stamp;
+	if (ok && file.text != NULL &&
+		!profile_parse(file.text, file.len, kind, name, profile,
+					   reason, sizeof(reason)))
+		ok = fail(errmsg, errmsg_size, "\"%s\": %s", path, reason);
+	profile_file_free(&file);
 	return ok;
 }
 
@@ -386,13 +490,15 @@ profile_changed(const char *path, const ProfileStamp *stamp)
 		now.inode != stamp->inode ||
 		now.size != stamp->size ||
 		now.mtime != stamp->mtime ||
-		now.mtime_nsec != stamp->mtime_nsec;
+		now.mtime_nsec != stamp->mtime_nsec ||
+		now.ctime != stamp->ctime ||
+		now.ctime_nsec != stamp->ctime_nsec;
 }
 
 const char *
 profile_key_name(ProfileKey key)
 {
-	return key_names[key];
+	return keys[key].name;
 }
 
 void

@@ -90,6 +90,9 @@ load(void)
 			if (changed)
 				generation++;
 			break;
+		case CREDENTIALS_FETCH:
+			snprintf(problem, sizeof(problem), "those of %s are not fetched yet", state.provider);
+			break;
 		case CREDENTIALS_NOT_FOUND:
 		case CREDENTIALS_FAILED:
 			break;

@@ -107,6 +107,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	text[size] = '\0';
 	fuzz_profile((const char *) data, size, PROFILE_CREDENTIALS_FILE);
 	fuzz_profile((const char *) data, size, PROFILE_CONFIG_FILE);
+	fuzz_profile((const char *) data, size, PROFILE_SSO_SESSIONS);
 	fuzz_endpoint(text);
 	fuzz_list(text);
 	if (retry_after_parse(text, &requested))

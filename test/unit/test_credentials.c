@@ -20,7 +20,13 @@ static CredentialState state;
 static const char *const variables[] = {
 	"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
 	"AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "AWS_PROFILE",
-	"AWS_REGION", "AWS_DEFAULT_REGION", "HOME",
+	"AWS_REGION", "AWS_DEFAULT_REGION", "HOME", "AWS_DEFAULT_PROFILE",
+	"AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME",
+	"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+	"AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_EC2_METADATA_DISABLED",
+	"AWS_EC2_METADATA_SERVICE_ENDPOINT",
+	"AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "AWS_USE_FIPS_ENDPOINT",
+	"AWS_USE_DUALSTACK_ENDPOINT", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
 };
 
 /* A path in the test's directory; the last four stay valid. */
@@ -49,6 +55,7 @@ clear_environment(void)
 {
 	for (size_t i = 0; i < lengthof(variables); i++)
 		unsetenv(variables[i]);
+	setenv("AWS_EC2_METADATA_DISABLED", "true", 1);
 }
 
 /* Load with these settings; the message must hold no secret. */
@@ -98,7 +105,9 @@ test_nothing(void)
 	clear_environment();
 	is_int(load(NULL, NULL, NULL), CREDENTIALS_NOT_FOUND, "nothing at all");
 	is_message("no credentials found: environment: AWS_ACCESS_KEY_ID is not set; "
-			   "shared files: neither a credentials file nor HOME is set",
+			   "shared files: neither a credentials file nor HOME is set; "
+			   "container: neither AWS_CONTAINER_CREDENTIALS_RELATIVE_URI nor AWS_CONTAINER_CREDENTIALS_FULL_URI is set; "
+			   "instance metadata: AWS_EC2_METADATA_DISABLED is true",
 			   "  message");
 	ok(!credentials_changed(&state), "  and nothing to change");
 	ok(state.provider == NULL, "  no provider");
@@ -106,7 +115,9 @@ test_nothing(void)
 	setenv("HOME", dir, 1);
 	is_int(load("", "", ""), CREDENTIALS_NOT_FOUND, "a home without files");
 	is_message("no credentials found: environment: AWS_ACCESS_KEY_ID is not set; "
-			   "shared files: file \"$/.aws/credentials\" does not exist",
+			   "shared files: file \"$/.aws/credentials\" does not exist; "
+			   "container: neither AWS_CONTAINER_CREDENTIALS_RELATIVE_URI nor AWS_CONTAINER_CREDENTIALS_FULL_URI is set; "
+			   "instance metadata: AWS_EC2_METADATA_DISABLED is true",
 			   "  message");
 	ok(!credentials_changed(&state), "  unchanged");
 	write_file(".aws/credentials", "[default]\naws_access_key_id=HOMEID\naws_secret_access_key=HUSH1\n");
@@ -135,9 +146,8 @@ test_files(void)
 	is_str(state.region, "us-east-2", "  the credentials file goes first");
 
 	setenv("AWS_PROFILE", "p", 1);
-	is_int(load(NULL, NULL, NULL), CREDENTIALS_NOT_FOUND, "AWS_PROFILE");
-	is_message("no credentials found: environment: AWS_ACCESS_KEY_ID is not set; "
-			   "shared files: profile \"p\" not found in \"$/.aws/credentials\"",
+	is_int(load(NULL, NULL, NULL), CREDENTIALS_FAILED, "AWS_PROFILE");
+	is_message("profile \"p\" not found in \"$/.aws/credentials\"",
 			   "  message");
 	is_found("OTHER", "HUSH2", NULL, "shared files");
 	ok(state.region == NULL, "  keys are kept, the region is not");
@@ -179,7 +189,7 @@ test_environment(void)
 	is_int(load(NULL, NULL, NULL), CREDENTIALS_FAILED, "a blank");
 	setenv("AWS_SECRET_ACCESS_KEY", "HUSH\xc3\xa9", 1);
 	is_int(load(NULL, NULL, NULL), CREDENTIALS_FAILED, "a non-ASCII character");
-	is_message("AWS_SECRET_ACCESS_KEY in the environment contains a blank, a control character or a non-ASCII character",
+	is_message("the secret access key in the environment contains a blank, a control character or a non-ASCII character",
 			   "  message");
 	unsetenv("AWS_SECRET_ACCESS_KEY");
 	unsetenv("AWS_ACCESS_KEY_ID");
@@ -213,8 +223,8 @@ test_settings(void)
 
 	write_file("other", "[p]\naws_access_key_id=PID\naws_secret_access_key=HUSH\nrole_arn=arn:x\n");
 	is_int(load(path_of("other"), NULL, NULL), CREDENTIALS_FAILED,
-		   "a profile with a role");
-	is_message("role_arn in profile \"p\" in \"$/other\" is not supported",
+		   "a profile with a role and no source");
+	is_message("profile \"p\" has role_arn, but neither source_profile nor credential_source",
 			   "  message");
 	write_file("other", "[p]\naws_access_key_id=PID\naws_secret_access_key=HUSH\x01\n");
 	is_int(load(path_of("other"), NULL, NULL), CREDENTIALS_FAILED,
@@ -233,10 +243,156 @@ test_settings(void)
 	is_found("CID", "HUSH8", NULL, "settings");
 }
 
+/* The steps of the chain, as "kind(value,...) kind(...)" */
+static const char *
+steps(void)
+{
+	static char text[1000];
+	size_t		len = 0;
+
+	text[0] = '\0';
+	for (int i = 0; i < state.chain.nsteps; i++)
+	{
+		const CredentialStep *step = &state.chain.steps[i];
+
+		len += snprintf(text + len, sizeof(text) - len, "%s%s(", i > 0 ? " " : "",
+						credential_step_name(step->kind));
+		for (int v = 0; v < CREDENTIAL_STEP_NVALUES; v++)
+		{
+			if (step->values[v] != NULL)
+				len += snprintf(text + len, sizeof(text) - len, "%s%s",
+								text[len - 1] == '(' ? "" : ",", step->values[v]);
+		}
+		len += snprintf(text + len, sizeof(text) - len, ")");
+	}
+	return text;
+}
+
+/* Load, and compare what is to be fetched. */
+static void
+is_fetch(const char *name, const char *expected)
+{
+	is_int(load(NULL, NULL, NULL), CREDENTIALS_FETCH, name);
+	is_str(steps(), expected, "  its steps");
+	if (errmsg[0] != '\0')
+		printf("# %s\n", errmsg);
+}
+
+static void
+is_failure(const char *name, const char *message)
+{
+	is_int(load(NULL, NULL, NULL), CREDENTIALS_FAILED, name);
+	is_message(message, "  message");
+}
+
+static void
+write_config(const char *text)
+{
+	write_file("config", text);
+	setenv("AWS_CONFIG_FILE", path_of("config"), 1);
+	setenv("AWS_SHARED_CREDENTIALS_FILE", path_of("nowhere"), 1);
+}
+
+static void
+test_services(void)
+{
+	clear_environment();
+	setenv("AWS_EC2_METADATA_DISABLED", "false", 1);
+	is_fetch("last resort", "instance metadata(http://169.254.169.254)");
+	setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "IPv6", 1);
+	is_fetch("by IPv6", "instance metadata(http://[fd00:ec2::254])");
+	setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1", 1);
+	is_fetch("elsewhere", "instance metadata(http://127.0.0.1:1)");
+	setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://10.0.0.1", 1);
+	is_failure("by http beyond this machine",
+			   "the endpoint of the metadata service: URL must begin with https://, except for loopback addresses");
+	setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://example.com/x", 1);
+	is_failure("a container's address by http beyond this machine",
+			   "AWS_CONTAINER_CREDENTIALS_FULL_URI: URL must begin with https://, except for loopback addresses");
+	setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://169.254.170.23/v1/credentials", 1);
+	is_fetch("Pod Identity", "container(http://169.254.170.23/v1/credentials)");
+	setenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2/x", 1);
+	is_fetch("ECS goes first", "container(http://169.254.170.2/v2/x)");
+	setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "/t", 1);
+	is_failure("web identity without a role",
+			   "a web identity token file is set, but neither AWS_ROLE_ARN nor role_arn of profile \"default\" is");
+	setenv("AWS_ROLE_ARN", "arn:r", 1);
+	is_fetch("web identity", "web identity(arn:r,/t)");
+}
+
+static void
+test_roles(void)
+{
+	clear_environment();
+	write_config("[default]\nrole_arn=arn:a\nsource_profile=b\nexternal_id=x y\nduration_seconds=900\n"
+				 "[profile b]\nrole_arn=arn:b\nsource_profile=c\nrole_session_name=s\n"
+				 "[profile c]\naws_access_key_id=CID\naws_secret_access_key=HUSH\n");
+	is_fetch("roles that follow each other", "assume role(arn:b,s) assume role(arn:a,x y,900)");
+	is_str(state.credentials.access_key_id, "CID", "  from these keys");
+	write_config("[default]\nrole_arn=arn:a\nsource_profile=b\n[profile b]\nrole_arn=arn:b\nsource_profile=default\n");
+	is_failure("in a circle", "source_profile \"default\" of profile \"b\" leads back to itself");
+	write_config("[default]\nrole_arn=arn:a\nsource_profile=default\naws_access_key_id=DID\naws_secret_access_key=HUSH\n");
+	is_fetch("its own keys", "assume role(arn:a)");
+	is_str(state.credentials.access_key_id, "DID", "  from these");
+	write_config("[default]\nrole_arn=arn:a\ncredential_source=Ec2InstanceMetadata\n");
+	is_failure("metadata switched off",
+			   "credential_source Ec2InstanceMetadata of profile \"default\": AWS_EC2_METADATA_DISABLED is true");
+	setenv("AWS_EC2_METADATA_DISABLED", "", 1);
+	is_fetch("and on", "instance metadata(http://169.254.169.254) assume role(arn:a)");
+	ok(state.credentials.access_key_id == NULL, "  from nothing");
+	write_config("[default]\nrole_arn=arn:a\nweb_identity_token_file=/t\n");
+	is_fetch("web identity of a profile", "web identity(arn:a,/t)");
+	write_config("[default]\nrole_arn=arn:a\nsource_profile=b\nmfa_serial=m\n");
+	is_failure("a code that nobody can enter",
+			   "profile \"default\" has mfa_serial, but a server cannot ask for a code");
+	write_config("[default]\ncredential_process=/bin/x 'a b'\n");
+	is_fetch("a process", "credential process(/bin/x 'a b')");
+	chmod(path_of("config"), 0666);
+	is_failure("that anybody could have written",
+			   "credential_process in \"$/config\" is not run, because other users than the server's can write that file");
+	unlink(path_of("config"));
+}
+
+static void
+test_sso(void)
+{
+	clear_environment();
+	setenv("HOME", "/h", 1);
+	write_config("[default]\nsso_session=s\nsso_account_id=1\nsso_role_name=r\n"
+				 "[sso-session s]\nsso_region=eu-west-1\nsso_start_url=https://x/start\n");
+	is_fetch("a session", "IAM Identity Center(/h/.aws/sso/cache/a0f1490a20d0211c997b44bc357e1972deab8ae3.json,eu-west-1,1,r,true)");
+	write_config("[default]\nsso_account_id=1\nsso_role_name=r\nsso_region=eu-west-1\nsso_start_url=s\n");
+	is_fetch("without one", "IAM Identity Center(/h/.aws/sso/cache/a0f1490a20d0211c997b44bc357e1972deab8ae3.json,eu-west-1,1,r)");
+	write_config("[default]\nsso_account_id=1\nsso_role_name=r\n");
+	is_failure("half of it", "sso_start_url is missing in profile \"default\"");
+	write_config("[default]\nsso_session=t\nsso_account_id=1\n");
+	is_failure("no such session", "sso-session \"t\" of profile \"default\" does not exist");
+}
+
+static void
+test_switches(void)
+{
+	clear_environment();
+	write_config("[default]\nuse_fips_endpoint=true\nendpoint_url=https://x\nregion=r\n[profile q]\nregion=q\n");
+	(void) load(NULL, NULL, NULL);
+	is_int(state.endpoint_flags, 1, "use_fips_endpoint");
+	is_str(state.endpoint_url, "https://x", "endpoint_url");
+	setenv("AWS_USE_FIPS_ENDPOINT", "false", 1);
+	setenv("AWS_USE_DUALSTACK_ENDPOINT", "TRUE", 1);
+	setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true", 1);
+	(void) load(NULL, NULL, NULL);
+	is_int(state.endpoint_flags, 2, "the environment decides");
+	is_str(state.endpoint_url, NULL, "endpoint_url is ignored");
+	setenv("AWS_DEFAULT_PROFILE", "q", 1);
+	(void) load(NULL, NULL, NULL);
+	is_str(state.region, "q", "AWS_DEFAULT_PROFILE");
+}
+
 static void
 test_region(void)
 {
-	setenv("AWS_CONFIG_FILE", path_of("config"), 1);
+	write_config("[profile p]\nregion=ap-south-1\n");
+	unsetenv("AWS_SHARED_CREDENTIALS_FILE");
 	(void) load(NULL, NULL, "p");
 	is_str(credentials_region(&state, NULL), "ap-south-1", "region: profile");
 	setenv("AWS_DEFAULT_REGION", "a", 1);
@@ -264,6 +420,10 @@ main(void)
 	test_files();
 	test_environment();
 	test_settings();
+	test_services();
+	test_roles();
+	test_sso();
+	test_switches();
 	test_region();
 
 	credentials_free(&state);

@@ -69,10 +69,18 @@ static const Case cases[] = {
 	"[p]\nregion=1\nregion=2\n", true, {NULL, NULL, NULL, "2"}},
 	{"an empty value takes one back", CREDENTIALS, "p",
 	"[p]\nregion=1\nregion=\n", true, NONE},
-	{"keys are in lower case", CREDENTIALS, "p",
-	"[p]\nREGION=1\nRegion=2\n", true, NONE},
-	{"only = separates", CREDENTIALS, "p", "[p]\nregion: 1\nregion 2\n",
-	true, NONE},
+	{"keys are in either case", CREDENTIALS, "p",
+	"[p]\nREGION=1\nRegion=2\n", true, {NULL, NULL, NULL, "2"}},
+	{"a colon separates as well", CREDENTIALS, "p",
+		"[p]\nregion: 1\nregion 2\nrole_arn = arn:aws:x\n",
+	true, {NULL, NULL, NULL, "1", NULL, "arn:aws:x"}},
+	{"a byte order mark", CREDENTIALS, "p", "\xef\xbb\xbf[p]\nregion=1\n",
+	true, {NULL, NULL, NULL, "1"}},
+	{"text behind a section", CREDENTIALS, "p", "[p] old\nregion=1\n",
+	true, {NULL, NULL, NULL, "1"}},
+	{"a value that may have blanks has no comment", CREDENTIALS, "p",
+		"[p]\nsource_profile = a # b\n",
+	true, {NULL, NULL, NULL, NULL, NULL, NULL, "a # b"}},
 	{"no value is quoted", CREDENTIALS, "p", "[p]\nregion=\"1\"\n",
 	true, {NULL, NULL, NULL, "\"1\""}},
 	{"a blank inside a value", CREDENTIALS, "p", "[p]\nrole_arn = a b \n",
@@ -84,6 +92,9 @@ static const Case cases[] = {
 	{"otherwise they are lines like any other", CREDENTIALS, "p",
 		"[p]\n  region = 1\n  aws_access_key_id = AK\n",
 	true, {"AK", NULL, NULL, "1"}},
+	{"a deeper line is no key", CREDENTIALS, "p",
+		"[p]\nother = x\n  region = 1\n\n  region = 2\naws_access_key_id=AK\n",
+	true, {"AK"}},
 	{"a nested block of another section ends with it", CREDENTIALS, "p",
 		"[o]\ns3 =\n  region = 1\n[p]\n  region = 2\n",
 	true, {NULL, NULL, NULL, "2"}},
@@ -113,6 +124,9 @@ static const Case cases[] = {
 	{"config: other kinds of sections", CONFIG, "p",
 		"[sso-session p]\nregion=1\n[services p]\nregion=2\n",
 	false, NONE},
+	{"sso-session", PROFILE_SSO_SESSIONS, "p",
+		"[profile p]\nsso_region=0\n[sso-session \"p\"]\nregion=1\n",
+	true, {NULL, NULL, NULL, "1"}},
 	{"credentials: profile p is a name", CREDENTIALS, "p",
 	"[profile p]\nregion=1\n", false, NONE},
 };
@@ -155,6 +169,7 @@ test_control_characters(void)
 	static const char *const texts[] = {
 		"[p]\nregion = a\x01\n", "[p]\nregion = a\177b\n",
 		"[p]\nregion = a\tb\n", "[p]\nregion = a\rb\n",
+		"[p]\nregion = a\n  b\n",
 	};
 	Profile		profile = {0};
 
@@ -213,6 +228,12 @@ test_files(const char *dir)
 
 	ok(profile_read(path, CREDENTIALS, "p", &profile, &stamp,
 					errmsg, sizeof(errmsg)), "read again");
+	profile_free(&profile);
+	chmod(path, 0640);
+	ok(profile_changed(path, &stamp), "another mode");
+	ok(profile_read(path, CREDENTIALS, "p", &profile, &stamp,
+					errmsg, sizeof(errmsg)) && (stamp.mode & 0777) == 0640,
+	   "read again");
 	profile_free(&profile);
 	write_file(other, "[p]\nregion=12\n");
 	rename(other, path);
