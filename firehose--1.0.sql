@@ -1,5 +1,10 @@
 /* firehose--1.0.sql */
 
+-- Whoever may create objects in the extension's schema could have this script,
+-- and the views that it creates, run overloads of PostgreSQL's functions and
+-- operators.  So all of them are qualified, literals given to them have a type,
+-- and every object has a name of our choice.  t/062 holds it to that.
+
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION firehose" to load this file. \quit
 
@@ -303,8 +308,8 @@ CREATE UNLOGGED TABLE firehose_status_0 (
 	toast.autovacuum_enabled = off);
 ALTER TABLE firehose_status_0
 	ALTER id SET STATISTICS 10,
-	ALTER queued_at SET STATISTICS 0,
-	ALTER completed_at SET STATISTICS 0,
+	ALTER queued_at SET STATISTICS 10,
+	ALTER completed_at SET STATISTICS 10,
 	ALTER lsn SET STATISTICS 0,
 	ALTER serverid SET STATISTICS 10,
 	ALTER attempts SET STATISTICS 0,
@@ -316,73 +321,28 @@ ALTER TABLE firehose_status_0
 	ALTER record_id SET STATISTICS 0,
 	ALTER error_code SET STATISTICS 10,
 	ALTER error_message SET STATISTICS 0;
-CREATE INDEX firehose_status_0_id ON firehose_status_0 USING brin (id) WITH (pages_per_range = 64);
-
-CREATE UNLOGGED TABLE firehose_status_1 (LIKE firehose_status_0 INCLUDING STATISTICS)
-	USING heap WITH (
-	autovacuum_vacuum_threshold = 2147483647, autovacuum_vacuum_insert_threshold = -1,
-	autovacuum_analyze_threshold = 10000, autovacuum_analyze_scale_factor = 1,
-	toast.autovacuum_enabled = off);
-CREATE INDEX firehose_status_1_id ON firehose_status_1 USING brin (id) WITH (pages_per_range = 64);
-
-CREATE UNLOGGED TABLE firehose_status_2 (LIKE firehose_status_0 INCLUDING STATISTICS)
-	USING heap WITH (
-	autovacuum_vacuum_threshold = 2147483647, autovacuum_vacuum_insert_threshold = -1,
-	autovacuum_analyze_threshold = 10000, autovacuum_analyze_scale_factor = 1,
-	toast.autovacuum_enabled = off);
-CREATE INDEX firehose_status_2_id ON firehose_status_2 USING brin (id) WITH (pages_per_range = 64);
-
-CREATE UNLOGGED TABLE firehose_status_3 (LIKE firehose_status_0 INCLUDING STATISTICS)
-	USING heap WITH (
-	autovacuum_vacuum_threshold = 2147483647, autovacuum_vacuum_insert_threshold = -1,
-	autovacuum_analyze_threshold = 10000, autovacuum_analyze_scale_factor = 1,
-	toast.autovacuum_enabled = off);
-CREATE INDEX firehose_status_3_id ON firehose_status_3 USING brin (id) WITH (pages_per_range = 64);
-
-CREATE UNLOGGED TABLE firehose_status_4 (LIKE firehose_status_0 INCLUDING STATISTICS)
-	USING heap WITH (
-	autovacuum_vacuum_threshold = 2147483647, autovacuum_vacuum_insert_threshold = -1,
-	autovacuum_analyze_threshold = 10000, autovacuum_analyze_scale_factor = 1,
-	toast.autovacuum_enabled = off);
-CREATE INDEX firehose_status_4_id ON firehose_status_4 USING brin (id) WITH (pages_per_range = 64);
-
-CREATE UNLOGGED TABLE firehose_status_5 (LIKE firehose_status_0 INCLUDING STATISTICS)
-	USING heap WITH (
-	autovacuum_vacuum_threshold = 2147483647, autovacuum_vacuum_insert_threshold = -1,
-	autovacuum_analyze_threshold = 10000, autovacuum_analyze_scale_factor = 1,
-	toast.autovacuum_enabled = off);
-CREATE INDEX firehose_status_5_id ON firehose_status_5 USING brin (id) WITH (pages_per_range = 64);
-
-CREATE UNLOGGED TABLE firehose_status_6 (LIKE firehose_status_0 INCLUDING STATISTICS)
-	USING heap WITH (
-	autovacuum_vacuum_threshold = 2147483647, autovacuum_vacuum_insert_threshold = -1,
-	autovacuum_analyze_threshold = 10000, autovacuum_analyze_scale_factor = 1,
-	toast.autovacuum_enabled = off);
-CREATE INDEX firehose_status_6_id ON firehose_status_6 USING brin (id) WITH (pages_per_range = 64);
-
-CREATE UNLOGGED TABLE firehose_status_7 (LIKE firehose_status_0 INCLUDING STATISTICS)
-	USING heap WITH (
-	autovacuum_vacuum_threshold = 2147483647, autovacuum_vacuum_insert_threshold = -1,
-	autovacuum_analyze_threshold = 10000, autovacuum_analyze_scale_factor = 1,
-	toast.autovacuum_enabled = off);
-CREATE INDEX firehose_status_7_id ON firehose_status_7 USING brin (id) WITH (pages_per_range = 64);
-
 COMMENT ON TABLE firehose_status_0 IS 'finished records, table 0 of a ring of 8: see firehose_status';
-COMMENT ON TABLE firehose_status_1 IS 'finished records, table 1 of a ring of 8: see firehose_status';
-COMMENT ON TABLE firehose_status_2 IS 'finished records, table 2 of a ring of 8: see firehose_status';
-COMMENT ON TABLE firehose_status_3 IS 'finished records, table 3 of a ring of 8: see firehose_status';
-COMMENT ON TABLE firehose_status_4 IS 'finished records, table 4 of a ring of 8: see firehose_status';
-COMMENT ON TABLE firehose_status_5 IS 'finished records, table 5 of a ring of 8: see firehose_status';
-COMMENT ON TABLE firehose_status_6 IS 'finished records, table 6 of a ring of 8: see firehose_status';
-COMMENT ON TABLE firehose_status_7 IS 'finished records, table 7 of a ring of 8: see firehose_status';
-COMMENT ON INDEX firehose_status_0_id IS 'finds records by id in table 0 of the ring';
-COMMENT ON INDEX firehose_status_1_id IS 'finds records by id in table 1 of the ring';
-COMMENT ON INDEX firehose_status_2_id IS 'finds records by id in table 2 of the ring';
-COMMENT ON INDEX firehose_status_3_id IS 'finds records by id in table 3 of the ring';
-COMMENT ON INDEX firehose_status_4_id IS 'finds records by id in table 4 of the ring';
-COMMENT ON INDEX firehose_status_5_id IS 'finds records by id in table 5 of the ring';
-COMMENT ON INDEX firehose_status_6_id IS 'finds records by id in table 6 of the ring';
-COMMENT ON INDEX firehose_status_7_id IS 'finds records by id in table 7 of the ring';
+CREATE INDEX firehose_status_0_brin ON firehose_status_0
+	USING brin (id, queued_at, completed_at) WITH (pages_per_range = 64);
+COMMENT ON INDEX firehose_status_0_brin IS 'finds records by id and time in table 0 of the ring';
+
+DO $$
+BEGIN
+	FOR i IN 1 .. 7 LOOP
+		EXECUTE pg_catalog.format('
+			CREATE UNLOGGED TABLE firehose_status_%1$s (LIKE firehose_status_0 INCLUDING STATISTICS)
+				USING heap WITH (
+				autovacuum_vacuum_threshold = 2147483647, autovacuum_vacuum_insert_threshold = -1,
+				autovacuum_analyze_threshold = 10000, autovacuum_analyze_scale_factor = 1,
+				toast.autovacuum_enabled = off);
+			COMMENT ON TABLE firehose_status_%1$s IS ''finished records, table %1$s of a ring of 8: see firehose_status'';
+			CREATE INDEX firehose_status_%1$s_brin ON firehose_status_%1$s
+				USING brin (id, queued_at, completed_at) WITH (pages_per_range = 64);
+			COMMENT ON INDEX firehose_status_%1$s_brin IS ''finds records by id and time in table %1$s of the ring''',
+			i);
+	END LOOP;
+END
+$$;
 
 -- A row belongs to a server if OID and name agree: the OID alone may mean
 -- another server after pg_upgrade, the name alone after DROP and CREATE.
@@ -399,12 +359,12 @@ CREATE VIEW firehose_status WITH (security_barrier) AS
 		  UNION ALL SELECT * FROM firehose_status_5
 		  UNION ALL SELECT * FROM firehose_status_6
 		  UNION ALL SELECT * FROM firehose_status_7) r
-	WHERE (SELECT pg_has_role('pg_read_all_stats', 'USAGE'))
-	   OR (r.serverid, r.stream) IN
-		  (SELECT s.oid, s.srvname::text
-		   FROM pg_foreign_server s
-		   WHERE has_server_privilege(s.oid, 'USAGE')
-			  OR pg_has_role(s.srvowner, 'USAGE'));
+	WHERE (SELECT pg_catalog.pg_has_role('pg_read_all_stats'::pg_catalog.name, 'USAGE'::pg_catalog.text))
+	   OR (r.serverid, r.stream) OPERATOR(pg_catalog.=) ANY
+		  (SELECT s.oid, s.srvname::pg_catalog.text
+		   FROM pg_catalog.pg_foreign_server s
+		   WHERE pg_catalog.has_server_privilege(s.oid, 'USAGE'::pg_catalog.text)
+			  OR pg_catalog.pg_has_role(s.srvowner, 'USAGE'::pg_catalog.text));
 COMMENT ON VIEW firehose_status IS
 'one row per finished record, kept as firehose.status_retention and firehose.status_max_size say; shows what the reader has USAGE on, everything to pg_monitor';
 COMMENT ON COLUMN firehose_status.id IS 'id that firehose_put_record returned';
@@ -422,6 +382,32 @@ COMMENT ON COLUMN firehose_status.queued_at IS 'time of the put';
 COMMENT ON COLUMN firehose_status.completed_at IS 'time of the response that settled it';
 
 GRANT SELECT ON firehose_status TO PUBLIC;
+
+-- Times are ascending, so each step reads little, and only if the one before
+-- it has found nothing.
+CREATE FUNCTION firehose_last(stream text)
+RETURNS SETOF firehose_status
+LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 1
+BEGIN ATOMIC
+	(SELECT s.* FROM firehose_status s
+	 WHERE s.stream OPERATOR(pg_catalog.=) $1
+	   AND s.completed_at OPERATOR(pg_catalog.>=)
+		   (pg_catalog.statement_timestamp() OPERATOR(pg_catalog.-) interval '10 seconds')
+	 ORDER BY s.completed_at USING OPERATOR(pg_catalog.>), s.id USING OPERATOR(pg_catalog.>) LIMIT 1)
+	UNION ALL
+	(SELECT s.* FROM firehose_status s
+	 WHERE s.stream OPERATOR(pg_catalog.=) $1
+	   AND s.completed_at OPERATOR(pg_catalog.>=)
+		   (pg_catalog.statement_timestamp() OPERATOR(pg_catalog.-) interval '10 minutes')
+	 ORDER BY s.completed_at USING OPERATOR(pg_catalog.>), s.id USING OPERATOR(pg_catalog.>) LIMIT 1)
+	UNION ALL
+	(SELECT s.* FROM firehose_status s
+	 WHERE s.stream OPERATOR(pg_catalog.=) $1
+	 ORDER BY s.completed_at USING OPERATOR(pg_catalog.>), s.id USING OPERATOR(pg_catalog.>) LIMIT 1)
+	LIMIT 1;
+END;
+COMMENT ON FUNCTION firehose_last(text) IS
+'the row of firehose_status of the record of a stream that was finished last; quick however many rows there are';
 
 --
 -- Dead letters: records that cannot be delivered
@@ -445,24 +431,26 @@ CREATE TABLE firehose_dead_letters (
 	error_code text,
 	error_message text,
 	data bytea,
-	PRIMARY KEY (id, queued_at)
+	CONSTRAINT firehose_dead_letters_pkey PRIMARY KEY (id, queued_at)
 ) USING heap;
 ALTER TABLE firehose_dead_letters REPLICA IDENTITY NOTHING;
 COMMENT ON INDEX firehose_dead_letters_pkey IS 'a letter is written once, however often its record is redelivered';
 COMMENT ON TABLE firehose_dead_letters IS
 'records that could not be delivered: see firehose_dead_letter';
 
-SELECT pg_extension_config_dump('firehose_dead_letters', '');
+-- for pg_dump by the database's owner
+GRANT SELECT ON firehose_dead_letters TO pg_database_owner;
+SELECT pg_catalog.pg_extension_config_dump('firehose_dead_letters'::pg_catalog.regclass, ''::pg_catalog.text);
 
 CREATE VIEW firehose_dead_letter WITH (security_barrier) AS
 	SELECT r.id, r.stream, r.pipeline, r.data, r.error_code, r.error_message,
 		   r.attempts, r.lsn, r.queued_at, r.failed_at
 	FROM firehose_dead_letters r
-	WHERE (SELECT pg_has_role('pg_read_all_data', 'USAGE'))
-	   OR (r.serverid, r.stream) IN
-		  (SELECT s.oid, s.srvname::text
-		   FROM pg_foreign_server s
-		   WHERE pg_has_role(s.srvowner, 'USAGE'));
+	WHERE (SELECT pg_catalog.pg_has_role('pg_read_all_data'::pg_catalog.name, 'USAGE'::pg_catalog.text))
+	   OR (r.serverid, r.stream) OPERATOR(pg_catalog.=) ANY
+		  (SELECT s.oid, s.srvname::pg_catalog.text
+		   FROM pg_catalog.pg_foreign_server s
+		   WHERE pg_catalog.pg_has_role(s.srvowner, 'USAGE'::pg_catalog.text));
 COMMENT ON VIEW firehose_dead_letter IS
 'records that could not be delivered, with payload and reason; shows those of the reader''s own streams, everything to pg_read_all_data';
 COMMENT ON COLUMN firehose_dead_letter.id IS 'id that firehose_put_record returned';
@@ -510,7 +498,9 @@ COMMENT ON FUNCTION firehose_purge_dead_letters(text, timestamptz, bigint[]) IS
 --
 
 CREATE TABLE firehose_pipelines (
-	id integer NOT NULL GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
+	id integer NOT NULL GENERATED BY DEFAULT AS IDENTITY
+		(SEQUENCE NAME firehose_pipelines_id_seq)
+		CONSTRAINT firehose_pipelines_pkey PRIMARY KEY,
 	version integer NOT NULL,
 	database oid NOT NULL,
 	system_identifier bigint NOT NULL,
@@ -519,7 +509,7 @@ CREATE TABLE firehose_pipelines (
 	enabled boolean NOT NULL,
 	durable_puts boolean NOT NULL,
 	dropped boolean NOT NULL,
-	name text UNIQUE,
+	name text CONSTRAINT firehose_pipelines_name_key UNIQUE,
 	stream text NOT NULL,
 	publications text[] NOT NULL,
 	format text NOT NULL,
@@ -546,18 +536,21 @@ COMMENT ON COLUMN firehose_pipelines.system_identifier IS 'server on which it wa
 COMMENT ON COLUMN firehose_pipelines.slot_created IS 'its replication slot has existed: if it does not now, it was lost';
 COMMENT ON COLUMN firehose_pipelines.dropped IS 'the pipeline is dropped; the row goes when its replication slot has gone';
 
-SELECT pg_extension_config_dump('firehose_pipelines', 'WHERE NOT dropped');
-SELECT pg_extension_config_dump('firehose_pipelines_id_seq', '');
+-- for pg_dump by the database's owner
+GRANT SELECT ON firehose_pipelines, firehose_pipelines_id_seq TO pg_database_owner;
+SELECT pg_catalog.pg_extension_config_dump('firehose_pipelines'::pg_catalog.regclass, 'WHERE NOT dropped'::pg_catalog.text);
+SELECT pg_catalog.pg_extension_config_dump('firehose_pipelines_id_seq'::pg_catalog.regclass, ''::pg_catalog.text);
 
 CREATE VIEW firehose_pipeline WITH (security_barrier) AS
-	SELECT p.name AS pipeline, pg_get_userbyid(p.owner) AS owner, nullif(p.stream, '') AS stream,
+	SELECT p.name AS pipeline, pg_catalog.pg_get_userbyid(p.owner) AS owner,
+		   CASE WHEN p.stream OPERATOR(pg_catalog.<>) '' THEN p.stream END AS stream,
 		   p.publications, p.format, p.routes, p.timestamps, p.numerics,
 		   p.json_columns, p.metadata, p.unchanged, p.messages, p.origin,
-		   coalesce(p.slot_name, format('firehose_%s_%s', p.database, p.id)) AS slot_name,
+		   coalesce(p.slot_name, pg_catalog.format('firehose_%s_%s'::pg_catalog.text, p.database, p.id)) AS slot_name,
 		   p.enabled, p.durable_puts, p.skip_lsn
 	FROM firehose_pipelines p
 	WHERE NOT p.dropped
-	  AND ((SELECT pg_has_role('pg_read_all_stats', 'USAGE')) OR pg_has_role(p.owner, 'USAGE'));
+	  AND ((SELECT pg_catalog.pg_has_role('pg_read_all_stats'::pg_catalog.name, 'USAGE'::pg_catalog.text)) OR pg_catalog.pg_has_role(p.owner, 'USAGE'::pg_catalog.text));
 COMMENT ON VIEW firehose_pipeline IS
 'one row per pipeline of this database: how it was defined; shows the reader''s own, everything to pg_monitor';
 COMMENT ON COLUMN firehose_pipeline.pipeline IS 'name';
@@ -698,11 +691,11 @@ CREATE VIEW firehose_stat_pipeline AS
 	SELECT p.pipeline, p.state, p.reason, p.stream, p.format, p.pid, p.slot_name,
 		   s.wal_status, s.safe_wal_size, p.read_lsn, p.accepted_lsn,
 		   s.confirmed_lsn, l.lag_bytes, l.lag_seconds, l.retained_wal_bytes,
-		   CASE WHEN s.wal_status = 'lost'
+		   CASE WHEN s.wal_status OPERATOR(pg_catalog.=) 'lost'
 				THEN 'the slot has lost WAL that it needs'
-				WHEN s.wal_status = 'unreserved'
+				WHEN s.wal_status OPERATOR(pg_catalog.=) 'unreserved'
 				THEN 'the slot is about to lose WAL that it needs'
-				WHEN l.retained_wal_bytes > p.retained_wal_warning
+				WHEN l.retained_wal_bytes OPERATOR(pg_catalog.>) p.retained_wal_warning
 				THEN 'the slot retains more WAL than firehose.retained_wal_warning'
 		   END AS warning,
 		   p.transactions, p.inserts, p.updates, p.deletes, p.truncates,
@@ -710,26 +703,27 @@ CREATE VIEW firehose_stat_pipeline AS
 		   p.last_commit_at,
 		   p.last_error, p.last_error_lsn, p.last_error_at
 	FROM firehose_stat_pipeline() p
-		 CROSS JOIN (SELECT CASE WHEN pg_is_in_recovery()
-								 THEN pg_last_wal_replay_lsn()
-								 ELSE pg_current_wal_flush_lsn()
+		 CROSS JOIN (SELECT CASE WHEN pg_catalog.pg_is_in_recovery()
+								 THEN pg_catalog.pg_last_wal_replay_lsn()
+								 ELSE pg_catalog.pg_current_wal_flush_lsn()
 							END AS lsn) c
-		 LEFT JOIN pg_replication_slots r ON r.slot_name = p.slot_name::name
-										 AND r.database = current_database()
+		 LEFT JOIN pg_catalog.pg_replication_slots r
+			ON r.slot_name OPERATOR(pg_catalog.=) p.slot_name::pg_catalog.name
+			AND r.database OPERATOR(pg_catalog.=) pg_catalog.current_database()
 		 CROSS JOIN LATERAL
 			(SELECT r.wal_status, r.safe_wal_size,
 					coalesce(p.confirmed_lsn, r.confirmed_flush_lsn) AS confirmed_lsn) s
 		 CROSS JOIN LATERAL
 			(SELECT CASE WHEN p.caught_up THEN 0
-						 WHEN s.confirmed_lsn > c.lsn THEN 0
-						 ELSE (c.lsn - s.confirmed_lsn)::bigint
+						 WHEN s.confirmed_lsn OPERATOR(pg_catalog.>) c.lsn THEN 0
+						 ELSE (c.lsn OPERATOR(pg_catalog.-) s.confirmed_lsn)::bigint
 					END AS lag_bytes,
 					CASE WHEN p.caught_up THEN 0
-						 WHEN p.last_commit_at > clock_timestamp() THEN 0
-						 ELSE extract(epoch FROM clock_timestamp() - p.last_commit_at)::float8
+						 WHEN p.last_commit_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() THEN 0
+						 ELSE extract(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.last_commit_at)::double precision
 					END AS lag_seconds,
-					CASE WHEN r.restart_lsn > c.lsn THEN 0
-						 ELSE (c.lsn - r.restart_lsn)::bigint
+					CASE WHEN r.restart_lsn OPERATOR(pg_catalog.>) c.lsn THEN 0
+						 ELSE (c.lsn OPERATOR(pg_catalog.-) r.restart_lsn)::bigint
 					END AS retained_wal_bytes) l;
 COMMENT ON VIEW firehose_stat_pipeline IS
 'one row per pipeline of this database: its state and counters since the server started; shows the reader''s own, everything to pg_monitor';

@@ -156,7 +156,7 @@ make_pipeline(Relation rel)
 	PipelineRow row = {NULL};
 	Datum		publication = CStringGetTextDatum(PUBLICATION);
 
-	if (!query_is_true("SELECT FROM pg_catalog.pg_publication WHERE pubname = '" PUBLICATION "'"))
+	if (!query_is_true("SELECT FROM pg_catalog.pg_publication WHERE pubname OPERATOR(pg_catalog.=) '" PUBLICATION "'"))
 	{
 		execute("CREATE PUBLICATION " PUBLICATION);
 		execute("COMMENT ON PUBLICATION " PUBLICATION
@@ -325,8 +325,9 @@ set_default_durability(bool wal)
 	if (wal)
 		execute(psprintf("ALTER DATABASE %s SET firehose.put_durability = 'wal'", database));
 	else if (query_is_true("SELECT FROM pg_catalog.pg_db_role_setting s"
-						   " JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase"
-						   " WHERE d.datname = pg_catalog.current_database() AND s.setrole = 0"
-						   " AND 'firehose.put_durability=wal' = ANY (s.setconfig)"))
+						   " JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.setdatabase"
+						   " WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()"
+						   " AND s.setrole OPERATOR(pg_catalog.=) '0'"
+						   " AND 'firehose.put_durability=wal' OPERATOR(pg_catalog.=) ANY (s.setconfig)"))
 		execute(psprintf("ALTER DATABASE %s RESET firehose.put_durability", database));
 }

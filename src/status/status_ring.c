@@ -15,7 +15,7 @@
  * to write, the caller comes back; if it is on the next one, the current table
  * is filled further, up to twice its share, and only then do rows get lost.
  *
- * The tables have a BRIN index on the id, which rows ascend by more or less:
+ * The tables have a BRIN index on the id and the times, which ascend more or less:
  * it costs a tenth of a microsecond a row, and makes finding one row of a
  * million a matter of a few milliseconds.  Ranges are summarized by us as soon
  * as they are full; to ask autovacuum for it (autosummarize) fills its list of
@@ -104,14 +104,17 @@ status_ring_define_settings(void)
 {
 	DefineCustomIntVariable("firehose.status_retention",
 							"Sets how long status rows are kept.",
-							"Rows may stay longer. 0 keeps them for as long as "
-							"firehose.status_max_size allows.",
+							"Rows may stay longer, and go earlier if "
+							"firehose.status_max_size is used up: at 1000 records "
+							"a second 1 GB holds an hour. 0 keeps them for as long "
+							"as that allows.",
 							&status_retention, 86400, 0, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("firehose.status_max_size",
 							"Sets the size of the status rows of a database "
 							"at which the oldest are removed.",
-							NULL,
+							"A row takes about 300 bytes: 1 GB holds 3.4 million "
+							"rows, whatever firehose.status_retention says.",
 							&status_max_size, 1024, 8, INT_MAX / 1024,
 							PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
 }
