@@ -22,6 +22,22 @@ my $base64 = 'c2VjcmV0LW9mLXJvdy00NzEx';
 my $data = q{'secret' || '-of-row-' || '4711'};
 my $token = 'to+ken/of/the/session==';
 
+my @secrets = ($payload, $base64, $Emulator::SECRET_KEY, 'another/secret/key', $token,
+    'space/secret', 'AWS4-HMAC-SHA256');
+
+sub has_none
+{
+    my ($what, $text) = @_;
+    ok(length $text, "$what: there is something to look at");
+    foreach my $secret (@secrets)
+    {
+        my $at = index($text, $secret);
+        ok($at < 0, "$what does not tell $secret")
+          or diag(substr($text, $at < 200 ? 0 : $at - 200, 400));
+    }
+    return;
+}
+
 sub put
 {
     my ($stream, %options) = @_;
@@ -62,33 +78,24 @@ my $file = $node->safe_psql('postgres', 'SHOW firehose.credentials_file');
 append_to_file($file, "[temporary]\naws_access_key_id = ASIATEMPORARY\n"
       . "aws_secret_access_key = another/secret/key\naws_session_token = $token\n");
 alter_settings($node, 'firehose.profile' => 'temporary');
-sleep 2;    # the sender looks for other keys once a second
-put('refused');
-wait_for_sql($node, q{SELECT state FROM firehose_stat_stream WHERE stream = 'refused'}, 'parked');
+new_stream($node, 'refused');
+# the sender looks for other keys once a second
+wait_until('the other keys are refused', sub {
+    $node->safe_psql('postgres', "SELECT firehose_put_record('refused', $data)");
+    $node->safe_psql('postgres', q{SELECT state FROM firehose_stat_stream WHERE stream = 'refused'}) eq 'parked' });
+# at the start of a sender that has no others a profile that makes no sense is
+# the reason that the view shows
 append_to_file($file, "[damaged]\naws_access_key_id = ASIADAMAGED\naws_secret_access_key = white space/secret\n");
 alter_settings($node, 'firehose.profile' => 'damaged');
-sleep 2;
+$node->restart;
+wait_until('the damaged keys are noticed', sub { $node->safe_psql('postgres',
+    q{SELECT reason FROM firehose_stat_stream WHERE stream = 'refused'}) =~ /no credentials/ });
+has_none('reason of damaged keys', $node->safe_psql('postgres', 'SELECT reason FROM firehose_stat_stream'));
 alter_settings($node, 'firehose.profile' => 'default');
 wait_for_sql($node, q{SELECT count(*) FROM firehose_dead_letter WHERE stream = 'toolarge'}, 1);
-wait_for_sql($node, q{SELECT accepted FROM firehose_stat_stream WHERE stream = 'refused'}, 1);
+wait_for_sql($node, q{SELECT accepted > 0 AND queued + in_flight = 0 FROM firehose_stat_stream WHERE stream = 'refused'});
 
 # what is to be seen
-my @secrets = ($payload, $base64, $Emulator::SECRET_KEY, 'another/secret/key', $token,
-    'space/secret', 'AWS4-HMAC-SHA256');
-
-sub has_none
-{
-    my ($what, $text) = @_;
-    ok(length $text, "$what: there is something to look at");
-    foreach my $secret (@secrets)
-    {
-        my $at = index($text, $secret);
-        ok($at < 0, "$what does not tell $secret")
-          or diag(substr($text, $at < 200 ? 0 : $at - 200, 400));
-    }
-    return;
-}
-
 foreach my $view (qw(firehose_status firehose_stat_stream firehose_stat_queue firehose_stream_options))
 {
     has_none($view, $node->safe_psql('postgres', "SELECT * FROM $view"));
