@@ -1,0 +1,167 @@
+/*
+ * pace.h
+ *		How fast a stream is sent: how many records and bytes a request may
+ *		have, how many requests may be under way, and when the next may go.
+ *
+ * One state machine for everything that slows a stream down and lets it go
+ * faster again.  It is told what happens to each request and reads no clock:
+ * times are microseconds of a monotonic clock that the caller passes, and
+ * chance comes from a seed, so a test can simulate an hour in a moment.  Knows
+ * neither PostgreSQL nor libcurl.
+ */
+#ifndef FIREHOSE_SENDER_PACE_H
+#define FIREHOSE_SENDER_PACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "aws/retry.h"
+
+/* What the stream's options allow; a rate of 0 is no limit. */
+typedef struct PaceOptions
+{
+	int			max_records;	/* in a request */
+	int64_t		max_bytes;
+	int			max_in_flight;
+	int64_t		timeout;		/* of a request, us */
+	double		records_per_second;
+	double		bytes_per_second;
+	double		requests_per_second;
+	int64_t		largest_record; /* bytes */
+} PaceOptions;
+
+/* A request as it was sent; kept by the caller until its end is told. */
+typedef struct PaceRequest
+{
+	int64_t		sent_at;
+	int			records;
+	int64_t		bytes;
+} PaceRequest;
+
+typedef enum PaceState
+{
+	PACE_ACTIVE,
+	PACE_THROTTLED,				/* the service asks for less */
+	PACE_RETRYING,				/* requests fail */
+	PACE_PARKED					/* probed slowly */
+} PaceState;
+
+typedef struct Pace
+{
+	PaceOptions options;
+	RetryRandom random;
+
+	/* the options' rates */
+	TokenBucket records;
+	TokenBucket bytes;
+	TokenBucket requests;
+
+	/* size and number of requests */
+	double		share;			/* of the options' largest request, 0 < share <= 1 */
+	double		window;			/* requests in flight, 1 <= window <= max */
+	double		ceiling;		/* share does not grow beyond it before ... */
+	int64_t		ceiling_until;
+	int64_t		ceiling_hold;	/* how long the last one was kept */
+	int64_t		changed_at;		/* of share and window: requests sent before
+								 * tell nothing about them */
+	int			strikes;		/* waves in a row of which nothing was accepted
+								 * because they were too much */
+	int64_t		fastest;		/* shortest request since the last strike */
+	int			bisect_left;	/* records that a size answer left to be tried
+								 * in smaller requests, one at a time */
+
+	/* the rate that the service takes, learnt from what it refuses */
+	double		rate;			/* volume per second, 0: not limited */
+	double		refused_rate;	/* where the last cut came from */
+	double		step;			/* share by which the rate grows next */
+	int64_t		rate_next;		/* the next request may go */
+	bool		rate_binds;		/* it has held a request back in this epoch */
+	bool		by_entry;		/* the service takes parts of requests */
+	double		mean_volume;	/* of a record */
+	double		proven;			/* largest share accepted whole at this rate */
+	int			too_large;		/* how often a larger one was refused */
+	int			refusals;		/* whole requests in a row */
+	int64_t		cut_at;
+	bool		accepted_since_cut;
+	int			cuts;			/* in a row */
+	double		first_fraction; /* refused when the rate was first cut */
+	double		best;			/* the most that was accepted per second, lately */
+	int64_t		futile_until;	/* slowing down has not helped: do not before */
+
+	/* an epoch is a second or more of counting */
+	int64_t		epoch_at;
+	double		epoch_accepted; /* volume */
+	double		epoch_refused;
+	int			epoch_answers;
+	double		last_goodput;	/* accepted per second in the epoch before */
+	bool		refused_lately; /* in this epoch or the one before */
+
+	/* failures */
+	uint64_t	failures;		/* waves in a row that came to nothing */
+	int64_t		failed_at;
+	int64_t		next_attempt;	/* nothing is sent before */
+	bool		parked;
+} Pace;
+
+extern void pace_init(Pace *p, const PaceOptions *options, uint64_t seed, int64_t now);
+
+/* The options have changed; what was learnt about the service is kept. */
+extern void pace_set_options(Pace *p, const PaceOptions *options, int64_t now);
+
+/* What the next request may have; one record always passes. */
+extern int	pace_max_records(const Pace *p);
+extern int64_t pace_max_bytes(const Pace *p);
+
+/* How many requests may be under way. */
+extern int	pace_max_in_flight(const Pace *p);
+
+/* Microseconds until a request of this size may go; 0: now. */
+extern int64_t pace_delay(Pace *p, int records, int64_t bytes, int64_t now);
+
+/* The same for a request whose size is not known yet: not before this. */
+extern int64_t pace_not_before(const Pace *p);
+
+/* A request goes.  Fills in what the end of it is told with. */
+extern void pace_sent(Pace *p, PaceRequest *request, int records, int64_t bytes,
+					  int64_t now);
+
+/*
+ * An answer to each record: so many were accepted, and so many refused because
+ * they were too many or too fast.  Records that failed for other reasons are
+ * no matter of pace, unless nothing was accepted (pace_failed).  `wish` is
+ * what the service asked to wait (us), or -1.
+ */
+extern void pace_answered(Pace *p, const PaceRequest *request, int accepted,
+						  int64_t accepted_bytes, int throttled, int64_t wish,
+						  int64_t now);
+
+/* The whole request was refused, because there were too many or too fast. */
+extern void pace_throttled(Pace *p, const PaceRequest *request, int64_t wish, int64_t now);
+
+/* No answer within the time a request may take. */
+extern void pace_timed_out(Pace *p, const PaceRequest *request, int64_t now);
+
+/* The request came to nothing for another reason that may pass. */
+extern void pace_failed(Pace *p, const PaceRequest *request, int64_t wish, int64_t now);
+
+/* The request is larger than the service takes. */
+extern void pace_too_large(Pace *p, const PaceRequest *request, int64_t now);
+
+/* So many of those records were the reason, and are sent no more. */
+extern void pace_gave_up(Pace *p, int records);
+
+/* The process lacks something (memory, descriptors); nobody else's fault. */
+extern void pace_short_of_resources(Pace *p, int64_t now);
+
+/* The stream cannot be sent to: probe it, between once and twice `interval` later. */
+extern void pace_park(Pace *p, int64_t interval, int64_t now);
+
+/* Something has changed that may be what a parked stream waits for. */
+extern void pace_probe_now(Pace *p, int64_t now);
+
+extern PaceState pace_state(const Pace *p);
+
+/* Nothing is left to send: a service that asked for less has got it. */
+extern void pace_idle(Pace *p);
+
+#endif							/* FIREHOSE_SENDER_PACE_H */

@@ -1,0 +1,481 @@
+/*-------------------------------------------------------------------------
+ *
+ * test_pace.c
+ *	  A stream's pace against simulated services: slow ones, thin lines,
+ *	  quotas of every kind, outages from a tenth of a second to an hour, with
+ *	  random parameters from fixed seeds.
+ *
+ * With an argument ("table") it prints the table of bench/README.md.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include <math.h>
+#include <stdlib.h>
+
+#include "pace_simulation.h"
+#include "tap.h"
+
+#define ROUNDS		40
+
+/* What a family of scenarios reached at worst. */
+typedef struct Worst
+{
+	double		used;			/* of quota or line, in the steady state */
+	double		used_sum;
+	int			spared;
+	double		refused;		/* of the records sent, in the steady state */
+	double		full_again;		/* seconds */
+	int64_t		timeouts;
+	int			unfinished;
+} Worst;
+
+static RetryRandom dice;
+static bool table = false;
+
+static double
+between(double low, double high)
+{
+	return low + (high - low) * retry_random(&dice);
+}
+
+static int
+one_of(const int *choices, size_t n)
+{
+	return choices[(size_t) (retry_random(&dice) * (double) n)];
+}
+
+/* A scenario with nothing amiss: 500 records of some size, 1 to 64 in flight. */
+static Scenario
+any_scenario(void)
+{
+	static const int in_flight[] = {1, 2, 4, 16, 64};
+	static const int sizes[] = {5, 100, 1000, 5000, 20000};
+	Scenario	s = {0};
+
+	s.options.max_records = 500;
+	s.options.max_bytes = 4000000;
+	s.options.max_in_flight = one_of(in_flight, lengthof(in_flight));
+	s.options.timeout = 30 * SECOND;
+	s.options.largest_record = 1024000;
+	s.record_bytes = one_of(sizes, lengthof(sizes));
+	s.latency = between(1000, 60000);
+	s.noise = between(0, 0.3);
+	s.length = 180 * SECOND;
+	s.steady_at = 60 * SECOND;
+	return s;
+}
+
+static int
+full_batch(const Scenario *s)
+{
+	int			by_bytes = (int) (s->options.max_bytes / s->record_bytes);
+
+	return by_bytes < s->options.max_records ? by_bytes : s->options.max_records;
+}
+
+/* How much of the quota was used from steady_at on. */
+static double
+quota_used(const Scenario *s, const Outcome *o)
+{
+	double		units = s->unit == QUOTA_CALLS ? (double) o->steady_calls :
+		s->unit == QUOTA_BYTES ? (double) o->steady_accepted * s->record_bytes :
+		(double) o->steady_accepted;
+
+	return units / (s->quota * (double) (s->length - s->steady_at) / (double) SECOND);
+}
+
+static double
+refused_part(const Outcome *o)
+{
+	return (double) o->steady_refused /
+		(double) (o->steady_refused + o->steady_accepted + 1);
+}
+
+static void
+take_worst(Worst *worst, const Outcome *o, double used)
+{
+	if (used < worst->used)
+		worst->used = used;
+	worst->used_sum += used;
+	if (o->most_spared > worst->spared)
+		worst->spared = o->most_spared;
+	if (refused_part(o) > worst->refused)
+		worst->refused = refused_part(o);
+	worst->timeouts += o->steady_timeouts;
+}
+
+static void
+print_row(const char *name, const Worst *worst)
+{
+	if (table)
+		printf("| %s | %.0f %% | %.0f %% | %d | %.1f %% |\n", name, worst->used * 100,
+			   worst->used_sum / ROUNDS * 100, worst->spared, worst->refused * 100);
+}
+
+/* Quotas ---------------------------------------------------------------------- */
+
+static void
+test_quota(const char *name, QuotaUnit unit, bool by_call)
+{
+	Worst		worst = {.used = HUGE_VAL};
+
+	for (int i = 0; i < ROUNDS; i++)
+	{
+		Scenario	s = any_scenario();
+		Outcome		o;
+		double		calls = s.options.max_in_flight / (s.latency / SECOND);
+
+		s.unit = unit;
+		s.by_call = by_call;
+		/* less than would go through without it, and no less than AWS allows */
+		if (unit == QUOTA_CALLS)
+			s.quota = between(2, calls / 2 > 50 ? 50 : calls / 2);
+		else if (unit == QUOTA_RECORDS)
+			s.quota = between(0.5, calls / 2 > 20 ? 20 : calls / 2) * full_batch(&s);
+		else
+			s.quota = between(0.2, calls / 2 > 20 ? 20 : calls / 2) *
+				full_batch(&s) * s.record_bytes;
+		simulate(&s, (uint64_t) i * 1000 + 1, &o);
+		take_worst(&worst, &o, quota_used(&s, &o));
+		if (getenv("PACE_VERBOSE"))
+			printf("# %d: %d in flight, %d bytes, quota %.0f (%.2f batches): used %.3f, spared %d, refused %.3f\n",
+				   i, s.options.max_in_flight, s.record_bytes, s.quota,
+				   s.quota / full_batch(&s) / (unit == QUOTA_BYTES ? s.record_bytes : 1),
+				   quota_used(&s, &o), o.most_spared, refused_part(&o));
+	}
+	print_row(name, &worst);
+	if (table)
+		return;
+	ok(worst.used >= 0.9, "%s: at least 90 %% is used (%.3f)", name, worst.used);
+	ok(worst.spared <= 3, "%s: no record is sent more than three times in vain (%d)",
+	   name, worst.spared);
+	ok(worst.refused <= 0.12, "%s: few records are sent in vain for ever (%.3f)", name,
+	   worst.refused);
+}
+
+/* Slow services ----------------------------------------------------------------- */
+
+/* Time by record: only small requests end in time. */
+static void
+test_slow_service(const char *name, bool serial)
+{
+	Worst		worst = {.used = HUGE_VAL};
+	int			stuck = 0;
+
+	for (int i = 0; i < ROUNDS; i++)
+	{
+		Scenario	s = any_scenario();
+		Outcome		o;
+		double		best;
+		double		used;
+
+		s.options.timeout = (int64_t) (between(1, 30) * SECOND);
+		s.serial = serial;
+		s.latency = between(1000, (double) s.options.timeout / 10);
+		s.per_record = between(0.5, 8) * (double) s.options.timeout / full_batch(&s);
+		s.length = 900 * SECOND;
+		s.steady_at = 300 * SECOND;
+		simulate(&s, (uint64_t) i * 1000 + 2, &o);
+		best = (double) (s.length - s.steady_at) / s.per_record / (1 + s.noise / 2) *
+			(serial ? 1 : s.options.max_in_flight);
+		used = (double) o.steady_accepted / best;
+		take_worst(&worst, &o, used);
+		stuck += o.steady_accepted == 0;
+		if (getenv("PACE_VERBOSE"))
+			printf("# %d: %d in flight, timeout %.1f, full batch takes %.1f: used %.3f, spared %d, timeouts %d\n",
+				   i, s.options.max_in_flight, (double) s.options.timeout / SECOND,
+				   s.per_record * full_batch(&s) / SECOND,
+				   used, o.most_spared, (int) o.steady_timeouts);
+	}
+	print_row(name, &worst);
+	if (table)
+		return;
+	is_int(stuck, 0, "every slow service gets its records");
+	ok(worst.spared <= 3, "%s: no record is sent more than three times in vain (%d)",
+	   name, worst.spared);
+	ok(worst.timeouts <= 2, "and nothing times out again and again (%d)", (int) worst.timeouts);
+}
+
+/* A thin line that all requests share. */
+static void
+test_line(const char *name)
+{
+	Worst		worst = {.used = HUGE_VAL};
+
+	for (int i = 0; i < ROUNDS; i++)
+	{
+		Scenario	s = any_scenario();
+		Outcome		o;
+		double		used;
+		double		full;
+
+		s.options.timeout = (int64_t) (between(2, 15) * SECOND);
+		full = (double) full_batch(&s) * s.record_bytes * 4 / 3;
+		/* so that a full request takes between a tenth of the timeout and four of them */
+		s.line = full / (between(0.1, 4) * (double) s.options.timeout / SECOND);
+		s.latency = between(1000, 0.02 * (double) s.options.timeout);
+		simulate(&s, (uint64_t) i * 1000 + 3, &o);
+		used = (double) o.steady_accepted * s.record_bytes * 4 / 3 /
+			(s.line * (double) (s.length - s.steady_at) / (double) SECOND);
+		take_worst(&worst, &o, used);
+		if (getenv("PACE_VERBOSE"))
+			printf("# %d: %d in flight, %d bytes, timeout %.1f, full batch takes %.1f: used %.3f, spared %d, timeouts %d\n",
+				   i, s.options.max_in_flight, s.record_bytes, (double) s.options.timeout / SECOND, full / s.line,
+				   used, o.most_spared, (int) o.steady_timeouts);
+	}
+	print_row(name, &worst);
+	if (table)
+		return;
+	ok(worst.used >= 0.9, "%s: at least 90 %% is used (%.3f)", name, worst.used);
+	ok(worst.spared <= 3, "%s: no record is sent more than three times in vain (%d)",
+	   name, worst.spared);
+	ok(worst.timeouts <= 2, "and nothing times out again and again (%d)", (int) worst.timeouts);
+}
+
+/* Outages ------------------------------------------------------------------------- */
+
+static void
+test_outages(void)
+{
+	static const double lengths[] = {0.1, 0.15, 1, 10, 60, 600, 3600};
+	static const char *const kinds[] = {"connections refused", "errors", "silence"};
+
+	for (size_t i = 0; i < lengthof(lengths); i++)
+	{
+		for (int kind = OUTAGE_REFUSED; kind <= OUTAGE_SILENT; kind++)
+		{
+			double		first = 0;
+			double		full = 0;
+			bool		recovered = true;
+
+			for (int round = 0; round < ROUNDS; round++)
+			{
+				Scenario	s = any_scenario();
+				Outcome		o;
+
+				s.outage_at = SECOND;
+				s.until_full = true;
+				s.outage_for = (int64_t) (lengths[i] * SECOND);
+				s.outage = (OutageKind) kind;
+				s.length = s.outage_at + s.outage_for + 100 * SECOND;
+				simulate(&s, (uint64_t) round * 1000 + 4, &o);
+				if (o.full_again < 0)
+					printf("# run %d: %d in flight, %d bytes: first %d\n", round, s.options.max_in_flight, s.record_bytes, (int) (o.first_again / SECOND));
+				recovered = recovered && o.full_again >= 0;
+				first = first > (double) o.first_again ? first : (double) o.first_again;
+				full = full > (double) o.full_again ? full : (double) o.full_again;
+			}
+			first /= SECOND;
+			full /= SECOND;
+			if (table)
+				printf("| %g s of %s | %.1f s | %.1f s |\n", lengths[i], kinds[kind], first, full);
+			else
+				ok(recovered && full <= 60, "%g s of %s: full requests again within a minute (%.1f s)",
+				   lengths[i], kinds[kind], full);
+			if (!table && lengths[i] <= 0.15 && kind != OUTAGE_SILENT)
+				ok(full <= 1, "and soon, however many were under way");
+		}
+	}
+}
+
+/* Twenty streams come back from one outage, but not together. */
+static void
+test_bursts(void)
+{
+	int			slots[200] = {0};
+	int			most = 0;
+
+	retry_random_seed(&dice, 77);
+	for (int stream = 0; stream < 20; stream++)
+	{
+		Scenario	s = any_scenario();
+		Outcome		o;
+
+		s.outage_at = 0;
+		s.outage_for = 120 * SECOND;
+		s.length = s.outage_for + 100 * SECOND;
+		s.until_full = true;
+		simulate(&s, (uint64_t) stream + 500, &o);
+		slots[o.first_again / (SECOND / 2) % 200]++;
+	}
+	for (size_t i = 0; i < lengthof(slots); i++)
+		most = slots[i] > most ? slots[i] : most;
+	ok(most <= 5, "twenty streams do not come back together (%d in half a second)", most);
+}
+
+/* How many records can be accepted in a second, at best. */
+static double
+most_per_second(const Scenario *s)
+{
+	double		most = 200;
+
+	if (s->per_record > 0)
+		most = fmin(most, SECOND / s->per_record);
+	if (s->line > 0)
+		most = fmin(most, s->line / s->record_bytes * 3 / 4);
+	if (s->unit != QUOTA_NONE)
+		most = fmin(most, s->quota / (s->unit == QUOTA_BYTES ? s->record_bytes : 1));
+	return most * (1 - s->random_refusals);
+}
+
+/* Everything arrives, whatever is amiss at once. */
+static void
+test_all_arrives(void)
+{
+	int			arrived = 0;
+
+	for (int i = 0; i < 200; i++)
+	{
+		Scenario	s = any_scenario();
+		Outcome		o;
+
+		s.options.timeout = (int64_t) (between(1, 30) * SECOND);
+		s.per_record = between(0, 2) * (double) s.options.timeout / full_batch(&s);
+		s.serial = retry_random(&dice) < 0.5;
+		s.line = retry_random(&dice) < 0.5 ? 0 :
+			full_batch(&s) * s.record_bytes / (between(0.1, 4) * (double) s.options.timeout / SECOND);
+		s.unit = (QuotaUnit) (retry_random(&dice) * 4);
+		s.by_call = retry_random(&dice) < 0.5;
+		s.quota = s.unit == QUOTA_CALLS ? between(1, 20) :
+			between(0.1, 20) * full_batch(&s) * (s.unit == QUOTA_BYTES ? s.record_bytes : 1);
+		s.random_refusals = retry_random(&dice) < 0.3 ? between(0, 0.5) : 0;
+		s.refusals_throttle = retry_random(&dice) < 0.5;
+		s.outage_at = (int64_t) (between(0, 60) * SECOND);
+		s.outage_for = (int64_t) (between(0, 60) * SECOND);
+		s.outage = (OutageKind) (retry_random(&dice) * 3);
+		s.length = 3600 * SECOND;
+		s.records = 1 + (int64_t) between(0, 300 * most_per_second(&s));
+		simulate(&s, (uint64_t) i * 1000 + 5, &o);
+		if (o.done_at >= 0 && o.accepted == s.records)
+			arrived++;
+		else
+			printf("# run %d: %d of %d after an hour\n", i, (int) o.accepted, (int) s.records);
+	}
+	is_int(arrived, 200, "everything arrives, whatever is amiss");
+}
+
+/* Refusals that no pace helps against do not slow a stream down for ever. */
+static void
+test_random_refusals(void)
+{
+	Scenario	s = any_scenario();
+	Outcome		o;
+	double		most;
+
+	s.options.max_in_flight = 4;
+	s.record_bytes = 100;
+	s.latency = 20000;
+	s.noise = 0;
+	s.random_refusals = 0.3;
+	s.refusals_throttle = true;
+	s.length = 600 * SECOND;
+	simulate(&s, 9, &o);
+	most = 4 * 500 * 0.7 / 0.02 * (double) (s.length - s.steady_at) / SECOND;
+	ok((double) o.steady_accepted > most * 0.7, "refusals at random are not taken for a quota (%.2f)",
+	   (double) o.steady_accepted / most);
+}
+
+/* Events one by one --------------------------------------------------------------- */
+
+static void
+test_size_answers(void)
+{
+	Scenario	s = any_scenario();
+	Pace		p;
+	PaceRequest r;
+	int			left = 1000;
+	int			calls = 0;
+
+	pace_init(&p, &s.options, 1, 0);
+	/* the first of 1000 is too large: it is found, and the rest is sent */
+	while (left > 0 && calls < 100)
+	{
+		int			n = pace_max_records(&p);
+
+		n = n > left ? left : n;
+		pace_sent(&p, &r, n, n * 100, calls * SECOND);
+		if (left == 1000 && n > 1)
+			pace_too_large(&p, &r, calls * SECOND + 1000);
+		else if (left == 1000)
+		{
+			pace_gave_up(&p, 1);
+			left--;
+		}
+		else
+		{
+			pace_answered(&p, &r, n, n * 100, 0, -1, calls * SECOND + 1000);
+			left -= n;
+		}
+		calls++;
+	}
+	ok(calls <= 25, "one record that is too large is found in few requests (%d)", calls);
+	is_int(pace_max_records(&p), 500, "and requests are full again");
+	is_int(pace_max_in_flight(&p), s.options.max_in_flight, "as many as before");
+}
+
+static void
+test_states(void)
+{
+	Scenario	s = any_scenario();
+	Pace		p;
+	PaceRequest r[4];
+
+	s.options.max_in_flight = 4;
+	pace_init(&p, &s.options, 1, 0);
+	for (int i = 0; i < 4; i++)
+		pace_sent(&p, &r[i], 10, 1000, i + 1);
+	for (int i = 0; i < 4; i++)
+		pace_failed(&p, &r[i], -1, 1000 + i);
+	is_int((int64_t) p.failures, 1, "a wave that fails is one failure");
+	is_int(pace_state(&p), PACE_RETRYING, "the stream retries");
+	pace_park(&p, 30 * SECOND, 2000);
+	is_int(pace_state(&p), PACE_PARKED, "it is parked");
+	is_int(pace_max_records(&p), 1, "a probe has one record");
+	is_int(pace_max_in_flight(&p), 1, "and is alone");
+	ok(pace_delay(&p, 1, 100, 2000) >= 30 * SECOND, "and comes later");
+	pace_probe_now(&p, 3000);
+	is_int(pace_delay(&p, 1, 100, 3000), 0, "or at once when something has changed");
+	pace_sent(&p, &r[0], 1, 100, 3000);
+	pace_answered(&p, &r[0], 1, 100, 0, -1, 4000);
+	is_int(pace_state(&p), PACE_ACTIVE, "one that is accepted ends it");
+	pace_sent(&p, &r[0], 10, 1000, 5000);
+	pace_throttled(&p, &r[0], -1, 6000);
+	is_int(pace_state(&p), PACE_THROTTLED, "a service that asks for less throttles");
+	pace_short_of_resources(&p, 2 * SECOND);
+	is_int((int64_t) p.failures, 0, "what this process lacks is no failure");
+	for (int i = 0; i < 100000; i++)
+	{
+		pace_sent(&p, &r[0], 1, 100, (10 + i) * SECOND);
+		pace_failed(&p, &r[0], INT64_C(86400000000), (10 + i) * SECOND);
+	}
+	ok(p.next_attempt - 100009 * SECOND <= 25 * SECOND, "no pause passes 25 s");
+}
+
+int
+main(int argc, char **argv)
+{
+	table = argc > 1 && strcmp(argv[1], "table") == 0;
+	retry_random_seed(&dice, 1);
+	if (table)
+		printf("| service | used, worst | used, mean | sent in vain, most | refused |\n"
+			   "|---|---|---|---|---|\n");
+	test_quota("records, by entry", QUOTA_RECORDS, false);
+	test_quota("records, by call", QUOTA_RECORDS, true);
+	test_quota("bytes, by entry", QUOTA_BYTES, false);
+	test_quota("bytes, by call", QUOTA_BYTES, true);
+	test_quota("calls", QUOTA_CALLS, true);
+	test_line("one line");
+	test_slow_service("time by record, side by side", false);
+	test_slow_service("time by record, shared", true);
+	if (table)
+		printf("\n| outage | first request after it | full requests |\n|---|---|---|\n");
+	test_outages();
+	if (table)
+		return 0;
+	test_bursts();
+	test_all_arrives();
+	test_random_refusals();
+	test_size_answers();
+	test_states();
+	return done_testing();
+}
