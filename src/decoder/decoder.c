@@ -81,6 +81,7 @@ static const WalConsumer *consumer;
 static void *consumer_arg;
 static WalReader *wal;
 static MemoryContext decoder_context;
+static bool making_slot;
 static XLogRecPtr saved;		/* what of the confirmed position is on disk */
 static int64 saved_at;			/* worker_clock_ms */
 
@@ -89,7 +90,7 @@ static void run(void);
 static bool quotes_values(const ErrorData *error);
 static const char *error_text(const ErrorData *error);
 static void note_error(const ErrorData *error);
-static void leave(void);
+static void leave_at_exit(int code, Datum arg);
 
 void
 decoder_main(Datum main_arg)
@@ -103,7 +104,11 @@ decoder_main(Datum main_arg)
 
 	PG_TRY();
 	{
+		/* what start() waits for is core's to wait for: locks, old transactions */
+		if (!worker_enter_core())
+			proc_exit(0);
 		start();
+		worker_leave_core();
 		run();
 	}
 	PG_CATCH();
@@ -151,15 +156,21 @@ add_stream(const char *name)
 					  stream->options.delimiter != DELIMITER_NONE);
 }
 
+static bool
+must_leave(void)
+{
+	return worker_shutdown_requested() || decoder_must_exit(my_slot);
+}
+
 static void
 on_queue_full(void)
 {
 	if (pg_atomic_read_u32(&my_slot->state) != PIPELINE_WAITING)
 		pipeline_set_state(my_slot, PIPELINE_WAITING,
 						   "the queue has no room; the WAL is the buffer meanwhile");
+	if (must_leave())
+		proc_exit(0);
 	CHECK_FOR_INTERRUPTS();
-	if (worker_shutdown_requested() || decoder_must_exit(my_slot))
-		leave();
 }
 
 /* Durable puts name their streams, and their privileges were checked. */
@@ -214,21 +225,6 @@ read_pipeline(void)
 	database_wake_sender(MyDatabaseId);
 }
 
-static void
-give_back_reservations(int code, Datum arg)
-{
-	change_batch_abandon(&batch);
-	if (firehose_queue != NULL)
-		queue_stop_waiting(firehose_queue);
-}
-
-static void
-on_slot_wait(void)
-{
-	if (worker_shutdown_requested() || decoder_must_exit(my_slot))
-		proc_exit(0);
-}
-
 /* Terminal: only a command can say from where to go on. */
 static void
 fail_lost_slot(const char *what, XLogRecPtr confirmed)
@@ -259,7 +255,9 @@ ensure_slot(void)
 			fail_lost_slot("is gone", confirmed);
 		pipeline_set_state(my_slot, PIPELINE_STARTING,
 						   "the slot is being made; this waits for all older transactions to end");
-		wal_reader_create_slot(pipeline->slot_name, on_slot_wait);
+		making_slot = true;
+		wal_reader_create_slot(pipeline->slot_name);
+		making_slot = false;
 	}
 	else if (info.lost)
 		fail_lost_slot("was invalidated", Max(confirmed, info.confirmed));
@@ -298,7 +296,7 @@ static void
 start(void)
 {
 	fix_value_settings();
-	before_shmem_exit(give_back_reservations, (Datum) 0);
+	before_shmem_exit(leave_at_exit, (Datum) 0);
 	read_pipeline();
 	ensure_slot();
 
@@ -360,6 +358,22 @@ save(bool now_or_never)
 /* The loop ---------------------------------------------------------------- */
 
 /*
+ * Decode one record of the WAL; false: there is none yet, or we are to leave.
+ * The record of a commit may be hours of work, or wait for locks.
+ */
+static bool
+next_record(void)
+{
+	bool		found;
+
+	if (!worker_enter_core())
+		return false;
+	found = wal_reader_next(wal);
+	worker_leave_core();
+	return found;
+}
+
+/*
  * Decode what there is, at most a round's worth; returns how many records of
  * the WAL.
  */
@@ -368,7 +382,7 @@ decode_round(void)
 {
 	int			n = 0;
 
-	while (n < ROUND_RECORDS && wal_reader_next(wal))
+	while (n < ROUND_RECORDS && next_record())
 		n++;
 	if (n == 0)
 		return 0;
@@ -446,9 +460,8 @@ run(void)
 		int			n;
 
 		worker_process_interrupts();
-		if (worker_shutdown_requested() || decoder_must_exit(my_slot) ||
-			pg_atomic_read_u32(&my_slot->reread) != 0)
-			leave();
+		if (must_leave() || pg_atomic_read_u32(&my_slot->reread) != 0)
+			proc_exit(0);
 
 		n = decode_round();
 		confirm();
@@ -523,25 +536,45 @@ note_error(const ErrorData *error)
 }
 
 /*
- * Leave as asked.  At a shutdown of the server the sender awaits the answers
- * to what is in flight, and we await the sender, so that a clean restart
- * repeats nothing.  What is in the queue and not in flight comes from the WAL
- * again.
+ * At a shutdown of the server the sender awaits the responses to what is in
+ * flight, and we await the sender, so that a clean restart repeats nothing.
+ * What is in the queue and not in flight comes from the WAL again.
  */
 static void
-leave(void)
+await_sender(void)
 {
 	int64		deadline = worker_clock_ms() + DRAIN_MS;
 
-	while (worker_shutdown_requested() && !commit_ring_is_empty(&my_slot->ring) &&
+	while (worker_shutdown_requested() && !decoder_must_exit(my_slot) &&
+		   !commit_ring_is_empty(&my_slot->ring) &&
 		   database_sender_pid(MyDatabaseId) != 0 && worker_clock_ms() < deadline)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 DRAIN_WAIT_MS, WaitEventNamed("FirehoseDecoderShutdown"));
 		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
 	}
+}
+
+/*
+ * before_shmem_exit: the one way out, whether we were asked to leave, came upon
+ * an error, or died by SIGTERM amid a record.  Only the handing over of a batch
+ * moves state, so that a record may end anywhere; core's own callback gives up
+ * the slot after this one, and drops one that is still being made.
+ */
+static void
+leave_at_exit(int code, Datum arg)
+{
+	LWLockReleaseAll();
+	ConditionVariableCancelSleep();
+	AbortOutOfAnyTransaction();
+	change_batch_abandon(&batch);
+	queue_stop_waiting(firehose_queue);
+	if (making_slot && pg_atomic_read_u32(&my_slot->state) == PIPELINE_STARTING)
+		pipeline_set_state(my_slot, PIPELINE_STARTING, "");
+	if (wal == NULL || MyReplicationSlot == NULL)
+		return;
+
+	await_sender();
 	confirm();
 	save(true);
-	proc_exit(0);
 }

@@ -220,7 +220,7 @@ apply_desired(PipelineEntry *entry, const DesiredPipeline *desired)
 		strlcpy(entry->reason, desired->detached ? PIPELINE_DETACHED_REASON : PIPELINE_PAUSED_REASON,
 				sizeof(entry->reason));
 		worker_slot_give_up_start(&entry->decoder);
-		worker_slot_request_exit(&entry->decoder);
+		pipeline_request_exit(entry);
 	}
 }
 

@@ -21,8 +21,6 @@
 /* How often a slot that is being made looks for more WAL (ms). */
 #define SLOT_WAIT_MS	100
 
-static void (*creation_wait) (void);
-
 XLogRecPtr
 wal_reader_limit(void)
 {
@@ -49,7 +47,6 @@ read_page_or_wait(XLogReaderState *state, XLogRecPtr page, int length, XLogRecPt
 {
 	while (page + length > wal_reader_limit())
 	{
-		creation_wait();
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 SLOT_WAIT_MS, WaitEventNamed("FirehoseSlotCreation"));
 		ResetLatch(MyLatch);
@@ -59,11 +56,10 @@ read_page_or_wait(XLogReaderState *state, XLogRecPtr page, int length, XLogRecPt
 }
 
 void
-wal_reader_create_slot(const char *slot_name, void (*on_wait) (void))
+wal_reader_create_slot(const char *slot_name)
 {
 	LogicalDecodingContext *decoding;
 
-	creation_wait = on_wait;
 	CheckLogicalDecodingRequirements();
 
 	/* an error on the way drops an ephemeral slot */

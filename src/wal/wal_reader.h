@@ -53,9 +53,9 @@ struct WalReader
 
 /*
  * Create a slot and wait until it can be read from: for every transaction that
- * runs now to end.  `on_wait` is called while waiting and may end the process.
+ * runs now to end.  Core waits for them; only SIGTERM as `die` ends that.
  */
-extern void wal_reader_create_slot(const char *slot_name, void (*on_wait) (void));
+extern void wal_reader_create_slot(const char *slot_name);
 
 /*
  * Acquire the slot and begin to read: at the position it was confirmed to, or

@@ -125,10 +125,10 @@ decoders_exclude(Oid dboid)
 	{
 		PipelineEntry *entry = &pipeline_table->slots[i];
 
-		if (entry->dboid == dboid)
+		if (!OidIsValid(dboid) || entry->dboid == dboid)
 		{
 			worker_slot_give_up_start(&entry->decoder);
-			worker_slot_request_exit(&entry->decoder);
+			pipeline_request_exit(entry);
 		}
 	}
 	LWLockRelease(pipeline_table->lock);

@@ -49,8 +49,8 @@ extern void decoders_abandon_pipelines(Oid dboid);
 extern bool decoder_should_run(const PipelineEntry *entry);
 
 /*
- * Keep decoders out of a database and ask those that are there to exit.  Wants
- * the lock held exclusively.
+ * Keep decoders out of a database (InvalidOid: all) and have those that are
+ * there exit.  Wants the lock held exclusively.
  */
 extern void decoders_exclude(Oid dboid);
 

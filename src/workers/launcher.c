@@ -76,6 +76,7 @@ extern PGDLLEXPORT void launcher_main(Datum arg);
 
 static void begin_launcher(void);
 static void detach_launcher(int code, Datum arg);
+static void stop_decoders(void);
 static bool take_rescan(void);
 static void start_all_now(void);
 static long keep_workers_running(int64 now);
@@ -127,6 +128,8 @@ launcher_main(Datum arg)
 			start_all_now();
 			rescan = true;
 		}
+		else if (was_enabled && !workers_enabled)
+			stop_decoders();
 		was_enabled = workers_enabled;
 
 		if (rescan)
@@ -147,6 +150,15 @@ launcher_main(Datum arg)
 	}
 
 	proc_exit(1);
+}
+
+/* Decoders may be where they do not hear of a setting. */
+static void
+stop_decoders(void)
+{
+	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
+	decoders_exclude(InvalidOid);
+	LWLockRelease(database_table->lock);
 }
 
 /* Take over the table, and connect. */

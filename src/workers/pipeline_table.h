@@ -129,6 +129,13 @@ extern void pipeline_table_release(PipelineEntry *entry);
  */
 extern void pipeline_table_drop(PipelineEntry *entry);
 
+/*
+ * Have the pipeline's decoder exit, wherever it is: core waits, and works, for
+ * long without a look at anything but signals.  Wants the lock of the table of
+ * databases.
+ */
+extern void pipeline_request_exit(PipelineEntry *entry);
+
 /* Show a state and why.  Takes the lock. */
 extern void pipeline_set_state(PipelineEntry *entry, PipelineState state, const char *reason);
 

@@ -11,8 +11,10 @@
  * Afterwards SIGTERM is a request: requests to Firehose that are in flight are
  * worth waiting for, as what they carry would be sent again otherwise.  A
  * worker that does not come to look at the request (it waits for a lock, say)
- * ends by a second SIGTERM.  SIGINT (pg_cancel_backend) means something only
- * within a transaction, as in a session; between transactions it is dropped.
+ * ends by a second SIGTERM, or by the first one while it is in code of core's
+ * of which it said so (worker_enter_core).  SIGINT (pg_cancel_backend) means
+ * something only within a transaction, as in a session; between transactions
+ * it is dropped.
  */
 #include "postgres.h"
 
@@ -61,6 +63,7 @@ static const struct
 #define SIGNAL_TWICE_MS		500
 
 static volatile sig_atomic_t shutdown_requested = false;
+static volatile sig_atomic_t in_core = false;
 static int64 shutdown_requested_at;		/* written by the handler alone */
 
 static void handle_terminate(SIGNAL_ARGS);
@@ -173,6 +176,26 @@ worker_shutdown_requested(void)
 	return shutdown_requested;
 }
 
+/* Code of core's begins that may take long.  The flag first: a signal that comes now ends it. */
+bool
+worker_enter_core(void)
+{
+	in_core = true;
+	if (!shutdown_requested)
+		return true;
+	in_core = false;
+	return false;
+}
+
+/* It has ended; a request that came meanwhile is one for the loop again. */
+void
+worker_leave_core(void)
+{
+	in_core = false;
+	if (shutdown_requested)
+		ProcDiePending = false;
+}
+
 /* Milliseconds of the monotonic clock. */
 int64
 worker_clock_ms(void)
@@ -195,7 +218,7 @@ handle_terminate(SIGNAL_ARGS)
 
 	if (!shutdown_requested)
 		shutdown_requested_at = worker_clock_ms();
-	else if (worker_clock_ms() - shutdown_requested_at > SIGNAL_TWICE_MS)
+	if (in_core || worker_clock_ms() - shutdown_requested_at > SIGNAL_TWICE_MS)
 		die(postgres_signal_arg);
 	shutdown_requested = true;
 	SetLatch(MyLatch);

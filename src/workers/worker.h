@@ -55,6 +55,14 @@ extern PGDLLEXPORT void worker_process_interrupts(void);
 extern PGDLLEXPORT bool worker_shutdown_requested(void);
 
 /*
+ * Around code of core's that may wait, or work, for long without a look at our
+ * flag: meanwhile SIGTERM ends the process at core's next check for interrupts,
+ * whose exit callbacks do what is left to be done.  False: it came already.
+ */
+extern PGDLLEXPORT bool worker_enter_core(void);
+extern PGDLLEXPORT void worker_leave_core(void);
+
+/*
  * Milliseconds of a clock that never jumps, the same one in all processes of
  * this machine: for backoff and deadlines (never to be stored or shown).
  */
