@@ -3,7 +3,7 @@
  * base64.c
  *	  What a byte of record data costs to encode, against OpenSSL.
  *
- *	  cc -O2 -Isrc/sender bench/base64.c src/sender/base64.c -lcrypto \
+ *	  cc -O2 -Isrc bench/programs/base64.c src/aws/base64.c -lcrypto \
  *		  -o /tmp/base64 && /tmp/base64
  *
  * With -DFIREHOSE_NO_SIMD the portable code is measured.  Every size is

@@ -3,8 +3,8 @@
  * response.c
  *	  What it costs to read the response to a full batch.
  *
- *	  cc -O2 -Isrc/sender bench/response.c src/sender/response.c \
- *		  src/sender/json_scan.c -o /tmp/response && /tmp/response
+ *	  cc -O2 -Isrc bench/programs/response.c src/aws/response.c \
+ *		  src/aws/json_scan.c -o /tmp/response && /tmp/response
  *
  * Nothing in these replies has to be decoded, so one response can be read again
  * and again.
