@@ -12,31 +12,16 @@ use FirehoseTest;
 my $emulator = Emulator->start();
 my $node = new_node('main', $emulator, extension => 0, restart_after_crash => 'on');
 
-# Ask a server that may just be restarting
-sub ask
-{
-    my ($query) = @_;
-    my ($code, $out) = $node->psql('postgres', $query);
-    return $code == 0 ? $out : '';
-}
-
 # The databases that have senders, one name per sender
 sub databases
 {
-    return join(' ', split /\n/, ask(q{SELECT datname FROM pg_stat_activity
+    return join(' ', split /\n/, ask($node, q{SELECT datname FROM pg_stat_activity
         WHERE backend_type = 'firehose sender' ORDER BY datname}));
-}
-
-sub sender_of
-{
-    my ($database) = @_;
-    return ask(qq{SELECT pid FROM pg_stat_activity
-        WHERE backend_type = 'firehose sender' AND datname = '$database'});
 }
 
 sub launcher_pid
 {
-    return ask(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'firehose launcher'});
+    return ask($node, q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'firehose launcher'});
 }
 
 # Databases as databases() gives them, sooner or later
@@ -56,10 +41,10 @@ wait_for_senders('postgres', 'CREATE EXTENSION');
 $node->safe_psql('app', 'CREATE EXTENSION firehose');
 wait_for_senders('app postgres', 'CREATE EXTENSION in a second database');
 
-my $pid = sender_of('app');
+my $pid = sender_of($node, 'app');
 $node->safe_psql('app', 'BEGIN; DROP EXTENSION firehose; ROLLBACK');
 $node->safe_psql('app', 'BEGIN; SAVEPOINT s; DROP EXTENSION firehose; ROLLBACK TO s; COMMIT');
-is(sender_of('app'), $pid, 'DROP EXTENSION that is rolled back does nothing');
+is(sender_of($node, 'app'), $pid, 'DROP EXTENSION that is rolled back does nothing');
 
 $node->safe_psql('app', 'DROP EXTENSION firehose');
 wait_for_senders('postgres', 'DROP EXTENSION');
@@ -75,25 +60,25 @@ foreach my $round (1 .. 10)
 wait_for_senders('app postgres', 'DROP and CREATE in quick succession');
 
 # cancelled, terminated, killed
-$pid = sender_of('app');
+$pid = sender_of($node, 'app');
 $node->safe_psql('postgres', q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity
     WHERE backend_type LIKE 'firehose%'});
 $node->safe_psql('app', 'BEGIN; DROP EXTENSION firehose; ROLLBACK');
-is(sender_of('app'), $pid, 'a sender takes no notice of a cancel');
+is(sender_of($node, 'app'), $pid, 'a sender takes no notice of a cancel');
 
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
-wait_until('a terminated sender is replaced', sub { sender_of('app') !~ /^(|$pid)$/ }, 30);
+wait_until('a terminated sender is replaced', sub { sender_of($node, 'app') !~ /^(|$pid)$/ }, 30);
 
-$pid = sender_of('app');
+$pid = sender_of($node, 'app');
 my $launcher = launcher_pid();
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($launcher)");
 wait_until('a terminated launcher is replaced', sub { launcher_pid() !~ /^(|$launcher)$/ }, 30);
-is(sender_of('app'), $pid, 'and finds the senders at work');
+is(sender_of($node, 'app'), $pid, 'and finds the senders at work');
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
-wait_until('and looks after them', sub { sender_of('app') !~ /^(|$pid)$/ }, 30);
+wait_until('and looks after them', sub { sender_of($node, 'app') !~ /^(|$pid)$/ }, 30);
 wait_for_senders('app postgres', 'terminations');
 
-foreach my $worker (sub { sender_of('app') }, \&launcher_pid, sub { sender_of('postgres') })
+foreach my $worker (sub { sender_of($node, 'app') }, \&launcher_pid, sub { sender_of($node, 'postgres') })
 {
     my $victim = $worker->();
     $launcher = launcher_pid();

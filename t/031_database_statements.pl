@@ -14,18 +14,11 @@ use FirehoseTest;
 my $emulator = Emulator->start();
 my $node = new_node('main', $emulator, max_prepared_transactions => 1);
 
-sub sender_of
-{
-    my ($database) = @_;
-    return $node->safe_psql('postgres', qq{SELECT pid FROM pg_stat_activity
-        WHERE backend_type = 'firehose sender' AND datname = '$database'});
-}
-
 sub wait_for_sender
 {
     my ($database, $why) = @_;
     return wait_until("$why: there is a sender in $database",
-        sub { sender_of($database) =~ /^\d+$/ }, 30);
+        sub { sender_of($node, $database) =~ /^\d+$/ }, 30);
 }
 
 # Run a statement that has to be done at once
@@ -76,7 +69,7 @@ wait_for_sender('app2', 'CREATE DATABASE from the current one');
 wait_for_sender('copy2', 'CREATE DATABASE from the current one, in the copy');
 at_once('DROP DATABASE copy');
 at_once('DROP DATABASE copy2 WITH (FORCE)');
-is(sender_of('copy') . sender_of('copy2'), '', 'a dropped database has no sender');
+is(sender_of($node, 'copy') . sender_of($node, 'copy2'), '', 'a dropped database has no sender');
 wait_for_sender('app2', 'DROP of others');
 
 # many times, so that senders are met in all stages of their lives
@@ -93,13 +86,13 @@ wait_for_sender('app2', 'forty statements');
 # RENAME is the one that can be part of a transaction
 my $session = open_session('postgres');
 say_to($session, 'BEGIN; ALTER DATABASE app2 RENAME TO app');
-is(sender_of('app2'), '', 'no sender while the transaction is open');
+is(sender_of($node, 'app2'), '', 'no sender while the transaction is open');
 say_to($session, 'COMMIT');
 wait_for_sender('app', 'COMMIT');
 say_to($session, 'BEGIN; SAVEPOINT s; ALTER DATABASE app RENAME TO app2; ROLLBACK TO s');
 wait_for_sender('app', 'rolled back to a savepoint');
 say_to($session, 'SAVEPOINT s; ALTER DATABASE app RENAME TO app2; RELEASE s');
-is(sender_of('app'), '', 'kept away beyond the subtransaction');
+is(sender_of($node, 'app'), '', 'kept away beyond the subtransaction');
 say_to($session, 'ROLLBACK');
 wait_for_sender('app', 'ROLLBACK');
 
@@ -115,20 +108,20 @@ $guest->{run}->finish;
 
 # users who may not
 $node->safe_psql('postgres', 'CREATE ROLE meddler LOGIN CREATEDB');
-my $pid = sender_of('app');
+my $pid = sender_of($node, 'app');
 foreach my $statement ('DROP DATABASE app', 'ALTER DATABASE app RENAME TO app2',
     'ALTER DATABASE app SET TABLESPACE pg_default', 'CREATE DATABASE copy TEMPLATE app')
 {
     ($code, undef, $error) = $node->psql('postgres', $statement, extra_params => [ '-U', 'meddler' ]);
     like($error, qr/must be owner|permission denied/, "$statement is refused");
 }
-is(sender_of('app'), $pid, 'and has not disturbed the sender');
+is(sender_of($node, 'app'), $pid, 'and has not disturbed the sender');
 
 # a sender that does not answer: the wait ends with the statement's timeout,
 # or with the session
 foreach my $how ('timeout', 'termination')
 {
-    $pid = sender_of('app');
+    $pid = sender_of($node, 'app');
     kill('STOP', $pid) == 1 or die "cannot stop $pid";
     if ($how eq 'timeout')
     {
@@ -151,7 +144,7 @@ foreach my $how ('timeout', 'termination')
         $dropper->{run}->finish;
     }
     kill('CONT', $pid) == 1 or die "cannot continue $pid";
-    wait_until("$how: the sender is replaced", sub { sender_of('app') !~ /^(|$pid)$/ }, 30);
+    wait_until("$how: the sender is replaced", sub { sender_of($node, 'app') !~ /^(|$pid)$/ }, 30);
 }
 
 # an idle worker holds up nobody's barrier
@@ -162,7 +155,7 @@ at_once('DROP DATABASE other');
 ($code, undef, $error) = $node->psql('app', "BEGIN;\nDROP EXTENSION firehose;\nPREPARE TRANSACTION 'p';");
 like($error, qr/cannot PREPARE a transaction that has created, altered or dropped the extension/,
     'PREPARE of DROP EXTENSION is refused');
-is(sender_of('app') =~ /^\d+$/, 1, 'and the sender stays');
+is(sender_of($node, 'app') =~ /^\d+$/, 1, 'and the sender stays');
 
 at_once('DROP DATABASE app');
 wait_for_sender('postgres', 'in the end');

@@ -19,14 +19,6 @@ sub senders
         WHERE backend_type = 'firehose sender' ORDER BY datname}));
 }
 
-# How often the log since $offset has a line
-sub logged
-{
-    my ($pattern, $offset) = @_;
-    my $log = PostgreSQL::Test::Utils::slurp_file($node->logfile, $offset);
-    return scalar(() = $log =~ /$pattern/g);
-}
-
 my $no_worker = qr/WARNING:.*firehose launcher: out of background worker slots/;
 my $crowded = qr/WARNING:.*more databases have the extension than firehose.max_databases/;
 
@@ -38,16 +30,16 @@ my $log = -s $node->logfile;
 $node->append_conf('postgresql.conf', 'max_worker_processes = 3');
 $node->restart;
 wait_until('the sender is found with one worker to spare', sub { senders() eq 'd6' }, 60);
-is(logged($no_worker, $log), 0, 'without a warning');
+is(logged($node, $no_worker, $log), 0, 'without a warning');
 
 $node->safe_psql('d2', 'CREATE EXTENSION firehose');
-wait_until('a second one is too many', sub { logged($no_worker, $log) == 1 }, 60);
+wait_until('a second one is too many', sub { logged($node, $no_worker, $log) == 1 }, 60);
 $node->safe_psql('d4', 'CREATE EXTENSION firehose');
 alter_settings($node, 'firehose.enabled' => 'off');
 wait_until('switched off', sub { senders() eq '' });
 alter_settings($node, 'firehose.enabled' => 'on');
 wait_until('switched on', sub { senders() =~ /^d\d$/ });
-is(logged($no_worker, $log), 1, 'one warning is enough');
+is(logged($node, $no_worker, $log), 1, 'one warning is enough');
 $node->safe_psql('postgres', "DROP DATABASE $_") foreach senders();
 wait_until('the next one takes its place', sub { senders() =~ /^d\d$/ }, 60);
 
@@ -59,14 +51,14 @@ $log = -s $node->logfile;
 $node->append_conf('postgresql.conf', "max_worker_processes = 20\nfirehose.max_databases = 2");
 $node->restart;
 wait_until('databases are found among many', sub { senders() eq 'd5 d6' }, 60);
-is(logged($crowded, $log), 0, 'without a warning');
+is(logged($node, $crowded, $log), 0, 'without a warning');
 
 $node->safe_psql('d4', 'CREATE EXTENSION firehose');
-wait_until('one too many is told', sub { logged($crowded, $log) == 1 }, 60);
+wait_until('one too many is told', sub { logged($node, $crowded, $log) == 1 }, 60);
 $node->safe_psql('postgres', 'ALTER DATABASE d1 CONNECTION LIMIT 10');
 $node->safe_psql('postgres', 'DROP DATABASE d5');
 wait_until('it takes the place of another', sub { senders() eq 'd4 d6' }, 60);
-is(logged($crowded, $log), 1, 'one warning is enough');
+is(logged($node, $crowded, $log), 1, 'one warning is enough');
 
 $node->stop;
 done_testing();

@@ -19,12 +19,6 @@ sub streams
     return $node->safe_psql('postgres', 'SELECT streams FROM firehose_stat_queue');
 }
 
-sub logged
-{
-    my ($pattern) = @_;
-    return PostgreSQL::Test::Utils::slurp_file($node->logfile) =~ /$pattern/;
-}
-
 $emulator->fault('hang_before_processing');
 foreach my $database ('one', 'two')
 {
@@ -38,11 +32,11 @@ is(streams(), '2', 'two streams owe records');
 
 $node->safe_psql('postgres', 'DROP DATABASE one');
 is(streams(), '1', 'DROP DATABASE discards the queue');
-ok(logged(qr/discarded 3 records of the dropped database/), 'and the log says so');
+ok(logged($node, qr/discarded 3 records of the dropped database/), 'and the log says so');
 
 $node->safe_psql('two', 'DROP EXTENSION firehose CASCADE');
 wait_until('DROP EXTENSION discards the queue', sub { streams() eq '0' });
-ok(logged(qr/discarded 3 records, for the extension was dropped from database "two"/),
+ok(logged($node, qr/discarded 3 records, for the extension was dropped from database "two"/),
     'and the log says so');
 $emulator->heal;
 

@@ -13,17 +13,10 @@ my $emulator = Emulator->start();
 my $node = new_node('main', $emulator, restart_after_crash => 'on', wal_level => 'logical',
     max_worker_processes => 20);
 
-sub ask
-{
-    my ($query, $database) = @_;
-    my ($code, $out) = $node->psql($database // 'postgres', $query);
-    return $code == 0 ? $out : '';
-}
-
 # Names of the pipelines that have decoders, by database
 sub decoders
 {
-    return join(' ', split /\n/, ask(q{SELECT datname || ':' ||
+    return join(' ', split /\n/, ask($node, q{SELECT datname || ':' ||
         substring(application_name from 'pipeline (.*)')
         FROM pg_stat_activity WHERE backend_type = 'firehose decoder' ORDER BY 1}));
 }
@@ -31,12 +24,12 @@ sub decoders
 sub decoder_pid
 {
     my ($pipeline) = @_;
-    return ask("SELECT pid FROM firehose_stat_pipeline WHERE pipeline = '$pipeline'");
+    return ask($node, "SELECT pid FROM firehose_stat_pipeline WHERE pipeline = '$pipeline'");
 }
 
 sub slots
 {
-    return ask('SELECT count(*) FROM pg_replication_slots');
+    return ask($node, 'SELECT count(*) FROM pg_replication_slots');
 }
 
 sub wait_for_decoders
@@ -56,7 +49,7 @@ sub wait_for_slots
 sub state_of
 {
     my ($pipeline, $database) = @_;
-    return ask("SELECT state FROM firehose_stat_pipeline WHERE pipeline = '$pipeline'", $database);
+    return ask($node, "SELECT state FROM firehose_stat_pipeline WHERE pipeline = '$pipeline'", $database);
 }
 
 sub set_up
@@ -68,13 +61,6 @@ sub set_up
         CREATE TABLE t (a int PRIMARY KEY);
         CREATE PUBLICATION p FOR TABLE t});
     return;
-}
-
-sub logged
-{
-    my ($pattern, $offset) = @_;
-    my $log = PostgreSQL::Test::Utils::slurp_file($node->logfile, $offset);
-    return scalar(() = $log =~ /$pattern/g);
 }
 
 set_up('postgres');
@@ -106,7 +92,7 @@ $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
 wait_until('a terminated decoder is replaced', sub { decoder_pid('one') !~ /^(|$pid)$/ }, 30);
 $node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE backend_type IN ('firehose launcher', 'firehose sender')});
-wait_until('others come back', sub { ask(q{SELECT count(DISTINCT backend_type) FROM pg_stat_activity
+wait_until('others come back', sub { ask($node, q{SELECT count(DISTINCT backend_type) FROM pg_stat_activity
     WHERE backend_type LIKE 'firehose%'}) eq '3' }, 30);
 $pid = decoder_pid('two');
 kill('KILL', $pid) == 1 or die "cannot kill $pid";
@@ -116,7 +102,7 @@ wait_for_decoders('postgres:one postgres:two', 'a decoder was killed');
 # switched off, and what happens meanwhile
 alter_settings($node, 'firehose.enabled' => 'off');
 wait_for_decoders('', 'switched off');
-is(ask(q{SELECT DISTINCT state || ': ' || reason FROM firehose_stat_pipeline}),
+is(ask($node, q{SELECT DISTINCT state || ': ' || reason FROM firehose_stat_pipeline}),
     'starting: firehose.enabled is off', 'and the view says so');
 $node->safe_psql('postgres', q{SELECT firehose_drop_pipeline('two')});
 is(slots(), 2, 'the slot of a dropped pipeline waits for its burial');
@@ -176,7 +162,7 @@ like($err, qr/is lost.*from_now => true/s, 'the same goes for one that was inval
 $node->safe_psql('postgres', q{UPDATE firehose_pipelines SET enabled = true WHERE name = 'one'});
 $node->restart;
 wait_for_sql($node, q{SELECT state FROM firehose_stat_pipeline WHERE pipeline = 'one'}, 'failed');
-like(ask(q{SELECT reason FROM firehose_stat_pipeline WHERE pipeline = 'one'}),
+like(ask($node, q{SELECT reason FROM firehose_stat_pipeline WHERE pipeline = 'one'}),
     qr/invalidated.*committed after .*from_now => true/, 'a decoder says so and does not try again');
 alter_settings($node, 'max_slot_wal_keep_size' => '-1');
 $node->safe_psql('postgres', q{SELECT firehose_resume_pipeline(pipeline, from_now => true) FROM firehose_stat_pipeline
@@ -188,7 +174,7 @@ my $dump = $node->basedir . '/dump.sql';
 $node->command_ok([ 'pg_dump', '-f', $dump, '-d', $node->connstr('postgres') ], 'dump');
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
 $node->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', $dump, '-d', $node->connstr('restored') ], 'restore');
-is(ask(q{SELECT string_agg(pipeline || ' ' || state, ', ' ORDER BY pipeline) FROM firehose_stat_pipeline}, 'restored'),
+is(ask($node, q{SELECT string_agg(pipeline || ' ' || state, ', ' ORDER BY pipeline) FROM firehose_stat_pipeline}, 'restored'),
     'one paused, two paused', 'restored pipelines are paused');
 is(decoders(), 'postgres:one postgres:two', 'and have no decoders');
 $node->safe_psql('restored', q{SELECT firehose_create_pipeline('three', 's', '{p}')});
@@ -222,7 +208,7 @@ $node->safe_psql('postgres', q{
     SELECT firehose_pause_pipeline('four');
     SELECT firehose_drop_pipeline('four')});
 wait_for_slots(3, 'dropped');
-is(ask(q{SELECT string_agg(DISTINCT chr(get_byte(data, 0)), '') FROM
+is(ask($node, q{SELECT string_agg(DISTINCT chr(get_byte(data, 0)), '') FROM
     pg_logical_slot_get_binary_changes('subscriber', NULL, NULL, 'proto_version', '1', 'publication_names', 'everything')
     WHERE chr(get_byte(data, 0)) NOT IN ('B', 'C')}), '', 'a subscriber to all tables sees no change of the catalog');
 $node->safe_psql('postgres', q{SELECT pg_drop_replication_slot('subscriber'); DROP PUBLICATION everything});
@@ -231,17 +217,17 @@ $node->safe_psql('postgres', q{SELECT pg_drop_replication_slot('subscriber'); DR
 my $log = -s $node->logfile;
 $node->append_conf('postgresql.conf', 'max_worker_processes = 4');
 $node->restart;
-wait_until('too few workers are told of', sub { logged(qr/out of background worker slots/, $log) == 1 }, 60);
+wait_until('too few workers are told of', sub { logged($node, qr/out of background worker slots/, $log) == 1 }, 60);
 wait_for_sql($node, q{SELECT count(*) FROM firehose_stat_pipeline WHERE reason LIKE '%max_worker_processes%'}, 1);
 $node->safe_psql('postgres', qq{SELECT firehose_pause_pipeline(pipeline) FROM firehose_stat_pipeline WHERE state = 'streaming'});
-wait_until('the other one takes its place', sub { decoders() =~ /^postgres:\w+$/ && ask(
+wait_until('the other one takes its place', sub { decoders() =~ /^postgres:\w+$/ && ask($node,
     q{SELECT count(*) FROM firehose_stat_pipeline WHERE state = 'streaming'}) eq '1' }, 60);
 $node->safe_psql('postgres', qq{SELECT firehose_resume_pipeline(pipeline) FROM firehose_stat_pipeline WHERE state = 'paused'});
 
 $log = -s $node->logfile;
 $node->append_conf('postgresql.conf', "max_worker_processes = 20\nfirehose.max_pipelines = 1\nmax_replication_slots = 2");
 $node->restart;
-wait_until('too many pipelines are told of', sub { logged(qr/more pipelines than firehose.max_pipelines \(1\)/, $log) == 1 }, 60);
+wait_until('too many pipelines are told of', sub { logged($node, qr/more pipelines than firehose.max_pipelines \(1\)/, $log) == 1 }, 60);
 wait_for_sql($node, q{SELECT count(*) FROM firehose_stat_pipeline WHERE reason LIKE '%firehose.max_pipelines'}, 1);
 ($code, $out, $err) = $node->psql('postgres', q{SELECT firehose_create_pipeline('four', 's', '{p}')});
 like($err, qr/all replication slots are in use.*max_replication_slots/s, 'max_replication_slots');

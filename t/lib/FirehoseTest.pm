@@ -20,7 +20,7 @@ our @EXPORT = qw(
   put_numbered numbered put_in_background
   audit audit_ok
   seconds median statement_times
-  sender_pids is_long
+  ask logged sender_pids sender_of is_long
 );
 
 # Start a server that delivers to an emulator.  Further arguments are settings.
@@ -245,6 +245,31 @@ sub statement_times
     my $output = $node->safe_psql('postgres',
         join("\n", '\o /dev/null', '\timing on', map { /\\gset/ ? $_ : "$_;" } @statements));
     return $output =~ /^Time: ([\d.]+) ms/mg;
+}
+
+# The answer to a query; '' where there is none, since the server may be on its
+# way down or up.
+sub ask
+{
+    my ($node, $query, $dbname) = @_;
+    my ($code, $out) = $node->psql($dbname // 'postgres', $query);
+    return $code == 0 ? $out : '';
+}
+
+# How often the server's log has a pattern, from an offset on.
+sub logged
+{
+    my ($node, $pattern, $offset) = @_;
+    my $log = slurp_file($node->logfile, $offset);
+    return scalar(() = $log =~ /$pattern/g);
+}
+
+# Process id of a database's sender; '' if it has none.
+sub sender_of
+{
+    my ($node, $dbname) = @_;
+    return ask($node, qq{SELECT pid FROM pg_stat_activity
+        WHERE backend_type = 'firehose sender' AND datname = '$dbname'});
 }
 
 # Process ids of the senders.
