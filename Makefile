@@ -14,9 +14,6 @@ SOURCES = $(filter-out $(SENDER_SOURCES),$(wildcard $(srcdir)/src/*.c $(srcdir)/
 OBJS = $(patsubst $(srcdir)/%.c,%.o,$(sort $(SOURCES))) src/aws/endpoint.o src/sender/settings.o
 PGFILEDESC = "firehose - deliver rows and committed changes to Amazon Data Firehose"
 
-# Names of ours mean ours, whatever the server or another library calls its own.
-SHLIB_LINK += -Wl,-Bsymbolic
-
 SENDER_SO = firehose_sender$(DLSUFFIX)
 SENDER_OBJS = $(filter-out src/sender/settings.o,$(patsubst $(srcdir)/%.c,%.o,$(sort $(SENDER_SOURCES))))
 
@@ -30,14 +27,23 @@ REGRESS_PREP = regress-module
 ENCODING = UTF8
 NO_LOCALE = 1
 
-EXTRA_CLEAN = $(SENDER_SO) $(SENDER_OBJS) $(SENDER_OBJS:.o=.bc) \
-	$(foreach kind,o so bc,$(wildcard test/modules/*/*.$(kind)))
+EXTRA_CLEAN = $(SENDER_SO) $(SENDER_OBJS) \
+	$(wildcard test/modules/*/*.o test/modules/*/*.so)
 
 PG_CONFIG ?= pg_config
+# bitcode is for inlining small functions into queries, which none of ours is
+# worth, and what it calls of ours is not exported
+override with_llvm := no
 # PostgreSQL's own headers are system headers to us: -Wextra is for our code.
-PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -I$(srcdir)/src
+PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -I$(srcdir)/src \
+	-include $(srcdir)/src/common/exports.h
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers -Wno-clobbered $(if $(WERROR),-Werror)
+
+# Our own names are ours, whatever else is loaded, and others do not see them.
+EXPORTS = $(srcdir)/src/common/exports.map
+LINK_OWN = -Wl,-Bsymbolic -Wl,--version-script=$(EXPORTS)
+SHLIB_LINK = $(LINK_OWN)
 
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 ifeq ($(PGXS),)
@@ -58,12 +64,13 @@ CONTRIB_TESTDB = regression
 # before it: preloaded.
 all: $(SENDER_SO)
 
+$(shlib) $(SENDER_SO): $(EXPORTS)
 $(SENDER_SO): $(SENDER_OBJS)
-	$(CC) $(CFLAGS) $(SENDER_OBJS) $(LDFLAGS) $(LDFLAGS_SL) -shared -Wl,-Bsymbolic -o $@ -lcurl -lcrypto -lm
+	$(CC) $(CFLAGS) $(SENDER_OBJS) $(LDFLAGS) $(LDFLAGS_SL) $(LINK_OWN) -shared -o $@ -lcurl -lcrypto -lm
 
 # a VPATH build starts in an empty directory
 ALL_OBJS = $(sort $(OBJS) $(SENDER_OBJS))
-$(ALL_OBJS) $(ALL_OBJS:.o=.bc): | folders
+$(ALL_OBJS): | folders
 folders:
 	@$(MKDIR_P) $(sort $(dir $(ALL_OBJS)))
 
@@ -84,7 +91,7 @@ regress-module:
 	run it as another user who can write here, for instance postgres" >&2; exit 1; }
 	$(MKDIR_P) $(REGRESS_MODULE)
 	$(MAKE) -C $(REGRESS_MODULE) -f $(abspath $(srcdir))/$(REGRESS_MODULE)/Makefile \
-		VPATH=$(abspath $(srcdir))/$(REGRESS_MODULE) PG_CONFIG='$(PG_CONFIG)' with_llvm=no
+		VPATH=$(abspath $(srcdir))/$(REGRESS_MODULE) PG_CONFIG='$(PG_CONFIG)'
 
 # what PGXN takes: the committed files, under the version of META.json
 DISTRIBUTION = firehose-$(shell sed -nE '/"provides"/q; s/^ *"version": "(.*)",/\1/p' $(srcdir)/META.json)

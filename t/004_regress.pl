@@ -13,7 +13,7 @@ my $pg_config = $ENV{PG_CONFIG};
 # some look at formats and at the queue by functions of their own
 my $module = 'test/modules/firehose_format_test';
 system('make', '-s', '-C', $module,
-    "PG_CONFIG=$pg_config", 'WERROR=1', 'with_llvm=no') == 0
+    "PG_CONFIG=$pg_config", 'WERROR=1') == 0
   or die 'cannot build the test module';
 chomp(my $bindir = `$pg_config --bindir`);
 open(my $output, '-|', "$ENV{PG_REGRESS} --bindir=$bindir --inputdir=."

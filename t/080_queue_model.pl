@@ -14,7 +14,7 @@ use Test::More;
 use FirehoseTest;
 
 my $module = Cwd::abs_path('test/modules/firehose_queue_test');
-system('make', '-s', '-C', $module, "PG_CONFIG=$ENV{PG_CONFIG}", 'WERROR=1', 'with_llvm=no') == 0
+system('make', '-s', '-C', $module, "PG_CONFIG=$ENV{PG_CONFIG}", 'WERROR=1') == 0
   or die 'cannot build the test module';
 
 my $node = PostgreSQL::Test::Cluster->new('main');

@@ -72,7 +72,7 @@
  */
 #define POISON_LIMIT		3
 
-extern PGDLLEXPORT void decoder_main(Datum main_arg);
+extern PGDLLEXPORT void firehose_decoder_main(Datum main_arg);
 
 static PipelineEntry *my_slot;
 static Pipeline *pipeline;
@@ -93,7 +93,7 @@ static void note_error(const ErrorData *error);
 static void leave_at_exit(int code, Datum arg);
 
 void
-decoder_main(Datum main_arg)
+firehose_decoder_main(Datum main_arg)
 {
 	if (!decoder_attach(main_arg, &my_slot))
 		return;

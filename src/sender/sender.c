@@ -51,7 +51,7 @@
 
 PG_MODULE_MAGIC;
 
-extern PGDLLEXPORT void sender_main(Datum main_arg);
+extern PGDLLEXPORT void firehose_sender_main(Datum main_arg);
 
 static Oid	my_database;
 static dlist_head deliveries = DLIST_STATIC_INIT(deliveries);
@@ -80,7 +80,7 @@ clock_us(void)
 }
 
 void
-sender_main(Datum main_arg)
+firehose_sender_main(Datum main_arg)
 {
 	if (!sender_attach(main_arg, &my_database))
 		return;

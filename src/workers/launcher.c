@@ -39,8 +39,8 @@
 #include "workers/worker.h"
 
 #define SENDER_LIBRARY		FIREHOSE_NAME "_sender"
-#define SENDER_FUNCTION		"sender_main"
-#define DECODER_FUNCTION	"decoder_main"
+#define SENDER_FUNCTION		"firehose_sender_main"
+#define DECODER_FUNCTION	"firehose_decoder_main"
 
 #define RESTART_SECONDS		5	/* of the launcher, by the postmaster */
 #define START_POLL_MS		1000	/* of a start, in case no signal came */
@@ -72,7 +72,7 @@ static struct
 	int64		retry_at;		/* no start before, after either */
 }			state;
 
-extern PGDLLEXPORT void launcher_main(Datum arg);
+extern PGDLLEXPORT void firehose_launcher_main(Datum arg);
 
 static void begin_launcher(void);
 static void detach_launcher(int code, Datum arg);
@@ -104,7 +104,7 @@ launcher_register_worker(void)
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = RESTART_SECONDS;
 	strlcpy(worker.bgw_library_name, FIREHOSE_NAME, BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "launcher_main", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "firehose_launcher_main", BGW_MAXLEN);
 	strlcpy(worker.bgw_name, "firehose launcher", BGW_MAXLEN);
 	strlcpy(worker.bgw_type, "firehose launcher", BGW_MAXLEN);
 	RegisterBackgroundWorker(&worker);
@@ -112,7 +112,7 @@ launcher_register_worker(void)
 
 /* Entry point of the process. */
 void
-launcher_main(Datum arg)
+firehose_launcher_main(Datum arg)
 {
 	bool		was_enabled = false;
 
