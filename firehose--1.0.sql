@@ -200,7 +200,7 @@ CREATE VIEW firehose_stat_stream AS
 COMMENT ON VIEW firehose_stat_stream IS
 'one row per stream used since the server started: its state and counters; queued + in_flight = 0 means that nothing is pending';
 COMMENT ON COLUMN firehose_stat_stream.stream IS 'name of the foreign server';
-COMMENT ON COLUMN firehose_stat_stream.state IS 'active, throttled (backing off), parked (cannot be sent to, probed slowly) or disabled';
+COMMENT ON COLUMN firehose_stat_stream.state IS 'active, authenticating (waits for its first credentials), throttled (backing off), parked (cannot be sent to, probed slowly) or disabled';
 COMMENT ON COLUMN firehose_stat_stream.reason IS 'why the stream is not active';
 COMMENT ON COLUMN firehose_stat_stream.datname IS 'database of the stream';
 COMMENT ON COLUMN firehose_stat_stream.queued IS 'committed records that are waiting to be sent';
@@ -224,6 +224,44 @@ COMMENT ON COLUMN firehose_stat_stream.latency_sum IS 'time from put to acknowle
 COMMENT ON COLUMN firehose_stat_stream.stats_reset IS 'when the counters were last reset';
 COMMENT ON COLUMN firehose_stat_stream.mismatches IS 'responses that contradicted themselves';
 COMMENT ON COLUMN firehose_stat_stream.dropped IS 'the server was dropped; what it still had goes to the dead letters';
+
+CREATE FUNCTION firehose_stat_identity(
+	OUT datname name,
+	OUT role_arn text,
+	OUT state text,
+	OUT source text,
+	OUT principal text,
+	OUT expires_at timestamptz,
+	OUT fetched_at timestamptz,
+	OUT fetches bigint,
+	OUT failures bigint,
+	OUT last_error text,
+	OUT last_error_at timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'firehose_stat_identity'
+LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION firehose_stat_identity() IS 'identities of the senders towards AWS';
+REVOKE ALL ON FUNCTION firehose_stat_identity() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION firehose_stat_identity() TO pg_monitor;
+
+CREATE VIEW firehose_stat_identity AS
+	SELECT datname, role_arn, state, source, principal, expires_at,
+		   fetched_at, fetches, failures, last_error, last_error_at
+	FROM firehose_stat_identity();
+COMMENT ON VIEW firehose_stat_identity IS
+'one row per identity that a database''s sender acts under towards AWS: where its credentials come from, and how long they live';
+COMMENT ON COLUMN firehose_stat_identity.datname IS 'database of the sender';
+COMMENT ON COLUMN firehose_stat_identity.role_arn IS 'role that streams name in their option role_arn; null for the server''s own identity';
+COMMENT ON COLUMN firehose_stat_identity.state IS 'fetching (for the first time), ready or failed (there are no credentials)';
+COMMENT ON COLUMN firehose_stat_identity.source IS 'provider that the credentials come from';
+COMMENT ON COLUMN firehose_stat_identity.principal IS 'whose credentials they are, if the provider tells';
+COMMENT ON COLUMN firehose_stat_identity.expires_at IS 'when they expire; null if that is not known';
+COMMENT ON COLUMN firehose_stat_identity.fetched_at IS 'when they last changed';
+COMMENT ON COLUMN firehose_stat_identity.fetches IS 'how often they were found or fetched';
+COMMENT ON COLUMN firehose_stat_identity.failures IS 'how often that failed';
+COMMENT ON COLUMN firehose_stat_identity.last_error IS 'text of the last failure; superusers only, because it names files and profiles of the server';
+COMMENT ON COLUMN firehose_stat_identity.last_error_at IS 'time of the last failure';
+GRANT SELECT ON firehose_stat_identity TO pg_monitor;
 
 CREATE FUNCTION firehose_stat_queue(
 	OUT queue_size bigint,

@@ -25,6 +25,7 @@
 #include "sender/settings.h"
 #include "status/recent.h"
 #include "status/status.h"
+#include "stream/identity_stats.h"
 #include "stream/stream.h"
 #include "workers/database_table.h"
 #include "workers/ddl_hooks.h"
@@ -86,6 +87,7 @@ firehose_shmem_request(void)
 
 	queue_shmem_request();
 	stream_stats_shmem_request();
+	identity_stats_shmem_request();
 	recent_shmem_request();
 	database_table_shmem_request();
 	pipeline_table_shmem_request();
@@ -99,6 +101,7 @@ firehose_shmem_startup(void)
 
 	queue_shmem_startup();
 	stream_stats_shmem_startup();
+	identity_stats_shmem_startup();
 	recent_shmem_startup();
 	database_table_shmem_startup();
 	pipeline_table_shmem_startup();

@@ -52,7 +52,7 @@ has_table('settings.md', 'settings', table('| setting | type | default | changed
         (SELECT default_setting FROM firehose_stream_options WHERE default_setting IS NOT NULL)
       ORDER BY name}));
 
-foreach my $view (qw(firehose_status firehose_dead_letter firehose_stat_stream firehose_stat_queue firehose_stream_options))
+foreach my $view (qw(firehose_status firehose_dead_letter firehose_stat_stream firehose_stat_identity firehose_stat_queue firehose_stream_options))
 {
     has_table('monitoring.md', $view, table('| column | type | what it tells |',
         qq{SELECT concat_ws(E'\\t', '`' || attname || '`', format_type(atttypid, atttypmod),

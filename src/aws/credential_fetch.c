@@ -161,6 +161,17 @@ begin_metadata(CredentialFetch *fetch)
 				   PHASE_METADATA_TOKEN);
 }
 
+/* Begin with the service at this address. */
+static CredentialFetchAction
+begin_metadata_at(CredentialFetch *fetch, const char *url)
+{
+	wipe(&fetch->metadata_url);
+	fetch->metadata_url = strdup(url);
+	if (fetch->metadata_url == NULL)
+		return failed(fetch, "out of memory");
+	return begin_metadata(fetch);
+}
+
 /* Copy the one word that a response consists of; NULL if it is none. */
 static char *
 take_word(const Response *response, size_t max)
@@ -491,8 +502,7 @@ begin_step(CredentialFetch *fetch, time_t now)
 	switch (step->kind)
 	{
 		case CREDENTIAL_STEP_METADATA:
-			fetch->metadata_url = step->values[CREDENTIAL_URL];
-			return begin_metadata(fetch);
+			return begin_metadata_at(fetch, step->values[CREDENTIAL_URL]);
 		case CREDENTIAL_STEP_CONTAINER:
 			return send_if(fetch, credential_request_container(fetch, step), PHASE_ONLY);
 		case CREDENTIAL_STEP_WEB_IDENTITY:
@@ -514,6 +524,10 @@ credential_fetch_start(CredentialFetch *fetch, const CredentialChain *chain,
 	credential_fetch_free(fetch);
 	fetch->chain = chain;
 	fetch->context = *context;
+	if (context->region != NULL)
+		fetch->context.region = fetch->context_region = strdup(context->region);
+	if (context->endpoint_url != NULL)
+		fetch->context.endpoint_url = fetch->context_url = strdup(context->endpoint_url);
 	if (!credentials_copy(&fetch->credentials, from))
 		return failed(fetch, "out of memory");
 	return begin_step(fetch, now);
@@ -523,8 +537,7 @@ CredentialFetchAction
 credential_fetch_start_region(CredentialFetch *fetch, const char *metadata_url)
 {
 	credential_fetch_free(fetch);
-	fetch->metadata_url = metadata_url;
-	return begin_metadata(fetch);
+	return begin_metadata_at(fetch, metadata_url);
 }
 
 CredentialFetchAction
@@ -579,6 +592,9 @@ credential_fetch_free(CredentialFetch *fetch)
 	wipe(&fetch->command);
 	wipe(&fetch->token);
 	wipe(&fetch->role);
+	wipe(&fetch->metadata_url);
+	wipe(&fetch->context_region);
+	wipe(&fetch->context_url);
 	sigv4_key_clear(&fetch->key);
 	memset(fetch, 0, sizeof(*fetch));
 }

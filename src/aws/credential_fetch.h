@@ -58,7 +58,7 @@ typedef struct CredentialRequest
 	bool		direct;			/* never through a proxy */
 } CredentialRequest;
 
-/* What requests are made for; the strings must outlive the fetch. */
+/* What requests are made for; the strings are copied. */
 typedef struct CredentialFetchContext
 {
 	const char *region;			/* of STS; NULL: the global endpoint */
@@ -82,8 +82,10 @@ typedef struct CredentialFetch
 
 	/* private */
 	const CredentialChain *chain;	/* NULL: the region is wanted */
-	const char *metadata_url;
-	CredentialFetchContext context;
+	char	   *metadata_url;
+	CredentialFetchContext context; /* points to the copies */
+	char	   *context_region;
+	char	   *context_url;
 	int			step;
 	int			phase;
 	bool		renewed;		/* a metadata token was refused once */

@@ -311,7 +311,7 @@ endpoint_parse(const char *url, Endpoint *endpoint,
 
 bool
 endpoint_resolve(const char *explicit_url, const char *profile_url,
-				 const char *region, int flags, Endpoint *endpoint,
+				 bool ignore_configured, const char *region, int flags, Endpoint *endpoint,
 				 char *errmsg, size_t errmsg_size)
 {
 	const struct
@@ -333,7 +333,8 @@ endpoint_resolve(const char *explicit_url, const char *profile_url,
 	{
 		char		reason[128];
 
-		if (candidates[i].url == NULL || candidates[i].url[0] == '\0')
+		if (candidates[i].url == NULL || candidates[i].url[0] == '\0' ||
+			(i > 0 && ignore_configured))
 			continue;
 		if (!endpoint_parse(candidates[i].url, endpoint,
 							reason, sizeof(reason)))

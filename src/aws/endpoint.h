@@ -74,10 +74,13 @@ extern bool endpoint_is_loopback(const Endpoint *endpoint);
  * Choose the endpoint: explicit_url, then AWS_ENDPOINT_URL_FIREHOSE,
  * AWS_ENDPOINT_URL, profile_url, and finally the region's own.  NULL or "" is
  * what is not set.  A URL that is set but wrong is an error, not a reason to
- * go on to the next; the message says where it came from.
+ * go on to the next; the message says where it came from.  With
+ * ignore_configured only explicit_url counts, as
+ * AWS_IGNORE_CONFIGURED_ENDPOINT_URLS wants it.
  */
 extern bool endpoint_resolve(const char *explicit_url,
 							 const char *profile_url,
+							 bool ignore_configured,
 							 const char *region, int flags,
 							 Endpoint *endpoint,
 							 char *errmsg, size_t errmsg_size);

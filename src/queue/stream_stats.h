@@ -20,8 +20,15 @@ typedef enum StreamState
 	STREAM_THROTTLED,			/* backing off; data is kept */
 	/* cannot be sent to; probed slowly, data is kept */
 	STREAM_PARKED,
-	STREAM_DISABLED				/* option enabled = false */
+	STREAM_DISABLED,			/* option enabled = false */
+	STREAM_AUTHENTICATING		/* waits for its first credentials */
 } StreamState;
+
+/*
+ * How a reason begins whose rest names files and profiles of the server, so
+ * that only superusers may read it.
+ */
+#define NO_CREDENTIALS			"no credentials: "
 
 #define STATISTICS_CODE_LEN		64
 #define STATISTICS_MESSAGE_LEN	256

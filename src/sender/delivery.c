@@ -14,6 +14,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "aws/role_arn.h"
 #include "common/compat.h"
 #include "sender/completion.h"
 #include "sender/delivery.h"
@@ -85,6 +86,8 @@ delivery_set_options(Delivery *d, const Stream *stream, int64 now)
 	MemoryContextReset(d->option_context);
 	*o = stream->options;
 	o->region = MemoryContextStrdup(d->option_context, stream->options.region);
+	o->role_arn = MemoryContextStrdup(d->option_context, stream->options.role_arn);
+	o->external_id = MemoryContextStrdup(d->option_context, stream->options.external_id);
 	o->endpoint_url = MemoryContextStrdup(d->option_context, stream->options.endpoint_url);
 	if (strcmp(d->name, stream->name) != 0)
 	{
@@ -115,30 +118,57 @@ delivery_set_options(Delivery *d, const Stream *stream, int64 now)
 void
 delivery_reconsider(Delivery *d, int64 now)
 {
-	if (d->dropped)
+	if (d->dropped || d->options.role_arn == NULL)
 		return;
 	d->resolved = false;
+	d->identity = NULL;
+	if (*d->options.role_arn == '\0' ||
+		role_arn_allowed(d->options.role_arn, sender_allowed_roles))
+		d->identity = identity_of(d->options.role_arn, d->options.external_id);
 	if (!d->options.enabled)
 		stream_stats_set_state(&d->queue_stream->stats, STREAM_DISABLED, "the stream's option enabled is false");
-	else if (d->parked)
+	else if (d->parked || d->authenticating)
 		d->next_attempt = now;
 	else if (d->failures == 0)
 		stream_stats_set_state(&d->queue_stream->stats, STREAM_ACTIVE, "");
 }
 
 /*
- * Find out where to send, and whether we may; false: parked with the reason.
+ * Wait for credentials that are being fetched for the first time: that is no
+ * trouble, and delivery_reconsider() ends it.
+ */
+static void
+await_credentials(Delivery *d, int64 now)
+{
+	d->authenticating = true;
+	d->next_attempt = now + (int64) sender_probe_interval * 1000;
+	if (!d->parked)
+		stream_stats_set_state(&d->queue_stream->stats, STREAM_AUTHENTICATING,
+							   identity_problem(d->identity));
+}
+
+/*
+ * Find out where to send, and whether we may; false: parked with the reason,
+ * or waiting for credentials.
  */
 static bool
 resolve(Delivery *d, int64 now)
 {
 	char		reason[STATISTICS_MESSAGE_LEN];
-	const char *region = signer_region(d->options.region);
+	const char *region = identity_region(d->options.region);
 
 	if (d->resolved)
 		return true;
-	if (signer_generation() == 0)
-		snprintf(reason, sizeof(reason), "no credentials: %s", signer_problem());
+	if (d->identity != NULL && identity_state(d->identity) == IDENTITY_FETCHING)
+	{
+		await_credentials(d, now);
+		return false;
+	}
+	d->authenticating = false;
+	if (d->identity == NULL)
+		snprintf(reason, sizeof(reason), "firehose.allowed_roles does not allow the stream's role_arn");
+	else if (identity_state(d->identity) != IDENTITY_READY)
+		snprintf(reason, sizeof(reason), NO_CREDENTIALS "%s", identity_problem(d->identity));
 	else if (!stream_options_valid_name(d->options.stream_name))
 		snprintf(reason, sizeof(reason),
 				 "the server's name is not one that a Firehose stream can have: set its option stream_name");
@@ -147,8 +177,9 @@ resolve(Delivery *d, int64 now)
 				 "no region: set the stream's option region or firehose.region");
 	else if (!endpoint_valid_region(region))
 		snprintf(reason, sizeof(reason), "\"%s\" is not a region", region);
-	else if (signer_endpoint(d->options.endpoint_url, region, &d->endpoint,
-							   reason, sizeof(reason)))
+	else if (signer_endpoint(d->options.endpoint_url, region, d->options.use_fips,
+							 d->options.use_dualstack, &d->endpoint,
+							 reason, sizeof(reason)))
 	{
 		strlcpy(d->region, region, sizeof(d->region));
 		d->resolved = true;
@@ -369,7 +400,7 @@ send_batch(Delivery *d, int64 now)
 		request_put_back(request);
 		return false;
 	}
-	if (!request_build(request, &d->reader, d->options.stream_name, &d->endpoint, d->region,
+	if (!request_build(request, &d->reader, d->options.stream_name, d->identity, &d->endpoint, d->region,
 					   reason, sizeof(reason)))
 	{
 		delivery_put_all_back(d, request);

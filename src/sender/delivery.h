@@ -12,6 +12,7 @@
 #include "lib/ilist.h"
 #include "aws/retry.h"
 #include "queue/reader.h"
+#include "sender/identity.h"
 #include "sender/ready_list.h"
 #include "sender/request.h"
 #include "stream/stream.h"
@@ -26,6 +27,9 @@ struct Delivery
 	StreamOptions options;
 	MemoryContext context;		/* all that belongs to this delivery */
 	MemoryContext option_context;	/* strings of options */
+
+	Identity   *identity;		/* who signs; NULL: the role is not allowed */
+	bool		authenticating; /* it waits for its first credentials */
 
 	/* where to: resolved from the options, the environment and the profile */
 	bool		resolved;

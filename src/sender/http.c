@@ -128,6 +128,9 @@ http_init(const char **error)
 	const char *more = getenv("no_proxy") ? getenv("no_proxy") : getenv("NO_PROXY");
 	MemoryContext old;
 
+	/* libcurl would write the keys of its sessions to that file */
+	unsetenv("SSLKEYLOGFILE");
+
 	*error = NULL;
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK ||
 		(multi = curl_multi_init()) == NULL)
@@ -187,7 +190,6 @@ set_common_options(HttpRequest *request)
 	handle->prepared = handle->has_ca_file = false;
 	SETOPT(request, CURLOPT_NOSIGNAL, 1L);
 	SETOPT(request, CURLOPT_ERRORBUFFER, request->handle->error);
-	SETOPT(request, CURLOPT_POST, 1L);
 	SETOPT(request, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
 	SETOPT(request, CURLOPT_FOLLOWLOCATION, 0L);
 	SETOPT(request, CURLOPT_READFUNCTION, read_body);
@@ -196,7 +198,6 @@ set_common_options(HttpRequest *request)
 	SETOPT(request, CURLOPT_SSL_VERIFYPEER, 1L);
 	SETOPT(request, CURLOPT_SSL_VERIFYHOST, 2L);
 	SETOPT(request, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
-	SETOPT(request, CURLOPT_NOPROXY, no_proxy);
 	SETOPT(request, CURLOPT_TCP_KEEPALIVE, 1L);
 #if LIBCURL_VERSION_NUM >= 0x075500
 	SETOPT(request, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -235,6 +236,12 @@ set_request_options(HttpRequest *request)
 	SETOPT(request, CURLOPT_WRITEDATA, request);
 	SETOPT(request, CURLOPT_HEADERDATA, request);
 	SETOPT(request, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) request->body_length);
+	if (request->method != NULL && strcmp(request->method, "GET") == 0)
+		SETOPT(request, CURLOPT_HTTPGET, 1L);
+	else
+		SETOPT(request, CURLOPT_POST, 1L);
+	SETOPT(request, CURLOPT_CUSTOMREQUEST, request->method);
+	SETOPT(request, CURLOPT_NOPROXY, request->direct ? "*" : no_proxy);
 	SETOPT(request, CURLOPT_TIMEOUT_MS, request->timeout_ms);
 	SETOPT(request, CURLOPT_CONNECTTIMEOUT_MS, request->connect_timeout_ms);
 	SETOPT(request, CURLOPT_UPLOAD_BUFFERSIZE, (long)
@@ -299,6 +306,21 @@ http_start(HttpRequest *request)
 	return true;
 }
 
+void
+http_watch(int fd)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+
+	(void) epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event);
+}
+
+void
+http_unwatch(int fd)
+{
+	(void) epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+}
+
+/* libcurl ignores sockets that are not its own, those that we watch. */
 void
 http_drive(void)
 {

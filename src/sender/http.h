@@ -22,12 +22,14 @@
 typedef struct HttpHandle HttpHandle;
 
 /*
- * One POST.  Zero it, fill in the first part, start it; it must stay where it
+ * One request.  Zero it, fill in the first part, start it; it must stay where it
  * is.
  */
 typedef struct HttpRequest
 {
+	const char *method;			/* "GET", "PUT"; NULL: "POST" */
 	const char *url;
+	bool		direct;			/* never through a proxy */
 	/* "Name: value"; copied at start */
 	const char *headers[HTTP_MAX_HEADERS];
 	int			nheaders;
@@ -38,6 +40,7 @@ typedef struct HttpRequest
 	size_t		max_response;		/* a larger response is an error */
 	const char *ca_file;		/* NULL: the system's authorities */
 	void	   *owner;			/* the caller's */
+	void		(*on_finished) (struct HttpRequest *request);	/* NULL: a delivery's */
 
 	/* the result */
 	CURLcode	result;			/* CURLE_OK: there is a whole response */
@@ -68,6 +71,10 @@ extern bool http_start(HttpRequest *request);
  * over.
  */
 extern void http_drive(void);
+
+/* Let a further descriptor make that one readable, and no more. */
+extern void http_watch(int fd);
+extern void http_unwatch(int fd);
 
 /* The next request that has finished, NULL if there is none. */
 extern HttpRequest *http_next_finished(void);

@@ -214,7 +214,7 @@ build_body(Request *request, QueueReader *reader, const char *stream_name,
 
 bool
 request_build(Request *request, QueueReader *reader, const char *stream_name,
-			  const Endpoint *endpoint, const char *region,
+			  Identity *identity, const Endpoint *endpoint, const char *region,
 			  char *reason, size_t reason_size)
 {
 	unsigned char digest[SIGV4_SHA256_LEN];
@@ -227,10 +227,10 @@ request_build(Request *request, QueueReader *reader, const char *stream_name,
 		snprintf(reason, reason_size, "OpenSSL cannot compute SHA-256");
 		return false;
 	}
-	if (!signer_sign(endpoint, region, target, digest, &request->headers,
+	if (!signer_sign(identity, endpoint, region, target, digest, &request->headers,
 					   reason, reason_size))
 		return false;
-	request->identity = signer_generation();
+	request->identity = identity_generation(identity);
 
 	snprintf(request->target, sizeof(request->target), "X-Amz-Target: %s", target);
 	http->headers[http->nheaders++] = request->headers.host;

@@ -57,7 +57,7 @@ extern Size request_body_bound(int nrecords, Size payload);
  * PutRecord.  False with a reason if it cannot be signed.
  */
 extern bool request_build(Request *request, QueueReader *reader, const char *stream_name,
-						  const Endpoint *endpoint, const char *region,
+						  Identity *identity, const Endpoint *endpoint, const char *region,
 						  char *reason, size_t reason_size);
 
 #endif							/* FIREHOSE_SENDER_REQUEST_H */

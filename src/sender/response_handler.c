@@ -342,14 +342,14 @@ take_error(Delivery *d, Request *request, int64 now)
 			response_handler_back_off(d, now, RETRY_THROTTLE, retry_after(request), code, message);
 			break;
 		case ERROR_CLASS_CLOCK_SKEW:
-			if (signer_correct_clock(request->sent_at, now, http_date(http)))
+			if (signer_correct_clock(&d->endpoint, request->sent_at, now, http_date(http)))
 				retry_soon(d, request, now, code, message);
 			else
 				response_handler_park(d, now, code, message);
 			break;
 		case ERROR_CLASS_CREDENTIALS:
 		case ERROR_CLASS_ACCESS_DENIED:
-			if (signer_refresh(now, request->identity))
+			if (d->identity != NULL && identity_refused(d->identity, now, request->identity))
 				retry_soon(d, request, now, code, message);
 			else
 				response_handler_park(d, now, code, message);

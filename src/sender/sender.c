@@ -32,7 +32,7 @@
 #include "sender/completion.h"
 #include "sender/delivery.h"
 #include "sender/http.h"
-#include "sender/signer.h"
+#include "sender/identity.h"
 #include "status/recent.h"
 #include "stream/stream.h"
 #include "workers/sender_lifecycle.h"
@@ -134,6 +134,7 @@ prepare(void)
 										 firehose_queue->npages * sizeof(uint32));
 	completion_init();
 
+	identity_init(my_database);
 	fd = http_init(&error);
 	if (fd < 0)
 		ereport(ERROR,
@@ -210,6 +211,18 @@ find_committed(Oid serverid, Stream **stream)
 	return true;
 }
 
+/* Let go of the roles that no stream names any more. */
+static void
+forget_identities(void)
+{
+	dlist_iter	iter;
+
+	identity_unmark();
+	dlist_foreach(iter, &deliveries)
+		identity_mark(dlist_container(Delivery, node, iter.cur)->identity);
+	identity_forget_unmarked();
+}
+
 /* Read the options of all streams anew. */
 static void
 read_options(int64 now)
@@ -228,6 +241,7 @@ read_options(int64 now)
 			continue;
 		delivery_set_options(d, stream, now);
 	}
+	forget_identities();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(loop_context);
@@ -267,7 +281,7 @@ refresh_config(int64 now)
 	bool		attached = attach_new_streams();
 
 	AcceptInvalidationMessages();
-	if (signer_check(now))
+	if (identity_check(now))
 	{
 		dlist_foreach(iter, &deliveries)
 			delivery_reconsider(dlist_container(Delivery, node, iter.cur), now);
@@ -284,7 +298,12 @@ handle_finished(void)
 	HttpRequest *http;
 
 	while ((http = http_next_finished()) != NULL)
-		delivery_finished((Request *) http->owner, clock_us());
+	{
+		if (http->on_finished != NULL)
+			http->on_finished(http);
+		else
+			delivery_finished((Request *) http->owner, clock_us());
+	}
 }
 
 /* Somebody waits for all that was published before he asked (recent.h). */
@@ -349,6 +368,7 @@ sleep_until_work(void)
 	}
 	if (reconcile_at != PG_INT64_MAX)
 		timeout = sooner(timeout, (long) (Max(reconcile_at - now, 0) / 1000 + 1));
+	timeout = sooner(timeout, identity_timeout_ms(now));
 	if (!busy)
 		request_trim();
 	release_dropped();

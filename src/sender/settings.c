@@ -11,10 +11,12 @@
 #include "sender/settings.h"
 
 char	   *sender_allowed_endpoints;
+char	   *sender_allowed_roles;
 char	   *sender_credentials_file;
 char	   *sender_config_file;
 char	   *sender_profile;
 char	   *sender_ca_file;
+int			sender_credentials_grace_period;
 int			sender_request_memory;
 int			sender_probe_interval;
 int			sender_connect_timeout;
@@ -41,6 +43,18 @@ sender_define_settings(void)
 							   &sender_allowed_endpoints, "aws", PGC_SIGHUP,
 							   GUC_LIST_INPUT | GUC_SUPERUSER_ONLY,
 							   check_allowed_endpoints, NULL, NULL);
+	DefineCustomStringVariable("firehose.allowed_roles",
+							   "Sets which IAM roles streams may name in their option role_arn.",
+							   "A comma-separated list of patterns such as "
+							   "\"arn:aws:iam::123456789012:role/firehose-*\"; by default none.",
+							   &sender_allowed_roles, "", PGC_SIGHUP,
+							   GUC_LIST_INPUT | GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomIntVariable("firehose.credentials_grace_period",
+							"Sets how long credentials are used after their file has gone or become unusable.",
+							NULL,
+							&sender_credentials_grace_period, 60000, 0, 86400000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomStringVariable("firehose.credentials_file",
 							   "Sets the path of the AWS credentials file.",
 							   "By default the places that every AWS tool uses.",

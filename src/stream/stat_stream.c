@@ -42,7 +42,8 @@ static const char *const state_names[] = {
 	[STREAM_ACTIVE] = "active",
 	[STREAM_THROTTLED] = "throttled",
 	[STREAM_PARKED] = "parked",
-	[STREAM_DISABLED] = "disabled"
+	[STREAM_DISABLED] = "disabled",
+	[STREAM_AUTHENTICATING] = "authenticating"
 };
 
 static void add_stream_pending(ResultRow *row, const ListedStream *id);
@@ -109,6 +110,19 @@ stat_stream_may_read(const ListedStream *id)
 	return server != NULL && has_privs_of_role(GetUserId(), server->owner);
 }
 
+/*
+ * Cut off what only superusers may read: which files and profiles of the
+ * server were looked at for credentials.
+ */
+static void
+hide_paths(char *text)
+{
+	char	   *found = strstr(text, NO_CREDENTIALS);
+
+	if (found != NULL && !superuser())
+		found[strlen(NO_CREDENTIALS) - 2] = '\0';
+}
+
 const char *
 stat_stream_state(const ListedStream *id, char **reason)
 {
@@ -121,6 +135,7 @@ stat_stream_state(const ListedStream *id, char **reason)
 	strlcpy(*reason, stats->reason, STATISTICS_MESSAGE_LEN);
 	LWLockRelease(stream_stats_lock());
 	sanitize_text(*reason, strlen(*reason));
+	hide_paths(*reason);
 
 	return state < lengthof(state_names) ? state_names[state] : "unknown";
 }
@@ -228,6 +243,7 @@ add_stream_error(ResultRow *row, StreamStatistics *stats)
 
 	sanitize_text(code, strlen(code));
 	sanitize_text(message, strlen(message));
+	hide_paths(message);
 	row_text(row, code);
 	row_text(row, message);
 	row_time(row, at);

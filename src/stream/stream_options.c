@@ -18,6 +18,7 @@
 #include "utils/guc.h"
 
 #include "aws/endpoint.h"
+#include "aws/role_arn.h"
 #include "common/compat.h"
 #include "queue/queue.h"
 #include "stream/stream_options.h"
@@ -51,11 +52,20 @@ typedef struct OptionDef
 static const char *check_stream_name(const char *value);
 static const char *check_region(const char *value);
 static const char *check_endpoint_url(const char *value);
+static const char *check_role_arn(const char *value);
+static const char *check_external_id(const char *value);
 
 static const struct config_enum_entry delimiter_values[] = {
 	{"default", DELIMITER_DEFAULT, false},
 	{"newline", DELIMITER_NEWLINE, false},
 	{"none", DELIMITER_NONE, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry switch_values[] = {
+	{"default", SWITCH_DEFAULT, false},
+	{"true", SWITCH_ON, false},
+	{"false", SWITCH_OFF, false},
 	{NULL, 0, false}
 };
 
@@ -89,6 +99,18 @@ static const OptionDef option_defs[] = {
 	{"endpoint_url", OPTION_STRING, offsetof(StreamOptions, endpoint_url),
 		0, 0, 0, 0, NULL, check_endpoint_url, true,
 	"URL to send to instead of the region's own endpoint; firehose.allowed_endpoints must allow it."},
+	{"role_arn", OPTION_STRING, offsetof(StreamOptions, role_arn),
+		0, 0, 0, 0, NULL, check_role_arn, false,
+	"IAM role to assume for this stream; firehose.allowed_roles must allow it."},
+	{"external_id", OPTION_STRING, offsetof(StreamOptions, external_id),
+		0, 0, 0, 0, NULL, check_external_id, false,
+	"External id that the role's trust policy asks for."},
+	{"use_fips", OPTION_ENUM, offsetof(StreamOptions, use_fips),
+		0, 0, 0, SWITCH_DEFAULT, switch_values, NULL, true,
+	"Whether to send to the region's FIPS endpoint; by default as the environment or the profile says."},
+	{"use_dualstack", OPTION_ENUM, offsetof(StreamOptions, use_dualstack),
+		0, 0, 0, SWITCH_DEFAULT, switch_values, NULL, true,
+	"Whether to send to the region's endpoint for IPv4 and IPv6; by default as the environment or the profile says."},
 	{"delimiter", OPTION_ENUM, offsetof(StreamOptions, delimiter),
 		0, 0, 0, DELIMITER_DEFAULT, delimiter_values, NULL, true,
 	"What ends a record: one newline, none, or by default a newline for text, json and jsonb and none for bytea."},
@@ -271,6 +293,24 @@ check_endpoint_url(const char *value)
 	return psprintf("%s.", wrong);
 }
 
+static const char *
+check_role_arn(const char *value)
+{
+	char		wrong[256];
+
+	if (role_arn_valid(value, wrong, sizeof(wrong)))
+		return NULL;
+	return psprintf("%s.", wrong);
+}
+
+static const char *
+check_external_id(const char *value)
+{
+	if (role_external_id_valid(value))
+		return NULL;
+	return "An external id has 2 to 1,224 characters, each a letter, a digit or one of _+=,.@:/-.";
+}
+
 static const OptionDef *
 find_option(const char *name)
 {
@@ -390,6 +430,8 @@ stream_options_resolve(List *given, const char *server_name, MemoryContext conte
 	result->enabled = true;
 	strlcpy(result->stream_name, server_name, sizeof(result->stream_name));
 	result->region = pstrdup(defaults.region ? defaults.region : "");
+	result->role_arn = pstrdup("");
+	result->external_id = pstrdup("");
 	result->endpoint_url = pstrdup(defaults.endpoint_url ? defaults.endpoint_url : "");
 	foreach(lc, given)
 	{

@@ -25,6 +25,14 @@ typedef enum StreamStatusOption
 	STATUS_NONE
 } StreamStatusOption;
 
+/* A switch that may be left to the environment and the AWS profile */
+typedef enum StreamSwitch
+{
+	SWITCH_DEFAULT = -1,
+	SWITCH_OFF,
+	SWITCH_ON
+} StreamSwitch;
+
 /*
  * An option's value, or the default of its setting.  Times in milliseconds,
  * rates per second (0: no limit).
@@ -34,6 +42,10 @@ typedef struct StreamOptions
 	/* Firehose's name: 1 to 64 of [a-zA-Z0-9_.-] */
 	char		stream_name[65];
 	char	   *region;			/* "" : the environment's or profile's */
+	char	   *role_arn;		/* "" : the server's own identity */
+	char	   *external_id;	/* of the role; "" : none */
+	int			use_fips;		/* StreamSwitch */
+	int			use_dualstack;	/* the same */
 	char	   *endpoint_url;	/* "" : derived from the region */
 	int			delimiter;		/* StreamDelimiter */
 	int			on_full;		/* OnFull */

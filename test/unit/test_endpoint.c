@@ -242,7 +242,7 @@ test_resolve(void)
 	Endpoint	endpoint;
 
 #define RESOLVE(url, profile, region) \
-	endpoint_resolve(url, profile, region, 0, &endpoint, errmsg, sizeof(errmsg))
+	endpoint_resolve(url, profile, false, region, 0, &endpoint, errmsg, sizeof(errmsg))
 
 	unsetenv("AWS_ENDPOINT_URL_FIREHOSE");
 	unsetenv("AWS_ENDPOINT_URL");

@@ -1,0 +1,123 @@
+/*-------------------------------------------------------------------------
+ *
+ * role_arn.c
+ *	  Names of roles, and which of them streams may use.
+ *
+ * Called by the checks of stream options and by the sender.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "aws/role_arn.h"
+
+#define LETTERS		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define DIGITS		"0123456789"
+
+/* Write a message and be false. */
+#define fail(errmsg, errmsg_size, ...) \
+	(snprintf(errmsg, errmsg_size, __VA_ARGS__), false)
+
+/* Go past a literal; false if it is not there. */
+static bool
+skip(const char **text, const char *literal)
+{
+	size_t		len = strlen(literal);
+
+	if (strncmp(*text, literal, len) != 0)
+		return false;
+	*text += len;
+	return true;
+}
+
+/* Go past characters of a set; how many there were. */
+static size_t
+skip_all(const char **text, const char *set)
+{
+	size_t		len = strspn(*text, set);
+
+	*text += len;
+	return len;
+}
+
+bool
+role_arn_valid(const char *arn, char *errmsg, size_t errmsg_size)
+{
+	const char *p = arn;
+
+	if (strlen(arn) >= ROLE_ARN_SIZE)
+		return fail(errmsg, errmsg_size, "It is too long");
+	if (!skip(&p, "arn:aws") || (skip_all(&p, LETTERS DIGITS "-"), false) ||
+		!skip(&p, ":iam::") || skip_all(&p, DIGITS) != 12 || !skip(&p, ":role/") ||
+		skip_all(&p, LETTERS DIGITS "_+=,.@/-") == 0 || *p != '\0' || p[-1] == '/')
+		return fail(errmsg, errmsg_size,
+					"It takes the ARN of a role, such as arn:aws:iam::123456789012:role/firehose");
+	return true;
+}
+
+bool
+role_external_id_valid(const char *external_id)
+{
+	size_t		len = strlen(external_id);
+
+	return len >= 2 && len <= 1224 &&
+		strspn(external_id, LETTERS DIGITS "_+=,.@:/-") == len;
+}
+
+/*
+ * Match with a pattern of len characters.  Going back to the last "*" is
+ * enough, because it can take over whatever an earlier one took.
+ */
+static bool
+matches(const char *text, const char *pattern, size_t len)
+{
+	const char *end = pattern + len;
+	const char *star = NULL;
+	const char *star_text = NULL;
+
+	while (*text != '\0')
+	{
+		if (pattern < end && *pattern == '*')
+		{
+			star = pattern++;
+			star_text = text;
+		}
+		else if (pattern < end && *pattern == *text)
+		{
+			pattern++;
+			text++;
+		}
+		else if (star != NULL)
+		{
+			pattern = star + 1;
+			text = ++star_text;
+		}
+		else
+			return false;
+	}
+	while (pattern < end && *pattern == '*')
+		pattern++;
+	return pattern == end;
+}
+
+bool
+role_arn_allowed(const char *arn, const char *allowed_list)
+{
+	const char *entry = allowed_list;
+
+	while (*entry != '\0')
+	{
+		size_t		len;
+		size_t		used;
+
+		entry += strspn(entry, ", \t\n");
+		len = used = strcspn(entry, ",");
+		while (used > 0 && strchr(" \t\n", entry[used - 1]) != NULL)
+			used--;
+		if (used > 0 && matches(arn, entry, used))
+			return true;
+		entry += len;
+	}
+	return false;
+}

@@ -1,0 +1,70 @@
+/*
+ * identity.h
+ *		Who the sender is towards AWS: the server's own credentials, and those
+ *		of the roles that streams name.
+ *
+ * Sender process only.  An identity is shared by all streams that name the
+ * same role and external id.  Credentials are looked for at start, when a file
+ * of theirs or a setting has changed, before they expire, and when a service
+ * refuses them.  What has to be fetched is fetched in the event loop, one
+ * request at a time for each identity; credentials that still live are used
+ * meanwhile.
+ */
+#ifndef FIREHOSE_SENDER_IDENTITY_H
+#define FIREHOSE_SENDER_IDENTITY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "aws/credentials.h"
+#include "aws/sigv4.h"
+#include "stream/identity_stats.h"
+
+typedef struct Identity Identity;
+
+/* Set up, for the sender of this database. */
+extern void identity_init(Oid dboid);
+
+/* The identity of a role; "" is the server's own.  It stays where it is. */
+extern Identity *identity_of(const char *role_arn, const char *external_id);
+
+/* Forget roles that are not marked; NULL can be marked, too. */
+extern void identity_unmark(void);
+extern void identity_mark(Identity *identity);
+extern void identity_forget_unmarked(void);
+
+/*
+ * Look for changes, at most once a second, and do what is due; true if some
+ * identity has other credentials than before, or none any more.
+ */
+extern bool identity_check(int64_t now);
+
+/* When identity_check() is due again: milliseconds from now. */
+extern long identity_timeout_ms(int64_t now);
+
+extern IdentityState identity_state(const Identity *identity);
+
+/* Why there are no credentials, or what is done to have some. */
+extern const char *identity_problem(const Identity *identity);
+
+/* A service refused them: true if they have changed since generation `used`. */
+extern bool identity_refused(Identity *identity, int64_t now, uint64_t used);
+
+/* The number of the present credentials. */
+extern uint64_t identity_generation(const Identity *identity);
+
+/* The present credentials, and the signing key that goes with them. */
+extern const Credentials *identity_credentials(const Identity *identity);
+extern SigV4Key *identity_signing_key(Identity *identity);
+
+/*
+ * What else the environment and the profile say.  The region is the option's,
+ * or the environment's, the profile's or the instance's; NULL if nobody tells,
+ * which makes us ask the instance.
+ */
+extern const char *identity_region(const char *option);
+extern const char *identity_endpoint_url(void);
+extern bool identity_ignores_endpoint_urls(void);
+extern int	identity_endpoint_flags(void);
+
+#endif							/* FIREHOSE_SENDER_IDENTITY_H */
