@@ -1,0 +1,82 @@
+# Faults of the system below a server: a resolver that fails or hangs, a clock
+# that jumps, a disk that is full, and a note of every fsync.  They are done by a
+# library that the server is started with (test/preload/faults.c).
+package SystemFaults;
+
+use strict;
+use warnings FATAL => 'all';
+use Cwd ();
+
+my %resolver = (answers => 0, fails => 1, hangs => 2);
+
+# The name that only the library's resolver knows; it is loopback.
+our $HOST = 'firehose.us-east-1.amazonaws.com';
+
+# Build the library.  Start servers in
+#   local %ENV = (%ENV, $faults->environment);
+sub new
+{
+    my ($class) = @_;
+    my $base = Cwd::getcwd() . "/tmp_check/faults-$$";
+    system($ENV{CC} // 'cc', '-O2', '-shared', '-fPIC', '-o', "$base.so",
+        'test/preload/faults.c', '-ldl') == 0
+      or die 'cannot build test/preload/faults.c';
+    my $self = bless { library => "$base.so", file => $base, clock => 0, resolver => 0,
+        full => '' }, $class;
+    $self->_write;
+    return $self;
+}
+
+sub environment
+{
+    my ($self) = @_;
+    return (LD_PRELOAD => $self->{library}, FIREHOSE_TEST_FAULTS => $self->{file});
+}
+
+# The resolver answers, fails or hangs.
+sub resolver
+{
+    my ($self, $mode) = @_;
+    $self->{resolver} = $resolver{$mode} // die "resolver: $mode";
+    return $self->_write;
+}
+
+# The clock is so many seconds ahead.
+sub clock
+{
+    my ($self, $seconds) = @_;
+    $self->{clock} = $seconds * 1_000_000;
+    return $self->_write;
+}
+
+# The disk is full for files whose path contains a text; for none without one.
+sub disk_full
+{
+    my ($self, $path) = @_;
+    $self->{full} = $path // '';
+    return $self->_write;
+}
+
+# The notes of fsync and rename since the last call, as [what, path].
+sub synced
+{
+    my ($self) = @_;
+    open(my $log, '<', "$self->{file}.fsync") or return;
+    seek($log, $self->{read} // 0, 0);
+    my @notes = map { chomp; [ split / /, $_, 2 ] } <$log>;
+    $self->{read} = tell($log);
+    return @notes;
+}
+
+# In place: servers have the file mapped.
+sub _write
+{
+    my ($self) = @_;
+    open(my $out, -e $self->{file} ? '+<' : '>', $self->{file}) or die "$self->{file}: $!";
+    syswrite($out, pack('q l l Z240', $self->{clock}, $self->{resolver},
+        $self->{full} ne '' ? 1 : 0, $self->{full}));
+    close($out);
+    return;
+}
+
+1;
