@@ -170,4 +170,16 @@ foreach my $check (@checks)
     local $TODO = 'cuts under way';
     is(scalar @found, 0, $name) or diag(join("\n", @found));
 }
+
+# What ARCHITECTURE.md names is there
+open(my $file, '<', 'ARCHITECTURE.md') or die "ARCHITECTURE.md: $!";
+my $architecture = do { local $/ = undef; <$file> };
+my @places = $architecture =~ m{`(\w+/\w+\.[ch](?::\w+)?)`}g;
+cmp_ok(scalar @places, '>', 20, 'ARCHITECTURE.md names places in the code');
+foreach my $place (@places)
+{
+    my ($path, $function) = split /:/, $place;
+    ok(exists $tree->{$path} && (!defined $function || $tree->{$path} =~ /^$function\(/m),
+        "ARCHITECTURE.md: $place");
+}
 done_testing();
