@@ -20,6 +20,7 @@
 #include "put/durable.h"
 #include "put/put.h"
 #include "put/put_xact.h"
+#include "queue/ids.h"
 #include "queue/queue.h"
 #include "queue/save.h"
 #include "sender/settings.h"
@@ -86,6 +87,7 @@ firehose_shmem_request(void)
 		prev_shmem_request();
 
 	queue_shmem_request();
+	ids_shmem_request();
 	stream_stats_shmem_request();
 	identity_stats_shmem_request();
 	recent_shmem_request();
@@ -100,6 +102,7 @@ firehose_shmem_startup(void)
 		prev_shmem_startup();
 
 	queue_shmem_startup();
+	ids_shmem_startup();
 	stream_stats_shmem_startup();
 	identity_stats_shmem_startup();
 	recent_shmem_startup();

@@ -16,6 +16,7 @@
 
 #include "common/compat.h"
 #include "decoder/change_batch.h"
+#include "queue/ids.h"
 #include "workers/database_control.h"
 #include "workers/pipeline_table.h"
 

@@ -23,6 +23,7 @@
 #include "put/durable.h"
 #include "put/put.h"
 #include "put/put_xact.h"
+#include "queue/ids.h"
 #include "workers/database_control.h"
 
 /* A transaction that goes on putting reserves up to this much ahead. */

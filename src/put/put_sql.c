@@ -18,6 +18,7 @@
 #include "utils/lsyscache.h"
 
 #include "put/put.h"
+#include "queue/ids.h"
 
 typedef enum DataType
 {

@@ -1,9 +1,8 @@
 /*
  * queue.c
- *		The queue's set-up: settings, shared memory, the table of streams and
- *		the source of record ids.  The locking contract is in queue.h; who may
- *		have how much room is in pool.c, how records lie in it in
- *		chain.c.
+ *		The queue's set-up: settings, shared memory and the table of streams.
+ *		The locking contract is in queue.h; who may have how much room is in
+ *		pool.c, how records lie in it in chain.c.
  */
 #include "postgres.h"
 
@@ -16,7 +15,6 @@
 
 #include "queue/pool.h"
 #include "queue/queue.h"
-#include "queue/save.h"
 
 #define QUEUE_TABLE_TRANCHE		"FirehoseStreamTable"
 #define QUEUE_STREAM_TRANCHE	"FirehoseStream"
@@ -202,7 +200,7 @@ find_unused_slot(Queue *q)
 }
 
 QueueStream *
-queue_claim_stream(Queue *q, Oid dboid, Oid serverid, const char *name, uint32 *generation)
+queue_find_or_claim(Queue *q, Oid dboid, Oid serverid, const char *name, uint32 *generation)
 {
 	QueueStream *s;
 
@@ -233,6 +231,13 @@ queue_claim_stream(Queue *q, Oid dboid, Oid serverid, const char *name, uint32 *
 	if (s != NULL)
 		*generation = pg_atomic_read_u32(&s->generation);
 	LWLockRelease(q->table_lock);
+	return s;
+}
+
+QueueStream *
+queue_claim_stream(Queue *q, Oid dboid, Oid serverid, const char *name, uint32 *generation)
+{
+	QueueStream *s = queue_find_or_claim(q, dboid, serverid, name, generation);
 
 	if (s == NULL)
 		ereport(ERROR,
@@ -335,15 +340,4 @@ queue_discard_database(Queue *q, Oid dboid)
 	LWLockRelease(q->table_lock);
 	queue_wake_waiters(q);
 	return discarded;
-}
-
-uint64
-queue_next_ids(Queue *q, int n)
-{
-	uint64		first = pg_atomic_fetch_add_u64(&q->next_id, n);
-
-	/* once in a very long while: note durably how far ids may go */
-	if (unlikely(first + n > pg_atomic_read_u64(&q->id_limit)))
-		queue_save_extend_ids(q, first + n);
-	return first;
 }

@@ -268,7 +268,7 @@ typedef struct Queue
 	pg_atomic_uint32 waiters;	/* how many of them, in all streams */
 	pg_atomic_uint64 next_ticket;	/* order among waiters */
 	pg_atomic_uint64 next_id;	/* next record id */
-	/* ids below it may be given out (save.h) */
+	/* ids below it may be given out (ids.h) */
 	pg_atomic_uint64 id_limit;
 	pg_atomic_uint64 table_version; /* changes with every claim and release */
 
@@ -312,13 +312,15 @@ extern PGDLLEXPORT void queue_init(Queue *q, uint32 npages, int max_streams,
 								   LWLockPadded *stream_locks);
 
 /*
- * Streams.  queue_claim_stream finds the slot of a stream or claims one
- * (configuration_limit_exceeded when all are taken), and tells the generation
- * in which it is this stream's.  queue_release_stream
+ * Streams.  queue_find_or_claim finds the slot of a stream or claims one (NULL
+ * when all are taken), and tells the generation in which it is this stream's.
+ * queue_claim_stream raises configuration_limit_exceeded instead.  queue_release_stream
  * gives up the slot of a stream that owes nothing (false: it still does).
  * queue_discard_database does so for all streams of a database that has gone,
  * with what they hold; returns the number of records thrown away.
  */
+extern PGDLLEXPORT QueueStream *queue_find_or_claim(Queue *q, Oid dboid, Oid serverid,
+													const char *name, uint32 *generation);
 extern PGDLLEXPORT QueueStream *queue_claim_stream(Queue *q, Oid dboid, Oid serverid,
 												   const char *name, uint32 *generation);
 extern PGDLLEXPORT void queue_rename_stream(Queue *q, QueueStream *s, const char *name);
@@ -326,10 +328,7 @@ extern PGDLLEXPORT void queue_mark_dropped(Queue *q, QueueStream *s);
 extern PGDLLEXPORT bool queue_release_stream(Queue *q, QueueStream *s);
 extern PGDLLEXPORT uint64 queue_discard_database(Queue *q, Oid dboid);
 
-/*
- * Producers: n consecutive record ids, above all given out before, below 2^53.
- */
-extern PGDLLEXPORT uint64 queue_next_ids(Queue *q, int n);
+/* Producers */
 
 /*
  * Reserve `bytes` of the chain.  Waits at most timeout_ms for room (0: not at

@@ -1,86 +1,56 @@
 /*
  * save.c
- *		Two small files in the data directory's pg_firehose:
+ *		The queue across a clean stop: the file pg_firehose/queue.
  *
- *		queue	what was pending at a clean stop.  The postmaster's exit
- *				callback writes it, when every process is gone and the shutdown
- *				checkpoint is done (backends may commit until then); read back
- *				by the next postmaster before it has any child; removed by the
- *				launcher before it starts a sender.
- *		ids		a number above every record id given out.  Ids start at the
- *				clock (microseconds since 2000) or at this number, whichever is
- *				larger, so that neither a crash nor a clock set back makes an
- *				id return.
+ * Written by the postmaster's exit callback, when every process is gone and
+ * the shutdown checkpoint is done (backends may commit until then); read back
+ * by the next postmaster before it has any child; removed by the launcher
+ * before it starts a sender.
  *
- * A queue file is taken only by the cluster and timeline that wrote it: a
- * promoted standby or a restored copy of another time must not send what the
- * original has sent.  What is refused is kept aside, never deleted.
+ * A file is taken only by the cluster and timeline that wrote it: a promoted
+ * standby or a restored copy of another time must not send what the original
+ * has sent.  Whatever is refused is kept aside, never deleted.
+ *
+ * Nothing in a file may keep the server from starting.  It is read piece by
+ * piece, straight into the queue, without allocating memory, and what was read
+ * is thrown away if the end shows that the file cannot be believed.
  */
 #include "postgres.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "access/xlog.h"
 #include "catalog/pg_control.h"
 #include "common/controldata_utils.h"
-#include "common/file_perm.h"
 #include "miscadmin.h"
 #include "port/pg_crc32c.h"
 #include "storage/fd.h"
 #include "storage/ipc.h"
-#include "utils/memutils.h"
-#include "utils/timestamp.h"
 
+#include "common/data_file.h"
+#include "queue/ids.h"
 #include "queue/pool.h"
 #include "queue/queue.h"
 #include "queue/save.h"
+#include "queue/saved_queue.h"
 
-#define DIRECTORY			"pg_firehose"
-#define QUEUE_FILE			DIRECTORY "/queue"
-#define QUEUE_FILE_REFUSED	DIRECTORY "/queue.refused"
-#define IDS_FILE			DIRECTORY "/ids"
+#define QUEUE_FILE			DATA_DIRECTORY "/queue"
+#define QUEUE_FILE_REFUSED	DATA_DIRECTORY "/queue.refused"
 
-#define QUEUE_FILE_MAGIC	0x46485131	/* "FHQ1" */
-#define IDS_FILE_MAGIC		0x46484931	/* "FHI1" */
-
-/* How many ids one note on disk is good for. */
-#define ID_STEP				UINT64CONST(1000000000)
-
-typedef struct QueueFileHeader
-{
-	uint32		magic;
-	TimeLineID	timeline;
-	uint64		system_identifier;
-	uint64		nrecords;
-} QueueFileHeader;
-
-typedef struct QueueFileStream
-{
-	Oid			dboid;
-	Oid			serverid;
-	uint64		nrecords;		/* that follow */
-	uint64		nbytes;			/* that they take, as in the queue */
-	uint64		payload;		/* of that, payload */
-	NameData	name;
-} QueueFileStream;
-
-typedef struct IdsFile
-{
-	uint32		magic;
-	pg_crc32c	crc;			/* of what follows */
-	uint64		limit;
-} IdsFile;
-
-/* A file being written, and its checksum so far. */
-typedef struct OwnTableWriter
+/* A file being written or read, and its checksum so far. */
+typedef struct SaveFile
 {
 	FILE	   *file;
 	pg_crc32c	crc;
-	QueueFileStream stream;		/* being counted */
-} OwnTableWriter;
+	SavedQueueStream stream;	/* being counted */
+	QueueStream *queue_stream;	/* being read into */
+} SaveFile;
 
-static void start_ids(Queue *q);
+/* Records on their way, in the postmaster alone. */
+static char buffer[SAVED_QUEUE_BUFFER] pg_attribute_aligned(8);
+
 static void load_queue(Queue *q);
 static void save_at_exit(int code, Datum arg);
 
@@ -94,136 +64,31 @@ queue_save_startup(void)
 	if (IsUnderPostmaster || IsBinaryUpgrade)
 		return;
 
-	start_ids(firehose_queue);
+	ids_start(firehose_queue);
 	load_queue(firehose_queue);
 	on_shmem_exit(save_at_exit, (Datum) 0);
-}
-
-static bool
-file_exists(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0;
-}
-
-/* Make the directory, durably, unless it is there. */
-static bool
-make_directory(int elevel)
-{
-	if (MakePGDirectory(DIRECTORY) == 0)
-		return fsync_fname_ext(".", true, false, elevel) == 0;
-	if (errno == EEXIST)
-		return true;
-	ereport(elevel,
-			(errcode_for_file_access(),
-			 errmsg("could not create directory \"%s\": %m", DIRECTORY)));
-	return false;
-}
-
-/* Ids --------------------------------------------------------------------- */
-
-/* Note durably that ids below `limit` may have been given out. */
-static bool
-write_ids(uint64 limit, int elevel)
-{
-	IdsFile		ids = {IDS_FILE_MAGIC, 0, limit};
-	FILE	   *file;
-	bool		written;
-
-	INIT_CRC32C(ids.crc);
-	COMP_CRC32C(ids.crc, &ids.limit, sizeof(ids.limit));
-	FIN_CRC32C(ids.crc);
-
-	if (!make_directory(elevel))
-		return false;
-	file = AllocateFile(IDS_FILE ".tmp", PG_BINARY_W);
-	written = file != NULL && fwrite(&ids, sizeof(ids), 1, file) == 1;
-	if (file != NULL && FreeFile(file) != 0)
-		written = false;
-	if (!written)
-	{
-		ereport(elevel,
-				(errcode_for_file_access(),
-				 errmsg("could not write file \"%s\": %m", IDS_FILE ".tmp")));
-		return false;
-	}
-	return durable_rename(IDS_FILE ".tmp", IDS_FILE, elevel) == 0;
-}
-
-/* The noted limit, 0 if there is none. */
-static uint64
-read_ids(void)
-{
-	IdsFile		ids;
-	pg_crc32c	crc;
-	FILE	   *file = AllocateFile(IDS_FILE, PG_BINARY_R);
-	bool		valid;
-
-	if (file == NULL)
-		return 0;
-	valid = fread(&ids, sizeof(ids), 1, file) == 1 && ids.magic == IDS_FILE_MAGIC;
-	FreeFile(file);
-	if (valid)
-	{
-		INIT_CRC32C(crc);
-		COMP_CRC32C(crc, &ids.limit, sizeof(ids.limit));
-		FIN_CRC32C(crc);
-		valid = EQ_CRC32C(crc, ids.crc);
-	}
-	if (!valid)
-		ereport(LOG,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("firehose: file \"%s\" is damaged; record ids start at the clock", IDS_FILE)));
-	return valid ? ids.limit : 0;
-}
-
-static void
-start_ids(Queue *q)
-{
-	/* a clock may also be set before 2000 */
-	uint64		first = Max((uint64) Max(GetCurrentTimestamp(), 1), read_ids());
-
-	pg_atomic_write_u64(&q->next_id, first);
-	/*
-	 * the first put notes a limit: a server that puts nothing writes nothing
-	 */
-	pg_atomic_write_u64(&q->id_limit, first);
-}
-
-void
-queue_save_extend_ids(Queue *q, uint64 needed)
-{
-	LWLockAcquire(q->table_lock, LW_EXCLUSIVE);
-	if (needed > pg_atomic_read_u64(&q->id_limit))
-	{
-		write_ids(needed + ID_STEP, ERROR);
-		pg_atomic_write_u64(&q->id_limit, needed + ID_STEP);
-	}
-	LWLockRelease(q->table_lock);
 }
 
 /* Saving ------------------------------------------------------------------ */
 
 static void
-put_bytes(OwnTableWriter *w, const void *data, Size length)
+put_bytes(SaveFile *save, const void *data, Size length)
 {
 	/* a failure shows in ferror at the end */
-	(void) fwrite(data, 1, length, w->file);
-	COMP_CRC32C(w->crc, data, length);
+	(void) fwrite(data, 1, length, save->file);
+	COMP_CRC32C(save->crc, data, length);
 }
 
 static bool
 count_record(Queue *q, const QueueRecord *record, QueuePageNo page, uint32 offset, void *arg)
 {
-	QueueFileStream *stream = arg;
+	SavedQueueStream *stream = arg;
 
 	/* what was read from the WAL is read again */
 	if (QUEUE_ITEM_HAS_ORIGIN(record->kind))
 		return true;
 	stream->nrecords++;
 	stream->nbytes += QUEUE_RECORD_SPACE(record->length);
-	stream->payload += record->length;
 	return true;
 }
 
@@ -231,7 +96,6 @@ count_record(Queue *q, const QueueRecord *record, QueuePageNo page, uint32 offse
 static bool
 save_record(Queue *q, const QueueRecord *record, QueuePageNo page, uint32 offset, void *arg)
 {
-	static char buffer[QUEUE_RECORD_SPACE(QUEUE_MAX_RECORD)];
 	Size		space = QUEUE_RECORD_SPACE(record->length);
 
 	if (QUEUE_ITEM_HAS_ORIGIN(record->kind))
@@ -241,64 +105,75 @@ save_record(Queue *q, const QueueRecord *record, QueuePageNo page, uint32 offset
 	return true;
 }
 
-static void
-save_stream(Queue *q, QueueStream *s, OwnTableWriter *w)
+/* Say what a stream would write: nothing, or a header. */
+static bool
+describe_stream(Queue *q, QueueStream *s, SavedQueueStream *stream)
 {
-	QueueFileStream header;
-
-	memset(&header, 0, sizeof(header));
-	header.dboid = s->dboid;
-	header.serverid = s->serverid;
-	header.name = s->name;
-	queue_visit_pending(q, s, count_record, &header);
-	if (header.nrecords == 0)
-		return;
-	put_bytes(w, &header, sizeof(header));
-	queue_visit_pending(q, s, save_record, w);
+	memset(stream, 0, sizeof(SavedQueueStream));
+	if (!s->in_use)
+		return false;
+	stream->dboid = s->dboid;
+	stream->serverid = s->serverid;
+	stream->name = s->name;
+	queue_visit_pending(q, s, count_record, stream);
+	return stream->nrecords > 0;
 }
 
-static uint64
-count_pending(Queue *q)
+/* Write everything but the checksum. */
+static void
+save_streams(Queue *q, SaveFile *save, const SavedQueueHeader *header)
 {
-	QueueFileStream total = {0};
-
+	put_bytes(save, header, sizeof(SavedQueueHeader));
 	for (int i = 0; i < q->max_streams; i++)
 	{
-		if (queue_stream(q, i)->in_use)
-			queue_visit_pending(q, queue_stream(q, i), count_record, &total);
+		if (!describe_stream(q, queue_stream(q, i), &save->stream))
+			continue;
+		put_bytes(save, &save->stream, sizeof(SavedQueueStream));
+		queue_visit_pending(q, queue_stream(q, i), save_record, save);
 	}
-	return total.nrecords;
+}
+
+/* What the whole file will say of itself. */
+static void
+describe_queue(Queue *q, const ControlFileData *control, SavedQueueHeader *header)
+{
+	SavedQueueStream stream;
+
+	memset(header, 0, sizeof(SavedQueueHeader));
+	header->magic = SAVED_QUEUE_MAGIC;
+	header->version = SAVED_QUEUE_VERSION;
+	header->timeline = control->checkPointCopy.ThisTimeLineID;
+	header->system_identifier = control->system_identifier;
+	for (int i = 0; i < q->max_streams; i++)
+	{
+		if (!describe_stream(q, queue_stream(q, i), &stream))
+			continue;
+		header->nstreams++;
+		header->nrecords += stream.nrecords;
+	}
 }
 
 static void
 save_queue(Queue *q, const ControlFileData *control)
 {
-	QueueFileHeader header = {0};
-	OwnTableWriter		w = {0};
+	SavedQueueHeader header;
+	SaveFile	save = {0};
 	bool		written;
 
-	header.magic = QUEUE_FILE_MAGIC;
-	header.timeline = control->checkPointCopy.ThisTimeLineID;
-	header.system_identifier = control->system_identifier;
-	header.nrecords = count_pending(q);
-	if (header.nrecords == 0 || !make_directory(LOG))
+	describe_queue(q, control, &header);
+	if (header.nrecords == 0 || !data_directory_make(LOG))
 		return;
 
-	INIT_CRC32C(w.crc);
-	w.file = AllocateFile(QUEUE_FILE ".tmp", PG_BINARY_W);
-	if (w.file != NULL)
+	INIT_CRC32C(save.crc);
+	save.file = AllocateFile(QUEUE_FILE ".tmp", PG_BINARY_W);
+	if (save.file != NULL)
 	{
-		put_bytes(&w, &header, sizeof(header));
-		for (int i = 0; i < q->max_streams; i++)
-		{
-			if (queue_stream(q, i)->in_use)
-				save_stream(q, queue_stream(q, i), &w);
-		}
-		FIN_CRC32C(w.crc);
-		(void) fwrite(&w.crc, 1, sizeof(w.crc), w.file);
+		save_streams(q, &save, &header);
+		FIN_CRC32C(save.crc);
+		(void) fwrite(&save.crc, 1, sizeof(save.crc), save.file);
 	}
-	written = w.file != NULL && !ferror(w.file);
-	if (w.file != NULL && FreeFile(w.file) != 0)
+	written = save.file != NULL && !ferror(save.file);
+	if (save.file != NULL && FreeFile(save.file) != 0)
 		written = false;
 
 	if (!written)
@@ -330,80 +205,24 @@ save_at_exit(int code, Datum arg)
 		return;
 
 	save_queue(firehose_queue, control);
-	if (pg_atomic_read_u64(&firehose_queue->id_limit) >
-		pg_atomic_read_u64(&firehose_queue->next_id))
-		write_ids(pg_atomic_read_u64(&firehose_queue->next_id), LOG);
+	ids_save(firehose_queue);
 }
 
 /* Reading back ------------------------------------------------------------ */
 
-/* A file in memory; `left` bytes from `at` on are still to be read. */
-typedef struct Reader
-{
-	char	   *data;
-	char	   *at;
-	Size		left;
-} Reader;
-
-/* Read the file whole, NULL with a message if that cannot be. */
-static char *
-slurp(const char *path, Size *length)
-{
-	struct stat st;
-	FILE	   *file = AllocateFile(path, PG_BINARY_R);
-	char	   *data = NULL;
-
-	if (file != NULL && fstat(fileno(file), &st) == 0)
-	{
-		data = MemoryContextAllocHuge(CurrentMemoryContext, st.st_size + 1);
-		if (fread(data, 1, st.st_size, file) != (size_t) st.st_size)
-		{
-			pfree(data);
-			data = NULL;
-		}
-		*length = st.st_size;
-	}
-	if (data == NULL)
-		ereport(LOG,
-				(errcode_for_file_access(),
-				 errmsg("firehose: could not read file \"%s\": %m", path)));
-	if (file != NULL)
-		FreeFile(file);
-	return data;
-}
-
 static bool
-read_bytes(Reader *r, void *to, Size length)
+read_bytes(void *arg, void *to, Size length)
 {
-	if (r->left < length)
+	SaveFile   *save = arg;
+
+	if (fread(to, 1, length, save->file) != length)
 		return false;
-	memcpy(to, r->at, length);
-	r->at += length;
-	r->left -= length;
+	COMP_CRC32C(save->crc, to, length);
 	return true;
 }
 
-/* Why this file is not to be taken, NULL if it is. */
 static const char *
-find_fault(Reader *r)
-{
-	pg_crc32c	crc;
-	pg_crc32c	stored;
-
-	if (r->left < sizeof(crc))
-		return "it is cut short";
-	r->left -= sizeof(crc);
-	memcpy(&stored, r->at + r->left, sizeof(stored));
-	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, r->data, r->at + r->left - r->data);
-	FIN_CRC32C(crc);
-	if (!EQ_CRC32C(crc, stored))
-		return "its checksum is wrong";
-	return NULL;
-}
-
-static const char *
-find_detachment(const QueueFileHeader *header)
+check_header(void *arg, const SavedQueueHeader *header)
 {
 	bool		crc_ok;
 	ControlFileData *control = get_controlfile(DataDir, &crc_ok);
@@ -415,71 +234,114 @@ find_detachment(const QueueFileHeader *header)
 	return NULL;
 }
 
-/* Put one stream's records into the queue, as one run.  False: no room. */
-static bool
-load_stream(Queue *q, const QueueFileStream *header, const char *records)
+static const char *
+begin_stream(void *arg, const SavedQueueStream *stream)
 {
+	SaveFile   *save = arg;
 	uint32		generation;
-	QueueStream *s = queue_claim_stream(q, header->dboid, header->serverid,
-										NameStr(header->name), &generation);
-	Size		space = sizeof(QueueRun) + header->nbytes;
-	const QueueRecord *record = (const QueueRecord *) records;
-	uint64		first_id = PG_UINT64_MAX;
-	uint64		last_id = 0;
-	pg_atomic_uint32 *run;
 
-	/* shares depend on the order in which streams grew, which is not known */
-	if (!queue_reserve_again(q, s, space))
-		return false;
-	for (uint64 i = 0; i < header->nrecords; i++)
-	{
-		first_id = Min(first_id, record->id);
-		last_id = Max(last_id, record->id);
-		record = (const QueueRecord *) ((const char *) record + QUEUE_RECORD_SPACE(record->length));
-	}
-	run = queue_append(q, s, records, header->nbytes, space, header->nrecords,
-					   first_id, last_id);
-	queue_publish(s, run, header->nrecords, header->payload);
-	return true;
+	save->queue_stream = queue_find_or_claim(firehose_queue, stream->dboid, stream->serverid,
+											 NameStr(stream->name), &generation);
+	return save->queue_stream == NULL ? "firehose.max_streams is too small for it" : NULL;
 }
 
 static const char *
-load_streams(Queue *q, Reader *r)
+add_records(void *arg, const SavedQueueRecords *records)
 {
-	int			nstreams = 0;
+	QueueStream *s = ((SaveFile *) arg)->queue_stream;
+	Size		space = sizeof(QueueRun) + records->length;
+	pg_atomic_uint32 *run;
 
-	while (r->left > 0)
-	{
-		QueueFileStream header;
+	/* shares depend on the order in which streams grew, which is not known */
+	if (!queue_reserve_again(firehose_queue, s, space))
+		return "firehose.queue_size is too small for it";
+	run = queue_append(firehose_queue, s, records->data, records->length, space,
+					   records->nrecords, records->first_id, records->last_id);
+	queue_publish(s, run, records->nrecords, records->payload);
+	return NULL;
+}
 
-		if (!read_bytes(r, &header, sizeof(header)) || r->left < header.nbytes)
-			return "it is inconsistent";
-		if (++nstreams > q->max_streams)
-			return "firehose.max_streams is too small for it";
-		if (!load_stream(q, &header, r->at))
-			return "firehose.queue_size is too small for it";
-		r->at += header.nbytes;
-		r->left -= header.nbytes;
-	}
+static const char *
+check_end(void *arg)
+{
+	SaveFile   *save = arg;
+	pg_crc32c	stored;
+
+	FIN_CRC32C(save->crc);
+	if (fread(&stored, 1, sizeof(stored), save->file) != sizeof(stored))
+		return "it is cut short";
+	if (!EQ_CRC32C(save->crc, stored))
+		return "its checksum is wrong";
+	if (fgetc(save->file) != EOF)
+		return "it is longer than it says";
 	return NULL;
 }
 
 /*
- * Set a file aside that is not to be taken up, beside those that were before.
+ * Open the file to read; NULL, and why, if it is nothing that we have written.
+ * Neither a pipe nor a device may hold us up.
  */
+static FILE *
+open_saved(const Queue *q, const char **wrong)
+{
+	struct stat st;
+	int			fd = BasicOpenFile(QUEUE_FILE, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | PG_BINARY);
+	FILE	   *file = NULL;
+
+	if (fd < 0 || fstat(fd, &st) != 0)
+		*wrong = "it cannot be read";
+	else if (!S_ISREG(st.st_mode))
+		*wrong = "it is not a regular file";
+	else if (st.st_size > (off_t) q->npages * QUEUE_PAGE_SIZE +
+			 (off_t) q->max_streams * sizeof(SavedQueueStream))
+		*wrong = "it is larger than firehose.queue_size";
+	else if ((file = fdopen(fd, "rb")) == NULL)
+		*wrong = "it cannot be read";
+	if (file == NULL && fd >= 0)
+		close(fd);
+	return file;
+}
+
+/* Read what is there into the queue.  NULL, or why it is not to be taken. */
+static const char *
+read_saved(Queue *q, uint64 *nrecords)
+{
+	SaveFile	save = {0};
+	SavedQueueReader reader = {&save, buffer, read_bytes, check_header,
+	begin_stream, add_records, check_end};
+	SavedQueueHeader header;
+	const char *wrong = NULL;
+
+	INIT_CRC32C(save.crc);
+	save.file = open_saved(q, &wrong);
+	if (save.file == NULL)
+		return wrong;
+	wrong = saved_queue_read(&reader, &header);
+	*nrecords = header.nrecords;
+	fclose(save.file);
+	return wrong;
+}
+
+/* Set a file aside, beside those that were before. */
 static void
 set_aside(const char *why)
 {
 	char		path[MAXPGPATH] = QUEUE_FILE_REFUSED;
 
-	for (int i = 1; file_exists(path) && i < INT_MAX; i++)
+	for (int i = 1; data_file_exists(path) && i < INT_MAX; i++)
 		snprintf(path, sizeof(path), "%s.%d", QUEUE_FILE_REFUSED, i);
 	ereport(LOG,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("firehose: saved queue file was not loaded: %s", why),
 			 errhint("It is kept as \"%s\". If its records are to be sent after all, rename it to \"%s\" and restart the server.",
 					 path, QUEUE_FILE)));
-	(void) durable_rename(QUEUE_FILE, path, LOG);
+	/* whatever it is, so not durable_rename, which opens it */
+	if (rename(QUEUE_FILE, path) != 0)
+		ereport(LOG,
+				(errcode_for_file_access(),
+				 errmsg("could not rename file \"%s\" to \"%s\": %m", QUEUE_FILE, path)));
+	else
+		(void) fsync_fname_ext(DATA_DIRECTORY, true, true, LOG);
 }
 
 /* Take what was already read of a file back out of the queue. */
@@ -495,48 +357,35 @@ empty_queue(Queue *q)
 
 /*
  * Read the saved queue.  In the postmaster, so nothing may fail here: whatever
- * is wrong is logged.  A server that starts as a standby leaves the file
- * alone.
+ * is wrong is logged.  A server that starts as a standby leaves the file alone.
  */
 static void
 load_queue(Queue *q)
 {
-	Reader		r = {0};
-	QueueFileHeader header;
 	const char *wrong;
+	uint64		nrecords = 0;
 
-	if (!file_exists(QUEUE_FILE) || file_exists("standby.signal") ||
-		file_exists("recovery.signal"))
-		return;
-	r.data = r.at = slurp(QUEUE_FILE, &r.left);
-	if (r.data == NULL)
+	if (!data_file_exists(QUEUE_FILE) || data_file_exists("standby.signal") ||
+		data_file_exists("recovery.signal"))
 		return;
 
-	if (!read_bytes(&r, &header, sizeof(header)) || header.magic != QUEUE_FILE_MAGIC)
-		wrong = "it is not a queue file of this version";
-	else if ((wrong = find_fault(&r)) == NULL &&
-			 (wrong = find_detachment(&header)) == NULL)
-		wrong = load_streams(q, &r);
-
+	wrong = read_saved(q, &nrecords);
 	if (wrong != NULL)
 	{
 		empty_queue(q);
 		set_aside(wrong);
+		return;
 	}
-	else
-	{
-		q->file_claimed = true;
-		ereport(LOG,
-				(errmsg("firehose: loaded %llu records from the saved queue",
-						(unsigned long long) header.nrecords)));
-	}
-	pfree(r.data);
+	q->file_claimed = true;
+	ereport(LOG,
+			(errmsg("firehose: loaded %llu records from the saved queue",
+					(unsigned long long) nrecords)));
 }
 
 void
 queue_save_forget(void)
 {
-	if (!file_exists(QUEUE_FILE))
+	if (!data_file_exists(QUEUE_FILE))
 		return;
 	if (firehose_queue->file_claimed)
 		(void) durable_unlink(QUEUE_FILE, LOG);

@@ -2,7 +2,7 @@
  * save.h
  *		The queue across a clean stop: written by the postmaster when the last
  *		process is gone, read back by the next postmaster before the first
- *		one; and the limit of record ids, which no crash may set back.
+ *		one.
  */
 #ifndef FIREHOSE_QUEUE_SAVE_H
 #define FIREHOSE_QUEUE_SAVE_H
@@ -22,11 +22,5 @@ extern void queue_save_startup(void);
  * standby, is set aside.
  */
 extern void queue_save_forget(void);
-
-/*
- * Raise Queue.id_limit, durably, to at least `needed`.  An error (of the file
- * system's class) leaves it as it was.
- */
-extern void queue_save_extend_ids(Queue *q, uint64 needed);
 
 #endif							/* FIREHOSE_QUEUE_SAVE_H */

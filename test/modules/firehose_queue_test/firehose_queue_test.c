@@ -16,6 +16,7 @@
 #include "utils/memutils.h"
 
 #include "model.h"
+#include "queue/ids.h"
 
 PG_MODULE_MAGIC;
 

@@ -1,0 +1,149 @@
+/*
+ * ids.c
+ *		The source of record ids.
+ *
+ * Ids start at the clock (microseconds since 2000) or at the number in the
+ * file pg_firehose/ids, whichever is larger, so that neither a crash nor a
+ * clock set back makes an id return.  The file holds a number above every id
+ * given out; it is written by whoever takes the first id after a start, and
+ * then each time half of what it allows is used up.
+ *
+ * Runs in the postmaster (start and stop) and in backends.
+ *
+ * Locking: Queue.next_id and .id_limit are atomic; the lock "FirehoseIds" is
+ * held by the one process that writes the file.  Those who need no more than
+ * the file allows never wait for it.
+ */
+#include "postgres.h"
+
+#include "port/pg_crc32c.h"
+#include "storage/lwlock.h"
+#include "utils/timestamp.h"
+
+#include "common/data_file.h"
+#include "queue/ids.h"
+
+#define IDS_TRANCHE			"FirehoseIds"
+#define IDS_FILE			DATA_DIRECTORY "/ids"
+#define IDS_FILE_MAGIC		0x46484931	/* "FHI1" */
+
+/* How many ids one note on disk is good for. */
+#define ID_STEP				UINT64CONST(1000000000)
+
+typedef struct IdsFile
+{
+	uint32		magic;
+	pg_crc32c	crc;			/* of what follows */
+	uint64		limit;
+} IdsFile;
+
+static LWLock *ids_lock = NULL;
+
+void
+ids_shmem_request(void)
+{
+	RequestNamedLWLockTranche(IDS_TRANCHE, 1);
+}
+
+void
+ids_shmem_startup(void)
+{
+	ids_lock = &GetNamedLWLockTranche(IDS_TRANCHE)->lock;
+}
+
+/* The checksum of the file's number. */
+static pg_crc32c
+ids_checksum(const IdsFile *ids)
+{
+	pg_crc32c	crc;
+
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, &ids->limit, sizeof(ids->limit));
+	FIN_CRC32C(crc);
+	return crc;
+}
+
+/* Note durably that ids below `limit` may have been given out. */
+static bool
+write_ids(uint64 limit, int elevel)
+{
+	IdsFile		ids = {IDS_FILE_MAGIC, 0, limit};
+
+	ids.crc = ids_checksum(&ids);
+	return data_file_write(IDS_FILE, &ids, sizeof(ids), elevel);
+}
+
+/* The noted limit, 0 if there is none. */
+static uint64
+read_ids(void)
+{
+	IdsFile		ids;
+
+	if (!data_file_exists(IDS_FILE))
+		return 0;
+	if (data_file_read(IDS_FILE, &ids, sizeof(ids)) && ids.magic == IDS_FILE_MAGIC &&
+		EQ_CRC32C(ids.crc, ids_checksum(&ids)))
+		return ids.limit;
+	ereport(LOG,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("firehose: file \"%s\" is damaged; record ids start at the clock", IDS_FILE)));
+	return 0;
+}
+
+void
+ids_start(Queue *q)
+{
+	/* a clock may also be set before 2000 */
+	uint64		first = Max((uint64) Max(GetCurrentTimestamp(), 1), read_ids());
+
+	pg_atomic_write_u64(&q->next_id, first);
+	/* the first put notes a limit: a server that puts nothing writes nothing */
+	pg_atomic_write_u64(&q->id_limit, first);
+}
+
+void
+ids_save(Queue *q)
+{
+	uint64		next = pg_atomic_read_u64(&q->next_id);
+
+	if (pg_atomic_read_u64(&q->id_limit) > next)
+		(void) write_ids(next, LOG);
+}
+
+/*
+ * Raise the limit, durably, above `needed`.  Where the ids in hand still
+ * suffice a file that cannot be written is a warning in the log, once for
+ * each process that finds it so.
+ */
+static void
+extend_ids(Queue *q, uint64 needed)
+{
+	static bool warned = false;
+	bool		urgent = needed > pg_atomic_read_u64(&q->id_limit);
+
+	if (urgent)
+		LWLockAcquire(ids_lock, LW_EXCLUSIVE);
+	else if (warned || !LWLockConditionalAcquire(ids_lock, LW_EXCLUSIVE))
+		return;
+
+	if (needed + ID_STEP / 2 > pg_atomic_read_u64(&q->id_limit))
+	{
+		urgent = needed > pg_atomic_read_u64(&q->id_limit);
+		if (write_ids(needed + ID_STEP, urgent ? ERROR : LOG))
+			pg_atomic_write_u64(&q->id_limit, needed + ID_STEP);
+		else
+			warned = true;
+	}
+	LWLockRelease(ids_lock);
+}
+
+uint64
+queue_next_ids(Queue *q, int n)
+{
+	uint64		first = pg_atomic_fetch_add_u64(&q->next_id, n);
+
+	/* once in a very long while: note durably how far ids may go */
+	if (unlikely(first + n + ID_STEP / 2 > pg_atomic_read_u64(&q->id_limit)))
+		extend_ids(q, first + n);
+	return first;
+}

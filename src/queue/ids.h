@@ -1,0 +1,26 @@
+/*
+ * ids.h
+ *		The source of record ids, which neither a crash nor a clock that is
+ *		set back makes return.
+ */
+#ifndef FIREHOSE_QUEUE_IDS_H
+#define FIREHOSE_QUEUE_IDS_H
+
+#include "queue/queue.h"
+
+extern void ids_shmem_request(void);
+extern void ids_shmem_startup(void);
+
+/* Postmaster, when it starts: say where ids begin. */
+extern void ids_start(Queue *q);
+
+/* Postmaster, at a clean stop: the next start may go on where we are. */
+extern void ids_save(Queue *q);
+
+/*
+ * n consecutive record ids, above all given out before, below 2^53.  An error
+ * (of the file system's class) when it cannot be noted how far they go.
+ */
+extern PGDLLEXPORT uint64 queue_next_ids(Queue *q, int n);
+
+#endif							/* FIREHOSE_QUEUE_IDS_H */
