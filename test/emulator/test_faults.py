@@ -425,11 +425,15 @@ class Faults(EmulatorTestCase):
     def test_service_time(self):
         for datas, seconds in (([b"a"], 0.2), ([b"a"] * 5, 0.6),
                                ([b"a" * 1000], 0.4)):
-            begun = time.monotonic()
-            self.strike("delay", batch_body(*datas), seconds=0.1,
-                        per_record=0.1, per_byte=0.0002)
-            took = time.monotonic() - begun
-            self.assertGreaterEqual(took, seconds)
+            # a busy machine may add to any single one, but not to each
+            for _ in range(10):
+                begun = time.monotonic()
+                self.strike("delay", batch_body(*datas), seconds=0.1,
+                            per_record=0.1, per_byte=0.0002)
+                took = time.monotonic() - begun
+                self.assertGreaterEqual(took, seconds)
+                if took < seconds + 0.15:
+                    break
             self.assertLess(took, seconds + 0.15)
 
     def test_every_action_is_documented(self):
