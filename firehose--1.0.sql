@@ -560,7 +560,7 @@ CREATE TABLE firehose_pipelines (
 	messages text[],
 	origin text NOT NULL,
 	slot_name text,
-	skip_lsn pg_lsn
+	skip_lsns pg_lsn[]
 ) USING heap;
 ALTER TABLE firehose_pipelines REPLICA IDENTITY NOTHING;
 COMMENT ON TABLE firehose_pipelines IS
@@ -585,7 +585,7 @@ CREATE VIEW firehose_pipeline WITH (security_barrier) AS
 		   p.publications, p.format, p.routes, p.timestamps, p.numerics,
 		   p.json_columns, p.metadata, p.unchanged, p.messages, p.origin,
 		   coalesce(p.slot_name, pg_catalog.format('firehose_%s_%s'::pg_catalog.text, p.database, p.id)) AS slot_name,
-		   p.enabled, p.durable_puts, p.skip_lsn
+		   p.enabled, p.durable_puts, p.skip_lsns
 	FROM firehose_pipelines p
 	WHERE NOT p.dropped
 	  AND ((SELECT pg_catalog.pg_has_role('pg_read_all_stats'::pg_catalog.name, 'USAGE'::pg_catalog.text)) OR pg_catalog.pg_has_role(p.owner, 'USAGE'::pg_catalog.text));
@@ -607,7 +607,7 @@ COMMENT ON COLUMN firehose_pipeline.origin IS 'any, or none to leave out what wa
 COMMENT ON COLUMN firehose_pipeline.slot_name IS 'its replication slot';
 COMMENT ON COLUMN firehose_pipeline.enabled IS 'it is to run';
 COMMENT ON COLUMN firehose_pipeline.durable_puts IS 'it sends the records put with firehose.put_durability = wal';
-COMMENT ON COLUMN firehose_pipeline.skip_lsn IS 'the transaction that commits here is not sent';
+COMMENT ON COLUMN firehose_pipeline.skip_lsns IS 'transactions that commit here are not sent';
 
 GRANT SELECT ON firehose_pipeline TO PUBLIC;
 
@@ -667,7 +667,7 @@ RETURNS void
 AS 'MODULE_PATHNAME', 'firehose_resume_pipeline'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION firehose_resume_pipeline(text, pg_lsn, boolean) IS
-'resumes a pipeline that was paused, failed, or created elsewhere; skip_lsn leaves out the transaction that commits there; from_now creates a new slot after the old one was lost';
+'resumes a pipeline that was paused, failed, or created elsewhere; skip_lsn leaves out the transaction that the reason names, which commits there; from_now creates a new slot after the old one was lost';
 
 CREATE FUNCTION firehose_drop_pipeline(name text, if_exists boolean DEFAULT false)
 RETURNS void

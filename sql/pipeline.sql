@@ -27,7 +27,7 @@ CREATE PUBLICATION all_pub FOR ALL TABLES;
 CREATE VIEW defined AS
 	SELECT pipeline, owner, stream, publications, format, routes, timestamps,
 		   numerics, json_columns, metadata, unchanged, messages, origin,
-		   regexp_replace(slot_name, '\d+_\d+', 'DATABASE_ID') AS slot_name, enabled, skip_lsn
+		   regexp_replace(slot_name, '\d+_\d+', 'DATABASE_ID') AS slot_name, enabled, skip_lsns
 	FROM firehose_pipeline ORDER BY pipeline COLLATE "C";
 GRANT SELECT ON defined TO PUBLIC;
 \x on
@@ -47,10 +47,8 @@ SELECT firehose_alter_pipeline('all of it', stream => 'orders', publications => 
 	numerics => 'default', metadata => 'none', messages => '{}');
 SELECT * FROM defined WHERE pipeline = 'all of it';
 SELECT firehose_alter_pipeline('all of it');
-BEGIN;
 SELECT firehose_resume_pipeline('all of it', skip_lsn => '1/A0');
 SELECT firehose_pause_pipeline('all of it');
-COMMIT;
 SELECT * FROM defined WHERE pipeline = 'all of it';
 \x off
 

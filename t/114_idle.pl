@@ -88,6 +88,17 @@ SKIP:
         }
         return time() - $quiet_since >= 10 }, 60);
     note("it was woken after these times: @woken");
+
+    # an open transaction leaves its last page unflushed, which nobody may flush
+    # for hours: to look again and again is no way to wait
+    my $open = $node->background_psql('postgres');
+    $open->query_safe('BEGIN; INSERT INTO captured VALUES (2)');
+    $last = $switches->();
+    sleep 5;
+    cmp_ok($switches->() - $last, '<', 50, 'an open transaction does not keep it awake: '
+          . ($switches->() - $last) . ' times in 5 s');
+    $open->query_safe('COMMIT');
+    $open->quit;
 }
 
 $node->stop;

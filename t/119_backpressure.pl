@@ -85,5 +85,33 @@ wait_state($node, 'postgres', 'dead', 'streaming');
 is($node->safe_psql('postgres', 'SELECT reason FROM firehose_stat_pipeline'), '', 'with no reason any more');
 replay_ok('backpressure', $node, 'postgres', $emulator, ['dead'], table => 'public.t');
 
+# A stream that is not delivered to keeps nothing of others out, however many
+# commits reach it: 1,100 that go to both, and a pipeline has 1,024 entries for
+# what is not settled.  Room is what ends, and then the reason names the stream.
+new_stream($node, 'closed', enabled => 'false');
+new_stream($node, 'open');
+$node->safe_psql('postgres', q{CREATE TABLE a (n int PRIMARY KEY, x text); CREATE TABLE b (n int PRIMARY KEY);
+    CREATE PUBLICATION ab FOR TABLE a, b});
+new_pipeline($node, 'postgres', 'both', ['ab'], stream => 'open', routes => q{'{"public.a": "closed"}'});
+my $script = $node->basedir . '/both.sql';
+PostgreSQL::Test::Utils::append_to_file($script, join('', map {
+        "BEGIN; INSERT INTO a VALUES ($_); INSERT INTO b VALUES ($_); COMMIT;\nSELECT pg_sleep(0.003);\n" } 1 .. 1100));
+IPC::Run::run([ 'psql', '-XAtqo', '/dev/null', '-d', $node->connstr('postgres'), '-f', $script ]) or die 'psql';
+wait_until('all 1,100 changes for the open stream arrive',
+    sub { my %seen = map { $_->{after}{n} => 1 } events($emulator, 'open'); keys %seen == 1100 }, 60);
+is(pipeline_state($node, 'postgres', 'both'), 'streaming', 'and the pipeline does not wait');
+is($node->safe_psql('postgres', q{SELECT outstanding FROM firehose_stat_pipeline WHERE pipeline = 'both'}), '1100',
+    'those of the closed one are counted');
+$node->restart;
+wait_state($node, 'postgres', 'both', 'streaming');
+$node->safe_psql('postgres', q{INSERT INTO a SELECT n, repeat('x', 10000) FROM generate_series(10000, 12000) n});
+wait_state($node, 'postgres', 'both', 'waiting');
+is($node->safe_psql('postgres', q{SELECT reason FROM firehose_stat_pipeline WHERE pipeline = 'both'}),
+    'the queue has no room for stream "closed"; the WAL is the buffer meanwhile', 'the reason names the stream');
+$node->safe_psql('postgres', q{ALTER SERVER closed OPTIONS (SET enabled 'true')});
+wait_confirmed($node, 'postgres', 'both', 180);
+my %arrived = map { $_->{after}{n} => 1 } events($emulator, 'closed');
+is(scalar(keys %arrived), 3101, 'and once it is open everything arrives');
+
 $node->stop;
 done_testing();

@@ -8,10 +8,13 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
+#include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "port/pg_bitutils.h"
 #include "port/pg_bswap.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 
 #include "common/json_write.h"
 
@@ -20,8 +23,28 @@
 
 static const char hex_digits[] = "0123456789abcdef";
 
+JsonTrouble json_trouble = JSON_NO_TROUBLE;
+int			json_max_bytes = MaxAllocSize;
+static bool tolerant = false;
+static FmgrInfo conversion;		/* to UTF-8, for use outside of transactions */
+
 static void put_escaped(StringInfo out, const char *s, int len);
 static const char *to_utf8(const char *text, int *len);
+
+/* A conversion is looked up in the catalogs; to use it takes none. */
+void
+json_tolerate(int max_bytes)
+{
+	Oid			function = InvalidOid;
+
+	tolerant = true;
+	json_max_bytes = max_bytes;
+	if (GetDatabaseEncoding() != PG_UTF8 && GetDatabaseEncoding() != PG_SQL_ASCII)
+		function = FindDefaultConversionProc(GetDatabaseEncoding(), PG_UTF8);
+	conversion.fn_oid = InvalidOid;
+	if (OidIsValid(function))
+		fmgr_info_cxt(function, &conversion, TopMemoryContext);
+}
 
 /* Append text as a JSON string. */
 void
@@ -177,6 +200,36 @@ has_high_bit(const char *s, int len)
 	return (all & HIGH_BITS) != 0;
 }
 
+/* As pg_server_to_any, but to note what cannot be converted; returns "" then. */
+static const char *
+convert_or_note(const char *text, int *len)
+{
+	char	   *utf8;
+
+	if (GetDatabaseEncoding() == PG_SQL_ASCII)
+	{
+		if (pg_encoding_verifymbstr(PG_UTF8, text, *len) == *len)
+			return text;
+	}
+	else if (OidIsValid(conversion.fn_oid))
+	{
+		utf8 = palloc((Size) *len * MAX_CONVERSION_GROWTH + 1);
+		if (DatumGetInt32(FunctionCall6(&conversion,
+										Int32GetDatum(GetDatabaseEncoding()),
+										Int32GetDatum(PG_UTF8),
+										CStringGetDatum(text), CStringGetDatum(utf8),
+										Int32GetDatum(*len), BoolGetDatum(true))) == *len)
+		{
+			*len = strlen(utf8);
+			return utf8;
+		}
+		pfree(utf8);
+	}
+	json_trouble = JSON_NOT_TEXT;
+	*len = 0;
+	return text;
+}
+
 /*
  * The text itself, or a copy converted to UTF-8 when its encoding and its
  * bytes ask for it.
@@ -190,6 +243,8 @@ to_utf8(const char *text, int *len)
 		return text;
 	if (!has_high_bit(text, *len))
 		return text;
+	if (tolerant)
+		return convert_or_note(text, len);
 
 	/* in SQL_ASCII this only verifies: what is not UTF-8 is an error */
 	utf8 = pg_server_to_any(text, *len, PG_UTF8);

@@ -19,6 +19,37 @@ json_reserve(StringInfo out, int n)
 		enlargeStringInfo(out, n);
 }
 
+/*
+ * A process that cannot do with errors about values (decoders: one value must
+ * not stop all that follow) has them noted instead, after json_tolerate(),
+ * which needs a transaction.  What was written for such a value means nothing.
+ * Whoever writes a record clears json_trouble before and looks at it afterwards.
+ */
+typedef enum JsonTrouble
+{
+	JSON_NO_TROUBLE,
+	JSON_TOO_LARGE,				/* larger than any record can be: not written */
+	JSON_NOT_TEXT				/* there is no UTF-8 for it */
+} JsonTrouble;
+
+extern JsonTrouble json_trouble;
+extern int	json_max_bytes;		/* of a record; no bound unless tolerated */
+
+extern void json_tolerate(int max_bytes);
+
+/*
+ * Is a value of so many bytes of text hopelessly large?  JSON takes a quarter
+ * of PostgreSQL's text at least (of an array of bytea, in hexadecimal).
+ */
+static inline bool
+json_is_hopeless(Size text_length)
+{
+	if (likely(text_length / 4 <= (Size) json_max_bytes))
+		return false;
+	json_trouble = JSON_TOO_LARGE;
+	return true;
+}
+
 /* Append n bytes as they are. */
 static inline void
 json_put(StringInfo out, const char *bytes, int n)

@@ -2,10 +2,10 @@
  * change_batch.c
  *		What a decoder has made and not yet handed to the queue.
  *
- * Decoder process only.  Handing over waits for room in the queue and in the
- * commit ring; the WAL is the buffer meanwhile, and no snapshot is held.  What
- * follows the waiting cannot fail, so that ring, queue and positions agree
- * whenever this process ends.
+ * Decoder process only.  Handing over waits for room in the queue; the WAL is
+ * the buffer meanwhile, and no snapshot is held.  What follows the waiting
+ * cannot fail, so that ring, queue and positions agree whenever this process
+ * ends.
  */
 #include "postgres.h"
 
@@ -104,8 +104,9 @@ finish_record(ChangeBatch *batch, BatchStream *stream, uint8 kind, XLogRecPtr ls
 	record->length = length;
 	record->id = id;
 	record->queued_at = queued_at;
-	pipeline_commit_ref(batch->pipeline, commit_ring_next(&batch->pipeline->ring), lsn,
-					(CommitRef *) (record + 1));
+	if (batch->nrecords == 0)
+		batch->entry = commit_ring_next(&batch->pipeline->ring);
+	pipeline_commit_ref(batch->pipeline, batch->entry, lsn, (CommitRef *) (record + 1));
 
 	/*
 	 * bounds, not an order: records that were put have the ids of their puts
@@ -212,38 +213,39 @@ try_reserve(ChangeBatch *batch, BatchStream *stream, Size bytes, int timeout_ms)
 	}
 }
 
-/* Room in the queue for one stream's batch. */
+/* Wait until there is room in the queue for one stream's batch, and take it. */
 static void
-reserve_room(ChangeBatch *batch, BatchStream *stream, Size bytes)
+await_room(ChangeBatch *batch, BatchStream *stream, Size bytes)
 {
-	while (!try_reserve(batch, stream, bytes, 0))
+	do
 	{
 		/* a snapshot of catalogs, kept while we wait, would hold up others */
 		InvalidateCatalogSnapshot();
-		batch->on_full();
-		if (try_reserve(batch, stream, bytes, ROOM_WAIT_MS))
-			return;
-	}
+		batch->on_full(stream->name);
+	} while (!try_reserve(batch, stream, bytes, ROOM_WAIT_MS));
 }
 
-/* A free entry in the ring. */
+/*
+ * Room for all streams' batches.  What was reserved is given back before any
+ * waiting: decoders that held some and waited for more could hold it all.
+ */
 static void
-await_ring(ChangeBatch *batch)
+reserve_room(ChangeBatch *batch)
 {
-	PipelineEntry *pipeline = batch->pipeline;
-
-	while (commit_ring_is_full(&pipeline->ring))
+	for (int i = 0; i < batch->nstreams;)
 	{
-		commit_ring_advance(&pipeline->ring);
-		if (!commit_ring_is_full(&pipeline->ring))
-			break;
-		InvalidateCatalogSnapshot();
-		batch->on_full();
-		pg_atomic_exchange_u32(&pipeline->wants_settled, 1);
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 ROOM_WAIT_MS, WaitEventNamed("FirehoseQueueFull"));
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
+		BatchStream *stream = batch->streams[i];
+		Size		bytes = sizeof(QueueRun) + stream->items.len;
+
+		if (stream->nrecords == 0 || stream->reserved > 0 ||
+			try_reserve(batch, stream, bytes, 0))
+		{
+			i++;
+			continue;
+		}
+		change_batch_abandon(batch);
+		await_room(batch, stream, bytes);
+		i = 0;
 	}
 }
 
@@ -300,18 +302,11 @@ change_batch_flush(ChangeBatch *batch)
 		return;
 	}
 
-	await_ring(batch);
-	for (int i = 0; i < batch->nstreams; i++)
-	{
-		BatchStream *stream = batch->streams[i];
-
-		if (stream->nrecords > 0)
-			reserve_room(batch, stream, sizeof(QueueRun) + stream->items.len);
-	}
+	reserve_room(batch);
 
 	/* from here on nothing fails */
 	HOLD_INTERRUPTS();
-	commit_ring_push(&batch->pipeline->ring, batch->commits_upto, batch->nrecords);
+	commit_ring_push(&batch->pipeline->ring, batch->entry, batch->commits_upto, batch->nrecords);
 	note_position(batch);
 	for (int i = 0; i < batch->nstreams; i++)
 	{

@@ -44,6 +44,7 @@ typedef struct ChangeBatch
 	BatchStream **streams;
 	Size		size;			/* bytes of all items */
 	uint32		nrecords;		/* in all streams */
+	uint64		entry;			/* of the commit ring, that they are to be in */
 	/* when the first event of them was made; 0: none yet */
 	TimestampTz begun_at;
 
@@ -54,7 +55,7 @@ typedef struct ChangeBatch
 	XLogRecPtr	part_lsn;
 	uint32		part_seq;		/* and how many of its changes */
 
-	void		(*on_full) (void);	/* called when the queue has no room, about
+	void		(*on_full) (const char *stream);	/* called when the queue has no room, about
 									 * once a second; may end the process */
 } ChangeBatch;
 

@@ -44,6 +44,9 @@ typedef struct ReadRelation
 	EventValue *old_row;
 } ReadRelation;
 
+/* Data of a dead letter, which code and message share the record with. */
+#define MAX_DEAD_DATA	(QUEUE_MAX_RECORD - 1024)
+
 struct ChangeReader
 {
 	MemoryContext context;
@@ -169,6 +172,7 @@ build_relation(ChangeReader *reader, ReadRelation *rel)
 	LogicalRepRelation *described = rel->described;
 	bool	   *key = palloc(described->natts * sizeof(bool));
 
+	json_trouble = JSON_NO_TROUBLE;
 	if (rel->relation != NULL)
 		MemoryContextDelete(rel->relation->context);
 	rel->relation = NULL;
@@ -185,6 +189,10 @@ build_relation(ChangeReader *reader, ReadRelation *rel)
 		event_relation_set_column(rel->relation, i, described->attnames[i],
 								  described->atttyps[i], -1, -1, key[i]);
 	pfree(key);
+	if (json_trouble != JSON_NO_TROUBLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
+				 errmsg("a name in the definition of the table has no equivalent in UTF-8")));
 }
 
 /* A table is described, for the first time or anew. */
@@ -252,7 +260,26 @@ commit_transaction(ChangeReader *reader, StringInfo message)
 
 /* Events ------------------------------------------------------------------ */
 
-/* Name what an unsendable change was, in place of its data. */
+/* Append `"schema":..,"table":..,"key":{..}`, without a key that is itself too large or unwritable. */
+static void
+put_table_and_key(StringInfo out, const Event *event)
+{
+	EventRelation *rel = event->relation;
+	int			before_key;
+
+	appendStringInfo(out, ",\"schema\":%s,\"table\":%s", rel->schema_json, rel->table_json);
+	if (!rel->has_key)
+		return;
+	before_key = out->len;
+	json_trouble = JSON_NO_TROUBLE;
+	appendStringInfoString(out, ",\"key\":{");
+	(void) format_put_columns(out, event, event->op == EVENT_DELETE, true);
+	appendStringInfoChar(out, '}');
+	if (json_trouble != JSON_NO_TROUBLE || out->len > MAX_DEAD_DATA)
+		out->len = before_key;
+}
+
+/* Name what an unsendable change was, in place of its data unless that fits. */
 static void
 add_dead(ChangeReader *reader, BatchStream *stream, const Event *event, const char *code,
 		 const char *message, bool with_data)
@@ -261,29 +288,37 @@ add_dead(ChangeReader *reader, BatchStream *stream, const Event *event, const ch
 	StringInfoData data;
 
 	initStringInfo(&data);
+	json_trouble = JSON_NO_TROUBLE;
 	if (!with_data || json->append(&data, event, 0, &reader->pipeline->format_options) != FORMAT_OK ||
-		data.len > QUEUE_MAX_RECORD - 1024)
+		data.len > MAX_DEAD_DATA)
 	{
-		EventRelation *rel = event->relation;
-
 		resetStringInfo(&data);
 		appendStringInfo(&data, "{\"lsn\":\"%X/%X\",\"seq\":%u", LSN_FORMAT_ARGS(event->lsn),
 						 event->seq);
-		if (rel != NULL)
-		{
-			appendStringInfo(&data, ",\"schema\":%s,\"table\":%s", rel->schema_json, rel->table_json);
-			if (rel->has_key && data.len < QUEUE_MAX_RECORD / 2)
-			{
-				appendStringInfoString(&data, ",\"key\":{");
-				(void) format_put_columns(&data, event, event->op == EVENT_DELETE, true);
-				appendStringInfoChar(&data, '}');
-			}
-		}
+		if (event->relation != NULL)
+			put_table_and_key(&data, event);
 		appendStringInfoChar(&data, '}');
 	}
-	change_batch_add_dead(reader->batch, stream, event->lsn, code, message, data.data,
-					Min(data.len, QUEUE_MAX_RECORD - 1024));
+	change_batch_add_dead(reader->batch, stream, event->lsn, code, message, data.data, data.len);
 	pfree(data.data);
+}
+
+/* A value cannot be written, or makes the record too large. */
+static void
+add_troubled(ChangeReader *reader, BatchStream *stream, const Event *event)
+{
+	bool		too_large = json_trouble == JSON_TOO_LARGE;
+	const char *what = "The logical message";
+	char		message[2 * NAMEDATALEN + 128];
+
+	if (format_trouble_column)
+		what = psprintf("Column \"%s\"", format_trouble_column->name);
+	if (too_large)
+		snprintf(message, sizeof(message), "%s makes a record of more than 1,024,000 bytes.", what);
+	else
+		snprintf(message, sizeof(message), "%s has text that is not valid in encoding %s or has no equivalent in UTF-8.",
+				 what, GetDatabaseEncodingName());
+	add_dead(reader, stream, event, too_large ? "RecordTooLarge" : "invalid_text", message, false);
 }
 
 /* Write one of the records that an event makes. */
@@ -292,6 +327,8 @@ add_part(ChangeReader *reader, BatchStream *stream, const Event *event, int part
 {
 	StringInfo	out = change_batch_begin_record(reader->batch, stream);
 
+	json_trouble = JSON_NO_TROUBLE;
+	format_trouble_column = NULL;
 	switch (reader->pipeline->format->append(out, event, part,
 											 &reader->pipeline->format_options))
 	{
@@ -308,6 +345,10 @@ add_part(ChangeReader *reader, BatchStream *stream, const Event *event, int part
 			add_dead(reader, stream, event, "unchanged_column",
 					 "A TOASTed column was left out of the WAL; set REPLICA IDENTITY FULL for the table.",
 					 true);
+			break;
+		case FORMAT_TROUBLE:
+			change_batch_cancel_record(reader->batch, stream);
+			add_troubled(reader, stream, event);
 			break;
 	}
 }

@@ -20,6 +20,7 @@
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "catalog/pg_foreign_server.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "pgstat.h"
@@ -32,9 +33,11 @@
 #include "utils/timestamp.h"
 
 #include "common/compat.h"
+#include "common/json_write.h"
 #include "decoder/change_batch.h"
 #include "decoder/change_reader.h"
 #include "decoder/durable_reader.h"
+#include "decoder/error_policy.h"
 #include "pipeline/definition.h"
 #include "status/recent.h"
 #include "stream/stream.h"
@@ -61,16 +64,11 @@
  * will tell.
  */
 #define UNFLUSHED_WAIT_MS	10
+#define UNFLUSHED_WAIT_MAX_MS	1000	/* while nothing is added to it */
 
 /* How long a stop awaits the sender, and how often it looks (ms). */
 #define DRAIN_MS			4000
 #define DRAIN_WAIT_MS		20
-
-/*
- * The same error at the same place so many times in a row is not retried any
- * more.
- */
-#define POISON_LIMIT		3
 
 extern PGDLLEXPORT void firehose_decoder_main(Datum main_arg);
 
@@ -82,14 +80,13 @@ static void *consumer_arg;
 static WalReader *wal;
 static MemoryContext decoder_context;
 static bool making_slot;
+static XLogRecPtr failed_at;	/* where an earlier decoder met an error */
 static XLogRecPtr saved;		/* what of the confirmed position is on disk */
 static int64 saved_at;			/* worker_clock_ms */
 
 static void start(void);
 static void run(void);
-static bool quotes_values(const ErrorData *error);
-static const char *error_text(const ErrorData *error);
-static void note_error(const ErrorData *error);
+static void fail(void);
 static void leave_at_exit(int code, Datum arg);
 
 void
@@ -113,26 +110,41 @@ firehose_decoder_main(Datum main_arg)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(decoder_context);
-		error = CopyErrorData();
-		note_error(error);
-		if (!quotes_values(error))
-			PG_RE_THROW();
-		FlushErrorState();
-		ereport(ERROR,
-				(errcode(error->sqlerrcode),
-				 errmsg("pipeline \"%s\": %s", NameStr(my_slot->name), error_text(error))));
+		fail();
 	}
 	PG_END_TRY();
+}
+
+/*
+ * An error ends the process; what it means is for the policy to say.  Does not
+ * return.
+ */
+static void
+fail(void)
+{
+	ErrorData  *error;
+	WalPlace	place;
+
+	MemoryContextSwitchTo(decoder_context);
+	error = CopyErrorData();
+	LWLockReleaseAll();
+	wal_reader_place(wal, &place);
+	error_policy_note(my_slot, error, &place);
+	if (!error_policy_hides_text(error, &place))
+		PG_RE_THROW();
+	FlushErrorState();
+	ereport(ERROR,
+			(errcode(error->sqlerrcode),
+			 errmsg("pipeline \"%s\": %s", NameStr(my_slot->name),
+					error_policy_text(error, &place))));
 }
 
 /* Start ------------------------------------------------------------------- */
 
 /*
- * What values look like in text is fixed (value.h); client_encoding is left
- * alone.
+ * What values look like in text is fixed (value.h).  It stays in the database's
+ * encoding, whatever the database, the role or the server sets for clients: it
+ * is converted once, by us.
  */
 static void
 fix_value_settings(void)
@@ -143,6 +155,7 @@ fix_value_settings(void)
 	SetConfigOption("extra_float_digits", "3", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("bytea_output", "hex", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("lc_monetary", "C", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("client_encoding", GetDatabaseEncodingName(), PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 /* Resolve a stream, and check that the pipeline's owner may use it. */
@@ -163,11 +176,12 @@ must_leave(void)
 }
 
 static void
-on_queue_full(void)
+on_queue_full(const char *stream)
 {
 	if (pg_atomic_read_u32(&my_slot->state) != PIPELINE_WAITING)
 		pipeline_set_state(my_slot, PIPELINE_WAITING,
-						   "the queue has no room; the WAL is the buffer meanwhile");
+						   psprintf("the queue has no room for stream \"%s\"; the WAL is the buffer meanwhile",
+									stream));
 	if (must_leave())
 		proc_exit(0);
 	CHECK_FOR_INTERRUPTS();
@@ -191,6 +205,7 @@ read_changes(void)
 	foreach(lc, pipeline->routes)
 		add_stream(((PipelineRoute *) lfirst(lc))->stream);
 	add_stream(pipeline->stream);
+	json_tolerate(QUEUE_MAX_RECORD);
 	consumer = &change_reader_consumer;
 	consumer_arg = change_reader_create(decoder_context, pipeline, &batch, event_fill_source());
 }
@@ -233,12 +248,11 @@ fail_lost_slot(const char *what, XLogRecPtr confirmed)
 
 	if (confirmed != InvalidXLogRecPtr)
 		where = psprintf(" after %X/%X", LSN_FORMAT_ARGS(confirmed));
-	pipeline_set_state(my_slot, PIPELINE_FAILED,
+	pipeline_fail(my_slot,
 					   psprintf("replication slot \"%s\" %s; changes committed%s and not yet delivered cannot be recovered from it; "
 								"to continue from now, run SELECT firehose_resume_pipeline(%s, from_now => true)",
 								pipeline->slot_name, what, where,
 								quote_literal_cstr(pipeline->name)));
-	pipeline_require_command(my_slot);
 	proc_exit(0);
 }
 
@@ -303,8 +317,11 @@ start(void)
 	batch.commits_upto = pg_atomic_read_u64(&my_slot->queued_upto);
 	batch.part_lsn = pg_atomic_read_u64(&my_slot->part_lsn);
 	batch.part_seq = pg_atomic_read_u32(&my_slot->part_seq);
-	wal = wal_reader_open(pipeline->slot_name, batch.commits_upto, pipeline->skip_lsn,
-						  plugin_options(), consumer, consumer_arg);
+	wal = wal_reader_open(pipeline->slot_name, batch.commits_upto, plugin_options(),
+						  consumer, consumer_arg);
+	wal_reader_skip(wal, pipeline->skips, pipeline->nskips);
+
+	failed_at = my_slot->last_error_lsn;
 
 	/* an earlier decoder may have confirmed more than it had time to save */
 	saved = InvalidXLogRecPtr;
@@ -328,9 +345,8 @@ confirm(void)
 
 	if (upto != InvalidXLogRecPtr)
 		pg_atomic_write_u64(&my_slot->accepted_lsn, upto);
-	if (commit_ring_is_empty(&my_slot->ring) && batch.nrecords == 0 &&
-		!wal_reader_in_record(wal))
-		upto = Max(upto, wal_reader_position(wal));
+	if (commit_ring_is_empty(&my_slot->ring) && batch.nrecords == 0)
+		upto = Max(upto, wal_reader_done(wal));
 	if (upto > pg_atomic_read_u64(&my_slot->confirmed_lsn))
 	{
 		wal_reader_confirm(upto);
@@ -383,7 +399,12 @@ decode_round(void)
 	int			n = 0;
 
 	while (n < ROUND_RECORDS && next_record())
+	{
 		n++;
+		/* whole commits before one that failed go on without it */
+		if (unlikely(wal_reader_done(wal) <= failed_at))
+			change_batch_flush(&batch);
+	}
 	if (n == 0)
 		return 0;
 
@@ -397,17 +418,26 @@ decode_round(void)
 }
 
 /*
- * Is there WAL that is not flushed yet?  Its flush wakes nobody.  (On a page
- * boundary the insert position stands behind the next page's header already.)
+ * How long until WAL that is not flushed yet is looked at again, because its
+ * flush wakes nobody; -1: there is none.  An open transaction may leave its
+ * last page unflushed for hours: the pauses grow while nothing is added.  (On a
+ * page boundary the insert position stands behind the next page's header
+ * already.)
  */
-static bool
-wal_is_unflushed(void)
+static long
+unflushed_timeout(void)
 {
+	static XLogRecPtr seen = InvalidXLogRecPtr;
+	static long wait = UNFLUSHED_WAIT_MS;
 	XLogRecPtr	inserted = RecoveryInProgress() ? InvalidXLogRecPtr : GetXLogInsertRecPtr();
 
 	if (inserted % XLOG_BLCKSZ <= SizeOfXLogLongPHD)
 		inserted -= inserted % XLOG_BLCKSZ;
-	return inserted > wal_reader_limit();
+	if (inserted <= wal_reader_limit())
+		return -1;
+	wait = inserted == seen ? Min(wait * 2, UNFLUSHED_WAIT_MAX_MS) : UNFLUSHED_WAIT_MS;
+	seen = inserted;
+	return wait;
 }
 
 /*
@@ -433,7 +463,7 @@ flush_asynchronous_commits(void)
 static void
 sleep_until_woken(void)
 {
-	long		timeout = -1;
+	long		timeout;
 
 	pg_atomic_exchange_u32(&my_slot->wants_settled, !commit_ring_is_empty(&my_slot->ring));
 	pipeline_want_commit(my_slot, true);
@@ -443,10 +473,9 @@ sleep_until_woken(void)
 	if (decode_round() == 0)
 	{
 		confirm();
-		if (!is_saved())
+		timeout = unflushed_timeout();
+		if (!is_saved() && timeout < 0)
 			timeout = Max(1, SAVE_INTERVAL_MS - (worker_clock_ms() - saved_at));
-		if (wal_is_unflushed())
-			timeout = UNFLUSHED_WAIT_MS;
 		worker_wait(NULL, timeout, WaitEventNamed("FirehoseDecoderMain"), NULL, 0);
 	}
 	pipeline_want_commit(my_slot, false);
@@ -474,66 +503,6 @@ run(void)
 }
 
 /* The end ----------------------------------------------------------------- */
-
-/*
- * May the text of this error show a value of a row?  Then it is kept out of
- * views and the log.
- */
-static bool
-quotes_values(const ErrorData *error)
-{
-	return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_DATA_EXCEPTION;
-}
-
-static const char *
-error_text(const ErrorData *error)
-{
-	if (quotes_values(error))
-		return psprintf("a value cannot be read or written (SQLSTATE %s)",
-						unpack_sql_state(error->sqlerrcode));
-	return error->message;
-}
-
-/*
- * An error ends this process; the table remembers it, and that it is always
- * the same one, if it is.
- */
-static void
-note_error(const ErrorData *error)
-{
-	XLogRecPtr	lsn = wal ? wal_reader_record(wal) : InvalidXLogRecPtr;
-	const char *text = error_text(error);
-	bool		poisoned;
-
-	LWLockReleaseAll();
-	LWLockAcquire(pipeline_table->lock, LW_EXCLUSIVE);
-	if (error->sqlerrcode == my_slot->last_sqlstate && lsn == my_slot->last_error_lsn)
-		my_slot->same_error++;
-	else
-		my_slot->same_error = 1;
-	my_slot->last_sqlstate = error->sqlerrcode;
-	my_slot->last_error_lsn = lsn;
-	my_slot->last_error_at = GetCurrentTimestamp();
-	strlcpy(my_slot->last_error, text, sizeof(my_slot->last_error));
-	poisoned = my_slot->same_error >= POISON_LIMIT && lsn != InvalidXLogRecPtr;
-	LWLockRelease(pipeline_table->lock);
-
-	if (poisoned)
-	{
-		pipeline_set_state(my_slot, PIPELINE_FAILED,
-						   psprintf("the transaction that commits at %X/%X cannot be decoded: %s; "
-									"retry with SELECT firehose_resume_pipeline(%s), or leave it out with "
-									"SELECT firehose_resume_pipeline(%s, skip_lsn => '%X/%X')",
-									LSN_FORMAT_ARGS(lsn), text,
-									quote_literal_cstr(NameStr(my_slot->name)),
-									quote_literal_cstr(NameStr(my_slot->name)),
-									LSN_FORMAT_ARGS(lsn)));
-		pipeline_require_command(my_slot);
-	}
-	else
-		pipeline_set_state(my_slot, PIPELINE_STARTING,
-						   psprintf("restarting after an error: %s", text));
-}
 
 /*
  * At a shutdown of the server the sender awaits the responses to what is in

@@ -19,6 +19,7 @@
 #include "lib/stringinfo.h"
 #include "utils/rel.h"
 
+#include "common/json_write.h"
 #include "format/value.h"
 
 typedef enum EventOp
@@ -211,7 +212,8 @@ event_put_value(StringInfo out, const EventColumn *column, const EventValue *val
 			value_put_datum(out, column->type, value->v.datum);
 			break;
 		case EVENT_VALUE_TEXT:
-			value_put_text(out, column->type, value->v.text, value->length);
+			if (!unlikely(json_is_hopeless(value->length)))
+				value_put_text(out, column->type, value->v.text, value->length);
 			break;
 		case EVENT_VALUE_NULL:
 		case EVENT_VALUE_UNCHANGED:

@@ -42,10 +42,14 @@ format_name(int i)
 	return i >= 0 && i < lengthof(formats) ? formats[i].name : NULL;
 }
 
+const EventColumn *format_trouble_column;
+
+/* Of a record that cannot become one no more is written than shows it. */
 int
 format_put_columns(StringInfo out, const Event *event, bool old, bool key_only)
 {
 	int			n = 0;
+	int			begin = out->len;
 
 	for (int i = 0; i < event->relation->ncolumns; i++)
 	{
@@ -61,6 +65,13 @@ format_put_columns(StringInfo out, const Event *event, bool old, bool key_only)
 			json_put_char(out, ',');
 		json_put(out, column->label, column->label_len);
 		event_put_value(out, column, value);
+		if (unlikely(out->len - begin > json_max_bytes))
+			json_trouble = JSON_TOO_LARGE;
+		if (unlikely(json_trouble != JSON_NO_TROUBLE))
+		{
+			format_trouble_column = column;
+			break;
+		}
 	}
 	return n;
 }

@@ -13,8 +13,10 @@ typedef enum FormatResult
 	FORMAT_OK,
 	/* this format has no record for such an event */
 	FORMAT_NOTHING,
-	FORMAT_UNCHANGED_COLUMN		/* a column was left out of the WAL that the
+	FORMAT_UNCHANGED_COLUMN,	/* a column was left out of the WAL that the
 								 * format cannot do without */
+	FORMAT_TROUBLE				/* json_trouble says what is wrong with the value
+								 * of format_trouble_column */
 } FormatResult;
 
 /* What a pipeline may choose about its format, besides the ValueOptions. */
@@ -81,6 +83,17 @@ extern void format_put_lsn(StringInfo out, const Event *event);
  * nobody has are left out.  Returns how many there were.
  */
 extern int	format_put_columns(StringInfo out, const Event *event, bool old, bool key_only);
+
+/* The column at which json_trouble arose; NULL: none. */
+extern const EventColumn *format_trouble_column;
+
+/* What a record ends with: terminates it. */
+static inline FormatResult
+format_end(StringInfo out)
+{
+	json_terminate(out);
+	return likely(json_trouble == JSON_NO_TROUBLE) ? FORMAT_OK : FORMAT_TROUBLE;
+}
 
 /* format_json.c */
 extern FormatResult json_append_event(StringInfo out, const Event *event, int part,

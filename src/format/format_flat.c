@@ -74,8 +74,7 @@ flat_append_event(StringInfo out, const Event *event, int part,
 	n = format_put_columns(out, event, is_delete, is_delete && event->old_is_key);
 	put_metadata(out, event, part, op, options->metadata, n == 0);
 	json_put_char(out, '}');
-	json_terminate(out);
-	return FORMAT_OK;
+	return format_end(out);
 }
 
 /* Are two values of a column the same? */

@@ -68,8 +68,7 @@ json_append_event(StringInfo out, const Event *event, int part,
 			put_unchanged(out, event);
 	}
 	json_put_char(out, '}');
-	json_terminate(out);
-	return FORMAT_OK;
+	return format_end(out);
 }
 
 void
@@ -190,6 +189,25 @@ put_truncate(StringInfo out, const Event *event)
 	json_put_char(out, '}');
 }
 
+/* Append the content of a logical message, if it is text. */
+static bool
+put_content(StringInfo out, const Event *event)
+{
+	int			begin = out->len;
+
+	/* whatever it is */
+	if (json_is_hopeless(event->content_len))
+		return true;
+	if (!pg_verify_mbstr(GetDatabaseEncoding(), event->content, event->content_len, true))
+		return false;
+	json_put_string(out, event->content, event->content_len);
+	if (json_trouble != JSON_NOT_TEXT)
+		return true;
+	json_trouble = JSON_NO_TROUBLE;
+	out->len = begin;
+	return false;
+}
+
 /*
  * A logical message; content that is no text (its sender may have given bytea)
  * as base64, which "encoding" says.
@@ -200,9 +218,7 @@ put_message(StringInfo out, const Event *event)
 	json_put_literal(out, ",\"message\":{\"prefix\":");
 	json_put_string(out, event->prefix, strlen(event->prefix));
 	json_put_literal(out, ",\"content\":");
-	if (pg_verify_mbstr(GetDatabaseEncoding(), event->content, event->content_len, true))
-		json_put_string(out, event->content, event->content_len);
-	else
+	if (!put_content(out, event))
 	{
 		json_put_char(out, '"');
 		value_put_base64(out, event->content, event->content_len);

@@ -9,7 +9,7 @@
  * extra_float_digits, bytea_output, lc_monetary or search_path.
  *
  * Text given to value_put_text is in the database's encoding (a process that
- * reads pgoutput leaves client_encoding alone) and was written under the
+ * reads pgoutput sets client_encoding to it) and was written under the
  * settings that value_guard_enter(VALUE_READS_ALL) makes: DateStyle ISO,
  * IntervalStyle postgres, TimeZone UTC, extra_float_digits 3, bytea_output
  * hex, lc_monetary C, search_path empty.

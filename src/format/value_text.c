@@ -253,6 +253,7 @@ void
 value_text_array(StringInfo out, ValueType *type, const char *text, int len)
 {
 	const char	delimiters[] = {type->typdelim, '}', '\0'};
+	int			begin = out->len;
 	TextParser	p;
 
 	parser_init(&p, type, text, len);
@@ -279,6 +280,8 @@ value_text_array(StringInfo out, ValueType *type, const char *text, int len)
 				json_put_literal(out, "null");
 			else
 				value_put_text(out, type->element, p.item.data, p.item.len);
+			if (unlikely(json_trouble != JSON_NO_TROUBLE || out->len - begin > json_max_bytes))
+				break;
 			continue;			/* at the delimiter */
 		}
 		p.at++;

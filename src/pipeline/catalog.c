@@ -63,7 +63,7 @@ static const Oid column_types[PIPELINE_COLUMNS] = {
 	[PIPELINE_MESSAGES] = TEXTARRAYOID,
 	[PIPELINE_ORIGIN] = TEXTOID,
 	[PIPELINE_SLOT_NAME] = TEXTOID,
-	[PIPELINE_SKIP_LSN] = LSNOID
+	[PIPELINE_SKIP_LSNS] = PG_LSNARRAYOID
 };
 
 /* The values of a choice, in the order of their enum. */
@@ -274,6 +274,28 @@ pipeline_row_slot_name(const PipelineRow *row)
 									  pipeline_row_id(row));
 }
 
+XLogRecPtr *
+pipeline_row_skips(const PipelineRow *row, XLogRecPtr confirmed, int *n)
+{
+	XLogRecPtr *skips;
+	Datum	   *elements;
+	int			nelements;
+
+	*n = 0;
+	if (row->nulls[PIPELINE_SKIP_LSNS])
+		return NULL;
+	deconstruct_array(DatumGetArrayTypeP(row->values[PIPELINE_SKIP_LSNS]), LSNOID,
+					  sizeof(XLogRecPtr), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
+					  &elements, NULL, &nelements);
+	skips = palloc(Max(nelements, 1) * sizeof(XLogRecPtr));
+	for (int i = 0; i < nelements; i++)
+	{
+		if (DatumGetLSN(elements[i]) >= confirmed)
+			skips[(*n)++] = DatumGetLSN(elements[i]);
+	}
+	return skips;
+}
+
 /*
  * A database's OID alone would not do: those of the first databases are the
  * same on every server.  An upgrade with pg_upgrade makes a new server, but
@@ -313,8 +335,7 @@ pipeline_from_row(const PipelineRow *row)
 	pipeline->enabled = DatumGetBool(row->values[PIPELINE_ENABLED]);
 	pipeline->detached = pipeline_row_is_detached(row);
 	pipeline->durable_puts = DatumGetBool(row->values[PIPELINE_DURABLE_PUTS]);
-	if (!row->nulls[PIPELINE_SKIP_LSN])
-		pipeline->skip_lsn = DatumGetLSN(row->values[PIPELINE_SKIP_LSN]);
+	pipeline->skips = pipeline_row_skips(row, InvalidXLogRecPtr, &pipeline->nskips);
 
 	pipeline->format = format_find(format);
 	if (pipeline->format == NULL)

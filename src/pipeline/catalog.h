@@ -45,7 +45,7 @@ typedef enum PipelineColumn
 	PIPELINE_MESSAGES,			/* null: none */
 	PIPELINE_ORIGIN,
 	PIPELINE_SLOT_NAME,			/* null: the default name */
-	PIPELINE_SKIP_LSN,
+	PIPELINE_SKIP_LSNS,
 	PIPELINE_COLUMNS
 } PipelineColumn;
 
@@ -102,6 +102,9 @@ extern char *pipeline_row_slot_name(const PipelineRow *row);
  * a copy of its database?  Then it does not run until it is resumed.
  */
 extern bool pipeline_row_is_detached(const PipelineRow *row);
+
+/* The commits that are left out; none of those up to `confirmed`, which is behind us. */
+extern XLogRecPtr *pipeline_row_skips(const PipelineRow *row, XLogRecPtr confirmed, int *n);
 
 /* The pipeline that a row describes. */
 extern Pipeline *pipeline_from_row(const PipelineRow *row);

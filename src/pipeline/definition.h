@@ -45,8 +45,8 @@ typedef struct Pipeline
 	bool		enabled;
 	bool		detached;		/* came from another database or server: does
 								 * not run until it is resumed */
-	/* the transaction that commits here is not sent */
-	XLogRecPtr	skip_lsn;
+	XLogRecPtr *skips;			/* transactions that commit here are not sent */
+	int			nskips;
 	bool		durable_puts;	/* it is the one that ships durable puts */
 } Pipeline;
 

@@ -30,6 +30,7 @@
 #include "stream/stat_stream.h"
 #include "wal/replication_slot.h"
 #include "workers/ddl_hooks.h"
+#include "workers/pipeline_table.h"
 
 /* Arguments that create and alter have in common, and then those of each. */
 enum
@@ -83,6 +84,7 @@ static PipelineRow *find_own(Relation rel, const char *name, bool missing_ok);
 static void end(Relation rel, PipelineRow *row);
 static void take_over_slot(PipelineRow *row);
 static void check_resumable(const PipelineRow *row, const char *name);
+static void add_skip(PipelineRow *row, const char *name, XLogRecPtr lsn);
 static void start_anew(PipelineRow *row, const char *name);
 
 PG_FUNCTION_INFO_V1(firehose_create_pipeline);
@@ -185,8 +187,7 @@ firehose_resume_pipeline(PG_FUNCTION_ARGS)
 		check_resumable(row, name);
 	if (!PG_ARGISNULL(1))
 	{
-		row->values[PIPELINE_SKIP_LSN] = PG_GETARG_DATUM(1);
-		row->nulls[PIPELINE_SKIP_LSN] = false;
+		add_skip(row, name, PG_GETARG_LSN(1));
 	}
 	row->values[PIPELINE_ENABLED] = BoolGetDatum(true);
 	end(rel, row);
@@ -377,7 +378,7 @@ take_over_slot(PipelineRow *row)
 	row->values[PIPELINE_SYSTEM_IDENTIFIER] = Int64GetDatum((int64) GetSystemIdentifier());
 	row->values[PIPELINE_OWNER] = ObjectIdGetDatum(GetUserId());
 	row->values[PIPELINE_SLOT_CREATED] = BoolGetDatum(false);
-	row->nulls[PIPELINE_SKIP_LSN] = true;
+	row->nulls[PIPELINE_SKIP_LSNS] = true;
 }
 
 /* Error if a pipeline's slot is lost, and with it the changes since. */
@@ -417,4 +418,49 @@ start_anew(PipelineRow *row, const char *name)
 		replication_slot_drop_lost(slot_name);
 	}
 	row->values[PIPELINE_SLOT_CREATED] = BoolGetDatum(false);
+}
+
+/* Is this the commit that a decoder could not decode? */
+static bool
+was_reported(int32 id, XLogRecPtr lsn)
+{
+	PipelineEntry *entry;
+	bool		reported;
+
+	LWLockAcquire(pipeline_table->lock, LW_SHARED);
+	entry = pipeline_table_find(MyDatabaseId, id);
+	reported = entry != NULL && lsn != InvalidXLogRecPtr && entry->reported_lsn == lsn;
+	LWLockRelease(pipeline_table->lock);
+	return reported;
+}
+
+/*
+ * Leave out one more transaction, that a decoder has reported.  Those before it
+ * stay in the list until their place is confirmed: a restart may read it again.
+ */
+static void
+add_skip(PipelineRow *row, const char *name, XLogRecPtr lsn)
+{
+	SlotInfo	info = {0};
+	XLogRecPtr *skips;
+	Datum	   *elements;
+	int			n;
+
+	if (!was_reported(pipeline_row_id(row), lsn))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("pipeline \"%s\" has not reported a transaction that commits at %X/%X",
+						name, LSN_FORMAT_ARGS(lsn)),
+				 errhint("The reason in firehose_stat_pipeline names the transaction that cannot be decoded, if there is one.")));
+
+	(void) replication_slot_look(pipeline_row_slot_name(row), &info);
+	skips = pipeline_row_skips(row, info.confirmed, &n);
+	elements = palloc((n + 1) * sizeof(Datum));
+	for (int i = 0; i < n; i++)
+		elements[i] = LSNGetDatum(skips[i]);
+	elements[n++] = LSNGetDatum(lsn);
+	row->values[PIPELINE_SKIP_LSNS] =
+		PointerGetDatum(construct_array(elements, n, LSNOID, sizeof(XLogRecPtr),
+										FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	row->nulls[PIPELINE_SKIP_LSNS] = false;
 }

@@ -294,15 +294,17 @@ completion_flush(int64 now, bool now_or_never)
 						  (now < due && nrows < FLUSH_ROWS && !recent_has_waiters())))
 		return;
 
-	while (written && !dlist_is_empty(&failures))
-		written = store_letters();
+	/* one batch a turn: other streams have work, too */
+	do
+		written = dlist_is_empty(&failures) || store_letters();
+	while (now_or_never && written && !dlist_is_empty(&failures));
 	if (nrows > 0 && status_write(rows, nrows))
 		forget_rows();
 	else if (nrows > 0)
 		written = false;
 
 	publish_outcomes();
-	due = written ? -1 : now + RETRY_AFTER;
+	due = written ? (dlist_is_empty(&failures) ? -1 : now) : now + RETRY_AFTER;
 	not_before = written ? 0 : due;
 }
 

@@ -4,19 +4,26 @@
  */
 #include "postgres.h"
 
+#include "access/rmgr.h"
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "access/xlogrecovery.h"
 #include "access/xlogutils.h"
 #include "miscadmin.h"
 #include "replication/decode.h"
+#include "replication/message.h"
 #include "replication/slot.h"
 #include "storage/latch.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 
 #include "common/compat.h"
 #include "wal/wal_reader.h"
 
 #define OUTPUT_PLUGIN	"pgoutput"
+
+/* A message buffer larger than this is not kept. */
+#define KEEP_BUFFER		(256 * 1024)
 
 /* How often a slot that is being made looks for more WAL (ms). */
 #define SLOT_WAIT_MS	100
@@ -83,6 +90,17 @@ prepare_message(LogicalDecodingContext *decoding, XLogRecPtr lsn, TransactionId 
 	resetStringInfo(decoding->out);
 }
 
+/* A large value leaves a large buffer. */
+static void
+shrink_buffer(StringInfo buffer)
+{
+	if (likely(buffer->maxlen <= KEEP_BUFFER))
+		return;
+	buffer->data = repalloc(buffer->data, KEEP_BUFFER);
+	buffer->maxlen = KEEP_BUFFER;
+	resetStringInfo(buffer);
+}
+
 /* It has written one. */
 static void
 take_message(LogicalDecodingContext *decoding, XLogRecPtr lsn, TransactionId xid,
@@ -94,24 +112,80 @@ take_message(LogicalDecodingContext *decoding, XLogRecPtr lsn, TransactionId xid
 	decoding->out->cursor = 0;
 	reader->consumer->take(decoding->out, reader->arg);
 	MemoryContextSwitchTo(old);
+	shrink_buffer(decoding->out);
 	MemoryContextReset(reader->message_context);
 }
 
 /*
+ * Does a record stand for all that it is about: a commit, or a logical message
+ * outside of transactions?  Then it can be left out.
+ */
+static bool
+stands_for_itself(XLogReaderState *state)
+{
+	uint8		info = XLogRecGetInfo(state) & ~XLR_INFO_MASK;
+
+	switch (XLogRecGetRmid(state))
+	{
+		case RM_XACT_ID:
+			return (info & XLOG_XACT_OPMASK) == XLOG_XACT_COMMIT ||
+				(info & XLOG_XACT_OPMASK) == XLOG_XACT_COMMIT_PREPARED;
+		case RM_LOGICALMSG_ID:
+			return !((xl_logical_message *) XLogRecGetData(state))->transactional;
+		default:
+			return false;
+	}
+}
+
+static bool
+is_skipped(const WalReader *reader)
+{
+	for (int i = 0; i < reader->nskips; i++)
+	{
+		if (reader->decoding->reader->ReadRecPtr == reader->skips[i])
+			return stands_for_itself(reader->decoding->reader);
+	}
+	return false;
+}
+
+/*
  * Leave a transaction out: asked at its commit record, and at those of single
- * changes, which are never the one to skip.  Before any plugin sees it, for it
- * may be the plugin that fails on it.
+ * changes, which are never left out alone.  Before any plugin sees it, because
+ * it may be the plugin that fails on it.
  */
 static bool
 filter_transaction(LogicalDecodingContext *decoding, RepOriginId origin)
 {
 	WalReader  *reader = decoding->output_writer_private;
 
-	if (reader != NULL && reader->skip != InvalidXLogRecPtr &&
-		decoding->reader->ReadRecPtr == reader->skip)
+	if (reader != NULL && is_skipped(reader))
 		return true;
 	return reader != NULL && reader->plugin.filter_by_origin_cb != NULL &&
 		reader->plugin.filter_by_origin_cb(decoding, origin);
+}
+
+/* Error context: which table's change was it? */
+static void
+note_table(void *arg)
+{
+	WalReader  *reader = arg;
+
+	snprintf(reader->failed_table, sizeof(reader->failed_table), "\"%s\", OID %u",
+			 RelationGetRelationName(reader->relation), RelationGetRelid(reader->relation));
+}
+
+/* Have pgoutput write a change, of which is known whose it is. */
+static void
+change_for_pgoutput(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
+					Relation relation, ReorderBufferChange *change)
+{
+	WalReader  *reader = decoding->output_writer_private;
+	ErrorContextCallback context = {error_context_stack, note_table, reader};
+
+	reader->relation = relation;
+	error_context_stack = &context;
+	reader->plugin.change_cb(decoding, txn, relation, change);
+	error_context_stack = context.previous;
 }
 
 /* Callbacks in the place of pgoutput's: of a consumer of logical messages alone ... */
@@ -169,6 +243,7 @@ replace_callbacks(WalReader *reader)
 	reader->plugin = *callbacks;
 	callbacks->filter_by_origin_cb = filter_transaction;
 	callbacks->message_cb = filter_message;
+	callbacks->change_cb = change_for_pgoutput;
 	if (reader->consumer->logical_message)
 	{
 		callbacks->begin_cb = begin_for_consumer;
@@ -179,7 +254,7 @@ replace_callbacks(WalReader *reader)
 }
 
 WalReader *
-wal_reader_open(const char *slot_name, XLogRecPtr start, XLogRecPtr skip, List *options,
+wal_reader_open(const char *slot_name, XLogRecPtr start, List *options,
 				const WalConsumer *consumer, void *arg)
 {
 	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "firehose decoding",
@@ -199,13 +274,30 @@ wal_reader_open(const char *slot_name, XLogRecPtr start, XLogRecPtr skip, List *
 														.segment_close = wal_segment_close),
 											 prepare_message, take_message, NULL);
 	reader->decoding->output_writer_private = reader;
-	reader->skip = skip;
 	replace_callbacks(reader);
 	XLogBeginRead(reader->decoding->reader, MyReplicationSlot->data.restart_lsn);
 	MemoryContextSwitchTo(old);
 	if (consumer->open)
 		consumer->open(reader, arg);
 	return reader;
+}
+
+void
+wal_reader_skip(WalReader *reader, const XLogRecPtr *commits, int n)
+{
+	reader->skips = commits;
+	reader->nskips = n;
+}
+
+void
+wal_reader_place(const WalReader *reader, WalPlace *place)
+{
+	memset(place, 0, sizeof(WalPlace));
+	if (reader == NULL || !reader->in_record)
+		return;
+	place->lsn = reader->decoding->reader->ReadRecPtr;
+	place->can_be_skipped = stands_for_itself(reader->decoding->reader);
+	strlcpy(place->table, reader->failed_table, sizeof(place->table));
 }
 
 bool

@@ -14,6 +14,14 @@
 
 typedef struct WalReader WalReader;
 
+/* Where in the WAL something happened. */
+typedef struct WalPlace
+{
+	XLogRecPtr	lsn;			/* of the record; Invalid: amid none */
+	bool		can_be_skipped; /* it is a commit, or else stands for itself */
+	char		table[NAMEDATALEN + 32];	/* whose change it was; empty: none's */
+} WalPlace;
+
 /*
  * Whoever reads what was decoded: the messages that pgoutput writes (take), or
  * transactions with nothing but their logical messages as they lie in the WAL
@@ -47,7 +55,10 @@ struct WalReader
 	const WalConsumer *consumer;
 	void	   *arg;			/* of the consumer */
 	bool		in_record;		/* a record of the WAL is being decoded */
-	XLogRecPtr	skip;			/* the transaction that commits here is left out */
+	const XLogRecPtr *skips;	/* commits here are left out */
+	int			nskips;
+	Relation	relation;		/* whose change pgoutput is given */
+	char		failed_table[NAMEDATALEN + 32];
 	OutputPluginCallbacks plugin;	/* pgoutput's own */
 };
 
@@ -59,11 +70,13 @@ extern void wal_reader_create_slot(const char *slot_name);
 
 /*
  * Acquire the slot and begin to read: at the position it was confirmed to, or
- * at `start` if that is later.  Options are DefElems for pgoutput.  The
- * transaction that commits at `skip` is not even decoded.
+ * at `start` if that is later.  Options are DefElems for pgoutput.
  */
-extern WalReader *wal_reader_open(const char *slot_name, XLogRecPtr start, XLogRecPtr skip,
-								  List *options, const WalConsumer *consumer, void *arg);
+extern WalReader *wal_reader_open(const char *slot_name, XLogRecPtr start, List *options,
+								  const WalConsumer *consumer, void *arg);
+
+/* Leave out what commits at these: it is not even decoded. */
+extern void wal_reader_skip(WalReader *reader, const XLogRecPtr *commits, int n);
 
 /* Decode one more record of the WAL; false when there is none yet. */
 extern bool wal_reader_next(WalReader *reader);
@@ -75,21 +88,16 @@ wal_reader_position(const WalReader *reader)
 	return reader->decoding->reader->EndRecPtr;
 }
 
-/*
- * The record that is being decoded, of a commit if messages come; Invalid:
- * none.
- */
-static inline XLogRecPtr
-wal_reader_record(const WalReader *reader)
-{
-	return reader->in_record ? reader->decoding->reader->ReadRecPtr : InvalidXLogRecPtr;
-}
+/* Where it is, or (after an error) was; NULL has not begun. */
+extern void wal_reader_place(const WalReader *reader, WalPlace *place);
 
-/* Is a record being decoded?  Then the position is already behind it. */
-static inline bool
-wal_reader_in_record(const WalReader *reader)
+/* Everything before this was decoded. */
+static inline XLogRecPtr
+wal_reader_done(const WalReader *reader)
 {
-	return reader->in_record;
+	const XLogReaderState *state = reader->decoding->reader;
+
+	return reader->in_record ? state->ReadRecPtr : state->EndRecPtr;
 }
 
 /* The timeline of what is being read. */

@@ -16,7 +16,7 @@
  * A decoder's first act, before worker_connect: claim the entry that `arg`
  * names; its database is (*entry)->dboid.  False: no decoder is to run there
  * any more, and the caller has to return.  Given back at exit, with the
- * meaning of the exit code as for senders.  After pipeline_require_command it
+ * meaning of the exit code as for senders.  After pipeline_fail it
  * is not started again until the definition of its pipeline changes, it is
  * resumed, or the server restarts.
  */

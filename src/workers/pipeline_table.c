@@ -67,7 +67,7 @@ init_slot(PipelineEntry *entry)
 	pg_atomic_init_u32(&entry->reread, 0);
 	pg_atomic_init_u32(&entry->wants_commit, 0);
 	pg_atomic_init_u32(&entry->wants_settled, 0);
-	commit_ring_init(&entry->ring, InvalidXLogRecPtr);
+	commit_ring_init(&entry->ring, generation, InvalidXLogRecPtr);
 	pg_atomic_init_u64(&entry->queued_upto, 0);
 	pg_atomic_init_u64(&entry->part_lsn, 0);
 	pg_atomic_init_u32(&entry->part_seq, 0);
@@ -127,8 +127,8 @@ pipeline_table_claim(Oid dboid, int32 id, const char *name, const char *slot_nam
 
 		if (OidIsValid(entry->dboid))
 			continue;
-		init_slot(entry);
 		entry->generation++;
+		init_slot(entry);
 		entry->dboid = dboid;
 		entry->id = id;
 		namestrcpy(&entry->name, name);
@@ -175,6 +175,16 @@ pipeline_set_state(PipelineEntry *entry, PipelineState state, const char *reason
 	LWLockRelease(pipeline_table->lock);
 }
 
+void
+pipeline_fail(PipelineEntry *entry, const char *reason)
+{
+	LWLockAcquire(pipeline_table->lock, LW_EXCLUSIVE);
+	pg_atomic_write_u32(&entry->state, PIPELINE_FAILED);
+	strlcpy(entry->reason, reason, sizeof(entry->reason));
+	entry->needs_command = true;
+	LWLockRelease(pipeline_table->lock);
+}
+
 /* The slot of an origin, NULL if it has changed hands. */
 static PipelineEntry *
 slot_of(const CommitRef *origin)
@@ -197,9 +207,9 @@ set_decoder_latch(PipelineEntry *entry)
 void
 pipeline_settled(const CommitRef *origin)
 {
-	PipelineEntry *entry = slot_of(origin);
+	PipelineEntry *entry = &pipeline_table->slots[origin->pipeline - 1];
 
-	if (entry != NULL && commit_ring_settle(&entry->ring, origin->entry) &&
+	if (commit_ring_settle(&entry->ring, origin->entry, origin->generation) &&
 		pg_atomic_read_u32(&entry->wants_settled) != 0 &&
 		pg_atomic_exchange_u32(&entry->wants_settled, 0) != 0)
 		set_decoder_latch(entry);
@@ -217,14 +227,6 @@ pipeline_name(const CommitRef *origin)
 		name = pstrdup(NameStr(entry->name));
 	LWLockRelease(pipeline_table->lock);
 	return name;
-}
-
-void
-pipeline_require_command(PipelineEntry *entry)
-{
-	LWLockAcquire(pipeline_table->lock, LW_EXCLUSIVE);
-	entry->needs_command = true;
-	LWLockRelease(pipeline_table->lock);
 }
 
 /*

@@ -68,6 +68,7 @@ typedef struct PipelineEntry
 	XLogRecPtr	last_error_lsn;
 	TimestampTz last_error_at;
 	int			same_error;		/* times in a row, at this LSN */
+	XLogRecPtr	reported_lsn;	/* the commit that the reason offers to leave out */
 
 	pg_atomic_uint32 state;		/* PipelineState */
 	pg_atomic_uint32 reread;	/* set by anybody: read the catalog again */
@@ -139,6 +140,9 @@ extern void pipeline_request_exit(PipelineEntry *entry);
 /* Show a state and why.  Takes the lock. */
 extern void pipeline_set_state(PipelineEntry *entry, PipelineState state, const char *reason);
 
+/* Decoder: this cannot go on without a command, which the reason names. */
+extern void pipeline_fail(PipelineEntry *entry, const char *reason);
+
 /*
  * Where a record of a pipeline comes from: travels through the queue with it.
  */
@@ -162,9 +166,6 @@ extern PGDLLEXPORT void pipeline_settled(const CommitRef *origin);
  * gone.
  */
 extern PGDLLEXPORT char *pipeline_name(const CommitRef *origin);
-
-/* Decoder: this cannot go on without a command; the reason is in the state. */
-extern void pipeline_require_command(PipelineEntry *entry);
 
 /* Decoder: be woken by commits from now on, or not. */
 extern void pipeline_want_commit(PipelineEntry *entry, bool want);

@@ -29,6 +29,7 @@
 #define COMMITS			3000
 #define MAX_CHANGES		40
 #define QUEUE_SIZE		200000
+#define GENERATION		0x12345
 
 /* Assert is always on here. */
 #if PG_VERSION_NUM >= 160000
@@ -115,6 +116,7 @@ typedef struct Model
 	int			passed;			/* positions that passed an unsettled record */
 	int			miscounted;
 	int			fullest;
+	int			joined;			/* batches that joined the last entry */
 	int			crashes;
 	int			restarts;
 } Model;
@@ -160,7 +162,7 @@ static void
 crash(Model *m)
 {
 	m->crashes++;
-	commit_ring_init(&m->ring, InvalidXLogRecPtr);
+	commit_ring_init(&m->ring, GENERATION, InvalidXLogRecPtr);
 	m->queued_upto = m->part_lsn = InvalidXLogRecPtr;
 	m->part_seq = 0;
 	m->confirmed = m->saved;
@@ -192,7 +194,7 @@ sender_step(Model *m)
 	m->delivered[item->commit][item->seq]++;
 	if (once_in(&m->random, 20))
 		return;					/* it arrived, and the response was lost */
-	(void) commit_ring_settle(&m->ring, item->entry);
+	(void) commit_ring_settle(&m->ring, item->entry, (uint16) GENERATION);
 	memmove(item, item + 1, (m->nqueue - i - 1) * sizeof(Item));
 	m->nqueue--;
 }
@@ -209,28 +211,18 @@ restart_sender(Model *m)
 	}
 }
 
-/* As change_batch_flush; false: the decoder ended while it waited for a place. */
-static bool
+/* As change_batch_flush. */
+static void
 flush(Model *m)
 {
 	if (m->nbatch > 0)
 	{
-		while (commit_ring_is_full(&m->ring))
-		{
-			XLogRecPtr	upto = commit_ring_advance(&m->ring);
+		uint64		entry = commit_ring_next(&m->ring);
 
-			check_position(m, upto);
-			sender_step(m);
-			if (once_in(&m->random, 500))
-			{
-				m->restarts++;
-				start_decoder(m);
-				return false;
-			}
-		}
 		for (int i = 0; i < m->nbatch; i++)
-			m->batch[i].entry = commit_ring_next(&m->ring);
-		commit_ring_push(&m->ring, m->commits_upto, m->nbatch);
+			m->batch[i].entry = entry;
+		m->joined += m->nqueue > 0 && m->queue[m->nqueue - 1].entry == entry;
+		commit_ring_push(&m->ring, entry, m->commits_upto, m->nbatch);
 	}
 	if (m->commits_upto != InvalidXLogRecPtr)
 		m->queued_upto = m->commits_upto;
@@ -239,7 +231,6 @@ flush(Model *m)
 	memcpy(m->queue + m->nqueue, m->batch, m->nbatch * sizeof(Item));
 	m->nqueue += m->nbatch;
 	m->nbatch = 0;
-	return true;
 }
 
 /* Read one change or the end of a commit. */
@@ -267,7 +258,7 @@ decode_step(Model *m)
 		m->out_part_lsn = COMMIT_LSN(commit);
 		m->out_part_seq = seq;
 		if (m->nbatch >= 10 || once_in(&m->random, 30))
-			(void) flush(m);
+			flush(m);
 		return;
 	}
 	if (changes[commit] > 0)	/* pgoutput does not speak of empty ones */
@@ -305,8 +296,11 @@ step(Model *m)
 		sender_step(m);
 	for (int i = below(&m->random, 8); i > 0; i--)
 		decode_step(m);
-	if (m->next_seq == 1 && once_in(&m->random, 3) && flush(m))
+	if (m->next_seq == 1 && once_in(&m->random, 3))
+	{
+		flush(m);
 		confirm(m);
+	}
 	check_outstanding(m);
 	if (m->restart_chance && once_in(&m->random, m->restart_chance))
 	{
@@ -340,7 +334,7 @@ test_model(uint64_t seed, int restart_chance, int crash_chance, int patience)
 	for (int i = 0; i < COMMITS; i++)
 		changes[i] = once_in(&m->random, 3) ? 0 :
 			once_in(&m->random, 20) ? MAX_CHANGES : (int) below(&m->random, 4);
-	commit_ring_init(&m->ring, InvalidXLogRecPtr);
+	commit_ring_init(&m->ring, GENERATION, InvalidXLogRecPtr);
 	start_decoder(m);
 
 	for (steps = 0; steps < 2000000 && !is_finished(m); steps++)
@@ -351,8 +345,8 @@ test_model(uint64_t seed, int restart_chance, int crash_chance, int patience)
 			missing += m->delivered[i][seq] == 0;
 	}
 
-	printf("# seed %d: %ld steps, %d restarts, %d crashes, at most %d outstanding\n",
-		   (int) seed, steps, m->restarts, m->crashes, m->fullest);
+	printf("# seed %d: %ld steps, %d restarts, %d crashes, at most %d outstanding, %d joined\n",
+		   (int) seed, steps, m->restarts, m->crashes, m->fullest, m->joined);
 	is_int(m->passed, 0, "the position passes nothing unsettled");
 	is_int(m->miscounted, 0, "the ring counts what is outstanding");
 	is_int(missing, 0, "everything is delivered");
@@ -389,7 +383,7 @@ settle_all(void *arg)
 		if (pg_atomic_read_u32(&entry_settled[number]) < entry_records[number])
 		{
 			pg_atomic_fetch_add_u32(&entry_settled[number], 1);
-			(void) commit_ring_settle(&shared_ring, number);
+			(void) commit_ring_settle(&shared_ring, number, (uint16) GENERATION);
 		}
 		while (low < next &&
 			   pg_atomic_read_u32(&entry_settled[low]) == entry_records[low])
@@ -407,7 +401,7 @@ test_two_processes(void)
 	uint64		finished = 0;
 	int			wrong = 0;
 
-	commit_ring_init(&shared_ring, 0);
+	commit_ring_init(&shared_ring, GENERATION, 0);
 	for (int i = 0; i < ENTRIES; i++)
 	{
 		entry_records[i] = 1 + below(&random, 5);
@@ -423,10 +417,10 @@ test_two_processes(void)
 		uint64		upto;
 
 		/* entry number n has position n + 1 */
-		while (pushed < ENTRIES && !commit_ring_is_full(&shared_ring) &&
+		while (pushed < ENTRIES && commit_ring_next(&shared_ring) == pushed &&
 			   !once_in(&random, 16))
 		{
-			commit_ring_push(&shared_ring, pushed + 1, entry_records[pushed]);
+			commit_ring_push(&shared_ring, pushed, pushed + 1, entry_records[pushed]);
 			pushed++;
 		}
 		upto = commit_ring_advance(&shared_ring);
@@ -443,30 +437,42 @@ test_details(void)
 {
 	static CommitRing ring;
 
-	commit_ring_init(&ring, 77);
+	commit_ring_init(&ring, GENERATION, 77);
 	is_int(commit_ring_advance(&ring), 77, "an empty ring is finished up to its start");
-	commit_ring_push(&ring, 100, 2);
-	commit_ring_push(&ring, 90, 1);
-	ok(!commit_ring_settle(&ring, 0), "one of two settled");
-	ok(commit_ring_settle(&ring, 1), "the only one settled");
+	commit_ring_push(&ring, commit_ring_next(&ring), 100, 2);
+	commit_ring_push(&ring, commit_ring_next(&ring), 90, 1);
+	ok(!commit_ring_settle(&ring, 0, (uint16) (GENERATION + 1)) && commit_ring_outstanding(&ring) == 3,
+	   "a record of another pipeline settles nothing");
+	ok(!commit_ring_settle(&ring, 0, (uint16) GENERATION), "one of two settled");
+	ok(commit_ring_settle(&ring, 1, (uint16) GENERATION), "the only one settled");
 	is_int(commit_ring_advance(&ring), 77, "the second waits for the first");
-	ok(commit_ring_settle(&ring, 0), "two of two settled");
+	ok(commit_ring_settle(&ring, 0, (uint16) GENERATION), "two of two settled");
 	is_int(commit_ring_advance(&ring), 100, "a position does not go back");
 	ok(commit_ring_is_empty(&ring), "and nothing is outstanding");
+	ok(!commit_ring_settle(&ring, 0, (uint16) GENERATION) && commit_ring_is_empty(&ring),
+	   "nothing is settled twice");
 
-	for (int i = 0; i < COMMIT_RING_SIZE; i++)
+	for (uint64 i = 0; i < COMMIT_RING_SIZE; i++)
 	{
-		if (commit_ring_is_full(&ring))
+		if (commit_ring_next(&ring) != 2 + i)
 			ok(false, "full too early");
-		commit_ring_push(&ring, 200 + i, 1);
+		commit_ring_push(&ring, commit_ring_next(&ring), 200 + i, 1);
 	}
-	ok(commit_ring_is_full(&ring), "full when every entry is taken");
-	(void) commit_ring_settle(&ring, 3);
-	(void) commit_ring_advance(&ring);
-	ok(commit_ring_is_full(&ring), "and while the oldest is not settled");
-	(void) commit_ring_settle(&ring, 2);
-	(void) commit_ring_advance(&ring);
-	ok(!commit_ring_is_full(&ring), "not any more when it is");
+	for (uint64 i = 0; i < 3; i++)
+	{
+		if (commit_ring_next(&ring) != COMMIT_RING_SIZE + 1)
+			ok(false, "not the last one");
+		commit_ring_push(&ring, commit_ring_next(&ring), 5000 + i, 1);
+	}
+	is_int(commit_ring_outstanding(&ring), COMMIT_RING_SIZE + 3,
+		   "what is pushed to a full ring joins the last entry");
+	for (uint64 i = 0; i < COMMIT_RING_SIZE; i++)
+		(void) commit_ring_settle(&ring, 2 + i, (uint16) GENERATION);
+	is_int(commit_ring_advance(&ring), 200 + COMMIT_RING_SIZE - 2, "which is not finished by one of four");
+	for (uint64 i = 0; i < 3; i++)
+		(void) commit_ring_settle(&ring, COMMIT_RING_SIZE + 1, (uint16) GENERATION);
+	is_int(commit_ring_advance(&ring), 5002, "but by all of them");
+	is_int(commit_ring_next(&ring), COMMIT_RING_SIZE + 2, "and then there are new entries");
 }
 
 int
