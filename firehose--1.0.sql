@@ -242,7 +242,7 @@ AS 'MODULE_PATHNAME', 'firehose_stat_identity'
 LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION firehose_stat_identity() IS 'identities of the senders towards AWS';
 REVOKE ALL ON FUNCTION firehose_stat_identity() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION firehose_stat_identity() TO pg_monitor;
+GRANT EXECUTE ON FUNCTION firehose_stat_identity() TO pg_monitor, pg_read_all_data;
 
 CREATE VIEW firehose_stat_identity AS
 	SELECT datname, role_arn, state, source, principal, expires_at,
@@ -303,7 +303,7 @@ COMMENT ON COLUMN firehose_stat_queue.next_id IS 'id of the next record';
 
 GRANT SELECT ON firehose_stat_stream, firehose_stream_options TO PUBLIC;
 REVOKE ALL ON FUNCTION firehose_stat_queue() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION firehose_stat_queue() TO pg_monitor;
+GRANT EXECUTE ON FUNCTION firehose_stat_queue() TO pg_monitor, pg_read_all_data;
 GRANT SELECT ON firehose_stat_queue TO pg_monitor;
 
 CREATE FUNCTION firehose_stat_reset(stream text DEFAULT NULL)
@@ -316,9 +316,24 @@ COMMENT ON FUNCTION firehose_stat_reset(text) IS
 REVOKE ALL ON FUNCTION firehose_stat_reset(text) FROM PUBLIC;
 
 --
+-- Tables
+--
+-- Backends and workers write them below triggers.  Nobody else does, but the
+-- owner: pg_write_all_data alone shall not plant a pipeline or a dead letter
+-- that is then obeyed with the rights of others.
+--
+
+CREATE FUNCTION firehose_guard_table()
+RETURNS trigger
+AS 'MODULE_PATHNAME', 'firehose_guard_table'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_guard_table() IS
+'trigger that lets only the owner of the extension write to its tables';
+
+--
 -- Status: one row per finished record
 --
--- A ring of unlogged tables that the sender fills in turn and truncates when
+-- A ring of unlogged tables, guarded as all tables are, that the sender fills in turn and truncates when
 -- their turn comes again.  They are not partitions of a partitioned table,
 -- since that would be published by FOR ALL TABLES, and carry no unique key,
 -- since a redelivery repeats an id.  Columns are ordered for size.  There is
@@ -363,6 +378,9 @@ COMMENT ON TABLE firehose_status_0 IS 'finished records, table 0 of a ring of 8:
 CREATE INDEX firehose_status_0_brin ON firehose_status_0
 	USING brin (id, queued_at, completed_at) WITH (pages_per_range = 64);
 COMMENT ON INDEX firehose_status_0_brin IS 'finds records by id and time in table 0 of the ring';
+CREATE TRIGGER firehose_guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON firehose_status_0
+	FOR EACH STATEMENT EXECUTE FUNCTION firehose_guard_table();
+ALTER TABLE firehose_status_0 ENABLE ALWAYS TRIGGER firehose_guard;
 
 DO $$
 BEGIN
@@ -376,7 +394,10 @@ BEGIN
 			COMMENT ON TABLE firehose_status_%1$s IS ''finished records, table %1$s of a ring of 8: see firehose_status'';
 			CREATE INDEX firehose_status_%1$s_brin ON firehose_status_%1$s
 				USING brin (id, queued_at, completed_at) WITH (pages_per_range = 64);
-			COMMENT ON INDEX firehose_status_%1$s_brin IS ''finds records by id and time in table %1$s of the ring''',
+			COMMENT ON INDEX firehose_status_%1$s_brin IS ''finds records by id and time in table %1$s of the ring'';
+			CREATE TRIGGER firehose_guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON firehose_status_%1$s
+				FOR EACH STATEMENT EXECUTE FUNCTION firehose_guard_table();
+			ALTER TABLE firehose_status_%1$s ENABLE ALWAYS TRIGGER firehose_guard',
 			i);
 	END LOOP;
 END
@@ -472,6 +493,9 @@ CREATE TABLE firehose_dead_letters (
 	CONSTRAINT firehose_dead_letters_pkey PRIMARY KEY (id, queued_at)
 ) USING heap;
 ALTER TABLE firehose_dead_letters REPLICA IDENTITY NOTHING;
+CREATE TRIGGER firehose_guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON firehose_dead_letters
+	FOR EACH STATEMENT EXECUTE FUNCTION firehose_guard_table();
+ALTER TABLE firehose_dead_letters ENABLE ALWAYS TRIGGER firehose_guard;
 COMMENT ON INDEX firehose_dead_letters_pkey IS 'a letter is written once, however often its record is redelivered';
 COMMENT ON TABLE firehose_dead_letters IS
 'records that could not be delivered: see firehose_dead_letter';
@@ -563,6 +587,9 @@ CREATE TABLE firehose_pipelines (
 	skip_lsns pg_lsn[]
 ) USING heap;
 ALTER TABLE firehose_pipelines REPLICA IDENTITY NOTHING;
+CREATE TRIGGER firehose_guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON firehose_pipelines
+	FOR EACH STATEMENT EXECUTE FUNCTION firehose_guard_table();
+ALTER TABLE firehose_pipelines ENABLE ALWAYS TRIGGER firehose_guard;
 COMMENT ON TABLE firehose_pipelines IS
 'pipelines of this database, and of those it was copied or restored from: see firehose_pipeline';
 COMMENT ON SEQUENCE firehose_pipelines_id_seq IS 'ids of pipelines';

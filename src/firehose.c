@@ -20,6 +20,7 @@
 #include "put/durable.h"
 #include "put/put.h"
 #include "put/put_xact.h"
+#include "put/trigger.h"
 #include "queue/ids.h"
 #include "queue/queue.h"
 #include "queue/save.h"
@@ -77,6 +78,7 @@ _PG_init(void)
 	shmem_startup_hook = firehose_shmem_startup;
 
 	ddl_hooks_install();
+	trigger_install_hook();
 	launcher_register_worker();
 }
 

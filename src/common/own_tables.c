@@ -37,6 +37,7 @@
 #include "common/compat.h"
 #include "common/names.h"
 #include "common/own_tables.h"
+#include "common/own_tables_trust.h"
 #include "common/sanitize.h"
 
 #ifndef FIREHOSE_NAME
@@ -60,8 +61,13 @@ static const char *const table_names[OWN_TABLES] = {
 static Oid	table_oids[OWN_TABLES];
 static bool table_oids_valid = false;
 
+/* The extension and its owner, valid with them. */
+static Oid	extension_id;
+static Oid	extension_owner;
+
 static void find_tables(void);
 static void find_members(Oid extension);
+static Oid	owner_of_extension(Oid extension);
 static void table_changed(Datum arg, Oid relid);
 static void check_columns(Relation rel, const Oid *types, int ntypes);
 static void report_error(OwnTableError *trouble, const ErrorData *error);
@@ -96,6 +102,28 @@ find_tables(void)
 	/* before the search, which may meet a change */
 	table_oids_valid = true;
 	find_members(extension);
+	extension_id = extension;
+	extension_owner = owner_of_extension(extension);
+}
+
+static Oid
+owner_of_extension(Oid extension)
+{
+	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			owner = InvalidOid;
+
+	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(extension));
+	scan = systable_beginscan(rel, ExtensionOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return owner;
 }
 
 static void
@@ -160,9 +188,17 @@ own_tables_open_table(OwnTable table, LOCKMODE lockmode, const Oid *types, int n
 	/* it may have gone before we had the lock */
 	rel = try_table_open(oid, NoLock);
 	if (rel == NULL)
+	{
 		UnlockRelationOid(oid, lockmode);
-	else
-		check_columns(rel, types, ntypes);
+		return NULL;
+	}
+	check_columns(rel, types, ntypes);
+	own_tables_check_trust(rel, extension_id, extension_owner);
+	if (!own_tables_lock_parts(rel, lockmode))
+	{
+		table_close(rel, lockmode);
+		return NULL;
+	}
 	return rel;
 }
 
@@ -181,6 +217,7 @@ own_tables_require_table(OwnTable table, LOCKMODE lockmode, const Oid *types, in
 
 	rel = table_open(oid, lockmode);
 	check_columns(rel, types, ntypes);
+	own_tables_check_trust(rel, extension_id, extension_owner);
 	return rel;
 }
 

@@ -28,8 +28,9 @@ typedef enum OwnTable
 extern Oid	own_tables_table_oid(OwnTable table);
 
 /*
- * Open one of them if its lock can be had at once; NULL otherwise.  Error
- * unless its columns have the types given.
+ * Open one of them if its lock, and those of its indexes and TOAST table, can
+ * be had at once; NULL otherwise.  Error unless its columns have the types
+ * given, and it is still the extension's alone (own_tables_trust.c).
  */
 extern Relation own_tables_open_table(OwnTable table, LOCKMODE lockmode,
 								  const Oid *types, int ntypes);

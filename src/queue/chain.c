@@ -441,18 +441,25 @@ find_in_stream(Queue *q, QueueStream *s, uint64 id)
 bool
 queue_find(Queue *q, Oid dboid, uint64 id)
 {
-	bool		found = false;
+	return OidIsValid(queue_find_server(q, dboid, id));
+}
+
+/* The foreign server of a record that is published and owed; InvalidOid: none is. */
+Oid
+queue_find_server(Queue *q, Oid dboid, uint64 id)
+{
+	Oid			serverid = InvalidOid;
 
 	LWLockAcquire(q->table_lock, LW_SHARED);
-	for (int i = 0; i < q->max_streams && !found; i++)
+	for (int i = 0; i < q->max_streams && !OidIsValid(serverid); i++)
 	{
 		QueueStream *s = queue_stream(q, i);
 
-		if (s->in_use && s->dboid == dboid)
-			found = find_in_stream(q, s, id);
+		if (s->in_use && s->dboid == dboid && find_in_stream(q, s, id))
+			serverid = s->serverid;
 	}
 	LWLockRelease(q->table_lock);
-	return found;
+	return serverid;
 }
 
 static bool

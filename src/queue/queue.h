@@ -359,6 +359,7 @@ extern PGDLLEXPORT void queue_wake_sender(QueueStream *s);
 /* Observers */
 extern PGDLLEXPORT Size queue_largest_transaction(const Queue *q);
 extern PGDLLEXPORT bool queue_find(Queue *q, Oid dboid, uint64 id);
+extern Oid	queue_find_server(Queue *q, Oid dboid, uint64 id);
 extern PGDLLEXPORT TimestampTz queue_oldest(Queue *q, QueueStream *s);
 
 /*

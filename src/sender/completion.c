@@ -110,7 +110,7 @@ publish_outcomes(void)
 }
 
 static void
-add_outcome(uint64 id, RecordOutcome outcome)
+add_outcome(uint64 id, RecordOutcome outcome, Oid serverid)
 {
 	if (noutcomes == MAX_ROWS)
 		publish_outcomes();
@@ -120,7 +120,7 @@ add_outcome(uint64 id, RecordOutcome outcome)
 	/*
 	 * before the record leaves the queue, that it be found in one of the two
 	 */
-	recent_announce(id, outcome);
+	recent_announce(id, outcome, serverid);
 }
 
 static char *
@@ -148,7 +148,7 @@ completion_accepted(Delivery *d, const ClaimedRecord *claimed, const char *recor
 		row->encrypted = encrypted;
 		row->completed_at = now;
 	}
-	add_outcome(claimed->id, OUTCOME_ACCEPTED);
+	add_outcome(claimed->id, OUTCOME_ACCEPTED, d->serverid);
 	if (due < 0)
 		due = 0;				/* set by the next completion_flush */
 }
@@ -230,7 +230,7 @@ settle_failure(PendingFailure *failure)
 {
 	Delivery   *d = failure->delivery;
 
-	add_outcome(failure->claimed.id, OUTCOME_FAILED);
+	add_outcome(failure->claimed.id, OUTCOME_FAILED, d->serverid);
 	queue_reader_settle(&d->reader, &failure->claimed);
 	pg_atomic_fetch_add_u64(&d->queue_stream->stats.failed, 1);
 	if (d->options.status != STATUS_NONE)

@@ -194,16 +194,9 @@ process_letters(LetterRequest *request)
 static Relation
 open_letters(void)
 {
-	Oid			relid = own_tables_table_oid(TABLE_DEAD_LETTERS);
-	Relation	rel;
+	Relation	rel = own_tables_require_table(TABLE_DEAD_LETTERS, RowExclusiveLock,
+											   dead_letter_types, DEAD_LETTER_COLUMNS);
 
-	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("the table of dead letters does not exist"),
-				 errhint("Drop the extension firehose and create it again.")));
-
-	rel = table_open(relid, RowExclusiveLock);
 	if (!OidIsValid(dead_letter_index(rel)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -14,6 +14,8 @@
  *				The senders write it with a plain store: the word always tells
  *				the truth about the id that it names, and a record that is
  *				overwritten has merely ceased to be recent.
+ * sources[]	Beside each word, whose record it is; see SOURCE_WORD.  Written
+ *				before the word, and tells by itself if it is another record's.
  * waiters[]	One per process number.  `record` is the id that the process
  *				waits for, with OUTCOME_NONE, written by the process itself; a
  *				sender settles it by compare-and-exchange, so that it can never
@@ -28,6 +30,7 @@
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -50,6 +53,14 @@
 #define OUTCOME_WORD_ID(word)	((word) >> OUTCOME_BITS)
 #define OUTCOME_WORD_FATE(word) ((RecordOutcome) ((word) & (OUTCOME_ANNOUNCED - 1)))
 
+/*
+ * The record's server and as much of its id as the place in the ring does not
+ * tell.  Servers of two databases may have one OID, so it is disguised by the
+ * database: whoever takes it for one of his own database finds no such server.
+ */
+#define SOURCE_WORD(id, serverid) \
+	((((id) / OUTCOME_RING_SIZE) << 32) | ((serverid) ^ murmurhash32(MyDatabaseId)))
+
 typedef struct RecentWaiter
 {
 	pg_atomic_uint64 record;	/* OUTCOME_WORD, 0: waits for no record */
@@ -61,6 +72,7 @@ typedef struct RecentShared
 	pg_atomic_uint32 nwaiting;
 	pg_atomic_uint32 nflushing;
 	pg_atomic_uint64 ring[OUTCOME_RING_SIZE];
+	pg_atomic_uint64 sources[OUTCOME_RING_SIZE];
 	RecentWaiter	waiters[FLEXIBLE_ARRAY_MEMBER]; /* MaxBackends */
 } RecentShared;
 
@@ -105,7 +117,10 @@ recent_shmem_startup(void)
 		pg_atomic_init_u32(&outcomes->nwaiting, 0);
 		pg_atomic_init_u32(&outcomes->nflushing, 0);
 		for (int i = 0; i < OUTCOME_RING_SIZE; i++)
+		{
 			pg_atomic_init_u64(&outcomes->ring[i], 0);
+			pg_atomic_init_u64(&outcomes->sources[i], 0);
+		}
 		for (int i = 0; i < MaxBackends; i++)
 		{
 			pg_atomic_init_u64(&outcomes->waiters[i].record, 0);
@@ -123,8 +138,11 @@ ring_word(uint64 id)
 
 /* Let a outcome be found, but not yet be told. */
 void
-recent_announce(uint64 id, RecordOutcome outcome)
+recent_announce(uint64 id, RecordOutcome outcome, Oid serverid)
 {
+	pg_atomic_write_u64(&outcomes->sources[id % OUTCOME_RING_SIZE],
+						SOURCE_WORD(id, serverid));
+	pg_write_barrier();
 	pg_atomic_write_u64(ring_word(id), OUTCOME_WORD(id, outcome) | OUTCOME_ANNOUNCED);
 
 	/* before the record is finished in the queue */
@@ -250,6 +268,17 @@ recent_lookup_announced(uint64 id)
 	uint64		word = pg_atomic_read_u64(ring_word(id));
 
 	return OUTCOME_WORD_ID(word) == id ? OUTCOME_WORD_FATE(word) : OUTCOME_NONE;
+}
+
+/* Whose record is it? */
+Oid
+recent_server(uint64 id)
+{
+	uint64		source = pg_atomic_read_u64(&outcomes->sources[id % OUTCOME_RING_SIZE]);
+
+	if ((source ^ SOURCE_WORD(id, InvalidOid)) >> 32 != 0)
+		return InvalidOid;
+	return (Oid) ((source ^ SOURCE_WORD(id, InvalidOid)) & PG_UINT32_MAX);
 }
 
 /* Take a record's outcome out of the ring: it is to be queued again. */

@@ -34,7 +34,7 @@ extern void recent_shmem_startup(void);
  * written.  To be called before the record is finished in the queue, so that
  * who looks for a recent record always finds it in one of the two.
  */
-extern PGDLLEXPORT void recent_announce(uint64 id, RecordOutcome outcome);
+extern PGDLLEXPORT void recent_announce(uint64 id, RecordOutcome outcome, Oid serverid);
 
 /*
  * Sender: make outcomes known and wake those who wait for them.  Never waits,
@@ -69,6 +69,13 @@ extern PGDLLEXPORT bool recent_has_flushers(void);
  */
 extern RecordOutcome recent_lookup(uint64 id);
 extern RecordOutcome recent_lookup_announced(uint64 id);
+
+/*
+ * Backend: the foreign server whose record this is, to see who may know; no
+ * such server, or InvalidOid, for one that is not recent or of another
+ * database.
+ */
+extern Oid	recent_server(uint64 id);
 
 /*
  * Backend: take a record's outcome out of the ring, since it is queued again.

@@ -13,11 +13,14 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_authid.h"
 #include "commands/dbcommands.h"
 #include "fmgr.h"
+#include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -60,7 +63,10 @@ static const char *const outcome_names[] = {
 static TimestampTz deadline_of(FunctionCallInfo fcinfo, int argno);
 static bool sleep_until(TimestampTz deadline, long at_most_ms, uint32 wait_event,
 						bool *recheck);
+static Oid	server_of(uint64 id);
 static bool is_recent(uint64 id);
+static bool may_know(Oid serverid);
+static int	leave_usable(ListedStream *streams, int n);
 static bool await_read(Oid dboid, TimestampTz deadline);
 static const char *await_record(uint64 id, TimestampTz deadline);
 static bool flush_streams(Oid dboid, Oid serverid, TimestampTz deadline, bool drain);
@@ -148,6 +154,7 @@ Datum
 firehose_wait(PG_FUNCTION_ARGS)
 {
 	int64		id;
+	Oid			serverid;
 	TimestampTz deadline;
 	const char *response;
 
@@ -166,6 +173,10 @@ firehose_wait(PG_FUNCTION_ARGS)
 						", which is sent when this transaction commits", id),
 				 errhint("Commit first, or put the record with transactional => false.")));
 
+	/* of others' records it is not even told that they exist */
+	if (OidIsValid(serverid = server_of(id)) && !may_know(serverid))
+		PG_RETURN_TEXT_P(cstring_to_text(outcome_names[OUTCOME_NONE]));
+
 	recent_start_waiting(id);
 	PG_ENSURE_ERROR_CLEANUP(stop_waiting, (Datum) 0);
 	{
@@ -177,7 +188,36 @@ firehose_wait(PG_FUNCTION_ARGS)
 	PG_END_ENSURE_ERROR_CLEANUP(stop_waiting, (Datum) 0);
 	recent_stop_waiting();
 
+	/* it may have come out of the WAL meanwhile */
+	if (!OidIsValid(serverid) && !may_know(server_of(id)))
+		response = outcome_names[OUTCOME_NONE];
 	PG_RETURN_TEXT_P(cstring_to_text(response));
+}
+
+/* The foreign server of a record that is in the queue or has just left it. */
+static Oid
+server_of(uint64 id)
+{
+	Oid			serverid = queue_find_server(firehose_queue, MyDatabaseId, id);
+
+	return OidIsValid(serverid) ? serverid : recent_server(id);
+}
+
+/*
+ * May the user know what becomes of a stream's records?  As firehose_status:
+ * whoever may put into it, owns it, or may read all statistics.
+ */
+static bool
+may_know(Oid serverid)
+{
+	ForeignServer *server;
+
+	if (has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS))
+		return true;
+	server = OidIsValid(serverid) ? GetForeignServerExtended(serverid, FSV_MISSING_OK) : NULL;
+	return server != NULL &&
+		(has_privs_of_role(GetUserId(), server->owner) ||
+		 foreign_server_aclcheck(serverid, GetUserId(), ACL_USAGE) == ACLCHECK_OK);
 }
 
 /* Is a record in the queue, or has it just left it? */
@@ -343,6 +383,27 @@ flush_streams(Oid dboid, Oid serverid, TimestampTz deadline, bool drain)
 }
 
 /*
+ * Leave those streams that the user may put into, which are the ones that he
+ * may flush by name; to a superuser also those whose server is gone.
+ */
+static int
+leave_usable(ListedStream *streams, int n)
+{
+	int			left = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		Oid			serverid = streams[i].serverid;
+
+		if (superuser() ||
+			(GetForeignServerExtended(serverid, FSV_MISSING_OK) != NULL &&
+			 foreign_server_aclcheck(serverid, GetUserId(), ACL_USAGE) == ACLCHECK_OK))
+			streams[left++] = streams[i];
+	}
+	return left;
+}
+
+/*
  * Note how far each stream is, and ask its sender to tell when it gets there.
  */
 static void
@@ -351,6 +412,8 @@ start_flush(Flush *flush, Oid dboid, Oid serverid)
 	ListedStream *streams;
 
 	flush->ntargets = stat_stream_list(dboid, serverid, &streams);
+	if (OidIsValid(dboid) && !OidIsValid(serverid))
+		flush->ntargets = leave_usable(streams, flush->ntargets);
 	flush->targets = palloc(sizeof(FlushTarget) * Max(flush->ntargets, 1));
 
 	for (int i = 0; i < flush->ntargets; i++)
