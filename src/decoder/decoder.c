@@ -43,6 +43,7 @@
 #include "stream/stream.h"
 #include "wal/replication_slot.h"
 #include "wal/wal_reader.h"
+#include "workers/crash_mark.h"
 #include "workers/database_control.h"
 #include "workers/decoder_lifecycle.h"
 #include "workers/pipeline_table.h"
@@ -256,6 +257,19 @@ fail_lost_slot(const char *what, XLogRecPtr confirmed)
 	proc_exit(0);
 }
 
+/* Read no record at which the server crashed again and again. */
+static void
+heed_crashes(void)
+{
+	WalPlace	place;
+
+	if (crash_mark_open(my_slot->dboid, my_slot->id, my_slot->version, &place))
+	{
+		error_policy_brake(my_slot, &place);
+		proc_exit(0);
+	}
+}
+
 /* See that the slot is there, and make it the first time. */
 static void
 ensure_slot(void)
@@ -312,6 +326,7 @@ start(void)
 	fix_value_settings();
 	before_shmem_exit(leave_at_exit, (Datum) 0);
 	read_pipeline();
+	heed_crashes();
 	ensure_slot();
 
 	batch.commits_upto = pg_atomic_read_u64(&my_slot->queued_upto);
@@ -319,6 +334,7 @@ start(void)
 	batch.part_seq = pg_atomic_read_u32(&my_slot->part_seq);
 	wal = wal_reader_open(pipeline->slot_name, batch.commits_upto, plugin_options(),
 						  consumer, consumer_arg);
+	wal_reader_set_mark(wal, crash_mark());
 	wal_reader_skip(wal, pipeline->skips, pipeline->nskips);
 
 	failed_at = my_slot->last_error_lsn;
@@ -536,6 +552,7 @@ leave_at_exit(int code, Datum arg)
 	LWLockReleaseAll();
 	ConditionVariableCancelSleep();
 	AbortOutOfAnyTransaction();
+	crash_mark_close();
 	change_batch_abandon(&batch);
 	queue_stop_waiting(firehose_queue);
 	if (making_slot && pg_atomic_read_u32(&my_slot->state) == PIPELINE_STARTING)

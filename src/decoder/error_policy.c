@@ -159,21 +159,36 @@ show_retry(PipelineEntry *entry, ErrorMeaning meaning, const char *text)
 					   psprintf("restarting after an error: %s%s", text, remedy));
 }
 
-/* This commit, or what else stands for itself, cannot be decoded. */
+/* What stands at a place cannot be decoded; is there a way around it? */
 static void
-fail_transaction(PipelineEntry *entry, const WalPlace *place, const char *text)
+fail_place(PipelineEntry *entry, const WalPlace *place, const char *what)
 {
 	char	   *name = quote_literal_cstr(NameStr(entry->name));
 
-	LWLockAcquire(pipeline_table->lock, LW_EXCLUSIVE);
-	entry->reported_lsn = place->lsn;
-	LWLockRelease(pipeline_table->lock);
-	pipeline_fail(entry,
-				  psprintf("the transaction that commits at %X/%X cannot be decoded: %s; "
-						   "retry with SELECT firehose_resume_pipeline(%s), or leave it out with "
-						   "SELECT firehose_resume_pipeline(%s, skip_lsn => '%X/%X')",
-						   LSN_FORMAT_ARGS(place->lsn), text, name, name,
-						   LSN_FORMAT_ARGS(place->lsn)));
+	char	   *way = "";
+
+	if (place->can_be_skipped)
+	{
+		LWLockAcquire(pipeline_table->lock, LW_EXCLUSIVE);
+		entry->reported_lsn = place->lsn;
+		LWLockRelease(pipeline_table->lock);
+		way = psprintf(", or leave it out with SELECT firehose_resume_pipeline(%s, skip_lsn => '%X/%X')",
+					   name, LSN_FORMAT_ARGS(place->lsn));
+	}
+	pipeline_fail(entry, psprintf("%s; retry with SELECT firehose_resume_pipeline(%s)%s",
+								  what, name, way));
+}
+
+void
+error_policy_brake(PipelineEntry *entry, const WalPlace *place)
+{
+	char	   *what = psprintf("the server crashed repeatedly while the WAL at %X/%X was decoded, which is not tried again",
+								LSN_FORMAT_ARGS(place->lsn));
+
+	ereport(WARNING,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("firehose decoder: pipeline \"%s\" fails: %s", NameStr(entry->name), what)));
+	fail_place(entry, place, what);
 }
 
 void
@@ -186,5 +201,7 @@ error_policy_note(PipelineEntry *entry, const ErrorData *error, const WalPlace *
 	if (times < ENOUGH_TRIES || meaning == PASSING || meaning == OF_DEFINITION)
 		show_retry(entry, meaning, text);
 	else
-		fail_transaction(entry, place, text);
+		fail_place(entry, place,
+				   psprintf("the transaction that commits at %X/%X cannot be decoded: %s",
+							LSN_FORMAT_ARGS(place->lsn), text));
 }

@@ -25,4 +25,7 @@ extern const char *error_policy_text(const ErrorData *error, const WalPlace *pla
 extern void error_policy_note(PipelineEntry *entry, const ErrorData *error,
 							  const WalPlace *place);
 
+/* The server crashed again and again while this was decoded: it is left alone. */
+extern void error_policy_brake(PipelineEntry *entry, const WalPlace *place);
+
 #endif							/* FIREHOSE_DECODER_ERROR_POLICY_H */

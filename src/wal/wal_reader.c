@@ -283,6 +283,12 @@ wal_reader_open(const char *slot_name, XLogRecPtr start, List *options,
 }
 
 void
+wal_reader_set_mark(WalReader *reader, WalMark *mark)
+{
+	reader->mark = mark;
+}
+
+void
 wal_reader_skip(WalReader *reader, const XLogRecPtr *commits, int n)
 {
 	reader->skips = commits;
@@ -327,7 +333,14 @@ wal_reader_next(WalReader *reader)
 	if (record == NULL)
 		return false;
 	reader->in_record = true;
+	if (reader->mark)
+	{
+		reader->mark->can_be_skipped = stands_for_itself(state);
+		reader->mark->lsn = state->ReadRecPtr;
+	}
 	LogicalDecodingProcessRecord(reader->decoding, state);
+	if (reader->mark)
+		reader->mark->lsn = InvalidXLogRecPtr;
 	reader->in_record = false;
 	return true;
 }

@@ -22,6 +22,13 @@ typedef struct WalPlace
 	char		table[NAMEDATALEN + 32];	/* whose change it was; empty: none's */
 } WalPlace;
 
+/* The record that is being decoded, for whoever comes after a crash. */
+typedef struct WalMark
+{
+	XLogRecPtr	lsn;			/* Invalid: none */
+	uint64		can_be_skipped;
+} WalMark;
+
 /*
  * Whoever reads what was decoded: the messages that pgoutput writes (take), or
  * transactions with nothing but their logical messages as they lie in the WAL
@@ -55,6 +62,7 @@ struct WalReader
 	const WalConsumer *consumer;
 	void	   *arg;			/* of the consumer */
 	bool		in_record;		/* a record of the WAL is being decoded */
+	volatile WalMark *mark;		/* says which; NULL: nobody wants to know */
 	const XLogRecPtr *skips;	/* commits here are left out */
 	int			nskips;
 	Relation	relation;		/* whose change pgoutput is given */
@@ -74,6 +82,9 @@ extern void wal_reader_create_slot(const char *slot_name);
  */
 extern WalReader *wal_reader_open(const char *slot_name, XLogRecPtr start, List *options,
 								  const WalConsumer *consumer, void *arg);
+
+/* Keep a mark of where it is. */
+extern void wal_reader_set_mark(WalReader *reader, WalMark *mark);
 
 /* Leave out what commits at these: it is not even decoded. */
 extern void wal_reader_skip(WalReader *reader, const XLogRecPtr *commits, int n);

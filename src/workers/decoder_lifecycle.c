@@ -21,6 +21,7 @@
 
 #include "common/compat.h"
 #include "wal/replication_slot.h"
+#include "workers/crash_mark.h"
 #include "workers/database_table.h"
 #include "workers/decoder_lifecycle.h"
 #include "workers/pipeline_table.h"
@@ -255,6 +256,7 @@ release(PipelineEntry *entry)
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
 	LWLockAcquire(pipeline_table->lock, LW_EXCLUSIVE);
 	database = database_find(entry->dboid);
+	crash_mark_forget(entry->dboid, entry->id);
 	pipeline_table_release(entry);
 	LWLockRelease(pipeline_table->lock);
 
