@@ -82,7 +82,7 @@ SHOW firehose.queue_timeout;
 RESET ROLE;
 SELECT name FROM pg_settings WHERE name ~ '^firehose.*(file|profile|allowed)' ORDER BY name;
 -- bad values are refused where they are set
-ALTER SYSTEM SET firehose.endpoint_url = 'http://example.com';
+ALTER SYSTEM SET firehose.endpoint_url = 'ftp://example.com';
 ALTER SYSTEM SET firehose.region = 'eu west 1';
 ALTER SYSTEM SET firehose.allowed_endpoints = 'gopher://127.0.0.1';
 

@@ -41,7 +41,7 @@ SELECT try_option('stream_name', value)
 FROM unnest(ARRAY['a', repeat('a', 64), 'A-z_0.9', repeat('a', 65), '', 'a b', 'ünï', 'a"b', 'a/b', E'a\nb', '"; DROP TABLE t; --']) value;
 SELECT try_option('region', value)
 FROM unnest(ARRAY['eu-west-1', 'cn-north-1', repeat('a', 63), repeat('a', 64), '', 'EU-WEST-1', 'eu west', 'eu-west-1.evil.example', 'eu-west-1/', E'eu-west-1\r\nX-Evil: 1']) value;
--- endpoints: https, and http on loopback addresses only; nothing but a host and a port
+-- endpoints: https or http, nothing but a host and a port; which of them may be used is asked when they are
 SELECT value || ': ' || try_option('endpoint_url', value)
 FROM unnest(ARRAY['https://example.com', 'https://example.com:8443/', 'HTTPS://EXAMPLE.COM', 'https://192.0.2.1', 'https://[2001:db8::1]:443',
     'http://localhost', 'http://127.0.0.1:7400', 'http://127.9.9.9/', 'http://[::1]:80',

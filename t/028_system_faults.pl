@@ -18,8 +18,10 @@ my $faults = SystemFaults->new;
 local %ENV = (%ENV, $faults->environment);
 my $emulator = Emulator->start('tls-port' => 0);
 my ($tls_port) = $emulator->tls_url =~ /:(\d+)/;
+my ($port) = $emulator->url =~ /:(\d+)/;
 my $node = new_node('main', $emulator, 'firehose.ca_file' => $emulator->ca_file,
-    'firehose.allowed_endpoints' => "http://127.0.0.1:*, https://$SystemFaults::HOST:*",
+    'firehose.allowed_endpoints' => join(', ', 'http://127.0.0.1:*', "https://$SystemFaults::HOST:*",
+        "http://$SystemFaults::HOST:$port", "http://$SystemFaults::HOST:*"),
     'firehose.connect_timeout' => '1s', 'firehose.request_timeout' => '2s',
     'firehose.status' => 'all', 'fsync' => 'on');
 new_stream($node, 'alive');
@@ -79,7 +81,17 @@ ok(defined $renamed, 'the queue was saved')
 };
 $faults->resolver('answers');
 $node->start;
+
+# plain HTTP to a name: where the superuser wrote out that URL, not by a pattern
+new_stream($node, 'plain', endpoint_url => "http://$SystemFaults::HOST:$port");
+new_stream($node, 'pattern', endpoint_url => "http://$SystemFaults::HOST:$tls_port");
+my @plain = put_numbered($node, 'plain', 1, 3);
+put_numbered($node, 'pattern', 1, 1);
+wait_for_sql($node, q{SELECT state FROM firehose_stat_stream WHERE stream = 'pattern'}, 'parked');
+like(view('pattern', 'reason'), qr/firehose.allowed_endpoints does not allow http:/, 'a pattern allows no HTTP to a name');
+$node->safe_psql('postgres', 'DROP SERVER pattern');
 wait_delivered($node);
+audit_ok('HTTP to a name that is written out', $emulator, 'plain', \@plain);
 audit_ok('resolver', $emulator, 'named', \@named);
 
 # clocks: ours jumps by a day, forward and back, while records are put; Firehose

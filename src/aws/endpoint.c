@@ -275,8 +275,8 @@ split_url(const char *url, size_t len, UrlParts *parts,
 }
 
 bool
-endpoint_parse(const char *url, Endpoint *endpoint,
-			   char *errmsg, size_t errmsg_size)
+endpoint_parse_any(const char *url, Endpoint *endpoint,
+				   char *errmsg, size_t errmsg_size)
 {
 	struct in6_addr address;
 	UrlParts	parts;
@@ -302,10 +302,26 @@ endpoint_parse(const char *url, Endpoint *endpoint,
 	endpoint->port = parts.https ? HTTPS_PORT : HTTP_PORT;
 	if (parts.port != NULL && !parse_port(parts.port, &endpoint->port))
 		return fail(errmsg, errmsg_size, "URL contains an invalid port");
-	if (!endpoint->https && !endpoint_is_loopback(endpoint))
+	set_texts(endpoint);
+	return true;
+}
+
+/* Would the data cross a network in plain text? */
+static bool
+is_exposed(const Endpoint *endpoint)
+{
+	return !endpoint->https && !endpoint_is_loopback(endpoint);
+}
+
+bool
+endpoint_parse(const char *url, Endpoint *endpoint,
+			   char *errmsg, size_t errmsg_size)
+{
+	if (!endpoint_parse_any(url, endpoint, errmsg, errmsg_size))
+		return false;
+	if (is_exposed(endpoint))
 		return fail(errmsg, errmsg_size,
 					"URL must begin with https://, except for loopback addresses");
-	set_texts(endpoint);
 	return true;
 }
 
@@ -336,8 +352,8 @@ endpoint_resolve(const char *explicit_url, const char *profile_url,
 		if (candidates[i].url == NULL || candidates[i].url[0] == '\0' ||
 			(i > 0 && ignore_configured))
 			continue;
-		if (!endpoint_parse(candidates[i].url, endpoint,
-							reason, sizeof(reason)))
+		if (!endpoint_parse_any(candidates[i].url, endpoint,
+								reason, sizeof(reason)))
 			return fail(errmsg, errmsg_size, "%s: %s",
 						candidates[i].name, reason);
 		endpoint->source = candidates[i].source;
@@ -517,9 +533,17 @@ parse_pattern(const char *text, size_t len, Pattern *pattern,
 	return true;
 }
 
+/*
+ * A pattern stands for what its writer has not seen.  That is good enough where
+ * TLS proves who answers, or nothing leaves the machine; anywhere else the URL
+ * must have been written out.
+ */
 static bool
 endpoint_matches(const Endpoint *endpoint, const Pattern *pattern)
 {
+	if (is_exposed(endpoint) &&
+		(pattern->port == ANY_PORT || strchr(pattern->host, '*') != NULL))
+		return false;
 	return endpoint->https == pattern->parts.https &&
 		endpoint->ipv6 == pattern->parts.ipv6 &&
 		(pattern->port == ANY_PORT || endpoint->port == pattern->port) &&

@@ -4,7 +4,8 @@
  *	  Where requests go: from a region or a URL to a checked host and port.
  *
  * A URL is accepted as https://host[:port][/], or with http if the host is
- * loopback: localhost, 127.0.0.0/8 or [::1].  The host is a name of letters,
+ * loopback: localhost, 127.0.0.0/8 or [::1].  A stream's may have http for any
+ * host, but is allowed only where a superuser wrote out that URL.  The host is a name of letters,
  * digits, hyphens and dots, an IPv4 address, or an IPv6 address in brackets.
  * There is no user info, path, query or fragment, and no other character, so
  * nothing can be smuggled into a header or a request line.
@@ -70,6 +71,10 @@ extern bool endpoint_parse(const char *url, Endpoint *endpoint,
 /* Is it on this machine: localhost, 127.0.0.0/8 or [::1]? */
 extern bool endpoint_is_loopback(const Endpoint *endpoint);
 
+/* The same with http for every host: the caller asks endpoint_allowed() next. */
+extern bool endpoint_parse_any(const char *url, Endpoint *endpoint,
+							   char *errmsg, size_t errmsg_size);
+
 /*
  * Choose the endpoint: explicit_url, then AWS_ENDPOINT_URL_FIREHOSE,
  * AWS_ENDPOINT_URL, profile_url, and finally the region's own.  NULL or "" is
@@ -96,6 +101,9 @@ extern bool endpoint_resolve(const char *explicit_url,
  *   a dot: it stays within its label.  Everything else matches itself, letters
  *   in either case.  An IPv6 address is written in brackets, without "*".
  * - port is a number or "*" for any; if left out, the scheme's default port.
+ *
+ * An endpoint with http that is not loopback is matched only by a pattern
+ * without "*".
  *
  * "aws" means AWS's own endpoints of Firehose over https on port 443:
  * firehose[-fips].REGION.SUFFIX and LABEL.firehose[-fips].REGION.vpce.SUFFIX,

@@ -288,7 +288,8 @@ check_endpoint_url(const char *value)
 	Endpoint	endpoint;
 	char		wrong[256];
 
-	if (endpoint_parse(value, &endpoint, wrong, sizeof(wrong)))
+	/* whether it may be used, firehose.allowed_endpoints says when it is */
+	if (endpoint_parse_any(value, &endpoint, wrong, sizeof(wrong)))
 		return NULL;
 	return psprintf("%s.", wrong);
 }

@@ -261,9 +261,9 @@ test_resolve(void)
 	ok(RESOLVE("https://mine", "https://profile", NULL) &&
 	   endpoint.source == ENDPOINT_FROM_SETTING, "from the setting");
 
-	setenv("AWS_ENDPOINT_URL_FIREHOSE", "http://one", 1);
+	setenv("AWS_ENDPOINT_URL_FIREHOSE", "ftp://one", 1);
 	ok(!RESOLVE(NULL, "https://profile", "eu-west-1"), "a bad one is an error");
-	is_str(errmsg, "AWS_ENDPOINT_URL_FIREHOSE: URL must begin with https://, except for loopback addresses",
+	is_str(errmsg, "AWS_ENDPOINT_URL_FIREHOSE: URL must begin with https://",
 		   "  that says where it came from");
 	unsetenv("AWS_ENDPOINT_URL_FIREHOSE");
 	setenv("AWS_ENDPOINT_URL", "", 1);
@@ -359,6 +359,23 @@ test_allowed(void)
 		{"https://x,http://127.0.0.1:*,aws", "http://127.0.0.1:1", true},
 		{",, ,https://x", "https://x", true},
 
+		/* http to another machine: only what is written out */
+		{"http://localstack:4566", "http://localstack:4566", true},
+		{"aws, http://LocalStack:4566/", "http://localstack:4566", true},
+		{"http://localstack", "http://localstack:80", true},
+		{"http://10.0.0.1:4566", "http://10.0.0.1:4566", true},
+		{"http://[fd00::1]:4566", "http://[fd00::1]:4566", true},
+		{"http://localstack:4566", "http://localstack:4567", false},
+		{"http://localstack:4566", "https://localstack:4566", false},
+		{"http://localstack:*", "http://localstack:4566", false},
+		{"http://*:4566", "http://localstack:4566", false},
+		{"http://local*:4566", "http://localstack:4566", false},
+		{"http://localstack*:4566", "http://localstack:4566", false},
+		{"https://*:*", "http://localstack:4566", false},
+		{"aws", "http://firehose.eu-west-1.amazonaws.com", false},
+		{"http://*.*.*.*:*", "http://127.0.0.1:4566", true},
+		{"http://*.*.*.*:*", "http://10.0.0.1:4566", false},
+
 		/* patterns that are none match nothing */
 		{"*", "https://x", false},
 		{"https://", "https://x", false},
@@ -372,7 +389,7 @@ test_allowed(void)
 	{
 		Endpoint	endpoint;
 
-		if (!ok(endpoint_parse(cases[i].url, &endpoint, errmsg, sizeof(errmsg)) &&
+		if (!ok(endpoint_parse_any(cases[i].url, &endpoint, errmsg, sizeof(errmsg)) &&
 				endpoint_allowed(&endpoint, cases[i].list) == cases[i].allowed,
 				"\"%s\" %s %s", cases[i].list,
 				cases[i].allowed ? "allows" : "refuses", cases[i].url))
