@@ -110,18 +110,6 @@ SERVER
     return $servers;
 }
 
-# Tests of what does not work yet: they run and may fail.  Anywhere in code, not
-# only in this package, as $TODO would be.
-sub expect_failures
-{
-    my ($why, $code) = @_;
-    my $builder = Test::More->builder;
-    $builder->todo_start($why);
-    $code->();
-    $builder->todo_end;
-    return;
-}
-
 sub view
 {
     my ($stream, $columns) = @_;
