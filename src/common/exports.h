@@ -16,26 +16,13 @@
 
 /* for firehose_sender.so */
 #define dead_letter_write					firehose_dead_letter_write
-#define event_relation_from_tupdesc			firehose_event_relation_from_tupdesc
-#define format_find							firehose_format_find
-#define identity_stats_clear					firehose_identity_stats_clear
-#define identity_stats_publish					firehose_identity_stats_publish
-#define identity_stats_release					firehose_identity_stats_release
-#define identity_stats_take						firehose_identity_stats_take
-#define json_append_row						firehose_json_append_row
+#define identity_stats_clear				firehose_identity_stats_clear
+#define identity_stats_publish				firehose_identity_stats_publish
+#define identity_stats_release				firehose_identity_stats_release
+#define identity_stats_take					firehose_identity_stats_take
 #define pipeline_name						firehose_pipeline_name
 #define pipeline_reconcile					firehose_pipeline_reconcile
-#define queue_append						firehose_queue_append
-#define queue_claim_stream					firehose_queue_claim_stream
-#define queue_discard_database				firehose_queue_discard_database
-#define queue_drop							firehose_queue_drop
-#define queue_find							firehose_queue_find
-#define queue_init							firehose_queue_init
 #define queue_mark_dropped					firehose_queue_mark_dropped
-#define queue_memory_size					firehose_queue_memory_size
-#define queue_next_ids						firehose_queue_next_ids
-#define queue_oldest						firehose_queue_oldest
-#define queue_publish						firehose_queue_publish
 #define queue_read							firehose_queue_read
 #define queue_reader_count_attempt			firehose_queue_reader_count_attempt
 #define queue_reader_has_deferred			firehose_queue_reader_has_deferred
@@ -47,23 +34,20 @@
 #define queue_reader_settle					firehose_queue_reader_settle
 #define queue_release_stream				firehose_queue_release_stream
 #define queue_rename_stream					firehose_queue_rename_stream
-#define queue_reserve						firehose_queue_reserve
-#define queue_unreserve						firehose_queue_unreserve
-#define queue_visit_pending					firehose_queue_visit_pending
 #define recent_announce						firehose_recent_announce
 #define recent_flush_done					firehose_recent_flush_done
 #define recent_has_flushers					firehose_recent_has_flushers
 #define recent_has_waiters					firehose_recent_has_waiters
 #define recent_publish						firehose_recent_publish
 #define sender_allowed_endpoints			firehose_sender_allowed_endpoints
-#define sender_allowed_roles					firehose_sender_allowed_roles
+#define sender_allowed_roles				firehose_sender_allowed_roles
 #define sender_attach						firehose_sender_attach
 #define sender_ca_file						firehose_sender_ca_file
 #define sender_check_extension				firehose_sender_check_extension
 #define sender_config_file					firehose_sender_config_file
 #define sender_connect_timeout				firehose_sender_connect_timeout
 #define sender_credentials_file				firehose_sender_credentials_file
-#define sender_credentials_grace_period			firehose_sender_credentials_grace_period
+#define sender_credentials_grace_period		firehose_sender_credentials_grace_period
 #define sender_must_exit					firehose_sender_must_exit
 #define sender_probe_interval				firehose_sender_probe_interval
 #define sender_profile						firehose_sender_profile
@@ -75,12 +59,28 @@
 #define stream_options_valid_name			firehose_stream_options_valid_name
 #define stream_stats_set_error				firehose_stream_stats_set_error
 #define stream_stats_set_state				firehose_stream_stats_set_state
-#define value_guard_reset					firehose_value_guard_reset
-#define value_guard_set						firehose_value_guard_set
 #define worker_connect						firehose_worker_connect
 #define worker_shutdown_requested			firehose_worker_shutdown_requested
 #define worker_wait							firehose_worker_wait
 
 /* for test/modules */
+#define event_relation_from_tupdesc			firehose_event_relation_from_tupdesc
+#define format_find							firehose_format_find
+#define json_append_row						firehose_json_append_row
+#define queue_append						firehose_queue_append
+#define queue_claim_stream					firehose_queue_claim_stream
+#define queue_discard_database				firehose_queue_discard_database
+#define queue_drop							firehose_queue_drop
+#define queue_find							firehose_queue_find
+#define queue_init							firehose_queue_init
+#define queue_memory_size					firehose_queue_memory_size
+#define queue_next_ids						firehose_queue_next_ids
+#define queue_oldest						firehose_queue_oldest
+#define queue_publish						firehose_queue_publish
+#define queue_reserve						firehose_queue_reserve
+#define queue_unreserve						firehose_queue_unreserve
+#define queue_visit_pending					firehose_queue_visit_pending
+#define value_guard_reset					firehose_value_guard_reset
+#define value_guard_set						firehose_value_guard_set
 
 #endif							/* FIREHOSE_COMMON_EXPORTS_H */

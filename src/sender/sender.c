@@ -148,6 +148,18 @@ prepare(void)
 
 /* Streams ----------------------------------------------------------------- */
 
+/* Let go of the roles that no stream names any more. */
+static void
+forget_identities(void)
+{
+	dlist_iter	iter;
+
+	identity_unmark();
+	dlist_foreach(iter, &deliveries)
+		identity_mark(dlist_container(Delivery, node, iter.cur)->identity);
+	identity_forget_unmarked();
+}
+
 static Delivery *
 find_delivery(QueueStream *slot)
 {
@@ -211,18 +223,6 @@ find_committed(Oid serverid, Stream **stream)
 	return true;
 }
 
-/* Let go of the roles that no stream names any more. */
-static void
-forget_identities(void)
-{
-	dlist_iter	iter;
-
-	identity_unmark();
-	dlist_foreach(iter, &deliveries)
-		identity_mark(dlist_container(Delivery, node, iter.cur)->identity);
-	identity_forget_unmarked();
-}
-
 /* Read the options of all streams anew. */
 static void
 read_options(int64 now)
@@ -265,6 +265,7 @@ release_dropped(void)
 		{
 			dlist_delete(&d->node);
 			delivery_destroy(d);
+			forget_identities();
 		}
 	}
 }

@@ -3,6 +3,7 @@
 from .control import PREFIX
 from .faults import RuleBook
 from .firehose import Firehose
+from .identity import Identity
 from .quota import QuotaTable
 from .router import Router
 from .settings import Limits
@@ -37,6 +38,7 @@ class App:
         self.connections = set()
         self._connection_number = 0
         self.firehose = Firehose(self)
+        self.identity = Identity(self)
         self.router = Router(self.firehose.handle)
 
     def create_stream(self, name):
@@ -96,3 +98,17 @@ class Site:
 
     def on_malformed(self, connection, error):
         self._app.stats.malformed += 1
+
+
+class IdentitySite(Site):
+    """The same for the listener that hands out credentials (identity.py)."""
+
+    def __init__(self, app):
+        super().__init__(app)
+        self.on_first_byte = lambda connection: False
+        self.early_fault = lambda request, prefix: None
+        self.on_broken = lambda request, have: None
+        self.handle = app.identity.handle
+
+    def on_head(self, request):
+        """Its connections are none of Firehose's."""

@@ -59,6 +59,7 @@ class Control:
             ("POST", "uplink"): self._set_uplink,
             ("DELETE", "uplink"): self._clear_uplink,
             ("POST", "credentials"): self._set_credentials,
+            ("POST", "identity"): self._change_identity,
             ("POST", "settings"): self._set_settings,
             ("POST", "connections"): self._drop_connections,
             ("POST", "listeners"): self._open_listener,
@@ -200,6 +201,10 @@ class Control:
         entries = body if isinstance(body, list) else [body]
         self._app.verifier.set_keys([Key(**entry) for entry in entries])
         return {}
+
+    def _change_identity(self, _name, body):
+        """Change who hands out credentials to whom; tell what was asked."""
+        return self._app.identity.change(body)
 
     def _set_settings(self, _name, body):
         """Change encrypted, strict_streams, short_record_ids, ..."""

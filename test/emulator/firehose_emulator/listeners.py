@@ -4,17 +4,18 @@ http, https     the emulator
 wrong-host, expired, self-signed, tls1.1
                 the emulator behind TLS that a client must refuse
 silent          accepts and never says a word
+identity        hands out credentials: metadata, containers, STS, ...
 """
 
 import asyncio
 import os
 
 from . import tls
-from .app import Site
+from .app import IdentitySite, Site
 from .wire import Connection
 
 BAD_TLS = ("wrong-host", "expired", "self-signed", "tls1.1")
-MODES = ("http", "https", *BAD_TLS, "silent")
+MODES = ("http", "https", *BAD_TLS, "silent", "identity")
 
 
 class _Silent(asyncio.Protocol):
@@ -50,11 +51,12 @@ class Listeners:
         if mode not in MODES:
             raise ValueError(f"unknown mode {mode!r}, one of {MODES}")
         loop = asyncio.get_running_loop()
-        context = None if mode in ("http", "silent") else self._context(mode)
+        context = None if mode in ("http", "silent", "identity") else self._context(mode)
         if mode == "silent":
             factory = _Silent
         else:
-            site = Site(self._app, tls=context is not None)
+            site = (IdentitySite(self._app) if mode == "identity" else
+                    Site(self._app, tls=context is not None))
 
             def factory():
                 return Connection(site, self._app.next_connection_number())
