@@ -12,51 +12,25 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "catalog/dependency.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_index.h"
-#include "commands/extension.h"
 #include "libpq/pqformat.h"
 #include "port/pg_bswap.h"
 #include "replication/logicalproto.h"
-#include "utils/hsearch.h"
-#include "utils/lsyscache.h"
-#include "utils/memutils.h"
-#include "utils/rel.h"
-#include "utils/relcache.h"
-#include "utils/syscache.h"
 
 #include "common/compat.h"
 #include "decoder/change_reader.h"
+#include "decoder/table_cache.h"
 #include "wal/durable_message.h"
-
-/* A table as the stream of messages has described it. */
-typedef struct ReadRelation
-{
-	Oid			relid;			/* hash key */
-	MemoryContext context;		/* of all that follows but .relation */
-	LogicalRepRelation *described;
-	EventRelation *relation;	/* made of it; NULL or not valid: to be made */
-	BatchStream *stream;
-	bool		skipped;		/* one of the extension's own */
-	EventValue *new_row;		/* natts values each */
-	EventValue *old_row;
-} ReadRelation;
 
 /* Data of a dead letter, which code and message share the record with. */
 #define MAX_DEAD_DATA	(QUEUE_MAX_RECORD - 1024)
 
 struct ChangeReader
 {
-	MemoryContext context;
 	const Pipeline *pipeline;
 	ChangeBatch	   *batch;
 	const WalReader *wal;
 	BatchStream *main_stream;
-	HTAB	   *relations;
-	/* that was asked for; entries stay where they are */
-	ReadRelation *last_relation;
+	TableCache *tables;
 
 	/* the transaction that is being read */
 	uint32		done_seq;		/* changes that an earlier decoder has sent */
@@ -68,18 +42,12 @@ change_reader_create(MemoryContext context, const Pipeline *pipeline, ChangeBatc
 					 const EventSource *origin)
 {
 	ChangeReader *reader = MemoryContextAllocZero(context, sizeof(ChangeReader));
-	HASHCTL		ctl = {0};
 
-	reader->context = context;
 	reader->pipeline = pipeline;
 	reader->batch = batch;
 	reader->main_stream = batch->streams[batch->nstreams - 1];
 	reader->event.origin = origin;
-	ctl.keysize = sizeof(Oid);
-	ctl.entrysize = sizeof(ReadRelation);
-	ctl.hcxt = context;
-	reader->relations = hash_create("firehose tables", 64, &ctl,
-									HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	reader->tables = table_cache_create(context, pipeline, batch);
 	return reader;
 }
 
@@ -90,137 +58,6 @@ open_reader(const WalReader *wal, void *arg)
 	ChangeReader *reader = arg;
 
 	reader->wal = wal;
-}
-
-/* Tables ------------------------------------------------------------------ */
-
-static ReadRelation *
-get_relation(ChangeReader *reader, Oid relid)
-{
-	ReadRelation *rel = reader->last_relation;
-
-	if (likely(rel != NULL && rel->relid == relid))
-		return rel;
-	rel = hash_search(reader->relations, &relid, HASH_FIND, NULL);
-	if (rel == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("a change of table %u came before its description", relid)));
-	reader->last_relation = rel;
-	return rel;
-}
-
-/* The stream that changes of a table go to. */
-static BatchStream *
-route(ChangeReader *reader, const char *schema, const char *table)
-{
-	ListCell   *lc;
-
-	foreach(lc, reader->pipeline->routes)
-	{
-		PipelineRoute *r = lfirst(lc);
-
-		if (strcmp(r->schema, schema) == 0 && strcmp(r->table, table) == 0)
-			return reader->batch->streams[foreach_current_index(lc)];
-	}
-	return reader->main_stream;
-}
-
-/* Is this table the extension's own?  Nothing of it is ever sent. */
-static bool
-is_own(Oid relid)
-{
-	Oid			extension = get_extension_oid("firehose", true);
-
-	return OidIsValid(extension) &&
-		getExtensionOfObject(RelationRelationId, relid) == extension;
-}
-
-/*
- * With REPLICA IDENTITY FULL every column is marked as part of the identity;
- * the key is that of the primary key then, if there is one.
- */
-static void
-find_primary_key(Oid relid, const LogicalRepRelation *described, bool *key)
-{
-	Relation	rel = RelationIdGetRelation(relid);
-	Oid			index = rel ? PrimaryKeyIndexOf(rel) : InvalidOid;
-	HeapTuple	tuple;
-	Form_pg_index form;
-
-	if (rel)
-		RelationClose(rel);
-	tuple = OidIsValid(index) ? SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index)) : NULL;
-	if (!HeapTupleIsValid(tuple))
-		return;
-	form = (Form_pg_index) GETSTRUCT(tuple);
-	memset(key, 0, described->natts * sizeof(bool));
-	for (int i = 0; i < form->indnkeyatts; i++)
-	{
-		char	   *name = get_attname(relid, form->indkey.values[i], true);
-
-		for (int att = 0; name && att < described->natts; att++)
-			key[att] |= strcmp(name, described->attnames[att]) == 0;
-	}
-	ReleaseSysCache(tuple);
-}
-
-/* Make the description that formats work on. */
-static void
-build_relation(ChangeReader *reader, ReadRelation *rel)
-{
-	LogicalRepRelation *described = rel->described;
-	bool	   *key = palloc(described->natts * sizeof(bool));
-
-	json_trouble = JSON_NO_TROUBLE;
-	if (rel->relation != NULL)
-		MemoryContextDelete(rel->relation->context);
-	rel->relation = NULL;
-
-	for (int i = 0; i < described->natts; i++)
-		key[i] = bms_is_member(i, described->attkeys);
-	if (described->replident == REPLICA_IDENTITY_FULL)
-		find_primary_key(rel->relid, described, key);
-
-	rel->relation = event_relation_create(reader->context, rel->relid, described->nspname,
-										  described->relname, described->natts,
-										  &reader->pipeline->values);
-	for (int i = 0; i < described->natts; i++)
-		event_relation_set_column(rel->relation, i, described->attnames[i],
-								  described->atttyps[i], -1, -1, key[i]);
-	pfree(key);
-	if (json_trouble != JSON_NO_TROUBLE)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
-				 errmsg("a name in the definition of the table has no equivalent in UTF-8")));
-}
-
-/* A table is described, for the first time or anew. */
-static void
-take_relation(ChangeReader *reader, StringInfo message)
-{
-	MemoryContext context = AllocSetContextCreate(reader->context, "firehose table",
-												  ALLOCSET_SMALL_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
-	LogicalRepRelation *described = logicalrep_read_rel(message);
-	Oid			relid = described->remoteid;
-	bool		found;
-	ReadRelation *rel = hash_search(reader->relations, &relid, HASH_ENTER, &found);
-
-	if (found)
-	{
-		if (rel->relation != NULL)
-			MemoryContextDelete(rel->relation->context);
-		MemoryContextDelete(rel->context);
-	}
-	rel->context = context;
-	rel->relation = NULL;
-	rel->described = described;
-	rel->new_row = palloc0(Max(1, described->natts) * sizeof(EventValue));
-	rel->old_row = palloc0(Max(1, described->natts) * sizeof(EventValue));
-	rel->stream = route(reader, described->nspname, described->relname);
-	rel->skipped = is_own(relid);
-	MemoryContextSwitchTo(old);
 }
 
 /* Transactions ------------------------------------------------------------ */
@@ -452,32 +289,34 @@ read_tuple(StringInfo message, EventValue *row, int natts)
 static void
 take_change(ChangeReader *reader, StringInfo message, EventOp op)
 {
-	ReadRelation *rel = get_relation(reader, read_int32(message));
-	int			natts = rel->described->natts;
+	CachedTable *table = table_cache_get(reader->tables, read_int32(message));
+	int			natts = table->described->natts;
 	Event		event = reader->event;
 	char		kind = read_byte(message);
 
-	if (rel->skipped)
+	if (table->skipped)
 		return;
-	if (rel->relation == NULL || !rel->relation->valid)
-		build_relation(reader, rel);
 
 	event.op = op;
-	event.relation = rel->relation;
+	event.relation = table->relation;
 	if (kind == 'K' || kind == 'O')
 	{
-		read_tuple(message, rel->old_row, natts);
-		event.old_row = rel->old_row;
+		EventValue *row = table_cache_old_row(reader->tables);
+
+		read_tuple(message, row, natts);
+		event.old_row = row;
 		event.old_is_key = kind == 'K';
 		if (op == EVENT_UPDATE)
 			kind = read_byte(message);
 	}
 	if (kind == 'N')
 	{
-		read_tuple(message, rel->new_row, natts);
-		event.new_row = rel->new_row;
+		EventValue *row = table_cache_new_row(reader->tables);
+
+		read_tuple(message, row, natts);
+		event.new_row = row;
 	}
-	add_event(reader, rel->stream, &event);
+	add_event(reader, table->stream, &event);
 }
 
 static void
@@ -490,19 +329,17 @@ take_truncate(ChangeReader *reader, StringInfo message)
 
 	foreach(lc, relids)
 	{
-		ReadRelation *rel = get_relation(reader, lfirst_oid(lc));
+		CachedTable *table = table_cache_get(reader->tables, lfirst_oid(lc));
 		Event		event = reader->event;
 
-		if (rel->skipped)
+		if (table->skipped)
 			continue;
-		if (rel->relation == NULL || !rel->relation->valid)
-			build_relation(reader, rel);
 		event.op = EVENT_TRUNCATE;
-		event.relation = rel->relation;
+		event.relation = table->relation;
 		event.truncate_known = true;
 		event.cascade = cascade;
 		event.restart_identity = restart_identity;
-		add_event(reader, rel->stream, &event);
+		add_event(reader, table->stream, &event);
 	}
 	pg_atomic_fetch_add_u64(&reader->batch->pipeline->truncates, 1);
 }
@@ -598,7 +435,7 @@ take_message(StringInfo message, void *arg)
 			commit_transaction(reader, message);
 			break;
 		case LOGICAL_REP_MSG_RELATION:
-			take_relation(reader, message);
+			table_cache_describe(reader->tables, message);
 			break;
 		case LOGICAL_REP_MSG_TRUNCATE:
 			take_truncate(reader, message);

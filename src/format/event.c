@@ -2,16 +2,18 @@
  * event.c
  *		Descriptions of tables for events, and a cache of them.
  *
- * All descriptions that a process has are in one list, in which invalidations
- * mark those they concern: a relcache invalidation of the table itself, or of
- * a composite type of one of its columns, and any change of a schema, whose
- * name may be part of the description.  Nothing is freed then: a description
- * never goes away under a record that is being written.
+ * A description becomes void by an invalidation of the table itself, of a
+ * composite type of one of its columns, or of its schema, whose name is part
+ * of it.  A hash table leads from what is invalidated to the descriptions that
+ * watch it, so that an invalidation costs the same however many tables there
+ * are.  Nothing is freed then, since a description must not go away under a
+ * record that is being written: it moves to the list of invalid ones.
  */
 #include "postgres.h"
 
 #include "access/sysattr.h"
 #include "access/xlog.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_attribute.h"
 #include "commands/dbcommands.h"
 #include "common/hashfn.h"
@@ -34,15 +36,45 @@ typedef struct CachedRelation
 	EventRelation *relation;
 } CachedRelation;
 
-static dlist_head relations = DLIST_STATIC_INIT(relations);
+/* What can be invalidated, and the descriptions that it makes void. */
+typedef enum WatchedKind
+{
+	WATCHED_RELATION,			/* by OID */
+	WATCHED_SCHEMA				/* by its hash value in the syscache */
+} WatchedKind;
+
+typedef struct Watched
+{
+	struct
+	{
+		uint32		kind;
+		uint32		value;
+	}			key;
+	dlist_head	watches;
+} Watched;
+
+/* One description's interest in one thing; lives in its context. */
+typedef struct EventWatch
+{
+	EventRelation *relation;
+	Watched    *watched;
+	dlist_node	node;			/* in watched->watches */
+	struct EventWatch *next;	/* of the same description */
+} EventWatch;
+
+static HTAB *watched_things = NULL;
+static dlist_head valid_relations = DLIST_STATIC_INIT(valid_relations);
+static dlist_head invalid_relations = DLIST_STATIC_INIT(invalid_relations);
 static HTAB *cache = NULL;		/* those that event_relation_get made */
 static EventRelation *last_used = NULL;
-static bool any_invalid = false;
 
-static void add_to_list(EventRelation *relation);
-static void remove_from_list(void *arg);
+static void watch_init(void);
+static void watch(EventRelation *relation, WatchedKind kind, uint32 value);
+static void forget_relation(void *arg);
 static void relation_changed(Datum arg, Oid relid);
 static void namespace_changed(Datum arg, int cacheid, uint32 hashvalue);
+static void invalidate_watchers(WatchedKind kind, uint32 value);
+static void invalidate_all(void);
 static EventRelation *describe_relation(Relation rel);
 static char *make_json_string(MemoryContext context, const char *text);
 static void cache_init(void);
@@ -59,10 +91,24 @@ event_relation_create(MemoryContext parent, Oid relid, const char *schema,
 	MemoryContext context = AllocSetContextCreate(parent, "firehose relation",
 												  ALLOCSET_SMALL_SIZES);
 	EventRelation *relation = MemoryContextAllocZero(context, sizeof(EventRelation));
+	Oid			namespace;
 
 	relation->context = context;
 	relation->relid = relid;
-	add_to_list(relation);
+
+	/* from now on: what changes while we look must not be missed */
+	watch_init();
+	relation->valid = true;
+	dlist_push_tail(&valid_relations, &relation->node);
+	relation->unlink.func = forget_relation;
+	relation->unlink.arg = relation;
+	MemoryContextRegisterResetCallback(context, &relation->unlink);
+	watch(relation, WATCHED_RELATION, relid);
+	namespace = get_namespace_oid(schema, true);
+	if (OidIsValid(namespace))
+		watch(relation, WATCHED_SCHEMA,
+			  GetSysCacheHashValue1(NAMESPACEOID, ObjectIdGetDatum(namespace)));
+
 	relation->schema = MemoryContextStrdup(context, schema);
 	relation->table = MemoryContextStrdup(context, table);
 	relation->schema_json = make_json_string(context, schema);
@@ -81,6 +127,7 @@ event_relation_set_column(EventRelation *relation, int i, const char *name, Oid 
 {
 	EventColumn *column = &relation->columns[i];
 	MemoryContext old = MemoryContextSwitchTo(relation->context);
+	int			nrelids = list_length(relation->relids);
 
 	Assert(i >= 0 && i < relation->ncolumns);
 	column->name = pstrdup(name);
@@ -89,8 +136,10 @@ event_relation_set_column(EventRelation *relation, int i, const char *name, Oid 
 	column->typmod = typmod;
 	column->attno = attno;
 	column->key = key;
-	column->type = value_type_create(relation->context, typid, &relation->options,
-									 &relation->relids);
+	column->type = value_type_get(relation->context, typid, &relation->options,
+								  &relation->relids);
+	for (int n = nrelids; n < list_length(relation->relids); n++)
+		watch(relation, WATCHED_RELATION, list_nth_oid(relation->relids, n));
 	relation->has_key |= key;
 	relation->reads |= column->type->reads;
 	MemoryContextSwitchTo(old);
@@ -161,13 +210,14 @@ static char *
 make_json_string(MemoryContext context, const char *text)
 {
 	StringInfoData json;
-	MemoryContext old = MemoryContextSwitchTo(context);
+	char	   *copy;
 
 	initStringInfo(&json);
 	json_put_string(&json, text, strlen(text));
 	json_terminate(&json);
-	MemoryContextSwitchTo(old);
-	return json.data;
+	copy = MemoryContextStrdup(context, json.data);
+	pfree(json.data);
+	return copy;
 }
 
 /* ------------------------------------------------------------------------
@@ -175,63 +225,120 @@ make_json_string(MemoryContext context, const char *text)
  * ------------------------------------------------------------------------
  */
 static void
-add_to_list(EventRelation *relation)
+watch_init(void)
 {
-	static bool registered = false;
+	HASHCTL		ctl = {0};
 
-	if (!registered)
-	{
-		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
-		CacheRegisterSyscacheCallback(NAMESPACEOID, namespace_changed, (Datum) 0);
-		registered = true;
-	}
+	if (watched_things != NULL)
+		return;
+	ctl.keysize = sizeof(((Watched *) NULL)->key);
+	ctl.entrysize = sizeof(Watched);
+	ctl.hcxt = CacheMemoryContext;
+	watched_things = hash_create("firehose invalidations", 64, &ctl,
+								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, namespace_changed, (Datum) 0);
+}
 
-	/* from now on: what changes while we look must not be missed */
-	relation->valid = true;
-	dlist_push_tail(&relations, &relation->node);
-	relation->unlink.func = remove_from_list;
-	relation->unlink.arg = relation;
-	MemoryContextRegisterResetCallback(relation->context, &relation->unlink);
+static Watched *
+find_watched(WatchedKind kind, uint32 value, HASHACTION action)
+{
+	Watched		key = {.key = {kind, value}};
+	bool		found;
+	Watched    *watched = hash_search(watched_things, &key.key, action, &found);
+
+	if (action == HASH_ENTER && !found)
+		dlist_init(&watched->watches);
+	return watched;
+}
+
+/* Have a description become void when this thing is invalidated. */
+static void
+watch(EventRelation *relation, WatchedKind kind, uint32 value)
+{
+	EventWatch *w = MemoryContextAlloc(relation->context, sizeof(EventWatch));
+
+	w->relation = relation;
+	w->watched = find_watched(kind, value, HASH_ENTER);
+	dlist_push_tail(&w->watched->watches, &w->node);
+	w->next = relation->watches;
+	relation->watches = w;
 }
 
 /* The description's context is being deleted. */
 static void
-remove_from_list(void *arg)
+forget_relation(void *arg)
 {
 	EventRelation *relation = arg;
 
 	dlist_delete(&relation->node);
+	for (EventWatch *w = relation->watches; w != NULL; w = w->next)
+	{
+		dlist_delete(&w->node);
+		if (dlist_is_empty(&w->watched->watches))
+			(void) hash_search(watched_things, &w->watched->key, HASH_REMOVE, NULL);
+	}
 	if (last_used == relation)
 		last_used = NULL;
 }
 
-/*
- * A relation has changed (InvalidOid: any may have): mark the descriptions it
- * is part of.
- */
+static void
+invalidate(EventRelation *relation)
+{
+	if (!relation->valid)
+		return;
+	relation->valid = false;
+	dlist_delete(&relation->node);
+	dlist_push_tail(&invalid_relations, &relation->node);
+}
+
+static void
+invalidate_watchers(WatchedKind kind, uint32 value)
+{
+	Watched    *watched = find_watched(kind, value, HASH_FIND);
+	dlist_iter	iter;
+
+	if (watched == NULL)
+		return;
+	dlist_foreach(iter, &watched->watches)
+		invalidate(dlist_container(EventWatch, node, iter.cur)->relation);
+}
+
+static void
+invalidate_all(void)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &valid_relations)
+		invalidate(dlist_container(EventRelation, node, iter.cur));
+}
+
+/* A relation has changed (InvalidOid: any may have). */
 static void
 relation_changed(Datum arg, Oid relid)
 {
-	dlist_iter	iter;
-
-	dlist_foreach(iter, &relations)
-	{
-		EventRelation *relation = dlist_container(EventRelation, node, iter.cur);
-
-		if (!OidIsValid(relid) || relation->relid == relid ||
-			list_member_oid(relation->relids, relid))
-		{
-			relation->valid = false;
-			any_invalid = true;
-		}
-	}
+	if (OidIsValid(relid))
+		invalidate_watchers(WATCHED_RELATION, relid);
+	else
+		invalidate_all();
 }
 
-/* A schema may have been renamed. */
+/* A schema may have been renamed (0: any). */
 static void
 namespace_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
-	relation_changed(arg, InvalidOid);
+	if (hashvalue != 0)
+		invalidate_watchers(WATCHED_SCHEMA, hashvalue);
+	else
+		invalidate_all();
+}
+
+EventRelation *
+event_relation_next_invalid(void)
+{
+	if (dlist_is_empty(&invalid_relations))
+		return NULL;
+	return dlist_head_element(EventRelation, node, &invalid_relations);
 }
 
 /* ------------------------------------------------------------------------
@@ -249,8 +356,7 @@ event_relation_get(Relation rel)
 
 	if (cache == NULL)
 		cache_init();
-	if (any_invalid)
-		cache_sweep();
+	cache_sweep();
 
 	entry = hash_search(cache, &relid, HASH_FIND, NULL);
 	if (entry == NULL)
@@ -277,22 +383,18 @@ cache_init(void)
 						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
-/* Forget what has been marked. */
+/* Forget what has become void. */
 static void
 cache_sweep(void)
 {
-	HASH_SEQ_STATUS scan;
-	CachedRelation *entry;
+	EventRelation *relation;
 
-	any_invalid = false;
-	hash_seq_init(&scan, cache);
-	while ((entry = hash_seq_search(&scan)) != NULL)
+	while ((relation = event_relation_next_invalid()) != NULL)
 	{
-		EventRelation *relation = entry->relation;
+		CachedRelation *entry = hash_search(cache, &relation->relid, HASH_FIND, NULL);
 
-		if (relation->valid)
-			continue;
-		hash_search(cache, &entry->relid, HASH_REMOVE, NULL);
+		if (entry != NULL && entry->relation == relation)
+			hash_search(cache, &relation->relid, HASH_REMOVE, NULL);
 		MemoryContextDelete(relation->context);
 	}
 }

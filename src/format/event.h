@@ -66,14 +66,16 @@ typedef struct EventRelation
 	uint32		reads;
 	List	   *relids;			/* composite types the plans are made of */
 	MemoryContext context;		/* all of it, delete it to free */
+	/* what makes it void, in the table of what is watched */
+	struct EventWatch *watches;
 
 	/*
-	 * Cleared by an invalidation of the table, of one of those types, or of a
-	 * schema: make a new one before the next change.  (A pgoutput reader is
-	 * told of changes of the table by a message, but not of types'.)
+	 * Cleared by an invalidation of the table, of one of those types, or of
+	 * its schema: make a new one before the next change.  (A pgoutput reader
+	 * is told of changes of the table by a message, but not of types'.)
 	 */
 	bool		valid;
-	dlist_node	node;			/* in the list of all there are */
+	dlist_node	node;			/* among the valid or the invalid ones */
 	MemoryContextCallback unlink;
 } EventRelation;
 
@@ -104,6 +106,13 @@ extern PGDLLEXPORT EventRelation *event_relation_from_tupdesc(MemoryContext pare
  * until the next call.
  */
 extern PGDLLEXPORT EventRelation *event_relation_get(Relation rel);
+
+/*
+ * The next description that an invalidation has made void since the last call,
+ * NULL: none.  The caller frees it, by deleting its context, and whatever it
+ * keeps of its table.
+ */
+extern EventRelation *event_relation_next_invalid(void);
 
 /* ------------------------------------------------------------------------
  * Events

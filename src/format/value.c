@@ -23,13 +23,14 @@
 #include "utils/bytea.h"
 #include "utils/float.h"
 #include "utils/guc.h"
+#include "utils/hsearch.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/pg_locale.h"
 #include "utils/typcache.h"
 
 #include "common/json_write.h"
 #include "format/value_class.h"
-
 
 static const ValueClass class_bool = {value_datum_bool, value_text_bool};
 static const ValueClass class_int2 = {value_datum_int2, value_text_bare};
@@ -139,6 +140,22 @@ static const struct GuardedSetting
 };
 
 static const struct KnownType *find_known_type(Oid typid);
+/*
+ * A plan that tables share: one of a type that no composite type is part of,
+ * since such a plan never becomes void.
+ */
+typedef struct SharedPlan
+{
+	Oid			typid;			/* hash key, with the options */
+	ValueOptions options;
+	ValueType  *type;
+} SharedPlan;
+
+#define SHARED_PLAN_KEY_SIZE	offsetof(SharedPlan, type)
+
+static HTAB *shared_plans = NULL;
+
+static bool has_composite(Oid typid);
 static uint32 output_reads(Oid typid);
 static void plan_array(ValueType *type, Oid element, List **relids);
 static void plan_composite(ValueType *type, List **relids);
@@ -177,6 +194,61 @@ value_type_create(MemoryContext context, Oid typid, const ValueOptions *options,
 		type->reads = output_reads(type->typid);
 	}
 	return type;
+}
+
+ValueType *
+value_type_get(MemoryContext context, Oid typid, const ValueOptions *options,
+			   List **relids)
+{
+	SharedPlan	key;
+	SharedPlan *plan;
+
+	if (has_composite(typid))
+		return value_type_create(context, typid, options, relids);
+
+	if (shared_plans == NULL)
+	{
+		HASHCTL		ctl = {0};
+
+		ctl.keysize = SHARED_PLAN_KEY_SIZE;
+		ctl.entrysize = sizeof(SharedPlan);
+		ctl.hcxt = TopMemoryContext;
+		shared_plans = hash_create("firehose types", 64, &ctl,
+								   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+
+	/* padding is part of the key */
+	memset(&key, 0, sizeof(key));
+	key.typid = typid;
+	key.options.timestamps = options->timestamps;
+	key.options.numerics = options->numerics;
+	key.options.json_columns = options->json_columns;
+	key.options.nulled = options->nulled;
+	plan = hash_search(shared_plans, &key, HASH_FIND, NULL);
+	if (plan == NULL)
+	{
+		ValueType  *type = value_type_create(TopMemoryContext, typid, options, relids);
+
+		plan = hash_search(shared_plans, &key, HASH_ENTER, NULL);
+		plan->type = type;
+		/* the entry stays where it is, and outlives the caller's options */
+		for (; type != NULL; type = type->element)
+			type->options = &plan->options;
+	}
+	return plan->type;
+}
+
+/* Is a type composite, or an array of such? */
+static bool
+has_composite(Oid typid)
+{
+	Oid			element;
+
+	typid = getBaseType(typid);
+	while (find_known_type(typid) == NULL &&
+		   OidIsValid(element = get_element_type(typid)))
+		typid = getBaseType(element);
+	return get_typtype(typid) == TYPTYPE_COMPOSITE;
 }
 
 static const struct KnownType *
@@ -265,16 +337,18 @@ char *
 value_make_label(MemoryContext context, const char *name, int *len)
 {
 	StringInfoData label;
-	MemoryContext old = MemoryContextSwitchTo(context);
+	char	   *copy;
 
 	initStringInfo(&label);
 	json_put_string(&label, name, strlen(name));
 	json_put_char(&label, ':');
 	json_terminate(&label);
-	MemoryContextSwitchTo(old);
-
 	*len = label.len;
-	return label.data;
+
+	/* a label is kept for long, and a StringInfo has a kilobyte at least */
+	copy = MemoryContextStrdup(context, label.data);
+	pfree(label.data);
+	return copy;
 }
 
 /* ------------------------------------------------------------------------

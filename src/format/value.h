@@ -112,6 +112,14 @@ struct ValueType
 extern PGDLLEXPORT ValueType *value_type_create(MemoryContext context, Oid typid,
 												const ValueOptions *options, List **relids);
 
+/*
+ * The same, shared with all other tables of this process unless a composite
+ * type is part of it: then it is made in `context`, and `options` must live as
+ * long.
+ */
+extern ValueType *value_type_get(MemoryContext context, Oid typid,
+								 const ValueOptions *options, List **relids);
+
 /* Make `"name":` in UTF-8. */
 extern PGDLLEXPORT char *value_make_label(MemoryContext context, const char *name, int *len);
 

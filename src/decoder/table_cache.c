@@ -1,0 +1,267 @@
+/*
+ * table_cache.c
+ *		What a decoder knows of the tables whose changes it reads.
+ *
+ * Decoder process only.  pgoutput describes a table before its first change,
+ * and again before the next change after the table was altered.  A table that
+ * was altered may also never change again, because it was dropped: once an
+ * invalidation has said that it changed, the catalogs are asked whether it is
+ * still there, and what is not there any more is freed.  So a database that
+ * creates and drops tables all day costs no more memory than the tables it has.
+ *
+ * A description is kept as long as its table is there, even if it is void:
+ * pgoutput does not repeat that of a partitioned table because the table was
+ * altered, but because a partition was.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/dependency.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
+#include "commands/extension.h"
+#include "utils/hsearch.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+#include "utils/syscache.h"
+
+#include "common/compat.h"
+#include "common/json_write.h"
+#include "common/names.h"
+#include "decoder/table_cache.h"
+
+struct TableCache
+{
+	MemoryContext context;
+	const Pipeline *pipeline;
+	ChangeBatch *batch;
+	HTAB	   *tables;
+	/* that was asked for; entries stay where they are until they are removed */
+	CachedTable *last_used;
+
+	int			max_columns;	/* of the rows below */
+	EventValue *new_row;
+	EventValue *old_row;
+};
+
+TableCache *
+table_cache_create(MemoryContext context, const Pipeline *pipeline, ChangeBatch *batch)
+{
+	TableCache *cache = MemoryContextAllocZero(context, sizeof(TableCache));
+	HASHCTL		ctl = {0};
+
+	cache->context = context;
+	cache->pipeline = pipeline;
+	cache->batch = batch;
+	ctl.keysize = sizeof(Oid);
+	ctl.entrysize = sizeof(CachedTable);
+	ctl.hcxt = context;
+	cache->tables = hash_create("firehose tables", 64, &ctl,
+								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	return cache;
+}
+
+EventValue *
+table_cache_new_row(TableCache *cache)
+{
+	return cache->new_row;
+}
+
+EventValue *
+table_cache_old_row(TableCache *cache)
+{
+	return cache->old_row;
+}
+
+/* Have rows of n columns. */
+static void
+enlarge_rows(TableCache *cache, int n)
+{
+	if (n <= cache->max_columns)
+		return;
+	if (cache->new_row != NULL)
+	{
+		pfree(cache->new_row);
+		pfree(cache->old_row);
+	}
+	cache->max_columns = n;
+	cache->new_row = MemoryContextAllocZero(cache->context, n * sizeof(EventValue));
+	cache->old_row = MemoryContextAllocZero(cache->context, n * sizeof(EventValue));
+}
+
+/* Free the plans that have become void, and all of tables that are gone. */
+static void
+sweep(TableCache *cache)
+{
+	EventRelation *relation;
+
+	while ((relation = event_relation_next_invalid()) != NULL)
+	{
+		Oid			relid = relation->relid;
+		CachedTable *table = hash_search(cache->tables, &relid, HASH_FIND, NULL);
+
+		MemoryContextDelete(relation->context);
+		if (table == NULL || table->relation != relation)
+			continue;
+		table->relation = NULL;
+		if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
+			continue;
+		MemoryContextDelete(table->context);
+		if (cache->last_used == table)
+			cache->last_used = NULL;
+		hash_search(cache->tables, &relid, HASH_REMOVE, NULL);
+	}
+}
+
+/* Is this table the extension's own?  Nothing of it is ever sent. */
+static bool
+is_own(Oid relid)
+{
+	Oid			extension = get_extension_oid(FIREHOSE_NAME, true);
+
+	return OidIsValid(extension) &&
+		getExtensionOfObject(RelationRelationId, relid) == extension;
+}
+
+void
+table_cache_describe(TableCache *cache, StringInfo message)
+{
+	MemoryContext context;
+	MemoryContext old;
+	LogicalRepRelation *described;
+	CachedTable *table;
+	Oid			relid;
+	bool		found;
+
+	sweep(cache);
+
+	context = AllocSetContextCreate(cache->context, "firehose table",
+									ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(context);
+	described = logicalrep_read_rel(message);
+	MemoryContextSwitchTo(old);
+	relid = described->remoteid;
+	enlarge_rows(cache, described->natts);
+
+	table = hash_search(cache->tables, &relid, HASH_ENTER, &found);
+	if (found)
+	{
+		if (table->relation != NULL)
+			MemoryContextDelete(table->relation->context);
+		MemoryContextDelete(table->context);
+	}
+	table->relation = NULL;
+	table->stream = NULL;
+	table->context = context;
+	table->described = described;
+	table->skipped = is_own(relid);
+}
+
+/* The stream that changes of a table go to. */
+static BatchStream *
+route(TableCache *cache, const char *schema, const char *table)
+{
+	ListCell   *lc;
+
+	foreach(lc, cache->pipeline->routes)
+	{
+		PipelineRoute *r = lfirst(lc);
+
+		if (strcmp(r->schema, schema) == 0 && strcmp(r->table, table) == 0)
+			return cache->batch->streams[foreach_current_index(lc)];
+	}
+	return cache->batch->streams[cache->batch->nstreams - 1];
+}
+
+/*
+ * With REPLICA IDENTITY FULL every column is marked as part of the identity;
+ * the key is that of the primary key then, if there is one.
+ */
+static void
+find_primary_key(Oid relid, const LogicalRepRelation *described, bool *key)
+{
+	Relation	rel = RelationIdGetRelation(relid);
+	Oid			index = rel ? PrimaryKeyIndexOf(rel) : InvalidOid;
+	HeapTuple	tuple;
+	Form_pg_index form;
+
+	if (rel)
+		RelationClose(rel);
+	tuple = OidIsValid(index) ? SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index)) : NULL;
+	if (!HeapTupleIsValid(tuple))
+		return;
+	form = (Form_pg_index) GETSTRUCT(tuple);
+	memset(key, 0, described->natts * sizeof(bool));
+	for (int i = 0; i < form->indnkeyatts; i++)
+	{
+		char	   *name = get_attname(relid, form->indkey.values[i], true);
+
+		for (int att = 0; name && att < described->natts; att++)
+			key[att] |= strcmp(name, described->attnames[att]) == 0;
+	}
+	ReleaseSysCache(tuple);
+}
+
+/*
+ * Make the plans of a table.  Its names are those of the catalogs: pgoutput of
+ * 15 does not describe a table again after its schema was renamed.
+ */
+static void
+build(TableCache *cache, CachedTable *table)
+{
+	LogicalRepRelation *described = table->described;
+	bool	   *key = palloc(described->natts * sizeof(bool));
+	char	   *schema = get_namespace_name(get_rel_namespace(table->relid));
+	char	   *name = get_rel_name(table->relid);
+	EventRelation *relation;
+
+	json_trouble = JSON_NO_TROUBLE;
+	for (int i = 0; i < described->natts; i++)
+		key[i] = bms_is_member(i, described->attkeys);
+	if (described->replident == REPLICA_IDENTITY_FULL)
+		find_primary_key(table->relid, described, key);
+
+	relation = event_relation_create(cache->context, table->relid,
+									 schema ? schema : described->nspname,
+									 name ? name : described->relname,
+									 described->natts, &cache->pipeline->values);
+	for (int i = 0; i < described->natts; i++)
+		event_relation_set_column(relation, i, described->attnames[i],
+								  described->atttyps[i], -1, -1, key[i]);
+	if (json_trouble != JSON_NO_TROUBLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
+				 errmsg("a name in the definition of the table has no equivalent in UTF-8")));
+	table->relation = relation;
+	table->stream = route(cache, relation->schema, relation->table);
+	pfree(key);
+}
+
+CachedTable *
+table_cache_get(TableCache *cache, Oid relid)
+{
+	CachedTable *table = cache->last_used;
+
+	if (likely(table != NULL && table->relid == relid &&
+			   table->relation != NULL && table->relation->valid))
+		return table;
+
+	table = hash_search(cache->tables, &relid, HASH_FIND, NULL);
+	if (table == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("a change of table %u came before its description", relid)));
+	if (table->skipped)
+		return table;
+	if (table->relation != NULL && !table->relation->valid)
+	{
+		MemoryContextDelete(table->relation->context);
+		table->relation = NULL;
+	}
+	if (table->relation == NULL)
+		build(cache, table);
+	cache->last_used = table;
+	return table;
+}

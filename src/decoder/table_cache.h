@@ -1,0 +1,52 @@
+/*
+ * table_cache.h
+ *		What a decoder knows of the tables whose changes it reads: their
+ *		description by pgoutput, the plans made of it, and their stream.
+ *
+ * Decoder process only, inside decoding: under a historic snapshot.
+ */
+#ifndef FIREHOSE_DECODER_TABLE_CACHE_H
+#define FIREHOSE_DECODER_TABLE_CACHE_H
+
+#include "lib/stringinfo.h"
+#include "replication/logicalproto.h"
+
+#include "decoder/change_batch.h"
+#include "format/event.h"
+#include "pipeline/definition.h"
+
+typedef struct TableCache TableCache;
+
+typedef struct CachedTable
+{
+	Oid			relid;			/* hash key */
+	bool		skipped;		/* one of the extension's own */
+	/* as pgoutput has described it; in a context of its own */
+	LogicalRepRelation *described;
+	MemoryContext context;		/* of described */
+	EventRelation *relation;	/* made of it; NULL: to be made */
+	BatchStream *stream;		/* where its changes go; set with relation */
+} CachedTable;
+
+/*
+ * Create one; `context` must outlive it.  The last stream of the batch is the
+ * pipeline's own, those before it the routes'.
+ */
+extern TableCache *table_cache_create(MemoryContext context, const Pipeline *pipeline,
+									  ChangeBatch *batch);
+
+/* Take pgoutput's description of a table, which replaces an earlier one. */
+extern void table_cache_describe(TableCache *cache, StringInfo message);
+
+/*
+ * Find a table that was described.  Unless it is one to skip, relation and
+ * stream are as the catalogs say now.  Valid until the next call of either
+ * function.  Errors: protocol_violation, if it was not described.
+ */
+extern CachedTable *table_cache_get(TableCache *cache, Oid relid);
+
+/* Values of one row, large enough for every table; the same at each call. */
+extern EventValue *table_cache_new_row(TableCache *cache);
+extern EventValue *table_cache_old_row(TableCache *cache);
+
+#endif							/* FIREHOSE_DECODER_TABLE_CACHE_H */
