@@ -31,7 +31,7 @@ sql(q{SELECT pg_create_logical_replication_slot('look', 'pgoutput')});
 sql(q{SELECT firehose_put_record('s', 'genuine')});
 my $genuine = sql(q{SELECT encode(substring(data FROM 24), 'hex')
     FROM pg_logical_slot_get_binary_changes('look', NULL, NULL, 'proto_version', '1',
-        'publication_names', 'firehose_durable_puts', 'messages', 'true')
+        'publication_names', 'none', 'messages', 'true')
     WHERE get_byte(data, 0) = ascii('M')});
 like($genuine, qr/730067/, 'a genuine durable put was seen');
 sql(q{SELECT pg_drop_replication_slot('look')});

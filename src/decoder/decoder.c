@@ -293,13 +293,19 @@ ensure_slot(void)
 		pipeline_note_slot_created(pipeline->id);
 }
 
-/* The list pgoutput wants: each name quoted, with commas between. */
+/*
+ * The list pgoutput wants: each name quoted, with commas between.  It asks for
+ * one even where no change is ever shown to it (durable puts), and then does
+ * not look for it.
+ */
 static char *
 quoted_names(List *names)
 {
 	StringInfoData list;
 	ListCell   *lc;
 
+	if (names == NIL)
+		return "none";
 	initStringInfo(&list);
 	foreach(lc, names)
 		appendStringInfo(&list, "%s%s", list.len > 0 ? "," : "", quote_identifier(lfirst(lc)));

@@ -2,11 +2,10 @@
  * durable_sql.c
  *		firehose_enable_durable_puts and firehose_disable_durable_puts.
  *
- * Runs in backends.  Durable puts need a pipeline that reads them, and that
- * one a publication, because pgoutput asks for one though it never looks at it
- * for a message; a publication cannot belong to an extension.  Both are made
- * here, in the caller's transaction, the replication slot after its commit by
- * the pipeline's decoder.
+ * Runs in backends.  Durable puts need a pipeline that reads them; it
+ * has no publication, because nothing but messages is read.  It is made here,
+ * in the caller's transaction, its replication slot after the commit by the
+ * pipeline's decoder.
  */
 #include "postgres.h"
 
@@ -40,7 +39,6 @@
 #include "workers/pipeline_table.h"
 
 #define PIPELINE_NAME_TEXT	"durable_puts"
-#define PUBLICATION			"firehose_durable_puts"
 
 /*
  * How long to wait for what is on its way, with the lock and without; and how
@@ -154,14 +152,6 @@ static void
 make_pipeline(Relation rel)
 {
 	PipelineRow row = {NULL};
-	Datum		publication = CStringGetTextDatum(PUBLICATION);
-
-	if (!query_is_true("SELECT FROM pg_catalog.pg_publication WHERE pubname OPERATOR(pg_catalog.=) '" PUBLICATION "'"))
-	{
-		execute("CREATE PUBLICATION " PUBLICATION);
-		execute("COMMENT ON PUBLICATION " PUBLICATION
-				" IS 'empty, for the pipeline of durable puts; goes with firehose_disable_durable_puts()'");
-	}
 
 	memset(row.nulls, true, sizeof(row.nulls));
 	set_column(&row, PIPELINE_ID, Int32GetDatum(pipeline_catalog_new_id(rel)));
@@ -177,7 +167,7 @@ make_pipeline(Relation rel)
 	/* a put names its stream and brings its bytes */
 	set_column(&row, PIPELINE_STREAM, CStringGetTextDatum(""));
 	set_column(&row, PIPELINE_PUBLICATIONS,
-			   PointerGetDatum(construct_array(&publication, 1, TEXTOID, -1, false, TYPALIGN_INT)));
+			   PointerGetDatum(construct_empty_array(TEXTOID)));
 	set_column(&row, PIPELINE_FORMAT, CStringGetTextDatum("json"));
 	set_column(&row, PIPELINE_ROUTES, DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
 	/*
@@ -227,7 +217,7 @@ firehose_disable_durable_puts(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* As firehose_drop_pipeline, and the publication. */
+/* As firehose_drop_pipeline. */
 static void
 drop_pipeline(Relation rel, PipelineRow *row)
 {
@@ -242,7 +232,6 @@ drop_pipeline(Relation rel, PipelineRow *row)
 		pipeline_catalog_store(rel, row);
 	}
 	ddl_hooks_request_recheck();
-	execute("DROP PUBLICATION IF EXISTS " PUBLICATION);
 }
 
 /*
