@@ -94,11 +94,19 @@ SELECT firehose_put_record('s', repeat('x', 1024000));
 SELECT firehose_put_record('s', convert_to(repeat('x', 1024000), 'UTF8')) > 0;
 SELECT firehose_put_record('s', convert_to(repeat('x', 1024001), 'UTF8'));
 SELECT firehose_put_record('bare', repeat('ü', 512001));
--- the queue of this server has 32 MB, of which one stream can have four fifths
-SELECT firehose_put_batch('bare', array_agg(repeat('x', 1024000))) FROM generate_series(1, 27);
+-- the queue of this server has 32 MB, of which one transaction can have a half
+SELECT firehose_put_batch('bare', array_agg(repeat('x', 1024000))) FROM generate_series(1, 17);
+-- over all of its streams
+BEGIN;
+SELECT count(firehose_put_record('bare', repeat('x', 1024000))) FROM generate_series(1, 10);
+SELECT count(firehose_put_record('s', repeat('x', 1000000))) FROM generate_series(1, 10);
+ROLLBACK;
+-- and one stream 16/21
+SET firehose.max_transaction_size = '64MB';
+SELECT firehose_put_batch('bare', array_agg(repeat('x', 1024000))) FROM generate_series(1, 25);
 SET firehose.queue_timeout = 0;
 BEGIN;
-SELECT count(firehose_put_record('bare', repeat('x', 1024000))) FROM generate_series(1, 26);
+SELECT count(firehose_put_record('bare', repeat('x', 1024000))) FROM generate_series(1, 24);
 ROLLBACK;
 RESET firehose.queue_timeout;
 

@@ -1,5 +1,6 @@
 # The queue's logic against a model: random reservations, runs, savepoints,
-# commits and aborts of transactions that interleave, senders that take and
+# commits and aborts of transactions that interleave, processes that wait for
+# space, are served in order, give up or lose their stream, senders that take and
 # settle records in random order and are restarted at any time, streams that
 # are dropped and databases that go, on small queues in private memory.  After
 # every step the accounts, the chains, and what observers find must be what a
@@ -41,7 +42,7 @@ diag($_) foreach @failed[ 0 .. ($#failed < 4 ? $#failed : 4) ];
 # a test that never met a full queue or a restarted sender would show little
 note(join(', ', map { "$_ $sum{$_}" } sort keys %sum));
 cmp_ok($sum{$_} // 0, '>', $seeds, "$_: often enough")
-  foreach qw(put full settled dropped restarts releases stale);
+  foreach qw(put full settled dropped restarts releases stale waited served cancelled);
 cmp_ok($sum{discarded} // 0, '>', 0, 'discarded: often enough');
 
 $node->stop;

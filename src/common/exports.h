@@ -22,6 +22,15 @@
 #define identity_stats_take					firehose_identity_stats_take
 #define pipeline_name						firehose_pipeline_name
 #define pipeline_reconcile					firehose_pipeline_reconcile
+#define pipeline_settled					firehose_pipeline_settled
+#define queue_append						firehose_queue_append
+#define queue_claim_stream					firehose_queue_claim_stream
+#define queue_discard_database				firehose_queue_discard_database
+#define queue_drop							firehose_queue_drop
+#define queue_find							firehose_queue_find
+#define queue_init							firehose_queue_init
+#define queue_join_line						firehose_queue_join_line
+#define queue_leave_line					firehose_queue_leave_line
 #define queue_mark_dropped					firehose_queue_mark_dropped
 #define queue_read							firehose_queue_read
 #define queue_reader_count_attempt			firehose_queue_reader_count_attempt

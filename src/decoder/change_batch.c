@@ -16,7 +16,10 @@
 
 #include "common/compat.h"
 #include "decoder/change_batch.h"
+#include "queue/chain.h"
 #include "queue/ids.h"
+#include "queue/queue.h"
+#include "queue/reserve.h"
 #include "workers/database_control.h"
 #include "workers/pipeline_table.h"
 

@@ -39,6 +39,7 @@
 #include "decoder/durable_reader.h"
 #include "decoder/error_policy.h"
 #include "pipeline/definition.h"
+#include "queue/reserve.h"
 #include "status/recent.h"
 #include "stream/stream.h"
 #include "wal/replication_slot.h"

@@ -23,15 +23,17 @@
 #include "put/durable.h"
 #include "put/put.h"
 #include "put/put_xact.h"
+#include "queue/chain.h"
 #include "queue/ids.h"
+#include "queue/reserve.h"
 #include "workers/database_control.h"
 
 /* A transaction that goes on putting reserves up to this much ahead. */
 #define RESERVE_AHEAD		(64 * 1024)
 
-/* firehose.queue_timeout */
+/* firehose.queue_timeout, firehose.max_queue_timeout */
 static int	queue_timeout;
-
+static int	max_queue_timeout;
 
 void
 put_define_settings(void)
@@ -41,6 +43,11 @@ put_define_settings(void)
 							"Applies to streams whose option on_full is wait; "
 							"after that time the put is an error.",
 							&queue_timeout, 1000, 0, INT_MAX, PGC_USERSET, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("firehose.max_queue_timeout",
+							"Sets how much of firehose.queue_timeout counts.",
+							"A put that waits holds the locks of its transaction.",
+							&max_queue_timeout, 300000, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MS,
 							NULL, NULL, NULL);
 }
 
@@ -101,7 +108,8 @@ queue_full_error(const Stream *stream)
 			(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 			 errmsg("the queue has no room for stream \"%s\"", stream->name),
 			 stream->options.on_full == ON_FULL_WAIT ?
-			 errdetail("None became free within firehose.queue_timeout (%d ms).", queue_timeout) : 0,
+			 errdetail("None became free within firehose.queue_timeout (%d ms).",
+					   Min(queue_timeout, max_queue_timeout)) : 0,
 			 errhint("See firehose_stat_stream for why records are not accepted; firehose.queue_size sets how much can wait.")));
 }
 
@@ -157,7 +165,7 @@ reserve(Stream *stream, Size bytes, int nrecords)
 {
 	bool		wait = stream->options.on_full == ON_FULL_WAIT;
 
-	if (likely(try_reserve(stream, bytes, wait ? queue_timeout : 0)))
+	if (likely(try_reserve(stream, bytes, wait ? Min(queue_timeout, max_queue_timeout) : 0)))
 		return true;
 	if (stream->options.on_full == ON_FULL_DISCARD)
 	{
@@ -168,9 +176,11 @@ reserve(Stream *stream, Size bytes, int nrecords)
 	return false;				/* not reached */
 }
 
+/* Error unless the transaction may have `bytes` more. */
 static void
-check_transaction_fits(const Stream *stream, Size bytes)
+check_transaction_fits(const Stream *stream, Size more)
 {
+	Size		bytes = put_xact_reserved() + more;
 	Size		largest = queue_largest_transaction(firehose_queue);
 
 	if (unlikely(bytes > largest))
@@ -178,9 +188,9 @@ check_transaction_fits(const Stream *stream, Size bytes)
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("the transaction's records for stream \"%s\" do not fit into the queue",
 						stream->name),
-				 errdetail("They need %zu bytes; of firehose.queue_size = %dMB one stream can have %zu.",
-						   bytes, queue_size_mb, largest),
-				 errhint("Commit more often, or increase firehose.queue_size.")));
+				 errdetail("They need %zu bytes; one transaction can have %zu of firehose.queue_size = %dMB.",
+						   bytes, largest, queue_size_mb),
+				 errhint("Commit more often, or increase firehose.max_transaction_size or firehose.queue_size.")));
 }
 
 /*
@@ -199,8 +209,8 @@ reserve_in_run(Stream *stream, Size space, int nrecords)
 	if (likely(run != NULL) && needed <= run->reserved)
 		return run;
 
-	check_transaction_fits(stream, needed);
 	missing = needed - (run ? run->reserved : 0);
+	check_transaction_fits(stream, missing);
 	ahead = run ? Min(run->used, RESERVE_AHEAD) : 0;
 	if (run == NULL)
 	{

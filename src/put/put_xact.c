@@ -22,6 +22,9 @@
 
 #include "put/durable.h"
 #include "put/put_xact.h"
+#include "queue/chain.h"
+#include "queue/queue.h"
+#include "queue/reserve.h"
 
 /* Buffers larger than this are not kept for the next transaction. */
 #define KEEP_BUFFER			(64 * 1024)
@@ -65,6 +68,16 @@ put_xact_find_run(QueueStream *queue_stream)
 			return &runs[i];
 	}
 	return NULL;
+}
+
+Size
+put_xact_reserved(void)
+{
+	Size		reserved = 0;
+
+	for (int i = 0; i < nruns; i++)
+		reserved += runs[i].reserved;
+	return reserved;
 }
 
 /* Make sure that add_run has an entry to give. */

@@ -6,7 +6,7 @@
 #ifndef FIREHOSE_PUT_XACT_H
 #define FIREHOSE_PUT_XACT_H
 
-#include "queue/queue.h"
+#include "queue/layout.h"
 
 /* What a run was when a subtransaction began to put. */
 typedef struct RunMark
@@ -43,6 +43,9 @@ extern bool put_xact_is_committing(void);
 
 /* The transaction's run for a stream, or NULL. */
 extern PendingRun *put_xact_find_run(QueueStream *queue_stream);
+
+/* Bytes that the transaction has reserved in the queue, in all streams. */
+extern Size put_xact_reserved(void);
 
 /* Make sure that put_xact_add_run has an entry to give.  May fail. */
 extern void put_xact_prepare_run(void);

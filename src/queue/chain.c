@@ -2,15 +2,19 @@
  * chain.c
  *		How records lie in a stream's chain of pages: appending runs,
  *		publishing them, and looking at them.  Runs in backends (append,
- *		publish, find) and in the sender; the locking contract is in queue.h.
+ *		publish, find) and in the sender; the locking contract is in layout.h.
  */
 #include "postgres.h"
 
-#include "storage/latch.h"
-#include "storage/proc.h"
+#include "miscadmin.h"
 
+#include "queue/chain.h"
 #include "queue/pool.h"
-#include "queue/queue.h"
+#include "queue/reserve.h"
+#include "queue/wake.h"
+
+/* queue_find looks for interrupts after so many pages. */
+#define PAGES_UNINTERRUPTED	1024
 
 static void add_page(Queue *q, QueueStream *s);
 static void note_ids(QueuePage *page, uint64 first_id, uint64 last_id);
@@ -90,6 +94,7 @@ queue_append(Queue *q, QueueStream *s, const char *records, Size length, Size re
 
 	LWLockAcquire(s->lock, LW_EXCLUSIVE);
 
+	s->highest_id = Max(s->highest_id, last_id);
 	if (s->tail == QUEUE_NO_PAGE || s->tail_used == QUEUE_PAGE_DATA)
 		add_page(q, s);
 	page = s->tail;
@@ -133,7 +138,7 @@ queue_append(Queue *q, QueueStream *s, const char *records, Size length, Size re
 
 	LWLockRelease(s->lock);
 	if (gave_back)
-		queue_wake_waiters(q);
+		queue_serve_waiters(q, s);
 
 	/* the records' bytes are ours alone until the run is published */
 	first_page = page;
@@ -159,8 +164,10 @@ add_page(Queue *q, QueueStream *s)
 	page->seq = s->next_seq++;
 	page->min_id = PG_UINT64_MAX;
 	page->max_id = 0;
-	page->unused = 0;
+	page->ids_before = s->highest_id;
 	pg_atomic_init_u32(&page->first_item, QUEUE_NO_OFFSET);
+	pg_write_barrier();
+	page->owner = queue_slot(q, s);
 
 	if (s->tail == QUEUE_NO_PAGE)
 		s->head = no;
@@ -244,24 +251,6 @@ queue_drop(QueueStream *s, pg_atomic_uint32 *run_state)
 	queue_wake_sender(s);
 }
 
-/*
- * Set the sender's latch if it has asked for that.  The preceding atomic
- * operation is a full barrier: either we see the sender's wish, or the sender,
- * which looks once more after it wished, sees what we published.
- */
-void
-queue_wake_sender(QueueStream *s)
-{
-	uint32		procno;
-
-	if (pg_atomic_read_u32(&s->wake) == 0 ||
-		pg_atomic_exchange_u32(&s->wake, 0) == 0)
-		return;
-	procno = pg_atomic_read_u32(&s->sender_procno);
-	if (procno != PG_UINT32_MAX)
-		SetLatch(&ProcGlobal->allProcs[procno].procLatch);
-}
-
 void
 queue_free_page(Queue *q, QueueStream *s, QueuePageNo no)
 {
@@ -276,7 +265,7 @@ queue_free_page(Queue *q, QueueStream *s, QueuePageNo no)
 	queue_page(q, page->next)->prev = page->prev;
 	queue_return_page(q, s, no);
 	LWLockRelease(s->lock);
-	queue_wake_waiters(q);
+	queue_serve_waiters(q, s);
 }
 
 /*
@@ -416,50 +405,105 @@ find_in_page(Queue *q, QueueStream *s, QueuePageNo no, uint64 id)
 	return false;
 }
 
+/* What queue_find saw of a page, which may leave the chain at any time. */
+typedef struct SeenPage
+{
+	uint64		seq;
+	QueuePageNo prev;
+	bool		may_have;		/* the id lies in its bounds */
+	bool		is_first;		/* and could not lie in a page before */
+} SeenPage;
+
+/* Look at a page's header without a lock; false: it is not in the chain. */
 static bool
-find_in_stream(Queue *q, QueueStream *s, uint64 id)
+look_at_page(Queue *q, QueueStream *s, QueuePageNo no, uint64 id, SeenPage *seen)
+{
+	volatile QueuePage *page = queue_page(q, no);
+	uint32		slot = queue_slot(q, s);
+
+	if (page->owner != slot)
+		return false;
+	pg_read_barrier();
+	seen->seq = page->seq;
+	seen->prev = page->prev;
+	seen->may_have = id >= page->min_id && id <= page->max_id;
+	seen->is_first = page->prev == QUEUE_NO_PAGE || id > page->ids_before;
+	pg_read_barrier();
+	return page->owner == slot && page->seq == seen->seq;
+}
+
+/* Search one page, if it is still the one that was seen. */
+static bool
+search_page(Queue *q, QueueStream *s, QueuePageNo no, const SeenPage *seen, uint64 id)
 {
 	bool		found = false;
 
 	LWLockAcquire(s->lock, LW_SHARED);
-	for (QueuePageNo no = s->head; no != QUEUE_NO_PAGE && !found;
-		 no = queue_page(q, no)->next)
-	{
-		QueuePage  *page = queue_page(q, no);
-
-		if (id >= page->min_id && id <= page->max_id)
-			found = find_in_page(q, s, no, id);
-	}
+	if (queue_page(q, no)->owner == queue_slot(q, s) && queue_page(q, no)->seq == seen->seq)
+		found = find_in_page(q, s, no, id);
 	LWLockRelease(s->lock);
 	return found;
 }
 
 /*
- * Is this record published and owed?  Looks at one number per page, and into
- * the pages whose bounds the id lies in.
+ * Search a stream of the database, from its end: young records are asked for
+ * more often, and what is older than the page cannot be before it.  A page that
+ * leaves the chain just where we stand makes us begin again.
  */
+static bool
+find_in_stream(Queue *q, QueueStream *s, Oid dboid, uint64 id, Oid *serverid)
+{
+	QueuePageNo no;
+	SeenPage	seen;
+	uint64		last_seq = PG_UINT64_MAX;
+	uint32		generation;
+	int			visited = 0;
+
+restart:
+	LWLockAcquire(s->lock, LW_SHARED);
+	no = s->in_use && s->dboid == dboid && id <= s->highest_id ? s->tail : QUEUE_NO_PAGE;
+	*serverid = s->serverid;
+	generation = pg_atomic_read_u32(&s->generation);
+	LWLockRelease(s->lock);
+	last_seq = PG_UINT64_MAX;
+
+	while (no != QUEUE_NO_PAGE)
+	{
+		if (++visited % PAGES_UNINTERRUPTED == 0)
+			CHECK_FOR_INTERRUPTS();
+		if (!look_at_page(q, s, no, id, &seen) || seen.seq >= last_seq ||
+			pg_atomic_read_u32(&s->generation) != generation)
+			goto restart;
+		if (seen.may_have && search_page(q, s, no, &seen, id))
+			return true;
+		if (seen.is_first)
+			break;
+		last_seq = seen.seq;
+		no = seen.prev;
+	}
+	return false;
+}
+
 bool
 queue_find(Queue *q, Oid dboid, uint64 id)
 {
 	return OidIsValid(queue_find_server(q, dboid, id));
 }
 
-/* The foreign server of a record that is published and owed; InvalidOid: none is. */
 Oid
 queue_find_server(Queue *q, Oid dboid, uint64 id)
 {
-	Oid			serverid = InvalidOid;
+	Oid			serverid;
 
-	LWLockAcquire(q->table_lock, LW_SHARED);
-	for (int i = 0; i < q->max_streams && !OidIsValid(serverid); i++)
+	for (int i = 0; i < q->max_streams; i++)
 	{
 		QueueStream *s = queue_stream(q, i);
 
-		if (s->in_use && s->dboid == dboid && find_in_stream(q, s, id))
-			serverid = s->serverid;
+		/* without its lock a slot that is not ours can be passed over */
+		if (s->in_use && s->dboid == dboid && find_in_stream(q, s, dboid, id, &serverid))
+			return serverid;
 	}
-	LWLockRelease(q->table_lock);
-	return serverid;
+	return InvalidOid;
 }
 
 static bool

@@ -6,7 +6,7 @@
 #ifndef FIREHOSE_QUEUE_IDS_H
 #define FIREHOSE_QUEUE_IDS_H
 
-#include "queue/queue.h"
+#include "queue/layout.h"
 
 extern void ids_shmem_request(void);
 extern void ids_shmem_startup(void);

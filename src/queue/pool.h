@@ -2,42 +2,43 @@
  * pool.h
  *		The pool's accounts, for the modules of the queue itself.
  *
- * All of these are called with the stream's lock held exclusively.
+ * Unless it says otherwise, call with the stream's lock held exclusively.
  */
 #ifndef FIREHOSE_QUEUE_POOL_H
 #define FIREHOSE_QUEUE_POOL_H
 
-#include "queue/queue.h"
+#include "queue/layout.h"
+
+/*
+ * The most bytes that one stream can have in an otherwise empty queue, with
+ * nothing else in its database.  Needs no lock.
+ */
+extern PGDLLEXPORT Size queue_largest_share(const Queue *q);
 
 /*
  * A stream that comes or goes: its minimum joins or leaves what is kept for
- * others.
+ * others.  s->database must be set.
  */
 extern void queue_pool_join(Queue *q);
 extern void queue_pool_leave(Queue *q, QueueStream *s);
 
 /*
- * Reserve room without regard to shares and minimums, for what had its room
- * before a restart.  False: there is none.
+ * Reserve space if the accounts allow it.  Unfair: without regard to shares
+ * and minimums, for what had its space before a restart.
  */
-extern bool queue_reserve_again(Queue *q, QueueStream *s, Size bytes);
+extern bool queue_pool_reserve(Queue *q, QueueStream *s, Size bytes, bool fair);
+
+/*
+ * Forget `bytes` of the stream's reservations, and the pages only they needed.
+ * Returns whether anybody may have waited for that: there were such pages, or
+ * the stream has a line, to which even a part of a page may matter.
+ */
+extern bool queue_settle_reservation(Queue *q, QueueStream *s, Size bytes);
 
 /* Turn one of the stream's promised pages into a page. */
 extern QueuePageNo queue_take_page(Queue *q, QueueStream *s);
 
 /* Give a page that is in no chain any more back to the pool. */
 extern void queue_return_page(Queue *q, QueueStream *s, QueuePageNo no);
-
-/*
- * Forget `bytes` of the stream's reservations, and the pages only they needed.
- * Returns whether there were any.
- */
-extern bool queue_settle_reservation(Queue *q, QueueStream *s, Size bytes);
-
-/*
- * Call after the stream's lock was released, if room was given back.  Wakes
- * all who wait, in whatever stream, so do not call it for nothing.
- */
-extern void queue_wake_waiters(Queue *q);
 
 #endif							/* FIREHOSE_QUEUE_POOL_H */

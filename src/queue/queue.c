@@ -1,7 +1,7 @@
 /*
  * queue.c
  *		The queue's set-up: settings, shared memory and the table of streams.
- *		The locking contract is in queue.h; who may have how much room is in
+ *		The locking contract is in layout.h; who may have how much room is in
  *		pool.c, how records lie in it in chain.c.
  */
 #include "postgres.h"
@@ -15,6 +15,7 @@
 
 #include "queue/pool.h"
 #include "queue/queue.h"
+#include "queue/reserve.h"
 
 #define QUEUE_TABLE_TRANCHE		"FirehoseStreamTable"
 #define QUEUE_STREAM_TRANCHE	"FirehoseStream"
@@ -22,9 +23,16 @@
 /* Pages guaranteed to a stream, where the queue is large enough for it. */
 #define QUEUE_MINIMUM_PAGES		16
 
+/*
+ * A database may have seven times as many streams in use as it leaves for
+ * others: 224 of 256 when it is alone.
+ */
+#define SLOT_SHARE				7
+
 Queue	   *firehose_queue = NULL;
 int			queue_size_mb;
 int			queue_max_streams;
+static int	max_transaction_size;
 
 void
 queue_define_settings(void)
@@ -40,6 +48,21 @@ queue_define_settings(void)
 							NULL,
 							&queue_max_streams, 256, 1, 10000, PGC_POSTMASTER, 0,
 							NULL, NULL, NULL);
+	DefineCustomIntVariable("firehose.max_transaction_size",
+							"Sets how much of the queue one transaction may take.",
+							"Records that a transaction has put are in the queue until it ends. "
+							"-1 stands for half of firehose.queue_size.",
+							&max_transaction_size, -1, -1, INT_MAX, PGC_SUSET, GUC_UNIT_KB,
+							NULL, NULL, NULL);
+}
+
+Size
+queue_largest_transaction(const Queue *q)
+{
+	Size		limit = max_transaction_size < 0 ?
+		(Size) q->npages / 2 * QUEUE_PAGE_DATA : (Size) max_transaction_size * 1024;
+
+	return Min(limit, queue_largest_share(q));
 }
 
 static uint32
@@ -93,6 +116,10 @@ queue_lay_out(Queue *q, uint32 npages, int max_streams, int max_waiters)
 	size = CACHELINEALIGN(sizeof(Queue));
 	q->waiters_offset = size;
 	size = CACHELINEALIGN(add_size(size, mul_size(max_waiters, sizeof(QueueWaiter))));
+	q->databases_offset = size;
+	size = CACHELINEALIGN(add_size(size, mul_size(max_streams, sizeof(QueueDatabase))));
+	q->lines_offset = size;
+	size = CACHELINEALIGN(add_size(size, mul_size(max_streams / 32 + 1, sizeof(uint32))));
 	q->streams_offset = size;
 	size = add_size(size, mul_size(max_streams, sizeof(QueueStream)));
 	size = TYPEALIGN(QUEUE_PAGE_SIZE, size);
@@ -116,6 +143,7 @@ reset_stream_slot(QueueStream *s)
 	memset((char *) s + offsetof(QueueStream, in_use), 0,
 		   sizeof(QueueStream) - offsetof(QueueStream, in_use));
 	s->head = s->tail = QUEUE_NO_PAGE;
+	s->first_waiter = s->last_waiter = QUEUE_NO_WAITER;
 	pg_atomic_init_u64(&s->end_position, 0);
 	pg_atomic_init_u32(&s->pending, 0);
 	pg_atomic_init_u64(&s->published_records, 0);
@@ -130,14 +158,17 @@ reset_stream_slot(QueueStream *s)
 	stream_stats_init(&s->stats);
 }
 
+/*
+ * Nothing here may depend on how many pages there are: a start takes no longer
+ * for a large queue, and its memory is touched when it is used.
+ */
 void
 queue_init(Queue *q, uint32 npages, int max_streams, int max_waiters,
 		   LWLock *table_lock, LWLockPadded *stream_locks)
 {
-	QueueWaiter *waiters;
-
 	memset(q, 0, sizeof(Queue));
 	queue_lay_out(q, npages, max_streams, max_waiters);
+	memset((char *) q + q->waiters_offset, 0, q->streams_offset - q->waiters_offset);
 	q->table_lock = table_lock;
 	SpinLockInit(&q->pool_lock);
 	q->npages = npages;
@@ -145,33 +176,24 @@ queue_init(Queue *q, uint32 npages, int max_streams, int max_waiters,
 	q->max_waiters = max_waiters;
 	q->minimum = Max(1, Min(QUEUE_MINIMUM_PAGES, npages / (2 * (uint32) max_streams)));
 	q->free_head = QUEUE_NO_PAGE;
-	ConditionVariableInit(&q->room);
+	q->free_pages = q->lowest_free = npages;
 	pg_atomic_init_u32(&q->waiters, 0);
-	pg_atomic_init_u64(&q->next_ticket, 1);
 	pg_atomic_init_u64(&q->next_id, 1);
 	pg_atomic_init_u64(&q->id_limit, 1);
 	pg_atomic_init_u64(&q->table_version, 1);
 
-	waiters = (QueueWaiter *) ((char *) q + q->waiters_offset);
 	for (int i = 0; i < max_waiters; i++)
-		pg_atomic_init_u64(&waiters[i].ticket, 0);
+		pg_atomic_init_u32(&queue_waiter(q, i)->state, QUEUE_WAITER_IDLE);
+	for (int i = 0; i <= max_streams / 32; i++)
+		pg_atomic_init_u32((pg_atomic_uint32 *) ((char *) q + q->lines_offset) + i, 0);
 	for (int i = 0; i < max_streams; i++)
 	{
 		QueueStream *s = queue_stream(q, i);
 
 		s->lock = &stream_locks[i].lock;
 		pg_atomic_init_u32(&s->generation, 0);
-		pg_atomic_init_u32(&s->waiters, 0);
 		reset_stream_slot(s);
 	}
-
-	/* lowest page first, so that a quiet server touches little memory */
-	for (uint32 no = npages; no-- > 0;)
-	{
-		queue_page(q, no)->next = q->free_head;
-		q->free_head = no;
-	}
-	q->free_pages = q->lowest_free = npages;
 }
 
 /* Find a stream's slot.  Caller holds table_lock. */
@@ -188,15 +210,71 @@ find_stream(Queue *q, Oid dboid, Oid serverid)
 	return NULL;
 }
 
-static QueueStream *
-find_unused_slot(Queue *q)
+/*
+ * The database's common account, or, where it has none yet, a free one.
+ * Caller holds table_lock.
+ */
+static int
+find_database(Queue *q, Oid dboid)
 {
+	int			unused = -1;
+
 	for (int i = 0; i < q->max_streams; i++)
 	{
-		if (!queue_stream(q, i)->in_use)
-			return queue_stream(q, i);
+		QueueDatabase *d = queue_database(q, i);
+
+		if (d->nstreams > 0 && d->dboid == dboid)
+			return i;
+		if (d->nstreams == 0 && unused < 0)
+			unused = i;
 	}
-	return NULL;
+	return unused;
+}
+
+/*
+ * A slot for one more stream of a database, which may have SLOT_SHARE times as
+ * many as it leaves free.  Caller holds table_lock.
+ */
+static QueueStream *
+find_unused_slot(Queue *q, const QueueDatabase *d)
+{
+	QueueStream *unused = NULL;
+	int			nfree = 0;
+
+	for (int i = q->max_streams; i-- > 0;)
+	{
+		if (queue_stream(q, i)->in_use)
+			continue;
+		unused = queue_stream(q, i);
+		nfree++;
+	}
+	return d->nstreams < SLOT_SHARE * nfree ? unused : NULL;
+}
+
+/* Give a slot to a stream; NULL: there is none.  Caller holds table_lock. */
+static QueueStream *
+occupy_slot(Queue *q, Oid dboid, Oid serverid, const char *name)
+{
+	int			database = find_database(q, dboid);
+	QueueStream *s = database < 0 ? NULL : find_unused_slot(q, queue_database(q, database));
+
+	if (s == NULL)
+		return NULL;
+	queue_database(q, database)->dboid = dboid;
+	queue_database(q, database)->nstreams++;
+
+	LWLockAcquire(s->lock, LW_EXCLUSIVE);
+	reset_stream_slot(s);
+	pg_atomic_fetch_add_u32(&s->generation, 1);
+	s->in_use = true;
+	s->dboid = dboid;
+	s->serverid = serverid;
+	s->database = database;
+	namestrcpy(&s->name, name);
+	LWLockRelease(s->lock);
+	queue_pool_join(q);
+	pg_atomic_fetch_add_u64(&q->table_version, 1);
+	return s;
 }
 
 QueueStream *
@@ -215,19 +293,8 @@ queue_find_or_claim(Queue *q, Oid dboid, Oid serverid, const char *name, uint32 
 
 	LWLockAcquire(q->table_lock, LW_EXCLUSIVE);
 	s = find_stream(q, dboid, serverid);
-	if (s == NULL && (s = find_unused_slot(q)) != NULL)
-	{
-		LWLockAcquire(s->lock, LW_EXCLUSIVE);
-		reset_stream_slot(s);
-		pg_atomic_fetch_add_u32(&s->generation, 1);
-		s->in_use = true;
-		s->dboid = dboid;
-		s->serverid = serverid;
-		namestrcpy(&s->name, name);
-		LWLockRelease(s->lock);
-		queue_pool_join(q);
-		pg_atomic_fetch_add_u64(&q->table_version, 1);
-	}
+	if (s == NULL)
+		s = occupy_slot(q, dboid, serverid, name);
 	if (s != NULL)
 		*generation = pg_atomic_read_u32(&s->generation);
 	LWLockRelease(q->table_lock);
@@ -242,8 +309,10 @@ queue_claim_stream(Queue *q, Oid dboid, Oid serverid, const char *name, uint32 *
 	if (s == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("no room for another stream: %d are in use", q->max_streams),
-				 errhint("Increase firehose.max_streams and restart the server.")));
+				 errmsg("no room for another stream"),
+				 errdetail("One database may use seven eighths of firehose.max_streams (%d), or what others leave.",
+						   q->max_streams),
+				 errhint("Drop streams that are not needed, or increase firehose.max_streams and restart the server.")));
 	return s;
 }
 
@@ -288,7 +357,9 @@ vacate_worker_slot(Queue *q, QueueStream *s)
 	pg_atomic_write_u32(&s->sender_procno, PG_UINT32_MAX);
 	s->in_use = false;
 	pg_atomic_fetch_add_u32(&s->generation, 1);
+	queue_dismiss_waiters(q, s);
 	queue_pool_leave(q, s);
+	queue_database(q, s->database)->nstreams--;
 	pg_atomic_fetch_add_u64(&q->table_version, 1);
 }
 
@@ -307,7 +378,7 @@ queue_release_stream(Queue *q, QueueStream *s)
 	}
 	LWLockRelease(s->lock);
 	LWLockRelease(q->table_lock);
-	queue_wake_waiters(q);
+	queue_serve_waiters(q, s);
 	return released;
 }
 
@@ -338,6 +409,6 @@ queue_discard_database(Queue *q, Oid dboid)
 		LWLockRelease(s->lock);
 	}
 	LWLockRelease(q->table_lock);
-	queue_wake_waiters(q);
+	queue_serve_waiters(q, queue_stream(q, 0));
 	return discarded;
 }

@@ -8,8 +8,8 @@
  */
 #include "postgres.h"
 
+#include "queue/chain.h"
 #include "queue/reader.h"
-#include "workers/pipeline_table.h"
 
 /* How far ahead of the reader memory is asked for: some small records. */
 #define PREFETCH_AHEAD	1024
@@ -454,7 +454,7 @@ queue_reader_settle(QueueReader *r, const ClaimedRecord *claimed)
 	pg_atomic_write_u64(&s->finished_records,
 						pg_atomic_read_u64(&s->finished_records) + 1);
 	if (QUEUE_ITEM_HAS_ORIGIN(claimed->kind))
-		pipeline_settled(&claimed->origin);
+		r->on_settled(&claimed->origin);
 	hold_pages(r, claimed->place.page,
 			   claimed->position + QUEUE_ITEM_SPACE(claimed->kind, claimed->length), -1);
 }

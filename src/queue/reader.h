@@ -16,7 +16,7 @@
 #define FIREHOSE_QUEUE_READER_H
 
 #include "lib/ilist.h"
-#include "queue/queue.h"
+#include "queue/layout.h"
 
 /* A place in the chain. */
 typedef struct QueuePlace
@@ -45,6 +45,8 @@ typedef struct QueueReader
 	QueuePlace	at;				/* page QUEUE_NO_PAGE: the chain was empty */
 	QueuePosition position;
 	MemoryContext context;		/* of what the reader allocates */
+	/* told of each record settled that has an origin; set by the sender */
+	void		(*on_settled) (const CommitRef *origin);
 	dlist_head	deferred;		/* runs deferred, in order */
 	uint32	   *outstanding;	/* by page: records handed out and not settled,
 								 * and deferred runs; one array for all readers

@@ -30,6 +30,7 @@
 #include "storage/ipc.h"
 
 #include "common/data_file.h"
+#include "queue/chain.h"
 #include "queue/ids.h"
 #include "queue/pool.h"
 #include "queue/queue.h"
@@ -252,8 +253,13 @@ add_records(void *arg, const SavedQueueRecords *records)
 	Size		space = sizeof(QueueRun) + records->length;
 	pg_atomic_uint32 *run;
 
+	bool		reserved;
+
 	/* shares depend on the order in which streams grew, which is not known */
-	if (!queue_reserve_again(firehose_queue, s, space))
+	LWLockAcquire(s->lock, LW_EXCLUSIVE);
+	reserved = queue_pool_reserve(firehose_queue, s, space, false);
+	LWLockRelease(s->lock);
+	if (!reserved)
 		return "firehose.queue_size is too small for it";
 	run = queue_append(firehose_queue, s, records->data, records->length, space,
 					   records->nrecords, records->first_id, records->last_id);

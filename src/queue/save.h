@@ -7,8 +7,6 @@
 #ifndef FIREHOSE_QUEUE_SAVE_H
 #define FIREHOSE_QUEUE_SAVE_H
 
-#include "queue/queue.h"
-
 /*
  * Postmaster, at the end of shmem_startup: give record ids a start, read the
  * saved queue back, and arrange for the next one to be saved.

@@ -12,7 +12,7 @@
 #ifndef FIREHOSE_QUEUE_SAVED_QUEUE_H
 #define FIREHOSE_QUEUE_SAVED_QUEUE_H
 
-#include "queue/queue.h"
+#include "queue/layout.h"
 
 #define SAVED_QUEUE_MAGIC	0x46485155	/* "FHQU" */
 

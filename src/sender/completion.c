@@ -15,6 +15,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "queue/chain.h"
 #include "sender/completion.h"
 #include "sender/delivery.h"
 #include "status/recent.h"

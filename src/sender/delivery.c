@@ -21,6 +21,7 @@
 #include "sender/response_handler.h"
 #include "sender/settings.h"
 #include "stream/stream_options.h"
+#include "workers/pipeline_table.h"
 
 /* Dead letters of a dropped stream that wait to be stored. */
 #define MAX_BURIALS			1000
@@ -50,6 +51,7 @@ delivery_create(QueueStream *slot, uint32 *outstanding)
 	d->serverid = slot->serverid;
 	strlcpy(d->name, NameStr(slot->name), NAMEDATALEN);
 	queue_reader_init(&d->reader, firehose_queue, slot, outstanding);
+	d->reader.on_settled = pipeline_settled;
 	ready_list_init(&d->ready, context);
 	dlist_init(&d->in_flight);
 	MemoryContextSwitchTo(old);

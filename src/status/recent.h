@@ -11,7 +11,7 @@
 #ifndef FIREHOSE_STATUS_RECENT_H
 #define FIREHOSE_STATUS_RECENT_H
 
-#include "queue/queue.h"
+#include "queue/layout.h"
 
 typedef enum RecordOutcome
 {

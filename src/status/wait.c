@@ -29,6 +29,7 @@
 #include "put/durable.h"
 #include "put/put.h"
 #include "put/put_xact.h"
+#include "queue/chain.h"
 #include "status/recent.h"
 #include "stream/stat_stream.h"
 #include "stream/stream.h"

@@ -24,6 +24,8 @@
 #include "common/preload.h"
 #include "common/sanitize.h"
 #include "common/srf_row.h"
+#include "queue/chain.h"
+#include "queue/queue.h"
 #include "stream/stat_stream.h"
 #include "stream/stream.h"
 

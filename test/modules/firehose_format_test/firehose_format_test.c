@@ -20,6 +20,7 @@
 
 #include "format/event.h"
 #include "format/format.h"
+#include "queue/queue.h"
 #include "queue/reader.h"
 
 PG_MODULE_MAGIC;

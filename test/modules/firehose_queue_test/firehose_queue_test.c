@@ -24,6 +24,16 @@ PG_FUNCTION_INFO_V1(queue_model_test);
 
 #define TRANSACTIONS	8
 #define MAX_PAGES		96
+#define WAITERS			8
+
+/* A process that stands in a line; its proc number is its place here. */
+typedef struct Waiter
+{
+	ModelStream *stream;		/* NULL: it does not */
+	uint32		generation;
+	Size		bytes;
+	uint64		ticket;			/* order of arrival */
+} Waiter;
 
 /* A transaction's records for one stream, as put.c keeps them. */
 typedef struct Part
@@ -55,6 +65,9 @@ typedef struct Tally
 	int64		releases;
 	int64		stale;
 	int64		discarded;
+	int64		waited;			/* stood in line */
+	int64		served;			/* and got what they waited for */
+	int64		cancelled;		/* left before */
 } Tally;
 
 static Model m;
@@ -62,6 +75,8 @@ static Tally tally;
 static Transaction transactions[TRANSACTIONS];
 static pg_prng_state prng;
 static Oid	next_serverid;
+static Waiter waiters[WAITERS];
+static uint64 next_ticket;
 
 static uint32
 below(uint32 n)
@@ -92,7 +107,7 @@ make_queue(void)
 	int			tranche = firehose_queue->table_lock->tranche;
 	uint32		npages = 12 + below(MAX_PAGES - 12);
 	int			max_streams = MODEL_STREAMS + below(20);
-	Size		size = queue_memory_size(npages, max_streams, 1);
+	Size		size = queue_memory_size(npages, max_streams, WAITERS);
 	LWLockPadded *locks = allocate_aligned(sizeof(LWLockPadded) * (max_streams + 1),
 										   LWLOCK_PADDED_SIZE);
 	Queue	   *q = allocate_aligned(size, QUEUE_PAGE_SIZE);
@@ -101,7 +116,7 @@ make_queue(void)
 		LWLockInitialize(&locks[i].lock, tranche);
 	/* what is not initialized shows as such */
 	memset(q, 0x5a, size);
-	queue_init(q, npages, max_streams, 1, &locks[0].lock, locks + 1);
+	queue_init(q, npages, max_streams, WAITERS, &locks[0].lock, locks + 1);
 	/* no file is needed for so few ids */
 	pg_atomic_write_u64(&q->id_limit, PG_INT64_MAX);
 	return q;
@@ -114,6 +129,7 @@ start(uint64 seed)
 	memset(&m, 0, sizeof(m));
 	memset(&tally, 0, sizeof(tally));
 	memset(transactions, 0, sizeof(transactions));
+	memset(waiters, 0, sizeof(waiters));
 	next_serverid = 1000;
 	m.seed = seed;
 	m.q = make_queue();
@@ -124,6 +140,116 @@ start(uint64 seed)
 		m.streams[i].dboid = m.senders[i % MODEL_SENDERS].dboid;
 		dlist_init(&m.streams[i].runs);
 	}
+}
+
+/* Lines ------------------------------------------------------------------- */
+
+/* Who stands first in a stream's line?  NULL: nobody. */
+static Waiter *
+first_in_line(const ModelStream *s)
+{
+	Waiter	   *first = NULL;
+
+	for (int i = 0; i < WAITERS; i++)
+	{
+		if (waiters[i].stream == s && (first == NULL || waiters[i].ticket < first->ticket))
+			first = &waiters[i];
+	}
+	return first;
+}
+
+static QueueWaiterState
+state_of(const Waiter *w)
+{
+	return pg_atomic_read_u32(&queue_waiter(m.q, w - waiters)->state);
+}
+
+/*
+ * Take note of those who were served.  They must have been the first of their
+ * line, one after the other.  Several lines may have been served by turns, so
+ * whether the accounts allowed it shows in that they agree in the end.
+ */
+static void
+note_served(void)
+{
+	for (int i = 0; i < MODEL_STREAMS; i++)
+	{
+		ModelStream *s = &m.streams[i];
+		Waiter	   *w;
+
+		while ((w = first_in_line(s)) != NULL && state_of(w) == QUEUE_WAITER_SERVED)
+		{
+			s->reserved += w->bytes;
+			tally.served++;
+			queue_leave_line(m.q, w - waiters);
+			/* it has no use for it: another one may have it */
+			w->stream = NULL;
+			s->reserved -= w->bytes;
+			queue_unreserve(m.q, s->slot, w->bytes);
+			i = -1;				/* which may have served anybody */
+			break;
+		}
+	}
+}
+
+/*
+ * Nobody is overtaken, and nobody sleeps who could have what he waits for.
+ */
+static void
+check_lines(void)
+{
+	note_served();
+	for (int i = 0; i < WAITERS; i++)
+	{
+		if (waiters[i].stream != NULL && state_of(&waiters[i]) != QUEUE_WAITER_IN_LINE)
+			MISMATCH(&m, "waiter %d is in state %d behind another one", i, state_of(&waiters[i]));
+	}
+	for (int i = 0; i < MODEL_STREAMS; i++)
+	{
+		Waiter	   *w = first_in_line(&m.streams[i]);
+
+		if (w != NULL && model_may_reserve(&m, &m.streams[i], w->bytes))
+			MISMATCH(&m, "waiter %d sleeps although there is space", (int) (w - waiters));
+	}
+}
+
+/* The slot changed hands: everybody in its line is told so. */
+static void
+dismiss(ModelStream *s)
+{
+	for (int i = 0; i < WAITERS; i++)
+	{
+		if (waiters[i].stream != s)
+			continue;
+		if (state_of(&waiters[i]) != QUEUE_WAITER_STALE ||
+			queue_leave_line(m.q, i) != QUEUE_STALE)
+			MISMATCH(&m, "waiter %d does not know that its stream is gone", i);
+		waiters[i].stream = NULL;
+	}
+}
+
+/* One joins a line, or leaves it without having got anything. */
+static void
+join_or_leave(void)
+{
+	Waiter	   *w = &waiters[below(WAITERS)];
+	ModelStream *s = &m.streams[below(MODEL_STREAMS)];
+
+	if (w->stream != NULL)
+	{
+		w->stream = NULL;
+		if (queue_leave_line(m.q, w - waiters) != QUEUE_FULL)
+			MISMATCH(&m, "waiter %d was served unseen", (int) (w - waiters));
+		tally.cancelled++;
+		return;
+	}
+	if (!OidIsValid(s->serverid) || s->dropped)
+		return;
+	w->stream = s;
+	w->bytes = 1 + below(chance(0.5) ? 1000 : 20 * QUEUE_PAGE_DATA);
+	w->ticket = next_ticket++;
+	tally.waited++;
+	queue_join_line(m.q, s->slot, w - waiters, s->generation, w->bytes);
 }
 
 static ModelSender *
@@ -178,6 +304,7 @@ forget_stream(ModelStream *s)
 {
 	uint32		generation = s->generation;
 
+	dismiss(s);
 	/* who comes with what he knew of it is told so */
 	if (queue_reserve(m.q, s->slot, generation, 100, 0) != QUEUE_STALE)
 		MISMATCH(&m, "slot %d takes records for a stream that has lost it",
@@ -205,6 +332,7 @@ release(ModelStream *s)
 		settle(s);
 	if (!s->drained || s->deferred != NIL)
 		return;
+	note_served();
 	if (queue_release_stream(m.q, s->slot) == open)
 		MISMATCH(&m, "slot %d, which is %s, is %s", queue_slot(m.q, s->slot),
 				 open ? "in use" : "idle", open ? "released" : "not released");
@@ -225,6 +353,7 @@ discard_database(ModelSender *sender)
 	ModelStream *gone[MODEL_STREAMS];
 	int			ngone = 0;
 
+	note_served();
 	for (int i = 0; i < MODEL_STREAMS; i++)
 	{
 		ModelStream *s = &m.streams[i];
@@ -278,8 +407,12 @@ choose_length(QueuePosition position)
 static bool
 reserve(ModelStream *s, Size bytes)
 {
-	bool		expected = model_may_reserve(&m, s, bytes);
-	QueueReserveResult result = queue_reserve(m.q, s->slot, s->generation, bytes, 0);
+	bool		expected;
+	QueueReserveResult result;
+
+	note_served();
+	expected = first_in_line(s) == NULL && model_may_reserve(&m, s, bytes);
+	result = queue_reserve(m.q, s->slot, s->generation, bytes, 0);
 
 	if (result != (expected ? QUEUE_RESERVED : QUEUE_FULL))
 		MISMATCH(&m, "slot %d %s room for %zu bytes", queue_slot(m.q, s->slot),
@@ -577,7 +710,9 @@ do_something(void)
 	ModelSender *sender = &m.senders[below(MODEL_SENDERS)];
 	double		dice = pg_prng_double(&prng);
 
-	if (dice < 0.5)
+	if (dice < 0.1)
+		join_or_leave();
+	else if (dice < 0.5)
 		put(t);
 	else if (dice < 0.55)
 		roll_back_part(t);
@@ -603,6 +738,13 @@ finish(void)
 {
 	uint32		tails = 0;
 
+	for (int i = 0; i < WAITERS; i++)
+	{
+		note_served();
+		if (waiters[i].stream != NULL)
+			queue_leave_line(m.q, i);
+		waiters[i].stream = NULL;
+	}
 	for (int i = 0; i < TRANSACTIONS; i++)
 		end_transaction(&transactions[i], chance(0.75));
 	for (int i = 0; i < MODEL_SENDERS; i++)
@@ -664,6 +806,7 @@ queue_model_test(PG_FUNCTION_ARGS)
 
 		CHECK_FOR_INTERRUPTS();
 		do_something();
+		check_lines();
 		model_check_reservations(&m);
 		if (OidIsValid(s->serverid))
 		{
@@ -678,7 +821,9 @@ queue_model_test(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(psprintf(
 		"put " INT64_FORMAT ", full " INT64_FORMAT ", settled " INT64_FORMAT
 		", dropped " INT64_FORMAT ", restarts " INT64_FORMAT ", releases " INT64_FORMAT
-		", stale " INT64_FORMAT ", discarded " INT64_FORMAT,
+		", stale " INT64_FORMAT ", discarded " INT64_FORMAT
+		", waited " INT64_FORMAT ", served " INT64_FORMAT ", cancelled " INT64_FORMAT,
 		tally.put, tally.full, tally.settled, tally.dropped, tally.restarts,
-		tally.releases, tally.stale, tally.discarded)));
+		tally.releases, tally.stale, tally.discarded,
+		tally.waited, tally.served, tally.cancelled)));
 }

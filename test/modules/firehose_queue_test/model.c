@@ -67,9 +67,24 @@ pool(const Model *m, int64 *available, int64 *unmet)
 	}
 }
 
+/* Pages that the streams of a database hold. */
+static int64
+held_by_database(const Model *m, Oid dboid)
+{
+	int64		held = 0;
+
+	for (int i = 0; i < MODEL_STREAMS; i++)
+	{
+		if (OidIsValid(m->streams[i].serverid) && m->streams[i].dboid == dboid)
+			held += held_pages(&m->streams[i]);
+	}
+	return held;
+}
+
 /*
- * Within its minimum a stream may have what there is.  Beyond it may have four
- * times what it leaves free, and nothing that is kept for others.
+ * Within its minimum a stream may have what there is.  Beyond, its database may
+ * have four times what it leaves free, the stream four times what it leaves of
+ * that, and nothing that is kept for others.
  */
 bool
 model_may_reserve(const Model *m, const ModelStream *s, Size bytes)
@@ -79,6 +94,7 @@ model_may_reserve(const Model *m, const ModelStream *s, Size bytes)
 	int64		minimum = m->q->minimum;
 	int64		available;
 	int64		unmet;
+	int64		allowed;
 
 	pool(m, &available, &unmet);
 	if (n == 0)
@@ -88,7 +104,8 @@ model_may_reserve(const Model *m, const ModelStream *s, Size bytes)
 	if (held + n <= minimum)
 		return true;
 	unmet -= Max(0, minimum - held);
-	return unmet <= available - n && held + n <= minimum + 4 * (available - n);
+	allowed = minimum + 4 * (available - n) - held_by_database(m, s->dboid) - n;
+	return unmet <= available - n && allowed >= 0 && held + n <= minimum + 4 * allowed;
 }
 
 void
@@ -117,6 +134,11 @@ model_check_reservations(Model *m)
 		if (pg_atomic_read_u32(&s->slot->pending) != s->pending)
 			MISMATCH(m, "stream %d has %u runs pending, not %d",
 					 i, pg_atomic_read_u32(&s->slot->pending), s->pending);
+		if (queue_database(q, s->slot->database)->dboid != s->dboid ||
+			queue_database(q, s->slot->database)->held != held_by_database(m, s->dboid))
+			MISMATCH(m, "database %u holds %u pages, not " INT64_FORMAT, s->dboid,
+					 queue_database(q, s->slot->database)->held,
+					 held_by_database(m, s->dboid));
 		promised += s->slot->promised;
 		npages += s->slot->npages;
 	}
@@ -124,6 +146,7 @@ model_check_reservations(Model *m)
 	for (QueuePageNo no = q->free_head; no != QUEUE_NO_PAGE && nfree <= q->npages;
 		 no = queue_page(q, no)->next)
 		nfree++;
+	nfree += q->npages - q->untouched;
 	if (q->free_pages != nfree || nfree + npages != q->npages)
 		MISMATCH(m, "%u pages are free, " INT64_FORMAT " in the list, and " INT64_FORMAT " in chains",
 				 q->free_pages, nfree, npages);

@@ -12,8 +12,11 @@
 
 #include "lib/ilist.h"
 #include "nodes/pg_list.h"
+#include "queue/chain.h"
+#include "queue/pool.h"
 #include "queue/queue.h"
 #include "queue/reader.h"
+#include "queue/reserve.h"
 
 #define MODEL_STREAMS	6
 #define MODEL_SENDERS	2		/* one per database */

@@ -1,0 +1,26 @@
+/*
+ * clock.h
+ *		The clock for deadlines and pauses, which never jumps.  Times that are
+ *		shown or stored are GetCurrentTimestamp()'s.
+ */
+#ifndef FIREHOSE_COMMON_CLOCK_H
+#define FIREHOSE_COMMON_CLOCK_H
+
+#include "portability/instr_time.h"
+
+static inline int64
+clock_us(void)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	return (int64) INSTR_TIME_GET_MICROSEC(now);
+}
+
+static inline int64
+clock_ms(void)
+{
+	return clock_us() / 1000;
+}
+
+#endif							/* FIREHOSE_COMMON_CLOCK_H */

@@ -1,0 +1,291 @@
+/*
+ * reserve.c
+ *		Reserving space in the queue, and waiting for it.  Runs in backends and
+ *		decoders, which reserve, and in senders, which serve those who wait.
+ *
+ * Those who wait for space in a stream stand in its line.  Whoever gives space
+ * back makes the reservations of those at the head of the line for them, as
+ * far as the accounts allow, and only then wakes them: nobody wakes in vain,
+ * nobody is overtaken within a stream, and how many wait costs nothing.
+ *
+ * No wake-up is lost.  A process counts itself as waiting and stands in the
+ * line before it looks at the pool a last time; whoever gives pages back does
+ * so before looking at the count and at the lines; and both steps are
+ * separated by a full barrier.
+ *
+ * The lines are under the locks of their streams; which streams have one is
+ * also in a bitmap, so that only they are looked at.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "port/pg_bitutils.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+
+#include "common/clock.h"
+#include "common/compat.h"
+#include "queue/pool.h"
+#include "queue/reserve.h"
+#include "queue/wake.h"
+
+/* The queue in one of whose lines this process stands. */
+static Queue *waiting_in = NULL;
+
+static QueueReserveResult wait_in_line(Queue *q, QueueStream *s, uint32 generation,
+									   Size bytes, int timeout_ms);
+
+/*
+ * Reserve space.  The quick way takes one lock and looks at two numbers; only
+ * when a page is needed is the pool asked, and only a full pool makes us wait.
+ */
+QueueReserveResult
+queue_reserve(Queue *q, QueueStream *s, uint32 generation, Size bytes, int timeout_ms)
+{
+	QueueReserveResult result = QUEUE_FULL;
+
+	LWLockAcquire(s->lock, LW_EXCLUSIVE);
+	if (pg_atomic_read_u32(&s->generation) != generation)
+		result = QUEUE_STALE;
+	/* newcomers must not overtake those who wait for the same stream */
+	else if (s->first_waiter == QUEUE_NO_WAITER && queue_pool_reserve(q, s, bytes, true))
+		result = QUEUE_RESERVED;
+	LWLockRelease(s->lock);
+
+	if (result == QUEUE_FULL && timeout_ms > 0)
+		result = wait_in_line(q, s, generation, bytes, timeout_ms);
+	return result;
+}
+
+/* Give a reservation back.  The sender of a dropped stream waits for the last. */
+void
+queue_unreserve(Queue *q, QueueStream *s, Size bytes)
+{
+	bool		gave_back;
+	bool		last_of_dropped;
+
+	LWLockAcquire(s->lock, LW_EXCLUSIVE);
+	gave_back = queue_settle_reservation(q, s, bytes);
+	last_of_dropped = s->dropped && s->reserved == 0;
+	LWLockRelease(s->lock);
+	if (gave_back)
+		queue_serve_waiters(q, s);
+	if (last_of_dropped)
+		queue_wake_sender(s);
+}
+
+/* Lines ------------------------------------------------------------------- */
+
+static inline pg_atomic_uint32 *
+line_word(Queue *q, int slot)
+{
+	return (pg_atomic_uint32 *) ((char *) q + q->lines_offset) + slot / 32;
+}
+
+/* Put a process at the end of the line.  Caller holds the stream's lock. */
+static void
+link_waiter(Queue *q, QueueStream *s, int procno)
+{
+	QueueWaiter *w = queue_waiter(q, procno);
+	int			slot = queue_slot(q, s);
+
+	w->next = QUEUE_NO_WAITER;
+	w->prev = s->last_waiter;
+	if (w->prev != QUEUE_NO_WAITER)
+		queue_waiter(q, w->prev)->next = procno;
+	else
+	{
+		s->first_waiter = procno;
+		pg_atomic_fetch_or_u32(line_word(q, slot), 1U << (slot % 32));
+	}
+	s->last_waiter = procno;
+}
+
+/* Take it out.  Caller holds the stream's lock. */
+static void
+unlink_waiter(Queue *q, QueueStream *s, int procno)
+{
+	QueueWaiter *w = queue_waiter(q, procno);
+	int			slot = queue_slot(q, s);
+
+	if (w->next != QUEUE_NO_WAITER)
+		queue_waiter(q, w->next)->prev = w->prev;
+	else
+		s->last_waiter = w->prev;
+	if (w->prev != QUEUE_NO_WAITER)
+		queue_waiter(q, w->prev)->next = w->next;
+	else
+		s->first_waiter = w->next;
+	if (s->first_waiter == QUEUE_NO_WAITER)
+		pg_atomic_fetch_and_u32(line_word(q, slot), ~(1U << (slot % 32)));
+}
+
+/* Send the first of the line away, with this result. */
+static void
+dismiss_first(Queue *q, QueueStream *s, QueueWaiterState state)
+{
+	int			procno = s->first_waiter;
+
+	unlink_waiter(q, s, procno);
+	pg_atomic_write_u32(&queue_waiter(q, procno)->state, state);
+	SetLatch(&ProcGlobal->allProcs[procno].procLatch);
+}
+
+/* Serve a line, as far as there is space.  Caller holds the stream's lock. */
+static void
+serve_line(Queue *q, QueueStream *s)
+{
+	while (s->first_waiter != QUEUE_NO_WAITER &&
+		   queue_pool_reserve(q, s, queue_waiter(q, s->first_waiter)->bytes, true))
+		dismiss_first(q, s, QUEUE_WAITER_SERVED);
+}
+
+static void
+lock_and_serve(Queue *q, QueueStream *s)
+{
+	LWLockAcquire(s->lock, LW_EXCLUSIVE);
+	serve_line(q, s);
+	LWLockRelease(s->lock);
+}
+
+void
+queue_serve_waiters(Queue *q, QueueStream *s)
+{
+	int			nwords = (q->max_streams + 31) / 32;
+
+	/* pairs with queue_join_line's */
+	pg_memory_barrier();
+	if (pg_atomic_read_u32(&q->waiters) == 0)
+		return;
+
+	/* first those whose stream it is */
+	lock_and_serve(q, s);
+	for (int i = 0; i < nwords; i++)
+	{
+		uint32		bits = pg_atomic_read_u32(line_word(q, i * 32));
+
+		for (; bits != 0; bits &= bits - 1)
+		{
+			QueueStream *other = queue_stream(q, i * 32 + pg_rightmost_one_pos32(bits));
+
+			if (other != s)
+				lock_and_serve(q, other);
+		}
+	}
+}
+
+void
+queue_dismiss_waiters(Queue *q, QueueStream *s)
+{
+	while (s->first_waiter != QUEUE_NO_WAITER)
+		dismiss_first(q, s, QUEUE_WAITER_STALE);
+}
+
+void
+queue_join_line(Queue *q, QueueStream *s, int waiter, uint32 generation, Size bytes)
+{
+	QueueWaiter *w = queue_waiter(q, waiter);
+
+	/* a full barrier, against queue_serve_waiters */
+	pg_atomic_fetch_add_u32(&q->waiters, 1);
+
+	LWLockAcquire(s->lock, LW_EXCLUSIVE);
+	w->slot = queue_slot(q, s);
+	w->bytes = bytes;
+	if (pg_atomic_read_u32(&s->generation) != generation)
+		pg_atomic_write_u32(&w->state, QUEUE_WAITER_STALE);
+	else
+	{
+		pg_atomic_write_u32(&w->state, QUEUE_WAITER_IN_LINE);
+		link_waiter(q, s, waiter);
+		serve_line(q, s);
+	}
+	LWLockRelease(s->lock);
+}
+
+QueueReserveResult
+queue_leave_line(Queue *q, int waiter)
+{
+	QueueWaiter *w = queue_waiter(q, waiter);
+	QueueStream *s = queue_stream(q, w->slot);
+	QueueReserveResult result = QUEUE_FULL;
+
+	LWLockAcquire(s->lock, LW_EXCLUSIVE);
+	switch ((QueueWaiterState) pg_atomic_read_u32(&w->state))
+	{
+		case QUEUE_WAITER_SERVED:
+			result = QUEUE_RESERVED;
+			break;
+		case QUEUE_WAITER_STALE:
+			result = QUEUE_STALE;
+			break;
+		case QUEUE_WAITER_IN_LINE:
+			/* those behind may need less */
+			unlink_waiter(q, s, waiter);
+			serve_line(q, s);
+			break;
+		case QUEUE_WAITER_IDLE:
+			break;
+	}
+	pg_atomic_write_u32(&w->state, QUEUE_WAITER_IDLE);
+	LWLockRelease(s->lock);
+	pg_atomic_fetch_sub_u32(&q->waiters, 1);
+	return result;
+}
+
+/* Waiting ----------------------------------------------------------------- */
+
+/* For a process that ends while it waits outside of a transaction. */
+static void
+stop_waiting_at_exit(int code, Datum arg)
+{
+	if (waiting_in != NULL)
+		queue_stop_waiting(waiting_in);
+}
+
+/*
+ * Wait in line for space.  An error or a cancel leaves our place to
+ * queue_stop_waiting, which the abort of the (sub)transaction calls.
+ */
+static QueueReserveResult
+wait_in_line(Queue *q, QueueStream *s, uint32 generation, Size bytes, int timeout_ms)
+{
+	static bool registered = false;
+	int64		deadline = clock_ms() + timeout_ms;
+	QueueWaiter *me = queue_waiter(q, MyProcNo());
+
+	if (!registered)
+		before_shmem_exit(stop_waiting_at_exit, (Datum) 0);
+	registered = true;
+
+	queue_join_line(q, s, MyProcNo(), generation, bytes);
+	waiting_in = q;
+	for (;;)
+	{
+		int64		left = deadline - clock_ms();
+
+		if (pg_atomic_read_u32(&me->state) != QUEUE_WAITER_IN_LINE || left <= 0)
+			break;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 left, WaitEventNamed("FirehoseQueueFull"));
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	waiting_in = NULL;
+	return queue_leave_line(q, MyProcNo());
+}
+
+/* Leave the line; what we were given meanwhile goes back. */
+void
+queue_stop_waiting(Queue *q)
+{
+	QueueWaiter *me;
+
+	if (waiting_in == NULL)
+		return;
+	waiting_in = NULL;
+	me = queue_waiter(q, MyProcNo());
+	if (queue_leave_line(q, MyProcNo()) == QUEUE_RESERVED)
+		queue_unreserve(q, queue_stream(q, me->slot), me->bytes);
+}

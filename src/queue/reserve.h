@@ -1,0 +1,45 @@
+/*
+ * reserve.h
+ *		Reserving space in the queue, and the lines of those who wait for it.
+ */
+#ifndef FIREHOSE_QUEUE_RESERVE_H
+#define FIREHOSE_QUEUE_RESERVE_H
+
+#include "queue/layout.h"
+
+/*
+ * Reserve `bytes` of the chain.  Waits at most timeout_ms for space (0: not at
+ * all); cancellable.  In a transaction, whose abort must call
+ * queue_stop_waiting.
+ */
+extern PGDLLEXPORT QueueReserveResult queue_reserve(Queue *q, QueueStream *s,
+													uint32 generation, Size bytes,
+													int timeout_ms);
+extern PGDLLEXPORT void queue_stop_waiting(Queue *q);
+extern PGDLLEXPORT void queue_unreserve(Queue *q, QueueStream *s, Size bytes);
+
+/*
+ * For the queue's own modules.  Space of `s` came free: serve those who wait
+ * for it, and those of other streams.  No lock may be held.
+ */
+extern void queue_serve_waiters(Queue *q, QueueStream *s);
+
+/* The slot changes hands: send everybody away.  Wants its lock, exclusively. */
+extern void queue_dismiss_waiters(Queue *q, QueueStream *s);
+
+/*
+ * The line itself, also for the model test: process number `waiter` joins, and
+ * leaves with what it has got; QUEUE_FULL: nothing.
+ */
+extern PGDLLEXPORT void queue_join_line(Queue *q, QueueStream *s, int waiter,
+										uint32 generation, Size bytes);
+extern PGDLLEXPORT QueueReserveResult queue_leave_line(Queue *q, int waiter);
+
+static inline QueueWaiter *
+queue_waiter(Queue *q, int procno)
+{
+	Assert(procno >= 0 && procno < q->max_waiters);
+	return (QueueWaiter *) ((char *) q + q->waiters_offset) + procno;
+}
+
+#endif							/* FIREHOSE_QUEUE_RESERVE_H */

@@ -1,0 +1,29 @@
+/*
+ * wake.c
+ *		Waking the sender of a stream.  Runs in whatever process has news for
+ *		it.
+ */
+#include "postgres.h"
+
+#include "storage/latch.h"
+#include "storage/proc.h"
+
+#include "queue/wake.h"
+
+/*
+ * The atomic operation that comes before the call is a full barrier: either we
+ * see the sender's wish, or the sender, which looks once more after it wished,
+ * sees what we published.
+ */
+void
+queue_wake_sender(QueueStream *s)
+{
+	uint32		procno;
+
+	if (pg_atomic_read_u32(&s->wake) == 0 ||
+		pg_atomic_exchange_u32(&s->wake, 0) == 0)
+		return;
+	procno = pg_atomic_read_u32(&s->sender_procno);
+	if (procno != PG_UINT32_MAX)
+		SetLatch(&ProcGlobal->allProcs[procno].procLatch);
+}
