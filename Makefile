@@ -35,9 +35,11 @@ PG_CONFIG ?= pg_config
 # bitcode is for inlining small functions into queries, which none of ours is
 # worth, and what it calls of ours is not exported
 override with_llvm := no
+# What the two libraries must agree on: the version, and all headers.
+FIREHOSE_BUILD = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(srcdir)/firehose.control)-$(shell cat $(sort $(wildcard $(srcdir)/src/*/*.h)) | cksum | cut -d' ' -f1)
 # PostgreSQL's own headers are system headers to us: -Wextra is for our code.
 PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -I$(srcdir)/src \
-	-include $(srcdir)/src/common/exports.h
+	-include $(srcdir)/src/common/exports.h -DFIREHOSE_BUILD='"$(FIREHOSE_BUILD)"'
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers -Wno-clobbered $(if $(WERROR),-Werror)
 

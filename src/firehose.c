@@ -14,6 +14,7 @@
 #include "storage/shmem.h"
 #include "utils/guc.h"
 
+#include "common/build.h"
 #include "common/names.h"
 #include "common/preload.h"
 #include "pipeline/stat.h"
@@ -88,6 +89,7 @@ firehose_shmem_request(void)
 	if (prev_shmem_request)
 		prev_shmem_request();
 
+	build_shmem_request();
 	queue_shmem_request();
 	ids_shmem_request();
 	stream_stats_shmem_request();
@@ -103,6 +105,7 @@ firehose_shmem_startup(void)
 	if (prev_shmem_startup)
 		prev_shmem_startup();
 
+	build_shmem_startup();
 	queue_shmem_startup();
 	ids_shmem_startup();
 	stream_stats_shmem_startup();

@@ -30,12 +30,13 @@ is(without_prefix(qw(firehose_wait _PG_init Pg_magic_func pg_finfo_firehose_wait
 my @core = exported('firehose.so');
 my @sender = exported('firehose_sender.so');
 is(without_prefix(@core), '', 'firehose.so exports nothing without the prefix');
-is(join(' ', sort @sender), 'Pg_magic_func firehose_sender_main', 'firehose_sender.so exports its main function');
+is(join(' ', sort @sender), 'Pg_magic_func firehose_sender_build firehose_sender_main',
+    'firehose_sender.so exports its build and its main function');
 
 open(my $in, '<', 'src/common/exports.h') or die "exports.h: $!";
 my @listed = map { /^#define \w+\s+(firehose_\w+)$/ ? $1 : () } <$in>;
 close($in);
-my %known = map { $_ => 1 } qw(firehose_launcher_main firehose_decoder_main
+my %known = map { $_ => 1 } qw(firehose_launcher_main firehose_decoder_main firehose_sender_start
       firehose_queue firehose_preloaded firehose_check_preloaded),
   map { /^pg_finfo_(\w+)$/ ? $1 : () } @core;
 is(join(' ', sort grep { /^firehose_/ && !$known{$_} } @core), join(' ', sort @listed),

@@ -23,14 +23,6 @@
 #define pipeline_name						firehose_pipeline_name
 #define pipeline_reconcile					firehose_pipeline_reconcile
 #define pipeline_settled					firehose_pipeline_settled
-#define queue_append						firehose_queue_append
-#define queue_claim_stream					firehose_queue_claim_stream
-#define queue_discard_database				firehose_queue_discard_database
-#define queue_drop							firehose_queue_drop
-#define queue_find							firehose_queue_find
-#define queue_init							firehose_queue_init
-#define queue_join_line						firehose_queue_join_line
-#define queue_leave_line					firehose_queue_leave_line
 #define queue_mark_dropped					firehose_queue_mark_dropped
 #define queue_read							firehose_queue_read
 #define queue_reader_count_attempt			firehose_queue_reader_count_attempt
@@ -50,7 +42,6 @@
 #define recent_publish						firehose_recent_publish
 #define sender_allowed_endpoints			firehose_sender_allowed_endpoints
 #define sender_allowed_roles				firehose_sender_allowed_roles
-#define sender_attach						firehose_sender_attach
 #define sender_ca_file						firehose_sender_ca_file
 #define sender_check_extension				firehose_sender_check_extension
 #define sender_config_file					firehose_sender_config_file
@@ -82,6 +73,8 @@
 #define queue_drop							firehose_queue_drop
 #define queue_find							firehose_queue_find
 #define queue_init							firehose_queue_init
+#define queue_join_line						firehose_queue_join_line
+#define queue_leave_line					firehose_queue_leave_line
 #define queue_memory_size					firehose_queue_memory_size
 #define queue_next_ids						firehose_queue_next_ids
 #define queue_oldest						firehose_queue_oldest

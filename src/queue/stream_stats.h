@@ -21,7 +21,8 @@ typedef enum StreamState
 	/* cannot be sent to; probed slowly, data is kept */
 	STREAM_PARKED,
 	STREAM_DISABLED,			/* option enabled = false */
-	STREAM_AUTHENTICATING		/* waits for its first credentials */
+	STREAM_AUTHENTICATING,		/* waits for its first credentials */
+	STREAM_STOPPED				/* no sender can start; never stored */
 } StreamState;
 
 /*

@@ -51,7 +51,11 @@
 
 PG_MODULE_MAGIC;
 
-extern PGDLLEXPORT void firehose_sender_main(Datum main_arg);
+/* What sender_start.c looks up: the build, before anything else, and the rest. */
+extern PGDLLEXPORT const char firehose_sender_build[];
+extern PGDLLEXPORT void firehose_sender_main(Oid dboid);
+
+const char	firehose_sender_build[] = FIREHOSE_BUILD;
 
 static Oid	my_database;
 static dlist_head deliveries = DLIST_STATIC_INIT(deliveries);
@@ -80,10 +84,9 @@ clock_us(void)
 }
 
 void
-firehose_sender_main(Datum main_arg)
+firehose_sender_main(Oid dboid)
 {
-	if (!sender_attach(main_arg, &my_database))
-		return;
+	my_database = dboid;
 	worker_connect(my_database);
 
 	if (!sender_check_extension(my_database))

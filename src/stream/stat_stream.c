@@ -21,6 +21,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "common/build.h"
 #include "common/preload.h"
 #include "common/sanitize.h"
 #include "common/srf_row.h"
@@ -45,6 +46,7 @@ static const char *const state_names[] = {
 	[STREAM_THROTTLED] = "throttled",
 	[STREAM_PARKED] = "parked",
 	[STREAM_DISABLED] = "disabled",
+	[STREAM_STOPPED] = "stopped",
 	[STREAM_AUTHENTICATING] = "authenticating"
 };
 
@@ -136,6 +138,10 @@ stat_stream_state(const ListedStream *id, char **reason)
 	state = pg_atomic_read_u32(&stats->state);
 	strlcpy(*reason, stats->reason, STATISTICS_MESSAGE_LEN);
 	LWLockRelease(stream_stats_lock());
+	/* no sender tells that there is none */
+	if (pg_atomic_read_u32(&id->stream->sender_procno) == PG_UINT32_MAX &&
+		build_get_trouble(*reason))
+		state = STREAM_STOPPED;
 	sanitize_text(*reason, strlen(*reason));
 	hide_paths(*reason);
 

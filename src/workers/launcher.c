@@ -38,8 +38,7 @@
 #include "workers/pipeline_table.h"
 #include "workers/worker.h"
 
-#define SENDER_LIBRARY		FIREHOSE_NAME "_sender"
-#define SENDER_FUNCTION		"firehose_sender_main"
+#define SENDER_FUNCTION		"firehose_sender_start"
 #define DECODER_FUNCTION	"firehose_decoder_main"
 
 #define RESTART_SECONDS		5	/* of the launcher, by the postmaster */
@@ -432,7 +431,7 @@ describe_sender(BackgroundWorker *worker, const DatabaseEntry *entry)
 {
 	worker->bgw_main_arg = database_worker_arg(entry - database_table->slots,
 											&entry->sender);
-	strlcpy(worker->bgw_library_name, SENDER_LIBRARY, BGW_MAXLEN);
+	strlcpy(worker->bgw_library_name, FIREHOSE_NAME, BGW_MAXLEN);
 	strlcpy(worker->bgw_function_name, SENDER_FUNCTION, BGW_MAXLEN);
 	snprintf(worker->bgw_name, BGW_MAXLEN, "firehose sender for %s",
 			 NameStr(entry->name));
