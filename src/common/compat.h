@@ -7,6 +7,7 @@
 #define FIREHOSE_COMMON_COMPAT_H
 
 #include "catalog/pg_attribute.h"
+#include "catalog/pg_foreign_server.h"
 #include "datatype/timestamp.h"
 #include "storage/proc.h"
 #include "utils/wait_event.h"
