@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aws/credential_fetch.h"
 #include "aws/credential_request.h"
 #include "aws/json_fields.h"
 #include "aws/sso_token.h"

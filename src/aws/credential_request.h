@@ -11,7 +11,7 @@
 #ifndef FIREHOSE_AWS_CREDENTIAL_REQUEST_H
 #define FIREHOSE_AWS_CREDENTIAL_REQUEST_H
 
-#include "aws/credential_fetch.h"
+#include "aws/credential_fetch_state.h"
 
 /* A request to the metadata service; with the token if there is one. */
 extern bool credential_request_metadata(CredentialFetch *fetch, const char *method,

@@ -30,7 +30,6 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
-#include "common/own_tables.h"
 #include "common/own_tables_trust.h"
 
 static char *find_fault(Relation rel, Oid extension, Oid owner);
