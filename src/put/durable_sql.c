@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "common/clock.h"
 #include "common/compat.h"
 #include "common/preload.h"
 #include "pipeline/catalog.h"
@@ -281,7 +282,7 @@ static bool
 await_settled(const PipelineRow *row, Unsettled *unsettled)
 {
 	XLogRecPtr	upto = durable_flush_wal();
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), SETTLE_MS);
+	int64		deadline = clock_ms() + SETTLE_MS;
 	SlotInfo	info;
 
 	for (;;)
@@ -294,7 +295,7 @@ await_settled(const PipelineRow *row, Unsettled *unsettled)
 		look_unsettled(row, &info, upto, unsettled);
 		if (unsettled->bytes == 0 && unsettled->records == 0)
 			return true;
-		if (GetCurrentTimestamp() >= deadline)
+		if (clock_ms() >= deadline)
 			return false;
 
 		pipeline_wake_decoders(MyDatabaseId);

@@ -24,6 +24,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "common/clock.h"
 #include "common/compat.h"
 #include "common/preload.h"
 #include "put/durable.h"
@@ -40,6 +41,9 @@
 #define WAIT_RECORD_RECHECK_MS	10000
 #define WAIT_ANNOUNCED_RECHECK_MS	1000
 #define WAIT_FLUSH_RECHECK_MS	1000
+
+/* A deadline, by clock_us(), that never comes. */
+#define NO_DEADLINE		PG_INT64_MAX
 
 /* A stream that a flush waits for. */
 typedef struct FlushTarget
@@ -61,16 +65,16 @@ static const char *const outcome_names[] = {
 	[OUTCOME_FAILED] = "failed"
 };
 
-static TimestampTz deadline_of(FunctionCallInfo fcinfo, int argno);
-static bool sleep_until(TimestampTz deadline, long at_most_ms, uint32 wait_event,
+static int64 deadline_of(FunctionCallInfo fcinfo, int argno);
+static bool sleep_until(int64 deadline, long at_most_ms, uint32 wait_event,
 						bool *recheck);
 static Oid	server_of(uint64 id);
 static bool is_recent(uint64 id);
 static bool may_know(Oid serverid);
 static int	leave_usable(ListedStream *streams, int n);
-static bool await_read(Oid dboid, TimestampTz deadline);
-static const char *await_record(uint64 id, TimestampTz deadline);
-static bool flush_streams(Oid dboid, Oid serverid, TimestampTz deadline, bool drain);
+static bool await_read(Oid dboid, int64 deadline);
+static const char *await_record(uint64 id, int64 deadline);
+static bool flush_streams(Oid dboid, Oid serverid, int64 deadline, bool drain);
 static void start_flush(Flush *flush, Oid dboid, Oid serverid);
 static uint64 request_flush(const ListedStream *id);
 static bool owes_nothing(QueueStream *s);
@@ -84,10 +88,10 @@ PG_FUNCTION_INFO_V1(firehose_flush);
 PG_FUNCTION_INFO_V1(firehose_drain);
 
 /*
- * The time at which an interval argument is over: DT_NOEND for NULL, which
+ * The time at which an interval argument is over: NO_DEADLINE for NULL, which
  * means no limit, and for what is too long to matter.
  */
-static TimestampTz
+static int64
 deadline_of(FunctionCallInfo fcinfo, int argno)
 {
 	const double longest = 100.0 * 365 * USECS_PER_DAY;
@@ -95,7 +99,7 @@ deadline_of(FunctionCallInfo fcinfo, int argno)
 	double		usecs;
 
 	if (PG_ARGISNULL(argno))
-		return DT_NOEND;
+		return NO_DEADLINE;
 
 	timeout = PG_GETARG_INTERVAL_P(argno);
 	usecs = ((double) timeout->month * DAYS_PER_MONTH + timeout->day) * USECS_PER_DAY +
@@ -106,7 +110,7 @@ deadline_of(FunctionCallInfo fcinfo, int argno)
 				 errmsg("timeout must not be negative"),
 				 errhint("Use NULL to wait without a limit.")));
 
-	return usecs > longest ? DT_NOEND : GetCurrentTimestamp() + (int64) usecs;
+	return usecs > longest ? NO_DEADLINE : clock_us() + (int64) usecs;
 }
 
 /*
@@ -114,15 +118,14 @@ deadline_of(FunctionCallInfo fcinfo, int argno)
  * longer than a while (then *recheck is set).
  */
 static bool
-sleep_until(TimestampTz deadline, long at_most_ms, uint32 wait_event, bool *recheck)
+sleep_until(int64 deadline, long at_most_ms, uint32 wait_event, bool *recheck)
 {
 	long		timeout_ms = at_most_ms;
 	int			rc;
 
-	if (deadline != DT_NOEND)
+	if (deadline != NO_DEADLINE)
 	{
-		long		left_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-															  deadline);
+		int64		left_ms = (deadline - clock_us() + 999) / 1000;
 
 		if (left_ms <= 0)
 			return false;
@@ -156,7 +159,7 @@ firehose_wait(PG_FUNCTION_ARGS)
 {
 	int64		id;
 	Oid			serverid;
-	TimestampTz deadline;
+	int64		deadline;
 	const char *response;
 
 	firehose_check_preloaded();
@@ -234,7 +237,7 @@ is_recent(uint64 id)
  * as far as it goes now.  False: not before the deadline.
  */
 static bool
-await_read(Oid dboid, TimestampTz deadline)
+await_read(Oid dboid, int64 deadline)
 {
 	XLogRecPtr	upto;
 	bool		recheck;
@@ -265,7 +268,7 @@ await_read(Oid dboid, TimestampTz deadline)
  * should that not come to pass, the outcome is told all the same.
  */
 static const char *
-await_record(uint64 id, TimestampTz deadline)
+await_record(uint64 id, int64 deadline)
 {
 	bool		recheck = true;
 	bool		gone = false;
@@ -296,7 +299,7 @@ Datum
 firehose_flush(PG_FUNCTION_ARGS)
 {
 	Oid			serverid = InvalidOid;
-	TimestampTz deadline;
+	int64		deadline;
 
 	firehose_check_preloaded();
 	deadline = deadline_of(fcinfo, 1);
@@ -325,7 +328,7 @@ firehose_drain(PG_FUNCTION_ARGS)
  * those that have not, and return false.
  */
 static bool
-flush_streams(Oid dboid, Oid serverid, TimestampTz deadline, bool drain)
+flush_streams(Oid dboid, Oid serverid, int64 deadline, bool drain)
 {
 	Flush		flush;
 	int			missing = 0;
