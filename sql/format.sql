@@ -131,6 +131,7 @@ SET intervalstyle = 'sql_standard';
 SET timezone = 'Asia/Kathmandu';
 SET extra_float_digits = -10;
 SET bytea_output = 'escape';
+SET quote_all_identifiers = on;
 SELECT public.differences();
 SET datestyle = 'SQL, MDY';
 SET intervalstyle = 'iso_8601';

@@ -189,6 +189,10 @@ sql(q{SET ROLE role_owner; CREATE TRIGGER early AFTER INSERT ON table_owner FOR 
 # a flush of everything names no stream of others, nor waits for one
 sql(q{ALTER SERVER other OPTIONS (ADD enabled 'false')});
 sql(q{ALTER SERVER other OPTIONS (SET enabled 'true', ADD endpoint_url 'http://127.0.0.1:9')});
+is(sql(q{BEGIN; SELECT firehose_retry_dead_letters(); ROLLBACK}), 2, 'dead letters of both are taken back');
+sql(q{ALTER SERVER other OPTIONS (SET enabled 'false')});
+is(sql(q{BEGIN; SELECT firehose_retry_dead_letters(); ROLLBACK}), 1, 'those of a disabled stream stay, and stop no others');
+sql(q{ALTER SERVER other OPTIONS (SET enabled 'true')});
 sql(q{SELECT firehose_put_record('other', 'secret')});
 my ($status, $stdout, $stderr) = $node->psql('db', q{SET ROLE role_usage; SELECT firehose_flush(NULL, '30 s')});
 is("$status $stdout $stderr", '0 t ', "a flush is of the caller's streams");

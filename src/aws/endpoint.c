@@ -67,12 +67,18 @@ to_lower(char c)
 	return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;
 }
 
+static bool is_region_label(const char *label, size_t len);
+
 static bool
 has_prefix(const char *text, const char *prefix)
 {
 	return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
+/*
+ * A region becomes a label of the host, so it must be one and look like a
+ * region: "s3" would lead to a host of S3, to a bucket of anybody's.
+ */
 bool
 endpoint_valid_region(const char *region)
 {
@@ -85,7 +91,7 @@ endpoint_valid_region(const char *region)
 		if (!is_lower(*p) && !is_digit(*p) && *p != '-')
 			return false;
 	}
-	return true;
+	return is_region_label(region, len);
 }
 
 /* Write what follows from scheme, host and port. */
@@ -114,7 +120,7 @@ endpoint_of_service(const char *service, const char *region, int flags,
 
 	if (!endpoint_valid_region(region))
 		return fail(errmsg, errmsg_size,
-					"region must consist of lower-case letters, digits and hyphens");
+					"region must have the form of \"eu-west-1\"");
 
 	while (!has_prefix(region, partitions[i].region_prefix))
 		i++;
@@ -376,7 +382,7 @@ is_region_label(const char *label, size_t len)
 
 	for (; i < len && !is_digit(label[i]); i++)
 		hyphens += label[i] == '-';
-	if (i == len || hyphens < 2 || label[0] == '-' || label[i - 1] != '-')
+	if (i == len || hyphens < 2 || label[0] == '-' || label[i - 1] != '-' || label[i - 2] == '-')
 		return false;
 	while (i < len && is_digit(label[i]))
 		i++;

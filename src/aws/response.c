@@ -31,6 +31,7 @@ typedef enum Key
 	KEY_UNKNOWN
 } Key;
 
+static void blank_controls(char *text, size_t len);
 static const struct
 {
 	const char *name;
@@ -260,9 +261,28 @@ set_text(const JsonScan *scan, JsonScanToken token,
 		return RESPONSE_OK;
 	if (token != JSON_SCAN_STRING || scan->text_len > UINT32_MAX)
 		return RESPONSE_WRONG_TYPE;
+	blank_controls(scan->text, scan->text_len);
 	*text = scan->text;
 	*len = (uint32_t) scan->text_len;
 	return RESPONSE_OK;
+}
+
+/*
+ * What an endpoint says goes into the log and into views, and thus to
+ * terminals: no line breaks, no escape sequences, nor those of 8 bits (C1).
+ */
+static void
+blank_controls(char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+	{
+		unsigned char c = text[i];
+
+		if (c == 0xC2 && i + 1 < len && (unsigned char) text[i + 1] < 0xA0)
+			text[i] = text[i + 1] = ' ';
+		else if (c < ' ' || c == 0x7F)
+			text[i] = ' ';
+	}
 }
 
 /* A non-negative integer, or -1 for any other number. */
@@ -453,6 +473,7 @@ parse_error_body(JsonScan *scan, ErrorBody *error)
 		token = json_scan_next(scan);
 		if (key < ERROR_NKEYS && token == JSON_SCAN_STRING)
 		{
+			blank_controls(scan->text, scan->text_len);
 			error->text[key] = scan->text;
 			error->len[key] = scan->text_len;
 		}

@@ -91,15 +91,17 @@ static const struct KnownType
 	{LINEOID, &class_output, VALUE_READS_FLOAT_DIGITS},
 	{CIRCLEOID, &class_output, VALUE_READS_FLOAT_DIGITS},
 	{MONEYOID, &class_output, VALUE_READS_MONETARY},
-	{REGPROCOID, &class_output, VALUE_READS_SEARCH_PATH},
-	{REGPROCEDUREOID, &class_output, VALUE_READS_SEARCH_PATH},
-	{REGOPEROID, &class_output, VALUE_READS_SEARCH_PATH},
-	{REGOPERATOROID, &class_output, VALUE_READS_SEARCH_PATH},
-	{REGCLASSOID, &class_output, VALUE_READS_SEARCH_PATH},
-	{REGTYPEOID, &class_output, VALUE_READS_SEARCH_PATH},
-	{REGCOLLATIONOID, &class_output, VALUE_READS_SEARCH_PATH},
-	{REGCONFIGOID, &class_output, VALUE_READS_SEARCH_PATH},
-	{REGDICTIONARYOID, &class_output, VALUE_READS_SEARCH_PATH},
+	{REGPROCOID, &class_output, VALUE_READS_SEARCH_PATH | VALUE_READS_QUOTING},
+	{REGPROCEDUREOID, &class_output, VALUE_READS_SEARCH_PATH | VALUE_READS_QUOTING},
+	{REGOPEROID, &class_output, VALUE_READS_SEARCH_PATH | VALUE_READS_QUOTING},
+	{REGOPERATOROID, &class_output, VALUE_READS_SEARCH_PATH | VALUE_READS_QUOTING},
+	{REGCLASSOID, &class_output, VALUE_READS_SEARCH_PATH | VALUE_READS_QUOTING},
+	{REGTYPEOID, &class_output, VALUE_READS_SEARCH_PATH | VALUE_READS_QUOTING},
+	{REGCOLLATIONOID, &class_output, VALUE_READS_SEARCH_PATH | VALUE_READS_QUOTING},
+	{REGCONFIGOID, &class_output, VALUE_READS_SEARCH_PATH | VALUE_READS_QUOTING},
+	{REGDICTIONARYOID, &class_output, VALUE_READS_SEARCH_PATH | VALUE_READS_QUOTING},
+	{REGROLEOID, &class_output, VALUE_READS_QUOTING},
+	{REGNAMESPACEOID, &class_output, VALUE_READS_QUOTING},
 };
 
 /*
@@ -121,6 +123,7 @@ static bool float_digits_is_fixed(void);
 static bool bytea_output_is_fixed(void);
 static bool monetary_is_fixed(void);
 static bool search_path_is_fixed(void);
+static bool quoting_is_fixed(void);
 
 static const struct GuardedSetting
 {
@@ -137,6 +140,7 @@ static const struct GuardedSetting
 	{VALUE_READS_BYTEA_OUTPUT, "bytea_output", "hex", bytea_output_is_fixed},
 	{VALUE_READS_MONETARY, "lc_monetary", "C", monetary_is_fixed},
 	{VALUE_READS_SEARCH_PATH, "search_path", "", search_path_is_fixed},
+	{VALUE_READS_QUOTING, "quote_all_identifiers", "off", quoting_is_fixed},
 };
 
 static const struct KnownType *find_known_type(Oid typid);
@@ -398,6 +402,12 @@ static bool
 search_path_is_fixed(void)
 {
 	return namespace_search_path[0] == '\0';
+}
+
+static bool
+quoting_is_fixed(void)
+{
+	return !quote_all_identifiers;
 }
 
 int

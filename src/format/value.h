@@ -61,7 +61,8 @@ typedef struct ValueOptions
 #define VALUE_READS_BYTEA_OUTPUT	(1 << 4)
 #define VALUE_READS_MONETARY		(1 << 5)
 #define VALUE_READS_SEARCH_PATH		(1 << 6)
-#define VALUE_READS_ALL				((1 << 7) - 1)
+#define VALUE_READS_QUOTING			(1 << 7)
+#define VALUE_READS_ALL				((1 << 8) - 1)
 
 typedef struct ValueType ValueType;
 

@@ -282,6 +282,10 @@ take_settings(FunctionCallInfo fcinfo, PipelineRow *row)
 		check_elements(row->values[PIPELINE_PUBLICATIONS], "publications");
 	if (!row->nulls[PIPELINE_MESSAGES])
 		check_elements(row->values[PIPELINE_MESSAGES], "messages");
+	if (!PG_ARGISNULL(ARG_MESSAGES) && ARR_NDIM(PG_GETARG_ARRAYTYPE_P(ARG_MESSAGES)) > 0)
+		ereport(NOTICE,
+				(errmsg("messages of these prefixes are sent, whoever writes them"),
+				 errdetail("Every role may call pg_logical_emit_message, unless it was revoked from PUBLIC.")));
 }
 
 static void

@@ -250,6 +250,11 @@ take_letter(Relation rel, HeapTuple tuple, LetterRequest *request, bool *full)
 	if (target == NULL || letter.nulls[LETTER_DATA])
 		return false;
 
+	/* one of many streams does not stop the others; one that was named says why */
+	if (request->stream == NULL && request->to_stream == NULL &&
+		!stream_get(target)->options.enabled)
+		return false;
+
 	/* the first one may try its luck; its put says so if it can never fit */
 	letter.data = DatumGetByteaPP(letter.values[LETTER_DATA]);
 	space = QUEUE_RECORD_SPACE(VARSIZE_ANY_EXHDR(letter.data));

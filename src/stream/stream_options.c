@@ -278,7 +278,7 @@ static const char *
 check_region(const char *value)
 {
 	if (!endpoint_valid_region(value))
-		return "A region's name has 1 to 63 characters, each a letter a-z, a digit or a hyphen, as in \"eu-west-1\".";
+		return "A region's name consists of words of letters a-z and a number, with hyphens between them, as \"eu-west-1\".";
 	return NULL;
 }
 

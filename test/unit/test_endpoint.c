@@ -44,6 +44,10 @@ test_regions(void)
 		{"", 0, NULL}, {"us east", 0, NULL}, {"US-EAST-1", 0, NULL},
 		{"us-east-1.evil.com/", 0, NULL}, {"us_east", 0, NULL},
 		{"us-east-1\r\nx", 0, NULL}, {"\xc3\xa9", 0, NULL},
+		/* hosts of others, or of other services, with "firehose." before them */
+		{"s3", 0, NULL}, {"s3-us-west-2", 0, NULL}, {"s3-website-us-east-1", 0, NULL},
+		{"a", 0, NULL}, {"us-east", 0, NULL}, {"-us-east-1", 0, NULL},
+		{"us--1", 0, NULL}, {"us-east-1-", 0, NULL}, {"execute-api-1", 0, "firehose.execute-api-1.amazonaws.com"},
 		{"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 0, NULL},
 	};
 

@@ -329,6 +329,7 @@ static const ErrorCase error_cases[] = {
 	{"__type that is no name", "{\"__type\":\"a b\"}", NULL, "", ""},
 	{"header that is no name", "", "\xff\xfe", "", ""},
 	{"message and Message", "{\"message\":\"\",\"Message\":\"M\"}", NULL, "", "M"},
+	{"controls are blanked", "{\"message\":\"a\\u001b[2J\\r\\nb\\u007f\\u009bc\"}", NULL, "", "a [2J  b   c"},
 	{"nested keys do not count", "{\"a\":{\"__type\":\"A\",\"message\":\"m\"}}", NULL, "", ""},
 	{"XML", "<ErrorResponse><Code>X</Code></ErrorResponse>", NULL, "", ""},
 	{"HTML", "<html><title>413</title></html>", NULL, "", ""},
