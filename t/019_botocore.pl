@@ -18,4 +18,9 @@ foreach my $method (qw(assume-role assume-role-with-web-identity config-file con
 }
 note($said[-1] // '');
 
+# the endpoints of all regions, by botocore's list of partitions
+@said = `/usr/bin/python3 test/identity/compare_endpoints.py test/unit/build/find_credentials 2>&1`;
+is($?, 0, 'endpoints of all regions') or diag(@said);
+like($said[-1] // '', qr/^[1-9]\d+ endpoints/, 'there were some');
+
 done_testing();

@@ -103,6 +103,32 @@ alter_settings($node, 'firehose.profile' => 'other');
 resumes('named profile');
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET firehose.profile');
 
+# a new mode is noticed, and one that others can read is warned of
+chmod 0644, $file or die;
+$node->safe_psql('postgres', q{SELECT firehose_put_record('s', 'mode')});
+resumes('mode');
+ok($node->log_contains('other users of this machine can read the file with the AWS credentials'),
+    'a file that others can read is warned of');
+
+# each endpoint has a clock of its own: one that is two hours ahead disturbs no other
+{
+    my $ahead = Emulator->start();
+    $ahead->control(POST => 'clock', { offset => 7200 });
+    new_stream($node, 'ahead', endpoint_url => $ahead->url);
+    foreach my $n (1 .. 5)
+    {
+        $node->safe_psql('postgres', qq{SELECT firehose_put_record('ahead', 'a$n')});
+        wait_delivered($node, 30);
+        $node->safe_psql('postgres', qq{SELECT firehose_put_record('s', 'clock $n')});
+        wait_delivered($node, 30);
+    }
+    $_->control('POST', 'flush') foreach $ahead, $emulator;
+    is_deeply([ map { $_->{status} } $ahead->requests ], [ 400, (200) x 5 ],
+        'clocks: corrected once');
+    is_deeply([ grep { $_->{status} != 200 } (grep { ($_->{stream} // '') eq 's' } $emulator->requests)[-5 .. -1] ], [],
+        'clocks: the other endpoint is signed by its own');
+}
+
 # a file that goes away does not hurt: the keys may still be good
 unlink $file;
 my @gone;
@@ -118,6 +144,18 @@ while (time() < $deadline)
     last;
 }
 resumes('file gone');
+
+# but not for ever, and only superusers read which file it was
+alter_settings($node, 'firehose.credentials_grace_period' => '300ms');
+wait_for_sql($node, q{SELECT state FROM firehose_stat_identity}, 'failed', 20);
+parked_because('gone for good', qr/no credentials: file .* does not exist/);
+$node->safe_psql('postgres', 'CREATE ROLE watcher LOGIN; GRANT pg_monitor TO watcher');
+is($node->safe_psql('postgres', q{SELECT reason FROM firehose_stat_stream WHERE stream = 's'}, extra_params => [ '-U', 'watcher' ]),
+    'Configuration: no credentials', 'a monitor reads no path');
+write_credentials(keys_text('other', $Emulator::ACCESS_KEY, $Emulator::SECRET_KEY));
+alter_settings($node, 'firehose.profile' => 'other');
+resumes('gone for good');
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET firehose.profile');
 
 # the server's environment, when no file is named
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET firehose.credentials_file');
@@ -148,7 +186,7 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM firehose_dead_letter'), '0
 my @stored = split /\n/, $emulator->delivered('s');
 my %stored = map { $_ => 1 } @stored;
 is_deeply([ sort keys %stored ], [ sort 'first', 'refused', 'token', 'wrong secret', 'denied', 'expires',
-    'missing', 'half', 'other profile', @gone, 'environment', 'shared' ], 'everything arrived');
+    'mode', (map { "clock $_" } 1 .. 5), 'gone for good', 'missing', 'half', 'other profile', @gone, 'environment', 'shared' ], 'everything arrived');
 is(scalar @stored, scalar keys %stored, 'once');
 
 $node->stop;

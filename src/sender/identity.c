@@ -742,12 +742,12 @@ identity_check(int64_t now)
 			load(now);
 			changed = true;		/* what is allowed may be another list now */
 		}
-		if (missing_since >= 0 && own->present &&
-			now - missing_since >= (int64_t) sender_credentials_grace_period * 1000)
-		{
-			drop(own);
-			publish(own);
-		}
+	}
+	if (missing_since >= 0 && own->present &&
+		now - missing_since >= (int64_t) sender_credentials_grace_period * 1000)
+	{
+		drop(own);
+		publish(own);
 	}
 	dlist_foreach(iter, &identities)
 		do_what_is_due(dlist_container(Identity, node, iter.cur), now);

@@ -2,7 +2,8 @@
  *
  * find_credentials.c
  *	  Find the credentials that the environment and its files lead to, and
- *	  print "found ID SECRET TOKEN", "none: why" or "failed: why".
+ *	  print "found ID SECRET TOKEN", "none: why" or "failed: why".  Given a
+ *	  service, a region and flags, print its endpoint instead.
  *
  * What the sender does in its event loop is done here one after the other,
  * over plain sockets and to loopback only, so that compare_with_botocore.py
@@ -21,6 +22,7 @@
 
 #include "aws/command_line.h"
 #include "aws/credential_fetch.h"
+#include "aws/endpoint.h"
 
 static char response[256 * 1024];
 
@@ -135,8 +137,21 @@ print_credentials(const Credentials *credentials)
 		   credentials->session_token != NULL ? credentials->session_token : "-");
 }
 
+/* Print the endpoint of a service in a region: "SERVICE REGION FLAGS". */
+static int
+print_endpoint(char *argv[])
+{
+	Endpoint	endpoint;
+	char		errmsg[200];
+
+	if (!endpoint_of_service(argv[1], argv[2], atoi(argv[3]), &endpoint, errmsg, sizeof(errmsg)))
+		return 1;
+	printf("%s\n", endpoint.host);
+	return 0;
+}
+
 int
-main(void)
+main(int argc, char *argv[])
 {
 	CredentialSource source = {0};
 	CredentialState state = {0};
@@ -144,8 +159,11 @@ main(void)
 	CredentialFetchAction action;
 	CredentialFetchContext context = {0};
 	char		errmsg[4096];
-	CredentialsResult result = credentials_load(&state, &source, errmsg, sizeof(errmsg));
+	CredentialsResult result;
 
+	if (argc == 4)
+		return print_endpoint(argv);
+	result = credentials_load(&state, &source, errmsg, sizeof(errmsg));
 	context.region = credentials_region(&state, NULL);
 	if (result == CREDENTIALS_FOUND)
 		print_credentials(&state.credentials);
