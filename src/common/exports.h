@@ -33,6 +33,7 @@
 #define queue_reader_payload				firehose_queue_reader_payload
 #define queue_reader_read_upto				firehose_queue_reader_read_upto
 #define queue_reader_settle					firehose_queue_reader_settle
+#define queue_reader_uncount_attempt		firehose_queue_reader_uncount_attempt
 #define queue_release_stream				firehose_queue_release_stream
 #define queue_rename_stream					firehose_queue_rename_stream
 #define recent_announce						firehose_recent_announce
@@ -40,6 +41,7 @@
 #define recent_has_flushers					firehose_recent_has_flushers
 #define recent_has_waiters					firehose_recent_has_waiters
 #define recent_publish						firehose_recent_publish
+#define sanitize_text						firehose_sanitize_text
 #define sender_allowed_endpoints			firehose_sender_allowed_endpoints
 #define sender_allowed_roles				firehose_sender_allowed_roles
 #define sender_ca_file						firehose_sender_ca_file

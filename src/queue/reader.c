@@ -438,6 +438,13 @@ queue_reader_count_attempt(QueueReader *r, ClaimedRecord *claimed)
 		record_at(r, claimed->place)->attempts = ++claimed->attempts;
 }
 
+void
+queue_reader_uncount_attempt(QueueReader *r, ClaimedRecord *claimed)
+{
+	if (claimed->attempts > 0 && claimed->attempts < PG_UINT16_MAX)
+		record_at(r, claimed->place)->attempts = --claimed->attempts;
+}
+
 /*
  * Settled and counted belong together: an error between them would leave a
  * stream owing records for ever.  The reader is the only writer of the

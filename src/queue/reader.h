@@ -84,6 +84,9 @@ extern PGDLLEXPORT void queue_reader_settle(QueueReader *r, const ClaimedRecord 
 /* Remember one more attempt in the chain, for whoever reads it after us. */
 extern PGDLLEXPORT void queue_reader_count_attempt(QueueReader *r, ClaimedRecord *claimed);
 
+/* Take that back: nothing of the record has left. */
+extern PGDLLEXPORT void queue_reader_uncount_attempt(QueueReader *r, ClaimedRecord *claimed);
+
 /* The place of the record's payload. */
 extern PGDLLEXPORT QueuePlace queue_reader_payload(QueueReader *r, const ClaimedRecord *claimed);
 

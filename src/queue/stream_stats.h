@@ -17,7 +17,8 @@
 typedef enum StreamState
 {
 	STREAM_ACTIVE,
-	STREAM_THROTTLED,			/* backing off; data is kept */
+	STREAM_THROTTLED,			/* the service asks for less; data is kept */
+	STREAM_RETRYING,			/* requests fail; data is kept */
 	/* cannot be sent to; probed slowly, data is kept */
 	STREAM_PARKED,
 	STREAM_DISABLED,			/* option enabled = false */

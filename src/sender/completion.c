@@ -17,9 +17,9 @@
 
 #include "queue/chain.h"
 #include "sender/completion.h"
-#include "sender/delivery.h"
 #include "status/recent.h"
 #include "status/status.h"
+#include "stream/stream.h"
 #include "workers/pipeline_table.h"
 
 /* Rows are written when there are so many, or the oldest is this old (us). */
@@ -40,7 +40,7 @@
 typedef struct PendingFailure
 {
 	dlist_node	node;
-	Delivery   *delivery;
+	CompletionTarget *target;
 	ClaimedRecord	claimed;
 	TimestampTz failed_at;
 	char		code[STATISTICS_CODE_LEN];
@@ -77,7 +77,7 @@ forget_rows(void)
  * not records.
  */
 static StatusRow *
-add_row(Delivery *d, const ClaimedRecord *claimed)
+add_row(CompletionTarget *target, const ClaimedRecord *claimed)
 {
 	StatusRow  *row;
 
@@ -86,8 +86,8 @@ add_row(Delivery *d, const ClaimedRecord *claimed)
 	row = &rows[nrows++];
 	memset(row, 0, sizeof(StatusRow));
 	row->id = claimed->id;
-	row->serverid = d->serverid;
-	row->stream = d->name;
+	row->serverid = target->serverid;
+	row->stream = target->name;
 	row->attempts = claimed->attempts;
 	row->bytes = claimed->length;
 	row->queued_at = claimed->queued_at;
@@ -135,13 +135,13 @@ copy_text(const char *text, int length)
 }
 
 void
-completion_accepted(Delivery *d, const ClaimedRecord *claimed, const char *record_id,
+completion_accepted(CompletionTarget *target, const ClaimedRecord *claimed, const char *record_id,
 				 int record_id_len, bool encrypted, TimestampTz now)
 {
-	if (d->options.status == STATUS_ALL ||
-		(d->options.status == STATUS_DEFAULT && QUEUE_ITEM_IS_PUT(claimed->kind)))
+	if (target->status == STATUS_ALL ||
+		(target->status == STATUS_DEFAULT && QUEUE_ITEM_IS_PUT(claimed->kind)))
 	{
-		StatusRow  *row = add_row(d, claimed);
+		StatusRow  *row = add_row(target, claimed);
 
 		row->accepted = true;
 		row->record_id = copy_text(record_id, record_id_len);
@@ -149,17 +149,18 @@ completion_accepted(Delivery *d, const ClaimedRecord *claimed, const char *recor
 		row->encrypted = encrypted;
 		row->completed_at = now;
 	}
-	add_outcome(claimed->id, OUTCOME_ACCEPTED, d->serverid);
+	add_outcome(claimed->id, OUTCOME_ACCEPTED, target->serverid);
 	if (due < 0)
 		due = 0;				/* set by the next completion_flush */
 }
 
 void
-completion_failed(Delivery *d, const ClaimedRecord *claimed, const char *code, const char *message)
+completion_failed(CompletionTarget *target, const ClaimedRecord *claimed, const char *code, const char *message)
 {
 	PendingFailure *failure = MemoryContextAllocZero(TopMemoryContext, sizeof(PendingFailure));
 
-	failure->delivery = d;
+	failure->target = target;
+	target->npending++;
 	failure->claimed = *claimed;
 	failure->failed_at = GetCurrentTimestamp();
 	strlcpy(failure->code, code, sizeof(failure->code));
@@ -171,12 +172,12 @@ completion_failed(Delivery *d, const ClaimedRecord *claimed, const char *code, c
 
 /* A record's payload, with a NUL behind it. */
 static char *
-copy_payload(Delivery *d, const ClaimedRecord *claimed)
+copy_payload(CompletionTarget *target, const ClaimedRecord *claimed)
 {
-	QueuePlace	place = queue_reader_payload(&d->reader, claimed);
+	QueuePlace	place = queue_reader_payload(&target->reader, claimed);
 	char	   *data = palloc(claimed->length + 1);
 
-	queue_read(d->reader.q, &place.page, &place.offset, data, claimed->length);
+	queue_read(target->reader.q, &place.page, &place.offset, data, claimed->length);
 	data[claimed->length] = '\0';
 	return data;
 }
@@ -186,11 +187,11 @@ copy_payload(Delivery *d, const ClaimedRecord *claimed)
  * layout.
  */
 void
-completion_dead_event(Delivery *d, const ClaimedRecord *claimed)
+completion_dead_event(CompletionTarget *target, const ClaimedRecord *claimed)
 {
-	char	   *code = copy_payload(d, claimed);
+	char	   *code = copy_payload(target, claimed);
 
-	completion_failed(d, claimed, code, code + strlen(code) + 1);
+	completion_failed(target, claimed, code, code + strlen(code) + 1);
 	pfree(code);
 }
 
@@ -198,7 +199,7 @@ completion_dead_event(Delivery *d, const ClaimedRecord *claimed)
 static void
 describe_letter(const PendingFailure *failure, DeadLetter *letter)
 {
-	char	   *payload = copy_payload(failure->delivery, &failure->claimed);
+	char	   *payload = copy_payload(failure->target, &failure->claimed);
 	char	   *data = payload;
 
 	if (failure->claimed.kind == QUEUE_ITEM_DEAD_EVENT)
@@ -208,8 +209,8 @@ describe_letter(const PendingFailure *failure, DeadLetter *letter)
 	}
 	memset(letter, 0, sizeof(DeadLetter));
 	letter->id = failure->claimed.id;
-	letter->serverid = failure->delivery->serverid;
-	letter->stream = failure->delivery->name;
+	letter->serverid = failure->target->serverid;
+	letter->stream = failure->target->name;
 	letter->data = data;
 	letter->length = failure->claimed.length - (data - payload);
 	letter->error_code = failure->code;
@@ -229,14 +230,15 @@ describe_letter(const PendingFailure *failure, DeadLetter *letter)
 static void
 settle_failure(PendingFailure *failure)
 {
-	Delivery   *d = failure->delivery;
+	CompletionTarget *target = failure->target;
 
-	add_outcome(failure->claimed.id, OUTCOME_FAILED, d->serverid);
-	queue_reader_settle(&d->reader, &failure->claimed);
-	pg_atomic_fetch_add_u64(&d->queue_stream->stats.failed, 1);
-	if (d->options.status != STATUS_NONE)
+	target->npending--;
+	add_outcome(failure->claimed.id, OUTCOME_FAILED, target->serverid);
+	queue_reader_settle(&target->reader, &failure->claimed);
+	pg_atomic_fetch_add_u64(&target->stats->failed, 1);
+	if (target->status != STATUS_NONE)
 	{
-		StatusRow  *row = add_row(d, &failure->claimed);
+		StatusRow  *row = add_row(target, &failure->claimed);
 
 		row->error_code = copy_text(failure->code, strlen(failure->code));
 		row->error_message = copy_text(failure->message, strlen(failure->message));
@@ -318,28 +320,17 @@ completion_timeout_ms(int64 now)
 }
 
 void
-completion_forget(Delivery *d)
+completion_forget(CompletionTarget *target)
 {
 	for (int i = 0; i < nrows; i++)
 	{
-		if (rows[i].stream == d->name)
-			rows[i].stream = copy_text(d->name, strlen(d->name));
+		if (rows[i].stream == target->name)
+			rows[i].stream = copy_text(target->name, strlen(target->name));
 	}
 }
 
-int
-completion_pending_failures(Delivery *d)
-{
-	dlist_iter	iter;
-	int			n = 0;
-
-	dlist_foreach(iter, &failures)
-		n += dlist_container(PendingFailure, node, iter.cur)->delivery == d;
-	return n;
-}
-
 QueuePosition
-completion_first_failure(Delivery *d, QueuePosition otherwise)
+completion_first_failure(CompletionTarget *target, QueuePosition otherwise)
 {
 	dlist_iter	iter;
 
@@ -347,7 +338,7 @@ completion_first_failure(Delivery *d, QueuePosition otherwise)
 	{
 		PendingFailure *failure = dlist_container(PendingFailure, node, iter.cur);
 
-		if (failure->delivery == d)
+		if (failure->target == target)
 			otherwise = Min(otherwise, failure->claimed.position);
 	}
 	return otherwise;

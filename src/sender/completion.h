@@ -12,23 +12,32 @@
 
 #include "queue/reader.h"
 
-typedef struct Delivery Delivery;
+/* A stream as far as its completions go; belongs to its delivery. */
+typedef struct CompletionTarget
+{
+	Oid			serverid;
+	char		name[NAMEDATALEN];
+	int			status;			/* StreamStatusOption */
+	QueueReader reader;
+	StreamStatistics *stats;
+	int			npending;		/* dead letters that are not stored yet */
+} CompletionTarget;
 
 extern void completion_init(void);
 
 /* A record was accepted, with this RecordId (not terminated). */
-extern void completion_accepted(Delivery *d, const ClaimedRecord *claimed, const char *record_id,
+extern void completion_accepted(CompletionTarget *target, const ClaimedRecord *claimed, const char *record_id,
 							 int record_id_len, bool encrypted, TimestampTz now);
 
 /*
  * A record can never be delivered: it goes to the dead letters, and stays owed
  * until it is durably there.
  */
-extern void completion_failed(Delivery *d, const ClaimedRecord *claimed, const char *code,
+extern void completion_failed(CompletionTarget *target, const ClaimedRecord *claimed, const char *code,
 						   const char *message);
 
 /* A pipeline's change that is for the dead letters in the first place. */
-extern void completion_dead_event(Delivery *d, const ClaimedRecord *claimed);
+extern void completion_dead_event(CompletionTarget *target, const ClaimedRecord *claimed);
 
 /*
  * Write what has been collected, if it is time to: it is due, or somebody
@@ -43,10 +52,9 @@ extern long completion_timeout_ms(int64 now);
  * The delivery is about to go: keep nothing that points to it.  Nothing of it
  * may be pending.
  */
-extern void completion_forget(Delivery *d);
+extern void completion_forget(CompletionTarget *target);
 
-/* Dead letters of a stream that are not stored yet, and the first of them. */
-extern int	completion_pending_failures(Delivery *d);
-extern QueuePosition completion_first_failure(Delivery *d, QueuePosition otherwise);
+/* The first of a stream's dead letters that are not stored yet. */
+extern QueuePosition completion_first_failure(CompletionTarget *target, QueuePosition otherwise);
 
 #endif							/* FIREHOSE_SENDER_COMPLETION_H */

@@ -18,13 +18,12 @@
 #include "common/compat.h"
 #include "sender/completion.h"
 #include "sender/delivery.h"
-#include "sender/response_handler.h"
 #include "sender/settings.h"
 #include "stream/stream_options.h"
 #include "workers/pipeline_table.h"
 
 /* Dead letters of a dropped stream that wait to be stored. */
-#define MAX_BURIALS			1000
+#define MAX_PENDING_LETTERS			1000
 
 /* The largest response: 500 entries with room for long ids and messages. */
 #define MAX_RESPONSE			(2 * 1024 * 1024)
@@ -48,11 +47,14 @@ delivery_create(QueueStream *slot, uint32 *outstanding)
 	d->option_context = AllocSetContextCreate(context, "firehose stream options",
 											  ALLOCSET_SMALL_SIZES);
 	d->queue_stream = slot;
-	d->serverid = slot->serverid;
-	strlcpy(d->name, NameStr(slot->name), NAMEDATALEN);
-	queue_reader_init(&d->reader, firehose_queue, slot, outstanding);
-	d->reader.on_settled = pipeline_settled;
+	d->target.serverid = slot->serverid;
+	strlcpy(d->target.name, NameStr(slot->name), NAMEDATALEN);
+	queue_reader_init(&d->target.reader, firehose_queue, slot, outstanding);
+	d->target.reader.on_settled = pipeline_settled;
 	ready_list_init(&d->ready, context);
+	ready_list_init(&d->suspects, context);
+	d->target.stats = d->health.stats = &slot->stats;
+	d->health.name = d->target.name;
 	dlist_init(&d->in_flight);
 	MemoryContextSwitchTo(old);
 
@@ -65,17 +67,53 @@ void
 delivery_destroy(Delivery *d)
 {
 	Assert(d->nin_flight == 0);
-	completion_forget(d);
+	completion_forget(&d->target);
 	MemoryContextDelete(d->context);
 }
 
 /* Options ----------------------------------------------------------------- */
 
+/* What the options say about the pace. */
+static PaceOptions
+pace_options(const StreamOptions *o)
+{
+	PaceOptions pace = {
+		.max_records = o->max_batch_records,
+		.max_bytes = o->max_batch_bytes,
+		.max_in_flight = o->max_in_flight,
+		.timeout = (int64) o->request_timeout * 1000,
+		.records_per_second = o->records_per_second,
+		.bytes_per_second = o->bytes_per_second,
+		.requests_per_second = o->requests_per_second,
+		.largest_record = QUEUE_MAX_RECORD
+	};
+
+	/* nothing is sent before what precedes it is settled */
+	if (o->order == ORDER_STRICT)
+		pace.max_records = pace.max_in_flight = 1;
+	return pace;
+}
+
+/* Start the pace, or let it know of new options. */
+static void
+set_pace(Delivery *d, int64 now)
+{
+	PaceOptions pace = pace_options(&d->options);
+
+	/* neighbouring streams and processes must not keep step */
+	if (!d->started)
+		pace_init(&d->health.pace, &pace, (uint64) GetCurrentTimestamp() ^
+				  ((uint64) MyProcPid << 32) ^ ((uint64) d->target.serverid << 16), now);
+	else
+		pace_set_options(&d->health.pace, &pace, now);
+	d->started = true;
+	d->tokens_at = 0;
+}
+
 void
 delivery_set_options(Delivery *d, const Stream *stream, int64 now)
 {
 	StreamOptions *o = &d->options;
-	bool		first = d->batch_limit == 0;
 
 	if (stream == NULL)
 	{
@@ -91,48 +129,35 @@ delivery_set_options(Delivery *d, const Stream *stream, int64 now)
 	o->role_arn = MemoryContextStrdup(d->option_context, stream->options.role_arn);
 	o->external_id = MemoryContextStrdup(d->option_context, stream->options.external_id);
 	o->endpoint_url = MemoryContextStrdup(d->option_context, stream->options.endpoint_url);
-	if (strcmp(d->name, stream->name) != 0)
+	d->target.status = o->status;
+	if (strcmp(d->target.name, stream->name) != 0)
 	{
-		completion_forget(d);
-		strlcpy(d->name, stream->name, NAMEDATALEN);
+		completion_forget(&d->target);
+		strlcpy(d->target.name, stream->name, NAMEDATALEN);
 		queue_rename_stream(firehose_queue, d->queue_stream, stream->name);
 	}
-
-	if (first)
-	{
-		adaptive_limit_init(&d->limit, o->max_in_flight);
-		token_bucket_init(&d->records, o->records_per_second, o->max_batch_records, now);
-		token_bucket_init(&d->bytes, o->bytes_per_second, QUEUE_MAX_RECORD, now);
-		token_bucket_init(&d->requests, o->requests_per_second, 1, now);
-	}
-	else
-	{
-		adaptive_limit_set_max(&d->limit, o->max_in_flight);
-		token_bucket_set_rate(&d->records, o->records_per_second, o->max_batch_records, now);
-		token_bucket_set_rate(&d->bytes, o->bytes_per_second, QUEUE_MAX_RECORD, now);
-		token_bucket_set_rate(&d->requests, o->requests_per_second, 1, now);
-	}
-	d->batch_limit = o->max_batch_records;
-	d->tokens_at = 0;
+	set_pace(d, now);
 	delivery_reconsider(d, now);
 }
 
 void
 delivery_reconsider(Delivery *d, int64 now)
 {
-	if (d->dropped || d->options.role_arn == NULL)
+	if (d->dropped || !d->started)
 		return;
 	d->resolved = false;
 	d->identity = NULL;
 	if (*d->options.role_arn == '\0' ||
 		role_arn_allowed(d->options.role_arn, sender_allowed_roles))
 		d->identity = identity_of(d->options.role_arn, d->options.external_id);
+	pace_probe_now(&d->health.pace, now);
+	if (d->authenticating)
+		pace_hold(&d->health.pace, now);
 	if (!d->options.enabled)
-		stream_stats_set_state(&d->queue_stream->stats, STREAM_DISABLED, "the stream's option enabled is false");
-	else if (d->parked || d->authenticating)
-		d->next_attempt = now;
-	else if (d->failures == 0)
-		stream_stats_set_state(&d->queue_stream->stats, STREAM_ACTIVE, "");
+		stream_stats_set_state(&d->queue_stream->stats, STREAM_DISABLED,
+							   "the stream's option enabled is false");
+	else
+		health_show(&d->health);
 }
 
 /*
@@ -143,8 +168,8 @@ static void
 await_credentials(Delivery *d, int64 now)
 {
 	d->authenticating = true;
-	d->next_attempt = now + (int64) sender_probe_interval * 1000;
-	if (!d->parked)
+	pace_hold(&d->health.pace, now + (int64) sender_probe_interval * 1000);
+	if (pace_state(&d->health.pace) != PACE_PARKED)
 		stream_stats_set_state(&d->queue_stream->stats, STREAM_AUTHENTICATING,
 							   identity_problem(d->identity));
 }
@@ -157,6 +182,7 @@ static bool
 resolve(Delivery *d, int64 now)
 {
 	char		reason[STATISTICS_MESSAGE_LEN];
+	Cause		cause;
 	const char *region = identity_region(d->options.region);
 
 	if (d->resolved)
@@ -187,38 +213,12 @@ resolve(Delivery *d, int64 now)
 		d->resolved = true;
 		return true;
 	}
-	response_handler_park(d, now, "Configuration", reason);
+	cause_set(&cause, PARTY_HERE, "Configuration", "%s", reason);
+	health_park(&d->health, &cause, now);
 	return false;
 }
 
 /* Sending ----------------------------------------------------------------- */
-
-static inline int
-max_requests(Delivery *d)
-{
-	return d->parked || d->bisect_left > 0 ? 1 : adaptive_limit_get(&d->limit);
-}
-
-/* How many records a request may have now: a probe carries one. */
-static inline int
-max_records(Delivery *d)
-{
-	int			n = d->parked ? 1 : Min(d->batch_limit, d->options.max_batch_records);
-
-	if (d->options.records_per_second > 0)
-		n = Min(n, d->options.records_per_second);
-	return n;
-}
-
-static inline Size
-max_bytes(Delivery *d)
-{
-	Size		n = d->options.max_batch_bytes;
-
-	if (d->options.bytes_per_second > 0)
-		n = Min(n, d->options.bytes_per_second);
-	return n;
-}
 
 /*
  * How large the next body may be.  All requests of the sender share
@@ -237,7 +237,8 @@ body_budget(Delivery *d)
 static inline bool
 is_full(Delivery *d)
 {
-	return d->ready.count >= max_records(d) || d->ready.bytes >= max_bytes(d);
+	return d->ready.count >= pace_max_records(&d->health.pace) ||
+		d->ready.bytes >= pace_max_bytes(&d->health.pace);
 }
 
 static bool
@@ -253,11 +254,11 @@ fill_ready(Delivery *d, int64 now)
 {
 	ClaimedRecord	claimed;
 
-	while (!is_full(d) && queue_reader_next(&d->reader, &claimed))
+	while (!is_full(d) && queue_reader_next(&d->target.reader, &claimed))
 	{
 		if (unlikely(claimed.kind == QUEUE_ITEM_DEAD_EVENT))
 		{
-			completion_dead_event(d, &claimed);
+			completion_dead_event(&d->target, &claimed);
 			continue;
 		}
 		if (d->ready.count == 0)
@@ -268,20 +269,39 @@ fill_ready(Delivery *d, int64 now)
 
 /* The server is gone: all it is pending goes to the dead letters. */
 static void
-bury(Delivery *d)
+drain_dropped(Delivery *d)
 {
 	ClaimedRecord	claimed;
-	int			n = completion_pending_failures(d);
+	int			n = d->target.npending;
 
-	while (n < MAX_BURIALS)
+	while (n < MAX_PENDING_LETTERS)
 	{
-		if (d->ready.count > 0)
+		if (d->suspects.count > 0)
+			ready_list_pop_front(&d->suspects, &claimed);
+		else if (d->ready.count > 0)
 			ready_list_pop_front(&d->ready, &claimed);
-		else if (!queue_reader_next(&d->reader, &claimed))
+		else if (!queue_reader_next(&d->target.reader, &claimed))
 			break;
-		completion_failed(d, &claimed, "StreamDropped", "The stream was dropped before the record was sent.");
+		completion_failed(&d->target, &claimed, "StreamDropped", "The stream was dropped before the record was sent.");
 		n++;
 	}
+}
+
+/* Are there refused records whose pause is over? */
+static inline bool
+suspects_due(Delivery *d, int64 now)
+{
+	return d->suspects.count > 0 && now >= d->suspects_at;
+}
+
+/* Nothing is left to do for a stream: nothing asks for less any more. */
+static void
+note_idle(Delivery *d, int64 now)
+{
+	if (d->nin_flight > 0 || d->ready.count > 0 || d->suspects.count > 0)
+		return;
+	pace_idle(&d->health.pace);
+	health_refresh(&d->health, now);
 }
 
 void
@@ -289,42 +309,85 @@ delivery_pump(Delivery *d, int64 now)
 {
 	if (d->dropped)
 	{
-		bury(d);
+		drain_dropped(d);
 		return;
 	}
-	if (!d->options.enabled || now < d->next_attempt)
+	if (!d->options.enabled || now < Max(d->tokens_at, pace_not_before(&d->health.pace)))
 		return;
-	while (d->nin_flight < max_requests(d))
+	while (d->nin_flight < pace_max_in_flight(&d->health.pace))
 	{
 		fill_ready(d, now);
-		if (d->ready.count == 0 || !is_ripe(d, now) || !resolve(d, now) ||
-			!send_batch(d, now))
+		if (!suspects_due(d, now) && (d->ready.count == 0 || !is_ripe(d, now)))
 			break;
+		if (!resolve(d, now) || !send_batch(d, now))
+			break;
+	}
+	if (d->health.shown == PACE_THROTTLED)
+		note_idle(d, now);
+}
+
+/* What a request is going to carry: the first of both lists. */
+typedef struct Choice
+{
+	int			nsuspects;
+	int			nready;
+	Size		bytes;
+} Choice;
+
+/* Would one more record of this length be too much?  One always passes. */
+static bool
+is_too_much(Delivery *d, const Choice *choice, Size length)
+{
+	int			n = choice->nsuspects + choice->nready;
+	Size		bytes = choice->bytes + length;
+
+	return n > 0 &&
+		(n >= Min(pace_max_records(&d->health.pace), REQUEST_MAX_RECORDS) ||
+		 bytes > pace_max_bytes(&d->health.pace) ||
+		 request_body_bound(n + 1, bytes) > body_budget(d));
+}
+
+/*
+ * Choose as many records as a request may carry now.  Of refused records at
+ * most half, so that others go beside them.
+ */
+static void
+choose_records(Delivery *d, int64 now, Choice *choice)
+{
+	int			most = suspects_due(d, now) ?
+		Max(1, pace_max_records(&d->health.pace) / 2) : 0;
+
+	memset(choice, 0, sizeof(Choice));
+	while (choice->nsuspects < Min(most, d->suspects.count))
+	{
+		Size		length = ready_list_get(&d->suspects, choice->nsuspects)->length;
+
+		if (is_too_much(d, choice, length))
+			return;
+		choice->nsuspects++;
+		choice->bytes += length;
+	}
+	while (choice->nready < d->ready.count)
+	{
+		Size		length = ready_list_get(&d->ready, choice->nready)->length;
+
+		if (is_too_much(d, choice, length))
+			return;
+		choice->nready++;
+		choice->bytes += length;
 	}
 }
 
-/* Take records off the ready list, as many as a request may carry now. */
+/* Take the chosen records off their lists. */
 static void
-choose_records(Delivery *d, Request *request)
+take_records(Delivery *d, const Choice *choice, Request *request)
 {
-	int			most = Min(max_records(d), REQUEST_MAX_RECORDS);
-	Size		bytes = max_bytes(d);
-	Size		budget = body_budget(d);
-	bool		tight = request_body_bound(most, bytes) > budget;
-
-	while (d->ready.count > 0 && request->nrecords < most)
-	{
-		Size		length = ready_list_get(&d->ready, 0)->length;
-
-		/* one record always passes, however little there is */
-		if (request->nrecords > 0 &&
-			(request->payload + length > bytes ||
-			 (tight && request_body_bound(request->nrecords + 1,
-										  request->payload + length) > budget)))
-			break;
+	for (int i = 0; i < choice->nsuspects; i++)
+		ready_list_pop_front(&d->suspects, &request->records[request->nrecords++]);
+	for (int i = 0; i < choice->nready; i++)
 		ready_list_pop_front(&d->ready, &request->records[request->nrecords++]);
-		request->payload += length;
-	}
+	request->nsuspects = choice->nsuspects;
+	request->payload = choice->bytes;
 }
 
 void
@@ -340,41 +403,52 @@ delivery_put_all_back(Delivery *d, Request *request)
 		delivery_put_back(d, &request->records[i]);
 }
 
-/* Do the rate limits let this request go now?  If not, note when they will. */
-static bool
-take_tokens(Delivery *d, Request *request, int64 now)
+void
+delivery_suspect(Delivery *d, const ClaimedRecord *claimed)
 {
-	int64		delay = Max(token_bucket_delay(&d->requests, 1, now),
-							Max(token_bucket_delay(&d->records, request->nrecords, now),
-								token_bucket_delay(&d->bytes, request->payload, now)));
+	ready_list_push_front(&d->suspects, claimed);
+}
 
-	if (delay > 0)
-	{
-		d->tokens_at = now + delay;
-		return false;
-	}
-	d->tokens_at = 0;
-	token_bucket_take(&d->requests, 1, now);
-	token_bucket_take(&d->records, request->nrecords, now);
-	token_bucket_take(&d->bytes, request->payload, now);
-	return true;
+void
+delivery_suspects_refused(Delivery *d, int64 now)
+{
+	d->suspects_at = now + retry_delay(&d->health.pace.random, RETRY_TRANSIENT,
+									   ++d->suspect_failures);
+}
+
+void
+delivery_suspects_passed(Delivery *d)
+{
+	d->suspect_failures = 0;
 }
 
 /* Count the attempt in the queue, for whoever may have to go on after us. */
 static void
 count_attempts(Delivery *d, Request *request)
 {
+	for (int i = 0; i < request->nrecords; i++)
+		queue_reader_count_attempt(&d->target.reader, &request->records[i]);
+	pg_atomic_fetch_add_u64(&d->queue_stream->stats.in_flight, request->nrecords);
+}
+
+/* Count what has left; an attempt of which nothing did is none. */
+static void
+count_sent(Delivery *d, Request *request)
+{
 	int			resent = 0;
 
+	pg_atomic_fetch_sub_u64(&d->queue_stream->stats.in_flight, request->nrecords);
 	for (int i = 0; i < request->nrecords; i++)
 	{
-		resent += request->records[i].attempts > 0;
-		queue_reader_count_attempt(&d->reader, &request->records[i]);
+		if (request->http.sent > 0)
+			resent += request->records[i].attempts > 1;
+		else
+			queue_reader_uncount_attempt(&d->target.reader, &request->records[i]);
 	}
 	if (resent > 0)
 		pg_atomic_fetch_add_u64(&d->queue_stream->stats.resent, resent);
-	pg_atomic_fetch_add_u64(&d->queue_stream->stats.requests, 1);
-	pg_atomic_fetch_add_u64(&d->queue_stream->stats.in_flight, request->nrecords);
+	if (request->http.sent > 0)
+		pg_atomic_fetch_add_u64(&d->queue_stream->stats.requests, 1);
 }
 
 static void
@@ -386,52 +460,73 @@ set_http_limits(Delivery *d, HttpRequest *http)
 	http->ca_file = *sender_ca_file ? sender_ca_file : NULL;
 }
 
-/*
- * Send the next batch; false: not now (rate limit, or trouble that was noted).
- */
-static bool
-send_batch(Delivery *d, int64 now)
+/* The request has been handed to libcurl: keep account of it. */
+static void
+note_sent(Delivery *d, Request *request, int64 now)
 {
-	Request    *request = request_get();
-	char		reason[STATISTICS_MESSAGE_LEN];
-
-	choose_records(d, request);
-	if (!take_tokens(d, request, now))
-	{
-		delivery_put_all_back(d, request);
-		request_put_back(request);
-		return false;
-	}
-	if (!request_build(request, &d->reader, d->options.stream_name, d->identity, &d->endpoint, d->region,
-					   reason, sizeof(reason)))
-	{
-		delivery_put_all_back(d, request);
-		request_put_back(request);
-		response_handler_park(d, now, "Request", reason);
-		return false;
-	}
-	set_http_limits(d, &request->http);
-	if (!http_start(&request->http))
-	{
-		delivery_put_all_back(d, request);
-		response_handler_back_off(d, now, RETRY_TRANSIENT, -1, "Request", request->http.error);
-		request_put_back(request);
-		return false;
-	}
-
 	count_attempts(d, request);
 	request->delivery = d;
-	request->sent_at = now;
+	pace_sent(&d->health.pace, &request->sent, request->nrecords, request->payload, now);
 	dlist_push_tail(&d->in_flight, &request->node);
 	d->nin_flight++;
 	d->in_flight_memory += request->body_length;
 	in_flight_memory += request->body_length;
 	d->ready_since = now;		/* of what is left */
-	return true;
+}
+
+/* A request could not be started: that is no fault of the stream. */
+static void
+give_up_start(Delivery *d, Request *request, int64 now, const char *error)
+{
+	Cause		cause;
+
+	cause_set(&cause, PARTY_HERE, "Resources", "%s", error);
+	pace_short_of_resources(&d->health.pace, now);
+	health_note_error(&d->health, &cause);
+}
+
+/*
+ * Send the next batch; false: not now (pace, or trouble that was noted).
+ */
+static bool
+send_batch(Delivery *d, int64 now)
+{
+	Request    *request;
+	Choice		choice;
+	Cause		cause;
+	char		reason[STATISTICS_MESSAGE_LEN];
+	int64		delay;
+
+	choose_records(d, now, &choice);
+	delay = pace_delay(&d->health.pace, choice.nsuspects + choice.nready, choice.bytes, now);
+	d->tokens_at = delay > 0 ? now + delay : 0;
+	if (delay > 0)
+		return false;
+	request = request_get();
+	take_records(d, &choice, request);
+	if (!request_build(request, &d->target.reader, d->options.stream_name, d->identity,
+					   &d->endpoint, d->region, reason, sizeof(reason)))
+	{
+		cause_set(&cause, PARTY_HERE, "Request", "%s", reason);
+		health_park(&d->health, &cause, now);
+	}
+	else
+	{
+		set_http_limits(d, &request->http);
+		if (http_start(&request->http))
+		{
+			note_sent(d, request, now);
+			return true;
+		}
+		give_up_start(d, request, now, request->http.error);
+	}
+	delivery_put_all_back(d, request);
+	request_put_back(request);
+	return false;
 }
 
 void
-delivery_finished(Request *request, int64 now)
+delivery_finished(Request *request)
 {
 	Delivery   *d = request->delivery;
 
@@ -439,12 +534,28 @@ delivery_finished(Request *request, int64 now)
 	d->nin_flight--;
 	d->in_flight_memory -= request->body_length;
 	in_flight_memory -= request->body_length;
-	pg_atomic_fetch_sub_u64(&d->queue_stream->stats.in_flight, request->nrecords);
-	response_handler_take(d, request, now);
-	request_put_back(request);
+	count_sent(d, request);
+	d->tokens_at = 0;			/* the response may have changed the pace */
 }
 
 /* Waiting ----------------------------------------------------------------- */
+
+/* When the records at hand may go, PG_INT64_MAX: not by time. */
+static int64
+next_send(Delivery *d)
+{
+	int64		when = PG_INT64_MAX;
+
+	if (d->ready.count > 0 || queue_reader_has_more(&d->target.reader))
+	{
+		when = 0;
+		if (d->ready.count > 0 && !is_full(d) && d->nin_flight > 0)
+			when = d->ready_since + (int64) d->options.linger * 1000;
+	}
+	if (d->suspects.count > 0)
+		when = Min(when, d->suspects_at);
+	return when;
+}
 
 long
 delivery_timeout_ms(Delivery *d, int64 now)
@@ -452,15 +563,14 @@ delivery_timeout_ms(Delivery *d, int64 now)
 	int64		when;
 
 	if (d->dropped)
-		return queue_reader_has_more(&d->reader) &&
-			completion_pending_failures(d) < MAX_BURIALS ? 0 : -1;
-	if (!d->options.enabled || d->nin_flight >= max_requests(d))
+		return queue_reader_has_more(&d->target.reader) &&
+			d->target.npending < MAX_PENDING_LETTERS ? 0 : -1;
+	if (!d->options.enabled || d->nin_flight >= pace_max_in_flight(&d->health.pace))
 		return -1;
-	if (d->ready.count == 0 && !queue_reader_has_more(&d->reader))
+	when = next_send(d);
+	if (when == PG_INT64_MAX)
 		return -1;
-	when = Max(d->next_attempt, d->tokens_at);
-	if (d->ready.count > 0 && !is_full(d) && d->nin_flight > 0)
-		when = Max(when, d->ready_since + (int64) d->options.linger * 1000);
+	when = Max(when, Max(d->tokens_at, pace_not_before(&d->health.pace)));
 	return Max(0, (when - now + 999) / 1000);
 }
 
@@ -469,21 +579,24 @@ delivery_ask_to_be_woken(Delivery *d, int64 now)
 {
 	/* a timer or an answer will bring us back */
 	if (!d->dropped &&
-		(d->ready.count > 0 || !d->options.enabled || d->nin_flight >= max_requests(d)))
+		(d->ready.count > 0 || !d->options.enabled ||
+		 d->nin_flight >= pace_max_in_flight(&d->health.pace)))
 		return true;
 
 	pg_atomic_exchange_u32(&d->queue_stream->wake, 1);	/* a full barrier */
-	return !queue_reader_has_more(&d->reader);
+	return !queue_reader_has_more(&d->target.reader);
 }
 
 QueuePosition
 delivery_finished_upto(Delivery *d)
 {
-	QueuePosition upto = queue_reader_read_upto(&d->reader);
+	QueuePosition upto = queue_reader_read_upto(&d->target.reader);
 	dlist_iter	iter;
 
 	for (int i = 0; i < d->ready.count; i++)
 		upto = Min(upto, ready_list_get(&d->ready, i)->position);
+	for (int i = 0; i < d->suspects.count; i++)
+		upto = Min(upto, ready_list_get(&d->suspects, i)->position);
 	dlist_foreach(iter, &d->in_flight)
 	{
 		Request    *request = dlist_container(Request, node, iter.cur);
@@ -491,13 +604,13 @@ delivery_finished_upto(Delivery *d)
 		for (int i = 0; i < request->nrecords; i++)
 			upto = Min(upto, request->records[i].position);
 	}
-	return completion_first_failure(d, upto);
+	return completion_first_failure(&d->target, upto);
 }
 
 bool
 delivery_is_idle(Delivery *d)
 {
-	return d->nin_flight == 0 && d->ready.count == 0 &&
-		completion_pending_failures(d) == 0 && !queue_reader_has_more(&d->reader) &&
-		!queue_reader_has_deferred(&d->reader);
+	return d->nin_flight == 0 && d->ready.count == 0 && d->suspects.count == 0 &&
+		d->target.npending == 0 && !queue_reader_has_more(&d->target.reader) &&
+		!queue_reader_has_deferred(&d->target.reader);
 }

@@ -8,10 +8,11 @@
 #ifndef FIREHOSE_SENDER_DELIVERY_H
 #define FIREHOSE_SENDER_DELIVERY_H
 
-#include "aws/endpoint.h"
 #include "lib/ilist.h"
-#include "aws/retry.h"
-#include "queue/reader.h"
+
+#include "aws/endpoint.h"
+#include "sender/completion.h"
+#include "sender/health.h"
 #include "sender/identity.h"
 #include "sender/ready_list.h"
 #include "sender/request.h"
@@ -21,9 +22,7 @@ struct Delivery
 {
 	dlist_node	node;			/* in the sender's list */
 	QueueStream *queue_stream;
-	uint32		generation;		/* of the slot */
-	Oid			serverid;
-	char		name[NAMEDATALEN];
+	CompletionTarget target;	/* name, reader and all that a completion needs */
 	StreamOptions options;
 	MemoryContext context;		/* all that belongs to this delivery */
 	MemoryContext option_context;	/* strings of options */
@@ -38,31 +37,24 @@ struct Delivery
 	char		region[64];
 	Endpoint	endpoint;
 
-	QueueReader reader;
 	/* handed out by the reader, not in a request */
 	ReadyList	ready;
 	int64		ready_since;	/* when .ready began to fill, for linger */
 	dlist_head	in_flight;		/* Requests */
 	int			nin_flight;
 
-	/* pace */
-	AdaptiveLimit limit;
-	TokenBucket records;
-	TokenBucket bytes;
-	TokenBucket requests;
-	int			batch_limit;	/* records a request may have; grows to
-								 * options.max_batch_records, shrinks when
-								 * Firehose took only a part */
-	int			bisect_left;	/* records that a size rejection left to be
-								 * tried in smaller batches, one at a time */
-	int64		tokens_at;		/* us; the rate limits allow the next batch */
-	Size		in_flight_memory;	/* bodies of .in_flight */
+	/*
+	 * Records that were refused while others of their request were accepted:
+	 * retried beside the others, after a pause of their own.
+	 */
+	ReadyList	suspects;
+	int64		suspects_at;	/* us; not before */
+	int			suspect_failures;	/* in a row */
 
-	/* trouble */
-	uint64		failures;		/* requests in a row that came to nothing */
-	int64		next_attempt;	/* us; nothing is sent before */
-	bool		parked;
-	bool		trouble_logged; /* the log was told of it */
+	Health		health;			/* pace, state and log */
+	bool		started;		/* .health is set up: options are known */
+	int64		tokens_at;		/* us; the pace allows the next request */
+	Size		in_flight_memory;	/* of .in_flight */
 };
 
 extern Delivery *delivery_create(QueueStream *slot, uint32 *outstanding);
@@ -81,11 +73,23 @@ extern void delivery_reconsider(Delivery *d, int64 now);
 extern void delivery_put_back(Delivery *d, const ClaimedRecord *claimed);
 extern void delivery_put_all_back(Delivery *d, Request *request);
 
+/*
+ * A record of a request was refused, though not for want of quota, and others
+ * were not: try it again later, beside others.  The first `nsuspects` records
+ * of a request have been tried so before.
+ */
+extern void delivery_suspect(Delivery *d, const ClaimedRecord *claimed);
+extern void delivery_suspects_refused(Delivery *d, int64 now);
+extern void delivery_suspects_passed(Delivery *d);
+
 /* Send what can be sent now. */
 extern void delivery_pump(Delivery *d, int64 now);
 
-/* A request has finished, in whatever way.  Takes the request back. */
-extern void delivery_finished(Request *request, int64 now);
+/*
+ * A request has finished, in whatever way: account for it.  What follows from
+ * its response is for the caller to do, who then puts the request back.
+ */
+extern void delivery_finished(Request *request);
 
 /*
  * Milliseconds until delivery_pump may have something to do, -1: not by time.

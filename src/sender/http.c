@@ -30,6 +30,9 @@
 /* Connections kept alive at most, and handles kept for reuse. */
 #define MAX_CONNECTIONS		128
 
+/* Headers and trailers of a response; libcurl does not bound the trailers. */
+#define MAX_HEADERS			(64 * 1024)
+
 /* libcurl's default buffer of 64 kB costs twice the CPU for large bodies. */
 #define LARGE_BODY			(256 * 1024)
 #define UPLOAD_BUFFER		(1024 * 1024)
@@ -278,7 +281,9 @@ http_start(HttpRequest *request)
 	request->result = CURLE_FAILED_INIT;
 	request->sent = request->response_length = 0;
 	request->error_type[0] = request->request_id[0] = request->retry_after[0] = '\0';
-	request->date[0] = '\0';
+	request->date[0] = request->location[0] = '\0';
+	request->header_length = 0;
+	request->short_of_resources = false;
 	request->status = 0;
 
 	request->handle = get_handle(request);
@@ -362,6 +367,21 @@ http_timeout_ms(void)
 	return Max(0, left);
 }
 
+/* Did the request fail because this process lacks something? */
+static bool
+is_shortage(CURL *easy, CURLcode result)
+{
+	long		os_errno = 0;
+
+	if (result == CURLE_OUT_OF_MEMORY)
+		return true;
+	if (result != CURLE_COULDNT_CONNECT)
+		return false;
+	curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_errno);
+	return os_errno == EMFILE || os_errno == ENFILE || os_errno == ENOMEM ||
+		os_errno == ENOBUFS || os_errno == EADDRNOTAVAIL;
+}
+
 HttpRequest *
 http_next_finished(void)
 {
@@ -386,6 +406,8 @@ http_next_finished(void)
 		request->result = result;
 		request->status = status;
 		request->response = request->handle->response;
+		if (result != CURLE_OK)
+			request->short_of_resources = is_shortage(easy, result);
 		if (result != CURLE_OK)
 			request->error = request->handle->error[0] ? request->handle->error :
 				curl_easy_strerror(result);
@@ -503,7 +525,15 @@ read_header(char *line, size_t size, size_t nitems, void *arg)
 	HttpRequest *request = arg;
 	size_t		n = size * nitems;
 
-	if (!take_header(line, n, "Date", request->date, sizeof(request->date)) &&
+	request->header_length += n;
+	if (request->header_length > MAX_HEADERS)
+	{
+		snprintf(request->handle->error, CURL_ERROR_SIZE,
+				 "the headers of the response are larger than %d bytes", MAX_HEADERS);
+		return 0;
+	}
+	if (!take_header(line, n, "Location", request->location, sizeof(request->location)) &&
+		!take_header(line, n, "Date", request->date, sizeof(request->date)) &&
 		!take_header(line, n, "x-amzn-ErrorType", request->error_type,
 					 sizeof(request->error_type)) &&
 		!take_header(line, n, "x-amzn-RequestId", request->request_id,

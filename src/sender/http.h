@@ -17,7 +17,7 @@
 
 #include <curl/curl.h>
 
-#define HTTP_MAX_HEADERS	8
+#define HTTP_MAX_HEADERS	9
 
 typedef struct HttpHandle HttpHandle;
 
@@ -52,10 +52,14 @@ typedef struct HttpRequest
 	char		request_id[128];	/* header x-amzn-RequestId, or empty */
 	char		retry_after[32];	/* header x-amz-retry-after, or empty */
 	char		date[64];		/* header Date, or empty */
+	char		location[128];	/* header Location, or empty */
+	bool		short_of_resources; /* this process lacks memory, descriptors
+									 * or ports: nobody else's fault */
+	size_t		sent;			/* bytes of the body that libcurl has taken */
 
 	/* private */
 	HttpHandle *handle;
-	size_t		sent;
+	size_t		header_length;
 } HttpRequest;
 
 /*

@@ -153,11 +153,17 @@ extern void pace_gave_up(Pace *p, int records);
 /* The process lacks something (memory, descriptors); nobody else's fault. */
 extern void pace_short_of_resources(Pace *p, int64_t now);
 
-/* The stream cannot be sent to: probe it, between once and twice `interval` later. */
+/*
+ * The stream cannot be sent to: probe it, between once and twice `interval`
+ * later.
+ */
 extern void pace_park(Pace *p, int64_t interval, int64_t now);
 
 /* Something has changed that may be what a parked stream waits for. */
 extern void pace_probe_now(Pace *p, int64_t now);
+
+/* Something else is awaited: send nothing before then. */
+extern void pace_hold(Pace *p, int64_t until);
 
 extern PaceState pace_state(const Pace *p);
 

@@ -51,6 +51,7 @@ request_get(void)
 		request = MemoryContextAllocZero(TopMemoryContext, sizeof(Request));
 	request->delivery = NULL;
 	request->nrecords = 0;
+	request->nsuspects = 0;
 	request->payload = 0;
 	memset(&request->http, 0, sizeof(request->http));
 	return request;
@@ -241,6 +242,8 @@ request_build(Request *request, QueueReader *reader, const char *stream_name,
 	/* no waiting for leave to send a large body; nothing to negotiate */
 	http->headers[http->nheaders++] = "Expect:";
 	http->headers[http->nheaders++] = "Accept:";
+	/* what is compressed on the way cannot be believed */
+	http->headers[http->nheaders++] = "Accept-Encoding: identity";
 	if (request->headers.token)
 		http->headers[http->nheaders++] = request->headers.token;
 	http->url = endpoint->url;

@@ -9,6 +9,7 @@
 #define FIREHOSE_SENDER_REQUEST_H
 
 #include "sender/http.h"
+#include "sender/pace.h"
 #include "sender/signer.h"
 #include "lib/ilist.h"
 #include "queue/reader.h"
@@ -24,12 +25,13 @@ typedef struct Request
 	Delivery   *delivery;		/* NULL: it has been given up meanwhile */
 	ClaimedRecord	records[REQUEST_MAX_RECORDS];
 	int			nrecords;
+	int			nsuspects;		/* the first of them: delivery.h */
 	Size		payload;		/* bytes of the records, before base64 */
 
 	char	   *body;
 	Size		body_length;
 	Size		body_size;		/* allocated */
-	int64		sent_at;		/* us, monotonic */
+	PaceRequest sent;			/* as the pace was told; times are monotonic, us */
 	/* generation of the credentials it was signed with */
 	uint64		identity;
 	SignedHeaders headers;

@@ -33,6 +33,7 @@
 #include "sender/delivery.h"
 #include "sender/http.h"
 #include "sender/identity.h"
+#include "sender/response_handler.h"
 #include "status/recent.h"
 #include "stream/stream.h"
 #include "workers/sender_lifecycle.h"
@@ -238,9 +239,9 @@ read_options(int64 now)
 	dlist_foreach(iter, &deliveries)
 	{
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
-		Stream	   *stream = stream_get_by_id(d->serverid);
+		Stream	   *stream = stream_get_by_id(d->target.serverid);
 
-		if (stream == NULL && !d->dropped && !find_committed(d->serverid, &stream))
+		if (stream == NULL && !d->dropped && !find_committed(d->target.serverid, &stream))
 			continue;
 		delivery_set_options(d, stream, now);
 	}
@@ -303,10 +304,16 @@ handle_finished(void)
 
 	while ((http = http_next_finished()) != NULL)
 	{
+		Request    *request = http->owner;
+
 		if (http->on_finished != NULL)
+		{
 			http->on_finished(http);
-		else
-			delivery_finished((Request *) http->owner, clock_us());
+			continue;
+		}
+		delivery_finished(request);
+		response_handler_take(request->delivery, request, clock_us());
+		request_put_back(request);
 	}
 }
 

@@ -44,6 +44,7 @@ typedef struct PoolNumbers
 static const char *const state_names[] = {
 	[STREAM_ACTIVE] = "active",
 	[STREAM_THROTTLED] = "throttled",
+	[STREAM_RETRYING] = "retrying",
 	[STREAM_PARKED] = "parked",
 	[STREAM_DISABLED] = "disabled",
 	[STREAM_STOPPED] = "stopped",

@@ -84,6 +84,12 @@ static const struct config_enum_entry status_values[] = {
 	{NULL, 0, false}
 };
 
+static const struct config_enum_entry order_values[] = {
+	{"first_attempt", ORDER_FIRST, false},
+	{"strict", ORDER_STRICT, false},
+	{NULL, 0, false}
+};
+
 /*
  * Limits of a batch and of a record are Firehose's: at most 500 records and
  * 4 MiB a call, 1,000 KiB a record (API reference, PutRecordBatch).  The
@@ -128,7 +134,16 @@ static const OptionDef option_defs[] = {
 	"How long a batch may grow while other requests of the stream are under way."},
 	{"max_in_flight", OPTION_INTEGER, offsetof(StreamOptions, max_in_flight),
 		0, 1, 64, 4, NULL, NULL, true,
-	"Largest number of concurrent requests; 1 keeps the order of records."},
+	"Largest number of concurrent requests."},
+	{"order", OPTION_ENUM, offsetof(StreamOptions, order),
+		0, 0, 0, ORDER_FIRST, order_values, NULL, true,
+	"Which order is kept: that of first attempts, or strict, which sends no record before an earlier one is settled, one at a time."},
+	{"max_attempts", OPTION_INTEGER, offsetof(StreamOptions, max_attempts),
+		0, 0, 65535, 0, NULL, NULL, true,
+	"After how many attempts a record that Firehose refuses while others pass goes to the dead letters; 0 sets no limit."},
+	{"max_age", OPTION_INTEGER, offsetof(StreamOptions, max_age),
+		GUC_UNIT_S, 0, INT_MAX, 0, NULL, NULL, true,
+	"At what age a record that Firehose refuses while others pass goes to the dead letters; 0 sets no limit."},
 	{"request_timeout", OPTION_INTEGER, offsetof(StreamOptions, request_timeout),
 		GUC_UNIT_MS, 100, 600000, 30000, NULL, NULL, true,
 	"How long a request may take before it is given up and sent again."},
@@ -359,7 +374,8 @@ invalid_value(const OptionDef *def, const char *value, const char *detail)
 static const char *
 unit_name(const OptionDef *def)
 {
-	return def->unit == GUC_UNIT_MS ? "ms" : def->unit == GUC_UNIT_BYTE ? "B" : NULL;
+	return def->unit == GUC_UNIT_MS ? "ms" : def->unit == GUC_UNIT_S ? "s" :
+		def->unit == GUC_UNIT_BYTE ? "B" : NULL;
 }
 
 static int

@@ -17,6 +17,12 @@ typedef enum StreamDelimiter
 	DELIMITER_NONE
 } StreamDelimiter;
 
+typedef enum StreamOrder
+{
+	ORDER_FIRST,				/* of first attempts only */
+	ORDER_STRICT				/* no record before an earlier one is settled */
+} StreamOrder;
+
 typedef enum StreamStatusOption
 {
 	STATUS_DEFAULT,				/* all for puts, failed for pipelines */
@@ -58,6 +64,9 @@ typedef struct StreamOptions
 	int			bytes_per_second;
 	int			requests_per_second;
 	int			status;			/* StreamStatusOption */
+	int			order;			/* StreamOrder */
+	int			max_attempts;	/* of a record that is refused; 0: no limit */
+	int			max_age;		/* of the same, seconds; 0: no limit */
 	bool		enabled;
 } StreamOptions;
 

@@ -44,7 +44,9 @@ one_of(const int *choices, size_t n)
 	return choices[(size_t) (retry_random(&dice) * (double) n)];
 }
 
-/* A scenario with nothing amiss: 500 records of some size, 1 to 64 in flight. */
+/*
+ * A scenario with nothing amiss: 500 records of some size, 1 to 64 in flight.
+ */
 static Scenario
 any_scenario(void)
 {
@@ -112,7 +114,7 @@ print_row(const char *name, const Worst *worst)
 			   worst->used_sum / ROUNDS * 100, worst->spared, worst->refused * 100);
 }
 
-/* Quotas ---------------------------------------------------------------------- */
+/* Quotas ------------------------------------------------------------------ */
 
 static void
 test_quota(const char *name, QuotaUnit unit, bool by_call)
@@ -127,7 +129,9 @@ test_quota(const char *name, QuotaUnit unit, bool by_call)
 
 		s.unit = unit;
 		s.by_call = by_call;
-		/* less than would go through without it, and no less than AWS allows */
+		/*
+		 * less than would go through without it, and no less than AWS allows
+		 */
 		if (unit == QUOTA_CALLS)
 			s.quota = between(2, calls / 2 > 50 ? 50 : calls / 2);
 		else if (unit == QUOTA_RECORDS)
@@ -153,7 +157,7 @@ test_quota(const char *name, QuotaUnit unit, bool by_call)
 	   worst.refused);
 }
 
-/* Slow services ----------------------------------------------------------------- */
+/* Slow services ----------------------------------------------------------- */
 
 /* Time by record: only small requests end in time. */
 static void
@@ -211,7 +215,10 @@ test_line(const char *name)
 
 		s.options.timeout = (int64_t) (between(2, 15) * SECOND);
 		full = (double) full_batch(&s) * s.record_bytes * 4 / 3;
-		/* so that a full request takes between a tenth of the timeout and four of them */
+		/*
+		 * so that a full request takes between a tenth of the timeout and four
+		 * of them
+		 */
 		s.line = full / (between(0.1, 4) * (double) s.options.timeout / SECOND);
 		s.latency = between(1000, 0.02 * (double) s.options.timeout);
 		simulate(&s, (uint64_t) i * 1000 + 3, &o);
@@ -232,7 +239,7 @@ test_line(const char *name)
 	ok(worst.timeouts <= 2, "and nothing times out again and again (%d)", (int) worst.timeouts);
 }
 
-/* Outages ------------------------------------------------------------------------- */
+/* Outages ----------------------------------------------------------------- */
 
 static void
 test_outages(void)
@@ -375,7 +382,7 @@ test_random_refusals(void)
 	   (double) o.steady_accepted / most);
 }
 
-/* Events one by one --------------------------------------------------------------- */
+/* Events one by one ------------------------------------------------------- */
 
 static void
 test_size_answers(void)

@@ -1,0 +1,81 @@
+/*
+ * health.h
+ *		How a stream is doing: its pace, and what the view and the log are told
+ *		of it.
+ *
+ * Sender process only.  The state in the view is that of the pace, and the
+ * reason is always the last cause, in words that name the party: AWS, a proxy,
+ * the network, or this server.
+ */
+#ifndef FIREHOSE_SENDER_HEALTH_H
+#define FIREHOSE_SENDER_HEALTH_H
+
+#include "queue/stream_stats.h"
+#include "sender/pace.h"
+
+/* Whose words a cause is told in. */
+typedef enum Party
+{
+	PARTY_AWS,
+	PARTY_PROXY,				/* whoever answers and is not Firehose */
+	PARTY_NETWORK,
+	PARTY_HERE					/* this server: configuration, resources */
+} Party;
+
+/* Why a request came to nothing. */
+typedef struct Cause
+{
+	Party		party;
+	char		code[STATISTICS_CODE_LEN];
+	char		message[STATISTICS_MESSAGE_LEN];
+	int64		named;			/* the largest number in AWS's message */
+} Cause;
+
+/* Kinds of log lines; each has at most one line a minute. */
+typedef enum HealthLine
+{
+	LINE_RETRYING,
+	LINE_PARKED,
+	LINE_RESUMED
+} HealthLine;
+
+#define HEALTH_LINES	3
+
+typedef struct Health
+{
+	Pace		pace;
+	StreamStatistics *stats;
+	const char *name;			/* of the stream */
+	PaceState	shown;			/* state that the view was told */
+	bool		troubled;		/* the log was told of trouble */
+	char		logged_code[STATISTICS_CODE_LEN];	/* the last it was told */
+	int64		line_at[HEALTH_LINES];	/* the next line not before */
+	int64		line_pause[HEALTH_LINES];
+	int			unlogged[HEALTH_LINES]; /* lines left out since the last */
+} Health;
+
+/* Fill in a cause, with a text as printf makes it. */
+extern void cause_set(Cause *cause, Party party, const char *code, const char *format,...)
+			pg_attribute_printf(4, 5);
+
+/*
+ * The pace was told of trouble: tell the view, and the log if it is news.
+ */
+extern void health_trouble(Health *h, const Cause *cause, int64 now);
+
+/* The last error, of a record or request, that is no trouble of the stream. */
+extern void health_note_error(Health *h, const Cause *cause);
+
+/*
+ * Stop sending to the stream, keep its data, and try again with one record
+ * after firehose.probe_interval.
+ */
+extern void health_park(Health *h, const Cause *cause, int64 now);
+
+/* Something was accepted, or nothing is left to send. */
+extern void health_refresh(Health *h, int64 now);
+
+/* Show the state anew, after another one was shown. */
+extern void health_show(Health *h);
+
+#endif							/* FIREHOSE_SENDER_HEALTH_H */

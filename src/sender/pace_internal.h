@@ -1,0 +1,51 @@
+/*
+ * pace_internal.h
+ *		What pace.c and pace_rate.c share.
+ */
+#ifndef FIREHOSE_SENDER_PACE_INTERNAL_H
+#define FIREHOSE_SENDER_PACE_INTERNAL_H
+
+#include "sender/pace.h"
+
+#define SECOND				INT64_C(1000000)
+
+/* What a record weighs beside its bytes: its frame in a request. */
+#define RECORD_VOLUME		128
+
+#define Min(a, b)			((a) < (b) ? (a) : (b))
+#define Max(a, b)			((a) > (b) ? (a) : (b))
+
+/* What records weigh, in the unit of the rate. */
+static inline double
+volume(int records, int64_t bytes)
+{
+	return (double) bytes + (double) records * RECORD_VOLUME;
+}
+
+/* How large a request was, as a share of the largest there may be. */
+static inline double
+share_of(const Pace *p, const PaceRequest *request)
+{
+	double		by_records = (double) request->records / p->options.max_records;
+	double		by_bytes = (double) request->bytes / (double) p->options.max_bytes;
+
+	return Min(1, Max(by_records, by_bytes));
+}
+
+/* pace.c: requests of this size, or so many of them, were too much. */
+extern void pace_strike(Pace *p, const PaceRequest *request, int64_t now);
+
+/* pace.c: keep requests from growing beyond a size. */
+extern void pace_set_ceiling(Pace *p, double share, int64_t now);
+
+/*
+ * pace_rate.c: count what an answer accepted and refused; some or all of it
+ * was refused for want of quota; judge the rate when it is time to.
+ */
+extern void pace_rate_count(Pace *p, const PaceRequest *request, int accepted,
+							int64_t accepted_bytes, int throttled);
+extern void pace_rate_refused(Pace *p, const PaceRequest *request, int accepted,
+							  int64_t now);
+extern void pace_rate_judge(Pace *p, const PaceRequest *request, int64_t now);
+
+#endif							/* FIREHOSE_SENDER_PACE_INTERNAL_H */
