@@ -603,6 +603,29 @@ COMMENT ON COLUMN firehose_pipelines.dropped IS 'the pipeline is dropped; the ro
 
 -- for pg_dump by the database's owner
 GRANT SELECT ON firehose_pipelines, firehose_pipelines_id_seq TO pg_database_owner;
+--
+-- How far they are, durably: written by decoders (src/pipeline/position.h).
+-- Not dumped: a restored pipeline is another one.
+--
+
+CREATE TABLE firehose_positions (
+	pipeline integer NOT NULL,
+	system_identifier bigint NOT NULL,
+	timeline bigint NOT NULL,
+	confirmed_lsn pg_lsn NOT NULL,
+	epochs_from pg_lsn[] NOT NULL,
+	epochs bigint[] NOT NULL
+) USING heap;
+ALTER TABLE firehose_positions REPLICA IDENTITY NOTHING;
+COMMENT ON TABLE firehose_positions IS
+'up to where all changes of a pipeline are delivered; its replication slot is compared with it';
+COMMENT ON COLUMN firehose_positions.pipeline IS 'id of the pipeline';
+COMMENT ON COLUMN firehose_positions.system_identifier IS 'server that wrote it, zero if a command did';
+COMMENT ON COLUMN firehose_positions.timeline IS 'timeline that the server then wrote';
+COMMENT ON COLUMN firehose_positions.confirmed_lsn IS 'all commits before this are delivered';
+COMMENT ON COLUMN firehose_positions.epochs_from IS 'commits from these positions on ...';
+COMMENT ON COLUMN firehose_positions.epochs IS '... have ids that begin with these numbers';
+
 SELECT pg_catalog.pg_extension_config_dump('firehose_pipelines'::pg_catalog.regclass, 'WHERE NOT dropped'::pg_catalog.text);
 SELECT pg_catalog.pg_extension_config_dump('firehose_pipelines_id_seq'::pg_catalog.regclass, ''::pg_catalog.text);
 
@@ -793,7 +816,7 @@ CREATE VIEW firehose_stat_pipeline AS
 COMMENT ON VIEW firehose_stat_pipeline IS
 'one row per pipeline of this database: its state and counters since the server started; shows the reader''s own, everything to pg_monitor';
 COMMENT ON COLUMN firehose_stat_pipeline.pipeline IS 'name of the pipeline';
-COMMENT ON COLUMN firehose_stat_pipeline.state IS 'starting, streaming, waiting (the queue is full), paused or failed (continues only by command)';
+COMMENT ON COLUMN firehose_stat_pipeline.state IS 'starting, streaming, waiting (the queue is full), paused, failed (continues only by command) or standby (the server is in recovery)';
 COMMENT ON COLUMN firehose_stat_pipeline.reason IS 'why it is in this state, and what to do';
 COMMENT ON COLUMN firehose_stat_pipeline.stream IS 'stream of all tables without a route, null for durable puts';
 COMMENT ON COLUMN firehose_stat_pipeline.format IS 'format of the records, null for durable puts';

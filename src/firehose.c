@@ -17,6 +17,7 @@
 #include "common/build.h"
 #include "common/names.h"
 #include "common/preload.h"
+#include "format/event.h"
 #include "pipeline/stat.h"
 #include "put/durable.h"
 #include "put/put.h"
@@ -58,6 +59,7 @@ _PG_init(void)
 
 	firehose_preloaded = true;
 
+	event_define_settings();
 	queue_define_settings();
 	stream_define_settings();
 	put_define_settings();

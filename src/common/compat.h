@@ -140,6 +140,13 @@
 	 !XLogRecPtrIsInvalid((slot)->data.invalidated_at))
 #endif
 
+/* A standby takes over its primary's slots from 17 on. */
+#if PG_VERSION_NUM >= 170000
+#define SlotIsSynced(slot) ((slot)->data.synced)
+#else
+#define SlotIsSynced(slot) (false)
+#endif
+
 /* Intervals may be infinite from 17 on. */
 #ifndef INTERVAL_NOT_FINITE
 #define INTERVAL_NOT_FINITE(i) (false)

@@ -54,7 +54,8 @@ static const char *const table_names[OWN_TABLES] = {
 	"firehose_status_3", "firehose_status_4", "firehose_status_5",
 	"firehose_status_6", "firehose_status_7",
 	[TABLE_DEAD_LETTERS] = "firehose_dead_letters",
-	[TABLE_PIPELINES] = "firehose_pipelines"
+	[TABLE_PIPELINES] = "firehose_pipelines",
+	[TABLE_POSITIONS] = "firehose_positions"
 };
 
 /* OIDs of the tables; looked up anew after a change to one of them */

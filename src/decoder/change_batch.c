@@ -262,6 +262,7 @@ note_position(ChangeBatch *batch)
 		pg_atomic_write_u64(&pipeline->queued_upto, batch->commits_upto);
 	pg_atomic_write_u64(&pipeline->part_lsn, batch->part_lsn);
 	pg_atomic_write_u32(&pipeline->part_seq, batch->part_seq);
+	pg_atomic_write_u64(&pipeline->part_definition, batch->part_definition);
 }
 
 /* Hand one stream's records over, into room reserved for them. */

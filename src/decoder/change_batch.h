@@ -53,7 +53,9 @@ typedef struct ChangeBatch
 	XLogRecPtr	commits_upto;
 	/* a commit that is in it in part; Invalid: none */
 	XLogRecPtr	part_lsn;
-	uint32		part_seq;		/* and how many of its changes */
+	uint32		part_seq;		/* and the place in it of the last one */
+	uint64		part_definition;	/* as counted under this one */
+	uint64		definition;		/* Pipeline.fingerprint of this decoder's */
 
 	void		(*on_full) (const char *stream);	/* called when the queue has no room, about
 									 * once a second; may end the process */

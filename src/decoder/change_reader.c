@@ -18,6 +18,7 @@
 
 #include "common/compat.h"
 #include "decoder/change_reader.h"
+#include "decoder/progress.h"
 #include "decoder/table_cache.h"
 #include "wal/durable_message.h"
 
@@ -51,7 +52,7 @@ change_reader_create(MemoryContext context, const Pipeline *pipeline, ChangeBatc
 	return reader;
 }
 
-/* The timeline of what is read goes into the ids. */
+/* Its numbers go into the ids. */
 static void
 open_reader(const WalReader *wal, void *arg)
 {
@@ -72,10 +73,15 @@ begin_transaction(ChangeReader *reader, StringInfo message)
 	reader->event.lsn = begin.final_lsn;
 	reader->event.xid = begin.xid;
 	reader->event.ts = begin.committime;
-	reader->event.timeline = wal_reader_timeline(reader->wal);
-	reader->event.seq = 0;
-	/* an earlier decoder may have ended in the middle of this one */
-	reader->done_seq = pg_atomic_read_u64(&slot->part_lsn) == begin.final_lsn ?
+	reader->event.epoch = progress_epoch(begin.final_lsn);
+
+	/*
+	 * An earlier decoder may have ended in the middle of this one.  Under
+	 * another definition it may have left out what is to be sent now: then
+	 * begin again.
+	 */
+	reader->done_seq = pg_atomic_read_u64(&slot->part_lsn) == begin.final_lsn &&
+		pg_atomic_read_u64(&slot->part_definition) == reader->batch->definition ?
 		pg_atomic_read_u32(&slot->part_seq) : 0;
 }
 
@@ -198,16 +204,15 @@ add_event(ChangeReader *reader, BatchStream *stream, Event *event)
 	ChangeBatch	   *batch = reader->batch;
 	int			parts = format->count ? format->count(event) : 1;
 
-	event->seq = reader->event.seq + 1;
 	for (int part = 0; part < parts; part++)
 	{
-		if (reader->event.seq + 1 + part > reader->done_seq)
+		if (event->seq + part > reader->done_seq)
 			add_part(reader, stream, event, part);
 	}
-	reader->event.seq += parts;
 
 	batch->part_lsn = event->lsn;
-	batch->part_seq = reader->event.seq;
+	batch->part_seq = event->seq + parts - 1;
+	batch->part_definition = batch->definition;
 	if (batch->size >= OUTBOX_FULL)
 		change_batch_flush(batch);
 }
@@ -298,6 +303,7 @@ take_change(ChangeReader *reader, StringInfo message, EventOp op)
 		return;
 
 	event.op = op;
+	event.seq = reader->wal->seq;
 	event.relation = table->relation;
 	if (kind == 'K' || kind == 'O')
 	{
@@ -335,6 +341,7 @@ take_truncate(ChangeReader *reader, StringInfo message)
 		if (table->skipped)
 			continue;
 		event.op = EVENT_TRUNCATE;
+		event.seq = wal_reader_truncate_seq(reader->wal, lfirst_oid(lc));
 		event.relation = table->relation;
 		event.truncate_known = true;
 		event.cascade = cascade;
@@ -387,15 +394,17 @@ take_logical_message(ChangeReader *reader, StringInfo message)
 	event.content = content;
 	event.content_len = length;
 	event.transactional = transactional;
+	event.seq = reader->wal->seq;
 	if (transactional)
 		add_event(reader, reader->main_stream, &event);
 	else
 	{
-		event.lsn = lsn;
+		/* of the message, not of its end, where a commit may begin */
+		event.lsn = wal_reader_done(reader->wal);
 		event.seq = 1;
 		event.xid = InvalidTransactionId;
 		event.ts = 0;
-		event.timeline = wal_reader_timeline(reader->wal);
+		event.epoch = progress_epoch(event.lsn);
 		add_part(reader, reader->main_stream, &event, 0);
 		/*
 		 * what lies before it was read, and what was committed there is in the

@@ -38,6 +38,7 @@
 #include "decoder/change_reader.h"
 #include "decoder/durable_reader.h"
 #include "decoder/error_policy.h"
+#include "decoder/progress.h"
 #include "pipeline/definition.h"
 #include "queue/reserve.h"
 #include "status/recent.h"
@@ -57,9 +58,6 @@
 
 /* How long to nap after a round that read the last of the WAL (us). */
 #define NAP_US				2000
-
-/* How often what was confirmed is written to disk (ms). */
-#define SAVE_INTERVAL_MS	5000
 
 /*
  * How often WAL that is not flushed yet is looked at again (ms), when nobody
@@ -83,8 +81,6 @@ static WalReader *wal;
 static MemoryContext decoder_context;
 static bool making_slot;
 static XLogRecPtr failed_at;	/* where an earlier decoder met an error */
-static XLogRecPtr saved;		/* what of the confirmed position is on disk */
-static int64 saved_at;			/* worker_clock_ms */
 
 static void start(void);
 static void run(void);
@@ -271,27 +267,32 @@ heed_crashes(void)
 	}
 }
 
-/* See that the slot is there, and make it the first time. */
-static void
+/*
+ * See that the slot is there, and make it the first time; returns where to
+ * start.
+ */
+static XLogRecPtr
 ensure_slot(void)
 {
-	XLogRecPtr	confirmed = pg_atomic_read_u64(&my_slot->confirmed_lsn);
 	SlotInfo	info;
+	XLogRecPtr	from;
+	const char *fault;
 
-	if (!replication_slot_look(pipeline->slot_name, &info))
+	if (!pipeline->slot_created && !replication_slot_look(pipeline->slot_name, &info))
 	{
-		if (pipeline->slot_created)
-			fail_lost_slot("is gone", confirmed);
 		pipeline_set_state(my_slot, PIPELINE_STARTING,
 						   "the slot is being made; this waits for all older transactions to end");
 		making_slot = true;
 		wal_reader_create_slot(pipeline->slot_name);
 		making_slot = false;
 	}
-	else if (info.lost)
-		fail_lost_slot("was invalidated", Max(confirmed, info.confirmed));
 	if (!pipeline->slot_created)
 		pipeline_note_slot_created(pipeline->id);
+
+	fault = progress_start(pipeline, my_slot, &from);
+	if (fault != NULL)
+		fail_lost_slot(fault, progress_noted(pipeline));
+	return from;
 }
 
 /*
@@ -330,26 +331,26 @@ plugin_options(void)
 static void
 start(void)
 {
+	XLogRecPtr	from;
+
 	fix_value_settings();
 	before_shmem_exit(leave_at_exit, (Datum) 0);
 	read_pipeline();
 	heed_crashes();
-	ensure_slot();
+	from = ensure_slot();
 
+	batch.definition = pipeline->fingerprint;
 	batch.commits_upto = pg_atomic_read_u64(&my_slot->queued_upto);
 	batch.part_lsn = pg_atomic_read_u64(&my_slot->part_lsn);
 	batch.part_seq = pg_atomic_read_u32(&my_slot->part_seq);
-	wal = wal_reader_open(pipeline->slot_name, batch.commits_upto, plugin_options(),
-						  consumer, consumer_arg);
+	batch.part_definition = pg_atomic_read_u64(&my_slot->part_definition);
+	wal = wal_reader_open(pipeline->slot_name, from, plugin_options(), consumer,
+						  consumer_arg);
 	wal_reader_set_mark(wal, crash_mark());
 	wal_reader_skip(wal, pipeline->skips, pipeline->nskips);
+	wal->on_server_start = progress_on_server_start;
 
 	failed_at = my_slot->last_error_lsn;
-
-	/* an earlier decoder may have confirmed more than it had time to save */
-	saved = InvalidXLogRecPtr;
-	saved_at = worker_clock_ms();
-	pg_atomic_write_u64(&my_slot->confirmed_lsn, MyReplicationSlot->data.confirmed_flush);
 	pipeline_set_state(my_slot, PIPELINE_STREAMING, "");
 	pgstat_report_activity(STATE_RUNNING, psprintf("pipeline \"%s\"", pipeline->name));
 }
@@ -357,9 +358,9 @@ start(void)
 /* Confirmation ------------------------------------------------------------ */
 
 /*
- * Confirm the slot as far as everything is delivered: to the end of the
- * finished prefix of commits or, if nothing is outstanding, to what was read,
- * so that an idle database retains no WAL.
+ * Confirm as far as everything is delivered: to the end of the finished prefix
+ * of commits or, if nothing is outstanding, to what was read, so that an idle
+ * database retains no WAL.  Note and slot follow (progress.h).
  */
 static void
 confirm(void)
@@ -371,27 +372,7 @@ confirm(void)
 	if (commit_ring_is_empty(&my_slot->ring) && batch.nrecords == 0)
 		upto = Max(upto, wal_reader_done(wal));
 	if (upto > pg_atomic_read_u64(&my_slot->confirmed_lsn))
-	{
-		wal_reader_confirm(upto);
 		pg_atomic_write_u64(&my_slot->confirmed_lsn, upto);
-	}
-}
-
-static bool
-is_saved(void)
-{
-	return saved == pg_atomic_read_u64(&my_slot->confirmed_lsn);
-}
-
-static void
-save(bool now_or_never)
-{
-	if (is_saved() ||
-		(!now_or_never && worker_clock_ms() - saved_at < SAVE_INTERVAL_MS))
-		return;
-	wal_reader_save();
-	saved = pg_atomic_read_u64(&my_slot->confirmed_lsn);
-	saved_at = worker_clock_ms();
 }
 
 /* The loop ---------------------------------------------------------------- */
@@ -497,8 +478,8 @@ sleep_until_woken(void)
 	{
 		confirm();
 		timeout = unflushed_timeout();
-		if (!is_saved() && timeout < 0)
-			timeout = Max(1, SAVE_INTERVAL_MS - (worker_clock_ms() - saved_at));
+		if (timeout < 0)
+			timeout = progress_due();
 		worker_wait(NULL, timeout, WaitEventNamed("FirehoseDecoderMain"), NULL, 0);
 	}
 	pipeline_want_commit(my_slot, false);
@@ -517,7 +498,7 @@ run(void)
 
 		n = decode_round();
 		confirm();
-		save(false);
+		progress_note(false);
 		if (n == 0)
 			sleep_until_woken();
 		else if (n < ROUND_RECORDS)
@@ -569,5 +550,5 @@ leave_at_exit(int code, Datum arg)
 
 	await_sender();
 	confirm();
-	save(true);
+	progress_note(true);
 }

@@ -71,6 +71,9 @@ static EventRelation *last_used = NULL;
 static void watch_init(void);
 static void watch(EventRelation *relation, WatchedKind kind, uint32 value);
 static void forget_relation(void *arg);
+
+/* firehose.source */
+static char *event_source = NULL;
 static void relation_changed(Datum arg, Oid relid);
 static void namespace_changed(Datum arg, int cacheid, uint32 hashvalue);
 static void invalidate_watchers(WatchedKind kind, uint32 value);
@@ -403,6 +406,20 @@ cache_sweep(void)
  * Events
  * ------------------------------------------------------------------------
  */
+
+/*
+ * Not cluster_name, which many servers share.  It must not change while events
+ * that carry it may be sent again, so only with the server's configuration.
+ */
+void
+event_define_settings(void)
+{
+	DefineCustomStringVariable("firehose.source",
+							   "Sets what change events name as their source.",
+							   "Empty: the server's system identifier. Set the same on a server and its standbys.",
+							   &event_source, "", PGC_POSTMASTER, 0, NULL, NULL, NULL);
+}
+
 const EventSource *
 event_fill_source(void)
 {
@@ -415,7 +432,7 @@ event_fill_source(void)
 	if (origin.db_json == NULL)
 	{
 		char		identifier[32];
-		const char *source = cluster_name;
+		const char *source = event_source;
 		char	   *database = get_database_name(MyDatabaseId);
 
 		if (source == NULL || source[0] == '\0')

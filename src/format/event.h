@@ -143,7 +143,7 @@ typedef struct EventValue
  */
 typedef struct EventSource
 {
-	const char *source_json;	/* cluster_name, else the system identifier */
+	const char *source_json;	/* firehose.source, else the system identifier */
 	const char *db_json;
 	int			source_json_len;
 	int			db_json_len;
@@ -158,9 +158,9 @@ typedef struct Event
 	const EventValue *old_row;	/* the same */
 	bool		old_is_key;		/* of old_row only key columns count */
 
-	/* identity: either the record id, or timeline, lsn and seq */
+	/* identity: either the record id, or epoch, lsn and seq */
 	uint64		record_id;		/* 0: absent */
-	TimeLineID	timeline;
+	uint64		epoch;			/* of the WAL that the commit is in */
 	XLogRecPtr	lsn;			/* of the commit; Invalid: absent */
 	uint32		seq;			/* 1-based place in the transaction */
 	TransactionId xid;			/* top-level; Invalid: absent */
@@ -177,6 +177,9 @@ typedef struct Event
 	int			content_len;
 	bool		transactional;
 } Event;
+
+/* firehose.source */
+extern void event_define_settings(void);
 
 /* This process's origin; needs a transaction the first time. */
 extern PGDLLEXPORT const EventSource *event_fill_source(void);

@@ -93,30 +93,31 @@ write_hex(char *to, uint32 value, const char *digits, int n)
  * What the events of a commit have in common, which is made once for all of
  * them.
  */
-#define COMMIT_ID_LEN	27
+#define COMMIT_ID_LEN	31
 typedef struct CommitText
 {
-	TimeLineID	timeline;
+	uint64		epoch;
 	XLogRecPtr	lsn;
-	char		id[COMMIT_ID_LEN];	/* "00000001-000000001A0000D8- */
+	char		id[COMMIT_ID_LEN];	/* "329AB1D24C07-000000001A0000D8- */
 	char		lsn_json[20];	/* "0/1A0000D8" */
 	int			lsn_json_len;
 } CommitText;
 
 static const CommitText *
-commit_text(TimeLineID timeline, XLogRecPtr lsn)
+commit_text(uint64 epoch, XLogRecPtr lsn)
 {
 	static CommitText text;
 	char	   *to;
 
-	if (likely(text.lsn == lsn && text.timeline == timeline))
+	if (likely(text.lsn == lsn && text.epoch == epoch))
 		return &text;
-	text.timeline = timeline;
+	text.epoch = epoch;
 	text.lsn = lsn;
 
 	to = text.id;
 	*to++ = '"';
-	to = write_hex(to, timeline, upper_digits, 8);
+	to = write_hex(to, (uint32) (epoch >> 16), upper_digits, 8);
+	to = write_hex(to, (uint32) epoch & 0xFFFF, upper_digits, 4);
 	*to++ = '-';
 	to = write_hex(to, (uint32) (lsn >> 32), upper_digits, 8);
 	to = write_hex(to, (uint32) lsn, upper_digits, 8);
@@ -136,7 +137,7 @@ commit_text(TimeLineID timeline, XLogRecPtr lsn)
 void
 format_put_lsn(StringInfo out, const Event *event)
 {
-	const CommitText *text = commit_text(event->timeline, event->lsn);
+	const CommitText *text = commit_text(event->epoch, event->lsn);
 
 	json_put(out, text->lsn_json, text->lsn_json_len);
 }
@@ -147,7 +148,7 @@ format_put_id(StringInfo out, const Event *event, int part)
 	if (event->lsn != InvalidXLogRecPtr)
 	{
 		json_reserve(out, COMMIT_ID_LEN + 9);
-		memcpy(out->data + out->len, commit_text(event->timeline, event->lsn)->id,
+		memcpy(out->data + out->len, commit_text(event->epoch, event->lsn)->id,
 			   COMMIT_ID_LEN);
 		out->len += COMMIT_ID_LEN;
 		out->len = write_hex(out->data + out->len, event->seq + part, lower_digits, 8) - out->data;

@@ -68,7 +68,7 @@ format_has_id(const Event *event)
 }
 
 /*
- * Append the id of record `part` of an event as a JSON string: timeline, LSN
+ * Append the id of record `part` of an event as a JSON string: epoch, LSN
  * of the commit and seq in hexadecimal, or, of an event that did not come from
  * the WAL, the record id in sixteen decimal digits.  Either sorts as text.
  */

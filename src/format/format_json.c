@@ -3,7 +3,7 @@
  *		The format `json`: one object per event, keys in a fixed order.
  *
  *	{"v":1,"op":"u","source":"prod-eu","db":"app","schema":"public",
- *	 "table":"orders","id":"00000001-000000001A0000D8-0000000c",
+ *	 "table":"orders","id":"329AB1D24C07-000000001A0000D8-0000000c",
  *	 "lsn":"0/1A0000D8","seq":12,"xid":2037,
  *	 "ts":"2026-11-21T22:34:01.659569Z","key":{"id":1},
  *	 "after":{"id":1,"total":"10.50"},"before":{"id":1},"unchanged":["big"]}

@@ -25,6 +25,7 @@
 #include "catalog/dependency.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -87,6 +88,7 @@ static const struct
 	{PIPELINE_UNCHANGED, "unchanged", unchanged_values},
 };
 
+static uint64 fingerprint(const PipelineRow *row);
 static void read_choices(const PipelineRow *row, Pipeline *pipeline);
 static PipelineRoute *parse_route(const JsonbValue *key, const JsonbValue *value);
 
@@ -344,8 +346,32 @@ pipeline_from_row(const PipelineRow *row)
 				 errmsg("format \"%s\" of pipeline \"%s\" does not exist",
 						format, pipeline->name)));
 	pipeline->values = pipeline->format->values;
+	pipeline->fingerprint = fingerprint(row);
 	read_choices(row, pipeline);
 	return pipeline;
+}
+
+/*
+ * A number that changes with the streams, publications and form of records.
+ */
+static uint64
+fingerprint(const PipelineRow *row)
+{
+	uint64		hash = 0;
+
+	for (int i = PIPELINE_STREAM; i <= PIPELINE_ORIGIN; i++)
+	{
+		if (row->nulls[i])
+			hash = hash_bytes_uint32_extended(i, hash);
+		else
+		{
+			struct varlena *value = PG_DETOAST_DATUM_PACKED(row->values[i]);
+
+			hash = DatumGetUInt64(hash_any_extended((unsigned char *) VARDATA_ANY(value),
+													VARSIZE_ANY_EXHDR(value), hash));
+		}
+	}
+	return hash;
 }
 
 /* Take over what was chosen; what was not is as the format has it. */

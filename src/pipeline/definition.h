@@ -47,6 +47,7 @@ typedef struct Pipeline
 								 * not run until it is resumed */
 	XLogRecPtr *skips;			/* transactions that commit here are not sent */
 	int			nskips;
+	uint64		fingerprint;	/* of what decides which records changes make */
 	bool		durable_puts;	/* it is the one that ships durable puts */
 } Pipeline;
 

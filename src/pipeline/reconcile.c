@@ -24,6 +24,7 @@
 #include "common/compat.h"
 #include "common/own_tables.h"
 #include "pipeline/catalog.h"
+#include "pipeline/position.h"
 #include "wal/replication_slot.h"
 #include "workers/database_table.h"
 #include "workers/pipeline_table.h"
@@ -294,12 +295,23 @@ change_row(int32 id, bool delete)
 	return own_tables_transaction(change_row_work, &change, "local", &write_trouble);
 }
 
+/* A row goes with what was noted of its pipeline. */
+static bool
+delete_row(Relation rel, PipelineRow *row)
+{
+	if (!pipeline_position_forget(pipeline_row_id(row)))
+		return false;
+	pipeline_catalog_delete(rel, row);
+	return true;
+}
+
 static bool
 change_row_work(const void *arg)
 {
 	const RowChange *change = arg;
 	Relation	rel = pipeline_catalog_open_at_once(PIPELINE_WRITE_LOCK);
 	PipelineRow *row;
+	bool		done = true;
 
 	if (rel == NULL)
 		return false;
@@ -308,7 +320,7 @@ change_row_work(const void *arg)
 	if (row != NULL && change->delete)
 	{
 		if (DatumGetBool(row->values[PIPELINE_DROPPED]))
-			pipeline_catalog_delete(rel, row);
+			done = delete_row(rel, row);
 	}
 	else if (row != NULL && !DatumGetBool(row->values[PIPELINE_SLOT_CREATED]))
 	{
@@ -316,5 +328,5 @@ change_row_work(const void *arg)
 		pipeline_catalog_store(rel, row);
 	}
 	table_close(rel, NoLock);
-	return true;
+	return done;
 }

@@ -27,6 +27,7 @@
 #include "common/preload.h"
 #include "pipeline/catalog.h"
 #include "pipeline/check.h"
+#include "pipeline/position.h"
 #include "stream/stat_stream.h"
 #include "wal/replication_slot.h"
 #include "workers/ddl_hooks.h"
@@ -83,6 +84,7 @@ static void refuse_durable(const PipelineRow *row, const char *hint);
 static PipelineRow *find_own(Relation rel, const char *name, bool missing_ok);
 static void end(Relation rel, PipelineRow *row);
 static void take_over_slot(PipelineRow *row);
+static void check_owes_nothing(const PipelineRow *row, const char *name);
 static void check_resumable(const PipelineRow *row, const char *name);
 static void add_skip(PipelineRow *row, const char *name, XLogRecPtr lsn);
 static void start_anew(PipelineRow *row, const char *name);
@@ -176,7 +178,10 @@ firehose_resume_pipeline(PG_FUNCTION_ARGS)
 	if (row != NULL && pipeline_row_is_detached(row))
 	{
 		pipeline_check_row(row);
+		if (!from_now)
+			check_owes_nothing(row, name);
 		take_over_slot(row);
+		pipeline_position_set(pipeline_row_id(row), InvalidXLogRecPtr);
 	}
 	else
 		row = find_own(rel, name, false);
@@ -216,6 +221,7 @@ firehose_drop_pipeline(PG_FUNCTION_ARGS)
 	/* the slot of a pipeline from elsewhere is not ours */
 	if (pipeline_row_is_detached(row))
 	{
+		(void) pipeline_position_forget(pipeline_row_id(row));
 		pipeline_catalog_delete(rel, row);
 		table_close(rel, NoLock);
 		ddl_hooks_request_recheck();
@@ -385,6 +391,28 @@ take_over_slot(PipelineRow *row)
 	row->nulls[PIPELINE_SKIP_LSNS] = true;
 }
 
+/*
+ * Error if a pipeline came here with all its database, by pg_upgrade, but
+ * without its slot.
+ */
+static void
+check_owes_nothing(const PipelineRow *row, const char *name)
+{
+	PipelinePosition position;
+
+	if (DatumGetObjectId(row->values[PIPELINE_DATABASE]) != MyDatabaseId ||
+		!pipeline_position_read(pipeline_row_id(row), &position) ||
+		position.system == 0 || position.system == GetSystemIdentifier())
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("pipeline \"%s\" has left its replication slot on another server", name),
+			 errdetail("Changes committed there after %X/%X and not yet delivered cannot be recovered here.",
+					   LSN_FORMAT_ARGS(position.confirmed)),
+			 errhint("To continue from now, use: SELECT firehose_resume_pipeline(%s, from_now => true);",
+					 quote_literal_cstr(name))));
+}
+
 /* Error if a pipeline's slot is lost, and with it the changes since. */
 static void
 check_resumable(const PipelineRow *row, const char *name)
@@ -403,7 +431,21 @@ check_resumable(const PipelineRow *row, const char *name)
 					 quote_literal_cstr(name))));
 }
 
-/* Have a new slot made in the place of one that was lost. */
+/* Was a slot re-created or moved, past what was delivered? */
+static bool
+is_ahead(const PipelineRow *row, const SlotInfo *slot)
+{
+	PipelinePosition position;
+
+	return slot->database == MyDatabaseId && strcmp(slot->plugin, "pgoutput") == 0 &&
+		!slot->synced && pipeline_position_read(pipeline_row_id(row), &position) &&
+		position.confirmed != InvalidXLogRecPtr && slot->restart > position.confirmed;
+}
+
+/*
+ * Have a new slot made in the place of one that was lost; one that others have
+ * re-created will do, from its own position on.
+ */
 static void
 start_anew(PipelineRow *row, const char *name)
 {
@@ -412,6 +454,11 @@ start_anew(PipelineRow *row, const char *name)
 
 	if (replication_slot_look(slot_name, &info))
 	{
+		if (!info.lost && is_ahead(row, &info))
+		{
+			pipeline_position_set(pipeline_row_id(row), info.confirmed);
+			return;
+		}
 		if (!info.lost)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -421,6 +468,7 @@ start_anew(PipelineRow *row, const char *name)
 		/* nobody can make use of it, whatever becomes of this transaction */
 		replication_slot_drop_lost(slot_name);
 	}
+	pipeline_position_set(pipeline_row_id(row), InvalidXLogRecPtr);
 	row->values[PIPELINE_SLOT_CREATED] = BoolGetDatum(false);
 }
 

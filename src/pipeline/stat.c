@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "access/xlog.h"
 #include "catalog/pg_authid.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -33,7 +34,8 @@ static const char *const state_names[] = {
 	[PIPELINE_STREAMING] = "streaming",
 	[PIPELINE_WAITING] = "waiting",
 	[PIPELINE_PAUSED] = "paused",
-	[PIPELINE_FAILED] = "failed"
+	[PIPELINE_FAILED] = "failed",
+	[PIPELINE_STANDBY] = "standby"
 };
 
 /* What a slot of the shared table says, copied. */
@@ -192,7 +194,12 @@ judge_slot(const PipelineRow *row, SlotReport *report)
 {
 	const char *reason = NULL;
 
-	if (pipeline_row_is_detached(row))
+	if (RecoveryInProgress())
+	{
+		report->state = PIPELINE_STANDBY;
+		reason = "the server is in recovery; pipelines run after its promotion";
+	}
+	else if (pipeline_row_is_detached(row))
 	{
 		report->state = PIPELINE_PAUSED;
 		reason = PIPELINE_DETACHED_REASON;

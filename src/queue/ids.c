@@ -129,6 +129,12 @@ extend_ids(Queue *q, uint64 needed)
 	if (needed + ID_STEP / 2 > pg_atomic_read_u64(&q->id_limit))
 	{
 		urgent = needed > pg_atomic_read_u64(&q->id_limit);
+		if (urgent)
+		{
+			/* a standby that was promoted is behind the clock, and its primary */
+			ids_raise(q, (uint64) Max(GetCurrentTimestamp(), 1));
+			needed = pg_atomic_read_u64(&q->next_id);
+		}
 		if (write_ids(needed + ID_STEP, urgent ? ERROR : LOG))
 			pg_atomic_write_u64(&q->id_limit, needed + ID_STEP);
 		else
@@ -142,8 +148,30 @@ queue_next_ids(Queue *q, int n)
 {
 	uint64		first = pg_atomic_fetch_add_u64(&q->next_id, n);
 
-	/* once in a very long while: note durably how far ids may go */
-	if (unlikely(first + n + ID_STEP / 2 > pg_atomic_read_u64(&q->id_limit)))
+	if (likely(first + n + ID_STEP / 2 <= pg_atomic_read_u64(&q->id_limit)))
+		return first;
+
+	/*
+	 * Once in a very long while: note durably how far ids may go.  What was
+	 * drawn beyond the limit is left out, since the limit's being raised may
+	 * have raised the ids, too.
+	 */
+	while (first + n > pg_atomic_read_u64(&q->id_limit))
+	{
+		extend_ids(q, first + n);
+		first = pg_atomic_fetch_add_u64(&q->next_id, n);
+	}
+	if (first + n + ID_STEP / 2 > pg_atomic_read_u64(&q->id_limit))
 		extend_ids(q, first + n);
 	return first;
+}
+
+void
+ids_raise(Queue *q, uint64 least)
+{
+	uint64		next = pg_atomic_read_u64(&q->next_id);
+
+	while (next < least &&
+		   !pg_atomic_compare_exchange_u64(&q->next_id, &next, least))
+		;
 }

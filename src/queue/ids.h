@@ -23,4 +23,7 @@ extern void ids_save(Queue *q);
  */
 extern PGDLLEXPORT uint64 queue_next_ids(Queue *q, int n);
 
+/* Ids that are given out from now on are not below this. */
+extern void ids_raise(Queue *q, uint64 least);
+
 #endif							/* FIREHOSE_QUEUE_IDS_H */

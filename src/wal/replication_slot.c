@@ -62,6 +62,7 @@ read_slot(ReplicationSlot *slot, SlotInfo *info)
 	strlcpy(info->plugin, NameStr(slot->data.plugin), NAMEDATALEN);
 	info->persistent = slot->data.persistency == RS_PERSISTENT;
 	info->lost = SlotIsInvalidated(slot);
+	info->synced = SlotIsSynced(slot);
 	info->active_pid = slot->active_pid;
 	info->confirmed = slot->data.confirmed_flush;
 	info->restart = slot->data.restart_lsn;

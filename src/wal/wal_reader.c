@@ -7,6 +7,7 @@
 #include "access/rmgr.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/pg_control.h"
 #include "access/xlogrecovery.h"
 #include "access/xlogutils.h"
 #include "miscadmin.h"
@@ -188,6 +189,56 @@ change_for_pgoutput(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 	error_context_stack = context.previous;
 }
 
+/*
+ * Callbacks before pgoutput's, that count: by what the WAL has, for an id must
+ * not depend on what a publication or a format makes of it.
+ */
+
+static void
+begin_counting(LogicalDecodingContext *decoding, ReorderBufferTXN *txn)
+{
+	WalReader  *reader = decoding->output_writer_private;
+
+	reader->seq = 0;
+	reader->plugin.begin_cb(decoding, txn);
+}
+
+static void
+count_change(LogicalDecodingContext *decoding, ReorderBufferTXN *txn, Relation relation,
+			 ReorderBufferChange *change)
+{
+	WalReader  *reader = decoding->output_writer_private;
+
+	reader->seq++;
+	change_for_pgoutput(decoding, txn, relation, change);
+	/* some formats make a delete and an insert of it */
+	if (change->action == REORDER_BUFFER_CHANGE_UPDATE && change->data.tp.oldtuple != NULL)
+		reader->seq++;
+}
+
+static void
+count_truncate(LogicalDecodingContext *decoding, ReorderBufferTXN *txn, int nrelations,
+			   Relation relations[], ReorderBufferChange *change)
+{
+	WalReader  *reader = decoding->output_writer_private;
+
+	reader->truncated = change->data.truncate.relids;
+	reader->ntruncated = change->data.truncate.nrelids;
+	reader->seq++;
+	reader->plugin.truncate_cb(decoding, txn, nrelations, relations, change);
+	reader->seq += reader->ntruncated - 1;
+}
+
+uint32
+wal_reader_truncate_seq(const WalReader *reader, Oid relid)
+{
+	int			i = 0;
+
+	while (i < reader->ntruncated - 1 && reader->truncated[i] != relid)
+		i++;
+	return reader->seq + i;
+}
+
 /* Callbacks in the place of pgoutput's: of a consumer of logical messages alone ... */
 
 static void
@@ -226,6 +277,8 @@ filter_message(LogicalDecodingContext *decoding, ReorderBufferTXN *txn, XLogRecP
 {
 	WalReader  *reader = decoding->output_writer_private;
 
+	if (transactional)
+		reader->seq++;
 	if (!reader->consumer->wants_prefix(prefix, reader->arg))
 		return;
 	if (reader->consumer->logical_message)
@@ -251,6 +304,36 @@ replace_callbacks(WalReader *reader)
 		callbacks->change_cb = drop_change;
 		callbacks->truncate_cb = drop_truncate;
 	}
+	else
+	{
+		callbacks->begin_cb = begin_counting;
+		callbacks->change_cb = count_change;
+		callbacks->truncate_cb = count_truncate;
+	}
+}
+
+/*
+ * Have decoding begin at `start`, though the slot may have been moved past it:
+ * core takes the later of the two.  The WAL from its restart position on is
+ * there in any case.
+ */
+static void
+set_back(XLogRecPtr start)
+{
+	SpinLockAcquire(&MyReplicationSlot->mutex);
+	if (MyReplicationSlot->data.confirmed_flush > start)
+		MyReplicationSlot->data.confirmed_flush = start;
+	SpinLockRelease(&MyReplicationSlot->mutex);
+}
+
+/* Is this the last record before a start of the server, or the first of one? */
+static bool
+is_server_start(XLogReaderState *record)
+{
+	uint8		info = XLogRecGetInfo(record) & ~XLR_INFO_MASK;
+
+	return XLogRecGetRmid(record) == RM_XLOG_ID &&
+		(info == XLOG_CHECKPOINT_SHUTDOWN || info == XLOG_END_OF_RECOVERY);
 }
 
 WalReader *
@@ -263,6 +346,7 @@ wal_reader_open(const char *slot_name, XLogRecPtr start, List *options,
 	WalReader  *reader = palloc0(sizeof(WalReader));
 
 	AcquireLogicalSlot(slot_name);
+	set_back(start);
 	reader->context = context;
 	reader->message_context = AllocSetContextCreate(context, "firehose change",
 													ALLOCSET_DEFAULT_SIZES);
@@ -332,6 +416,8 @@ wal_reader_next(WalReader *reader)
 						LSN_FORMAT_ARGS(wal_reader_position(reader)), error)));
 	if (record == NULL)
 		return false;
+	if (is_server_start(state) && reader->on_server_start)
+		reader->on_server_start(state->ReadRecPtr);
 	reader->in_record = true;
 	if (reader->mark)
 	{

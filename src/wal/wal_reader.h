@@ -67,6 +67,22 @@ struct WalReader
 	int			nskips;
 	Relation	relation;		/* whose change pgoutput is given */
 	char		failed_table[NAMEDATALEN + 32];
+
+	/*
+	 * The place in its transaction of the change that is being decoded, from
+	 * 1: every change that the WAL has takes one, whoever wants it, and an
+	 * update with its old row two.  (Of a truncate: of its first table.)
+	 */
+	uint32		seq;
+	const Oid  *truncated;		/* the tables of a truncate, as in the WAL */
+	int			ntruncated;
+
+	/*
+	 * Called, outside of decoding, before anything is decoded that a start of
+	 * the server has made possible: at the record of the checkpoint or end of
+	 * recovery that such a start begins behind.  May be NULL.
+	 */
+	void		(*on_server_start) (XLogRecPtr lsn);
 	OutputPluginCallbacks plugin;	/* pgoutput's own */
 };
 
@@ -77,8 +93,8 @@ struct WalReader
 extern void wal_reader_create_slot(const char *slot_name);
 
 /*
- * Acquire the slot and begin to read: at the position it was confirmed to, or
- * at `start` if that is later.  Options are DefElems for pgoutput.
+ * Acquire the slot and begin to read: commits before `start` are not decoded,
+ * wherever the slot was confirmed to.  Options are DefElems for pgoutput.
  */
 extern WalReader *wal_reader_open(const char *slot_name, XLogRecPtr start, List *options,
 								  const WalConsumer *consumer, void *arg);
@@ -111,12 +127,8 @@ wal_reader_done(const WalReader *reader)
 	return reader->in_record ? state->ReadRecPtr : state->EndRecPtr;
 }
 
-/* The timeline of what is being read. */
-static inline TimeLineID
-wal_reader_timeline(const WalReader *reader)
-{
-	return reader->decoding->reader->currTLI;
-}
+/* The place in the transaction of a table that is being truncated. */
+extern uint32 wal_reader_truncate_seq(const WalReader *reader, Oid relid);
 
 /* WAL up to here can be read. */
 extern XLogRecPtr wal_reader_limit(void);

@@ -71,6 +71,7 @@ init_slot(PipelineEntry *entry)
 	pg_atomic_init_u64(&entry->queued_upto, 0);
 	pg_atomic_init_u64(&entry->part_lsn, 0);
 	pg_atomic_init_u32(&entry->part_seq, 0);
+	pg_atomic_init_u64(&entry->part_definition, 0);
 	pg_atomic_init_u64(&entry->read_lsn, 0);
 	pg_atomic_init_u64(&entry->confirmed_lsn, 0);
 	pg_atomic_init_u64(&entry->accepted_lsn, 0);
@@ -98,6 +99,7 @@ pipeline_table_shmem_startup(void)
 		pipeline_table->lock = &GetNamedLWLockTranche(TRANCHE)->lock;
 		pipeline_table->nslots = max_pipelines;
 		pg_atomic_init_u32(&pipeline_table->sleepers, 0);
+		pg_atomic_init_u64(&pipeline_table->epoch, 0);
 		pg_atomic_init_u64(&pipeline_table->asynchronous_upto, 0);
 		for (int i = 0; i < max_pipelines; i++)
 			init_slot(&pipeline_table->slots[i]);

@@ -36,7 +36,8 @@ typedef enum PipelineState
 	PIPELINE_WAITING,			/* the queue is full: the WAL is the buffer */
 	/* by command, or since it came from elsewhere */
 	PIPELINE_PAUSED,
-	PIPELINE_FAILED				/* cannot go on without a command */
+	PIPELINE_FAILED,			/* cannot go on without a command */
+	PIPELINE_STANDBY			/* for views only: none runs in recovery */
 } PipelineState;
 
 #define PIPELINE_TEXT_LEN	512
@@ -84,7 +85,9 @@ typedef struct PipelineEntry
 	/* commits that end here are in the queue */
 	pg_atomic_uint64 queued_upto;
 	pg_atomic_uint64 part_lsn;	/* a commit of which only a part is, */
-	pg_atomic_uint32 part_seq;	/* and how many of its changes */
+	pg_atomic_uint32 part_seq;	/* and the place in it of the last one, */
+	/* as counted under this definition */
+	pg_atomic_uint64 part_definition;
 	pg_atomic_uint64 read_lsn;
 	pg_atomic_uint64 confirmed_lsn;
 	pg_atomic_uint64 accepted_lsn;	/* last commit all of which is delivered */
@@ -106,6 +109,7 @@ typedef struct PipelineTable
 	LWLock	   *lock;
 	int			nslots;			/* firehose.max_pipelines, fixed */
 	pg_atomic_uint32 sleepers;	/* how many decoders want_commit */
+	pg_atomic_uint64 epoch;		/* of this run of the server; 0: not drawn yet */
 	pg_atomic_uint64 asynchronous_upto; /* end of the last commit that did not
 										 * wait for its flush; 0: none yet */
 	PipelineEntry slots[FLEXIBLE_ARRAY_MEMBER];

@@ -5,7 +5,7 @@ import json
 import os
 import re
 
-ID = re.compile(r'^([0-9A-F]{8})-([0-9A-F]{16})-([0-9A-Fa-f]{8})$')
+ID = re.compile(r'^([0-9A-F]{12})-([0-9A-F]{16})-([0-9A-Fa-f]{8})$')
 
 
 class Number(str):
@@ -131,7 +131,7 @@ def check_transactions(events, findings):
     """Every transaction that arrived is whole: its events are numbered from 1."""
     last, count = None, 0
     for event in events:
-        transaction = event.id[:25]
+        transaction = event.id[:29]
         count = count + 1 if transaction == last else 1
         last = transaction
         if event.seq != count:

@@ -146,7 +146,7 @@ fill_event(Event *event, char op, const char *identity)
 	event->xid = 2037;
 	if (strcmp(identity, "wal") == 0)
 	{
-		event->timeline = 1;
+		event->epoch = UINT64CONST(0x329AB1D24C07);
 		event->lsn = UINT64CONST(0x11A0000D8);
 		event->seq = 12;
 		event->truncate_known = true;
