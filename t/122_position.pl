@@ -148,6 +148,21 @@ subtest 'a slot that is made again is a gap' => sub {
     sql('INSERT INTO t VALUES (206)');
     wait_confirmed($node, 'postgres', 'gap');
     is(numbers('gap'), '201 204 205 206', 'and a new one');
+    is((events($emulator, 'gap'))[-1]{source}, sql('SELECT system_identifier FROM pg_control_system()'),
+        'the source is the system, not what many servers are called');
+
+    # as after pg_upgrade without slots: another system, the same database
+    pause('gap');
+    sql("SELECT pg_drop_replication_slot('$slot')");
+    sql('UPDATE firehose_positions SET system_identifier = 1; UPDATE firehose_pipelines SET system_identifier = 1');
+    my ($code, $out, $error) = $node->psql('postgres', q{SELECT firehose_resume_pipeline('gap')});
+    like($error, qr{on another server.*committed there after [0-9A-F]+/[0-9A-F]+.*from_now => true}s,
+        'a pipeline that left its slot behind does not go on in silence');
+    sql(q{SELECT firehose_resume_pipeline('gap', from_now => true)});
+    wait_state($node, 'postgres', 'gap', 'streaming');
+    sql('INSERT INTO t VALUES (207)');
+    wait_confirmed($node, 'postgres', 'gap');
+    is(numbers('gap'), '201 204 205 206 207', 'but by command');
     sql(q{SELECT firehose_drop_pipeline('gap')});
 };
 
@@ -208,6 +223,8 @@ subtest 'a promotion' => sub {
     my $standby = PostgreSQL::Test::Cluster->new('standby');
     $standby->init_from_backup($node, 'backup', has_streaming => 1);
     $standby->start;
+    new_stream($node, 'puts');
+    my $id = sql(q{SELECT firehose_put_record('puts', 'x')});
     sql('INSERT INTO t VALUES (501)');
     wait_confirmed($node, 'postgres', 'promoted');
     is($standby->safe_psql('postgres', q{SELECT state || ': ' || reason FROM firehose_stat_pipeline}),
@@ -229,6 +246,8 @@ subtest 'a promotion' => sub {
     wait_state($standby, 'postgres', 'promoted', 'streaming');
     $standby->safe_psql('postgres', 'INSERT INTO t VALUES (503)');
     wait_confirmed($standby, 'postgres', 'promoted');
+    cmp_ok($standby->safe_psql('postgres', q{SELECT firehose_put_record('puts', 'y')}), '>', $id,
+        'ids of puts ascend, too');
     ids_ok('before and after', 'promoted');
     is(numbers('promoted'), '501 502 503', 'in order of their ids');
     $standby->stop;
