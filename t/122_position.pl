@@ -218,15 +218,17 @@ subtest 'storage that is put back' => sub {
 };
 
 subtest 'a promotion' => sub {
-    new_pipeline($node, 'postgres', 'promoted', ['p']);
     $node->backup('backup');
     my $standby = PostgreSQL::Test::Cluster->new('standby');
     $standby->init_from_backup($node, 'backup', has_streaming => 1);
     $standby->start;
+    # its slot needs no WAL from before the backup, which the standby has not
+    new_pipeline($node, 'postgres', 'promoted', ['p']);
     new_stream($node, 'puts');
     my $id = sql(q{SELECT firehose_put_record('puts', 'x')});
     sql('INSERT INTO t VALUES (501)');
     wait_confirmed($node, 'postgres', 'promoted');
+    $node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
     is($standby->safe_psql('postgres', q{SELECT state || ': ' || reason FROM firehose_stat_pipeline}),
         'standby: the server is in recovery; pipelines run after its promotion', 'a standby says what it is');
 
