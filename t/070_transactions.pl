@@ -144,5 +144,29 @@ foreach my $stream (@streams)
 is($node->safe_psql('postgres', 'SELECT sum(queued + in_flight) FROM firehose_stat_stream'),
     '0', 'nothing is owed');
 
+# a commit that does not wait for its flush is not sent before it is flushed: or
+# a crash would leave records of what was never committed
+alter_settings($node, wal_writer_delay => '10s', wal_writer_flush_after => '1GB',
+    'firehose.put_durability' => 'memory');
+new_stream($node, 'rows');
+$node->safe_psql('postgres', 'CREATE TABLE rows (n int)');
+$node->safe_psql('postgres', join('', map {
+    "SET synchronous_commit = off; BEGIN; INSERT INTO rows VALUES ($_); SELECT firehose_put_record('rows', '$_'); COMMIT;\n" } 1 .. 40));
+wait_until('some are delivered', sub { $emulator->control('POST', 'flush'); scalar($emulator->records('rows')) });
+$node->stop('immediate');
+$node->start;
+my %rows = map { $_ => 1 } split /\n/, $node->safe_psql('postgres', 'SELECT n FROM rows');
+my @phantoms = grep { !$rows{$_} } map { $_->{data} =~ s/\n//r } $emulator->records('rows');
+is("@phantoms", '', 'asynchronous commits: whatever was delivered was committed (' . keys(%rows) . ' rows)');
+
+# without a sender a stream does not look well
+wait_until('it is active', sub { $node->safe_psql('postgres', q{SELECT firehose_put_record('one', 'x')});
+    $node->safe_psql('postgres', q{SELECT state FROM firehose_stat_stream WHERE stream = 'one'}) eq 'active' });
+alter_settings($node, 'firehose.enabled' => 'off');
+wait_for_sql($node, q{SELECT state || ': ' || reason FROM firehose_stat_stream WHERE stream = 'one'},
+    'stopped: no sender runs: see firehose.enabled, max_worker_processes and the server log');
+alter_settings($node, 'firehose.enabled' => 'on');
+wait_for_sql($node, q{SELECT state FROM firehose_stat_stream WHERE stream = 'one'}, 'active');
+
 $node->stop;
 done_testing();

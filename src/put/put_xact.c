@@ -18,6 +18,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "utils/memutils.h"
 
 #include "put/durable.h"
@@ -280,6 +281,8 @@ put_xact_callback(XactEvent event, void *arg)
 			append_runs();
 			break;
 		case XACT_EVENT_COMMIT:
+			if (nruns > 0 && synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
+				queue_note_asynchronous(firehose_queue, XactLastCommitEnd);
 			publish_runs();
 			forget_runs();
 			break;

@@ -528,3 +528,13 @@ queue_oldest(Queue *q, QueueStream *s)
 	LWLockRelease(s->lock);
 	return oldest;
 }
+
+void
+queue_note_asynchronous(Queue *q, XLogRecPtr commit_end)
+{
+	uint64		known = pg_atomic_read_u64(&q->asynchronous_upto);
+
+	while (commit_end > known &&
+		   !pg_atomic_compare_exchange_u64(&q->asynchronous_upto, &known, commit_end))
+		;
+}

@@ -8,6 +8,13 @@
 #include "queue/layout.h"
 
 /*
+ * Before the publication of what a commit put that does not wait for its flush:
+ * the sender is to flush the WAL up to there before it sends, or what was
+ * delivered might never have been committed, after a crash.
+ */
+extern void queue_note_asynchronous(Queue *q, XLogRecPtr commit_end);
+
+/*
  * Append a run of `length` bytes of records (as QUEUE_RECORD_SPACE lays them
  * out), taken out of `reserved` bytes that were reserved before and are all
  * given up (reserved >= sizeof(QueueRun) + length).  Neither waits for room

@@ -301,6 +301,8 @@ typedef struct Queue
 	Size		pages_offset;	/* pages, QUEUE_PAGE_SIZE each */
 	bool		file_claimed;	/* what was saved is here; written by the
 								 * postmaster before it has children */
+	/* end of the last commit that put records and did not wait for its flush */
+	pg_atomic_uint64 asynchronous_upto;
 	pg_atomic_uint64 table_version; /* changes with every claim and release */
 	char		pad1[PG_CACHE_LINE_SIZE];
 

@@ -181,6 +181,7 @@ queue_init(Queue *q, uint32 npages, int max_streams, int max_waiters,
 	pg_atomic_init_u64(&q->next_id, 1);
 	pg_atomic_init_u64(&q->id_limit, 1);
 	pg_atomic_init_u64(&q->table_version, 1);
+	pg_atomic_init_u64(&q->asynchronous_upto, 0);
 
 	for (int i = 0; i < max_waiters; i++)
 		pg_atomic_init_u32(&queue_waiter(q, i)->state, QUEUE_WAITER_IDLE);

@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_foreign_server.h"
 #include "catalog/pg_authid.h"
 #include "commands/dbcommands.h"
 #include "fmgr.h"
