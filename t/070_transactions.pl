@@ -159,14 +159,5 @@ my %rows = map { $_ => 1 } split /\n/, $node->safe_psql('postgres', 'SELECT n FR
 my @phantoms = grep { !$rows{$_} } map { $_->{data} =~ s/\n//r } $emulator->records('rows');
 is("@phantoms", '', 'asynchronous commits: whatever was delivered was committed (' . keys(%rows) . ' rows)');
 
-# without a sender a stream does not look well
-wait_until('it is active', sub { $node->safe_psql('postgres', q{SELECT firehose_put_record('one', 'x')});
-    $node->safe_psql('postgres', q{SELECT state FROM firehose_stat_stream WHERE stream = 'one'}) eq 'active' });
-alter_settings($node, 'firehose.enabled' => 'off');
-wait_for_sql($node, q{SELECT state || ': ' || reason FROM firehose_stat_stream WHERE stream = 'one'},
-    'stopped: no sender runs: see firehose.enabled, max_worker_processes and the server log');
-alter_settings($node, 'firehose.enabled' => 'on');
-wait_for_sql($node, q{SELECT state FROM firehose_stat_stream WHERE stream = 'one'}, 'active');
-
 $node->stop;
 done_testing();

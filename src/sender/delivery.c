@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -460,6 +461,19 @@ set_http_limits(Delivery *d, HttpRequest *http)
 	http->ca_file = *sender_ca_file ? sender_ca_file : NULL;
 }
 
+/*
+ * What is sent must not be forgotten: a commit that did not wait for its flush
+ * could be, in a crash.
+ */
+static void
+flush_commits(void)
+{
+	XLogRecPtr	upto = pg_atomic_read_u64(&firehose_queue->asynchronous_upto);
+
+	if (unlikely(upto > GetFlushRecPtr(NULL)))
+		XLogFlush(upto);
+}
+
 /* The request has been handed to libcurl: keep account of it. */
 static void
 note_sent(Delivery *d, Request *request, int64 now)
@@ -504,6 +518,8 @@ send_batch(Delivery *d, int64 now)
 		return false;
 	request = request_get();
 	take_records(d, &choice, request);
+	pg_read_barrier();
+	flush_commits();
 	if (!request_build(request, &d->target.reader, d->options.stream_name, d->identity,
 					   &d->endpoint, d->region, reason, sizeof(reason)))
 	{
