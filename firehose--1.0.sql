@@ -584,7 +584,9 @@ CREATE TABLE firehose_pipelines (
 	messages text[],
 	origin text NOT NULL,
 	slot_name text,
-	skip_lsns pg_lsn[]
+	skip_lsns pg_lsn[],
+	publication_oids oid[],
+	stream_oids oid[]
 ) USING heap;
 ALTER TABLE firehose_pipelines REPLICA IDENTITY NOTHING;
 CREATE TRIGGER firehose_guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON firehose_pipelines
@@ -599,6 +601,8 @@ COMMENT ON COLUMN firehose_pipelines.version IS 'changes with the definition';
 COMMENT ON COLUMN firehose_pipelines.database IS 'database in which it was made or resumed';
 COMMENT ON COLUMN firehose_pipelines.system_identifier IS 'server on which it was made or resumed';
 COMMENT ON COLUMN firehose_pipelines.slot_created IS 'its replication slot has existed: if it does not now, it was lost';
+COMMENT ON COLUMN firehose_pipelines.publication_oids IS 'its publications, whatever they are called by now';
+COMMENT ON COLUMN firehose_pipelines.stream_oids IS 'streams of its routes, in their order, and its stream';
 COMMENT ON COLUMN firehose_pipelines.dropped IS 'the pipeline is dropped; the row goes when its replication slot has gone';
 
 -- for pg_dump by the database's owner
@@ -717,7 +721,7 @@ RETURNS void
 AS 'MODULE_PATHNAME', 'firehose_resume_pipeline'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION firehose_resume_pipeline(text, pg_lsn, boolean) IS
-'resumes a pipeline that was paused, failed, or created elsewhere; skip_lsn leaves out the transaction that the reason names, which commits there; from_now creates a new slot after the old one was lost';
+'resumes a pipeline that was paused, failed, or created elsewhere; skip_lsn leaves out the transaction that the reason names, which commits there; from_now creates a new slot after the old one was lost or the pipeline failed';
 
 CREATE FUNCTION firehose_drop_pipeline(name text, if_exists boolean DEFAULT false)
 RETURNS void

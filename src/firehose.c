@@ -18,6 +18,7 @@
 #include "common/names.h"
 #include "common/preload.h"
 #include "format/event.h"
+#include "pipeline/rights.h"
 #include "pipeline/stat.h"
 #include "put/durable.h"
 #include "put/put.h"
@@ -82,6 +83,7 @@ _PG_init(void)
 
 	ddl_hooks_install();
 	trigger_install_hook();
+	pipeline_install_hooks();
 	launcher_register_worker();
 }
 

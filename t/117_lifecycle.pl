@@ -130,11 +130,11 @@ $node->safe_psql('postgres', q{SELECT firehose_pause_pipeline('life')});
 wait_until('its decoder goes', sub { decoder_pids($node) == 0 });
 if ($node->pg_version < 18)
 {
-    $node->safe_psql('postgres', 'DROP PUBLICATION p');
+    $node->safe_psql('postgres', 'DROP PUBLICATION p CASCADE');
     insert(12);
     $node->safe_psql('postgres', 'CREATE PUBLICATION p FOR TABLE t');
     insert(13);
-    $node->safe_psql('postgres', q{SELECT firehose_resume_pipeline('life')});
+    $node->safe_psql('postgres', q{SELECT firehose_alter_pipeline('life', publications => '{p}'); SELECT firehose_resume_pipeline('life')});
     wait_state($node, 'postgres', 'life', 'failed', 60);
     like(reason('life'), qr/publication "p" does not exist/, 'a poison is shown');
     my ($lsn) = reason('life') =~ m{(firehose_resume_pipeline\('life', skip_lsn => '[0-9A-F]+/[0-9A-F]+'\))};

@@ -40,6 +40,7 @@
 #include "decoder/error_policy.h"
 #include "decoder/progress.h"
 #include "pipeline/definition.h"
+#include "pipeline/rights.h"
 #include "queue/reserve.h"
 #include "status/recent.h"
 #include "stream/stream.h"
@@ -208,6 +209,40 @@ read_changes(void)
 	consumer_arg = change_reader_create(decoder_context, pipeline, &batch, event_fill_source());
 }
 
+/* In a transaction: the pipeline fails if what it needs is gone. */
+static void
+check_rights(void)
+{
+	const char *trouble = pipeline_check_rights(pipeline);
+
+	if (trouble == NULL)
+		return;
+	pipeline_fail(my_slot, trouble);
+	proc_exit(0);
+}
+
+/*
+ * Between transactions: check again if anything was changed that rights depend
+ * on.  The start of a transaction is what takes note of invalidations.
+ */
+static void
+recheck_rights(void)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	if (wal_reader_position(wal) >= wal_reader_limit())
+		return;
+	StartTransactionCommand();
+	if (pipeline_rights_changed())
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		check_rights();
+		PopActiveSnapshot();
+	}
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+}
+
 /* Read the catalog: in a transaction of its own, with the slot not acquired. */
 static void
 read_pipeline(void)
@@ -224,6 +259,7 @@ read_pipeline(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("pipeline \"%s\" does not exist", NameStr(my_slot->name))));
+	check_rights();
 	batch.pipeline = my_slot;
 	batch.on_full = on_queue_full;
 	batch.context = decoder_context;
@@ -347,6 +383,7 @@ start(void)
 	wal = wal_reader_open(pipeline->slot_name, from, plugin_options(), consumer,
 						  consumer_arg);
 	wal_reader_set_mark(wal, crash_mark());
+	wal_reader_follow(wal, pipeline->publication_oids);
 	wal_reader_skip(wal, pipeline->skips, pipeline->nskips);
 	wal->on_server_start = progress_on_server_start;
 
@@ -402,6 +439,7 @@ decode_round(void)
 {
 	int			n = 0;
 
+	recheck_rights();
 	while (n < ROUND_RECORDS && next_record())
 	{
 		n++;

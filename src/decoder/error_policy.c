@@ -175,7 +175,7 @@ fail_place(PipelineEntry *entry, const WalPlace *place, const char *what)
 		way = psprintf(", or leave it out with SELECT firehose_resume_pipeline(%s, skip_lsn => '%X/%X')",
 					   name, LSN_FORMAT_ARGS(place->lsn));
 	}
-	pipeline_fail(entry, psprintf("%s; retry with SELECT firehose_resume_pipeline(%s)%s",
+	pipeline_fail(entry, psprintf("%s; retry with SELECT firehose_resume_pipeline(%s)%s; or give up all that is not sent yet with from_now => true",
 								  what, name, way));
 }
 

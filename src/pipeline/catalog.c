@@ -64,7 +64,9 @@ static const Oid column_types[PIPELINE_COLUMNS] = {
 	[PIPELINE_MESSAGES] = TEXTARRAYOID,
 	[PIPELINE_ORIGIN] = TEXTOID,
 	[PIPELINE_SLOT_NAME] = TEXTOID,
-	[PIPELINE_SKIP_LSNS] = PG_LSNARRAYOID
+	[PIPELINE_SKIP_LSNS] = PG_LSNARRAYOID,
+	[PIPELINE_PUBLICATION_OIDS] = OIDARRAYOID,
+	[PIPELINE_STREAM_OIDS] = OIDARRAYOID
 };
 
 /* The values of a choice, in the order of their enum. */
@@ -265,6 +267,23 @@ pipeline_row_texts(const PipelineRow *row, PipelineColumn column)
 	return list;
 }
 
+List *
+pipeline_row_oids(const PipelineRow *row, PipelineColumn column)
+{
+	List	   *list = NIL;
+	Datum	   *elements;
+	int			n;
+
+	if (row->nulls[column] ||
+		(uint64) DatumGetInt64(row->values[PIPELINE_SYSTEM_IDENTIFIER]) != GetSystemIdentifier())
+		return NIL;
+	deconstruct_array(DatumGetArrayTypeP(row->values[column]), OIDOID, sizeof(Oid),
+					  true, TYPALIGN_INT, &elements, NULL, &n);
+	for (int i = 0; i < n; i++)
+		list = lappend_oid(list, DatumGetObjectId(elements[i]));
+	return list;
+}
+
 char *
 pipeline_row_slot_name(const PipelineRow *row)
 {
@@ -329,6 +348,8 @@ pipeline_from_row(const PipelineRow *row)
 	pipeline->database = DatumGetObjectId(row->values[PIPELINE_DATABASE]);
 	pipeline->stream = pipeline_row_text(row, PIPELINE_STREAM);
 	pipeline->publications = pipeline_row_texts(row, PIPELINE_PUBLICATIONS);
+	pipeline->publication_oids = pipeline_row_oids(row, PIPELINE_PUBLICATION_OIDS);
+	pipeline->stream_oids = pipeline_row_oids(row, PIPELINE_STREAM_OIDS);
 	pipeline->routes = pipeline_parse_routes(DatumGetJsonbP(row->values[PIPELINE_ROUTES]));
 	pipeline->message_prefixes = pipeline_row_texts(row, PIPELINE_MESSAGES);
 	pipeline->origin = pipeline_row_text(row, PIPELINE_ORIGIN);

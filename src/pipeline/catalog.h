@@ -46,6 +46,8 @@ typedef enum PipelineColumn
 	PIPELINE_ORIGIN,
 	PIPELINE_SLOT_NAME,			/* null: the default name */
 	PIPELINE_SKIP_LSNS,
+	PIPELINE_PUBLICATION_OIDS,	/* null, like these: durable puts need none */
+	PIPELINE_STREAM_OIDS,		/* of the routes, then of the pipeline */
 	PIPELINE_COLUMNS
 } PipelineColumn;
 
@@ -95,6 +97,12 @@ pipeline_row_id(const PipelineRow *row)
 /* A text of a row in palloc'd memory; NULL for null. */
 extern char *pipeline_row_text(const PipelineRow *row, PipelineColumn column);
 extern List *pipeline_row_texts(const PipelineRow *row, PipelineColumn column);
+/*
+ * What is remembered by OID; NIL if that means nothing, since the server was
+ * another one.
+ */
+extern List *pipeline_row_oids(const PipelineRow *row, PipelineColumn column);
+
 extern char *pipeline_row_slot_name(const PipelineRow *row);
 
 /*

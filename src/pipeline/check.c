@@ -52,7 +52,7 @@ static void check_streams(const Pipeline *pipeline);
 static void check_route(const PipelineRoute *route);
 static void check_reserved_names(const PipelineRow *row);
 static void warn_of_unchanged(const PipelineRow *row);
-static char *query_list(const char *query, const PipelineRow *row);
+static char *query_list(const char *query, const List *publications, Oid role);
 
 void
 pipeline_check_server(void)
@@ -108,6 +108,7 @@ pipeline_check_row(const PipelineRow *row)
 
 	pipeline = pipeline_from_row(row);
 	check_publications(pipeline->publications);
+	pipeline_check_select(pipeline->publications, GetUserId());
 	check_prefixes(pipeline->message_prefixes);
 	check_streams(pipeline);
 	if (strcmp(format, "flat") == 0)
@@ -253,7 +254,8 @@ static void
 check_reserved_names(const PipelineRow *row)
 {
 	char	   *columns = query_list("SELECT string_agg(DISTINCT format('%I.%I.%I', n.nspname, c.relname, a.attname), ', ') "
-									 PUBLISHED_COLUMNS " AND a.attname = ANY ($2)", row);
+									 PUBLISHED_COLUMNS " AND a.attname = ANY ($2)",
+									 pipeline_row_texts(row, PIPELINE_PUBLICATIONS), InvalidOid);
 
 	if (columns != NULL)
 		ereport(ERROR,
@@ -269,7 +271,8 @@ warn_of_unchanged(const PipelineRow *row)
 {
 	char	   *tables = query_list("SELECT string_agg(DISTINCT format('%I.%I', n.nspname, c.relname), ', ') "
 									PUBLISHED_COLUMNS " AND b.pubupdate AND c.relreplident <> 'f'"
-									" AND a.attstorage <> 'p' AND NOT $2 IS NULL", row);
+									" AND a.attstorage <> 'p' AND NOT $2 IS NULL",
+								   pipeline_row_texts(row, PIPELINE_PUBLICATIONS), InvalidOid);
 
 	if (tables != NULL)
 		ereport(WARNING,
@@ -280,16 +283,37 @@ warn_of_unchanged(const PipelineRow *row)
 				 errhint("Use ALTER TABLE ... REPLICA IDENTITY FULL, or unchanged => 'omit' if the destination keeps columns that a record lacks.")));
 }
 
+void
+pipeline_check_select(List *publications, Oid role)
+{
+	char	   *tables;
+
+	if (superuser_arg(role))
+		return;
+	tables = query_list("SELECT string_agg(DISTINCT format('%I.%I', n.nspname, c.relname), ', ') "
+						PUBLISHED_COLUMNS
+						" AND NOT has_column_privilege($3, c.oid, a.attnum, 'SELECT')",
+						publications, role);
+	if (tables != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("role \"%s\" may not read all that the pipeline sends: %s",
+						GetUserNameFromId(role, false), tables),
+				 errhint("Grant it SELECT, or leave them out of the publications.")));
+}
+
 /*
- * Run a query on the catalogs with the row's publications and flat's keys;
+ * Run a query on the catalogs with publications, flat's keys and a role;
  * returns its text or NULL.
  */
 static char *
-query_list(const char *query, const PipelineRow *row)
+query_list(const char *query, const List *publications, Oid role)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	Oid			types[] = {TEXTARRAYOID, TEXTARRAYOID};
-	Datum		args[2];
+	Oid			types[] = {TEXTARRAYOID, TEXTARRAYOID, OIDOID};
+	Datum		args[3];
+	Datum	   *names = palloc(list_length(publications) * sizeof(Datum));
+	ListCell   *cell;
 	Datum		keys[16];
 	char	   *result = NULL;
 	int			nkeys = 0;
@@ -297,15 +321,19 @@ query_list(const char *query, const PipelineRow *row)
 
 	for (const char *key; (key = flat_reserved_name(nkeys)) != NULL; nkeys++)
 		keys[nkeys] = CStringGetTextDatum(key);
-	args[0] = row->values[PIPELINE_PUBLICATIONS];
+	foreach(cell, publications)
+		names[foreach_current_index(cell)] = CStringGetTextDatum(lfirst(cell));
+	args[0] = PointerGetDatum(construct_array(names, list_length(publications), TEXTOID, -1,
+											  false, TYPALIGN_INT));
 	args[1] = PointerGetDatum(construct_array(keys, nkeys, TEXTOID, -1, false, TYPALIGN_INT));
+	args[2] = ObjectIdGetDatum(role);
 
 	/* names mean what we think, whoever calls */
 	(void) set_config_option("search_path", "pg_catalog, pg_temp",
 							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute_with_args(query, 2, types, args, NULL, true, 1) != SPI_OK_SELECT ||
+	if (SPI_execute_with_args(query, 3, types, args, NULL, true, 1) != SPI_OK_SELECT ||
 		SPI_processed != 1)
 		elog(ERROR, "query on catalogs failed");
 	result = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);

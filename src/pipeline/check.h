@@ -19,6 +19,9 @@ extern void pipeline_check_name(const char *name);
  */
 extern void pipeline_check_row(const PipelineRow *row);
 
+/* Error unless a role may read all that publications publish. */
+extern void pipeline_check_select(List *publications, Oid role);
+
 /* Can a slot of this name be made, or (adopt) taken over? */
 extern void pipeline_check_slot(Relation rel, const char *name, bool take_over_slot);
 

@@ -31,6 +31,8 @@ typedef struct Pipeline
 	Oid			database;		/* OID of the database it was made in */
 	char	   *stream;			/* foreign server's name */
 	List	   *publications;	/* of char * */
+	List	   *publication_oids;	/* NIL: known by their names alone */
+	List	   *stream_oids;	/* of the routes and of the pipeline; likewise */
 	const Format *format;
 	ValueOptions values;
 	FormatOptions format_options;

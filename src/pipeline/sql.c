@@ -23,11 +23,13 @@
 #include "utils/jsonb.h"
 #include "utils/pg_lsn.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "common/preload.h"
 #include "pipeline/catalog.h"
 #include "pipeline/check.h"
 #include "pipeline/position.h"
+#include "pipeline/rights.h"
 #include "stream/stat_stream.h"
 #include "wal/replication_slot.h"
 #include "workers/ddl_hooks.h"
@@ -81,8 +83,10 @@ static void take_settings(FunctionCallInfo fcinfo, PipelineRow *row);
 static void check_elements(Datum array, const char *what);
 static void take_slot(FunctionCallInfo fcinfo, Relation rel, PipelineRow *row);
 static void refuse_durable(const PipelineRow *row, const char *hint);
+static Relation open_own(const char *name, bool missing_ok);
 static PipelineRow *find_own(Relation rel, const char *name, bool missing_ok);
 static void end(Relation rel, PipelineRow *row);
+static void take_over_orphan(PipelineRow *row);
 static void take_over_slot(PipelineRow *row);
 static void check_owes_nothing(const PipelineRow *row, const char *name);
 static void check_resumable(const PipelineRow *row, const char *name);
@@ -129,6 +133,7 @@ firehose_create_pipeline(PG_FUNCTION_ARGS)
 	take_over_slot(&row);
 	take_slot(fcinfo, rel, &row);
 	pipeline_check_row(&row);
+	pipeline_remember_oids(&row);
 
 	end(rel, &row);
 	PG_RETURN_VOID();
@@ -139,12 +144,13 @@ Datum
 firehose_alter_pipeline(PG_FUNCTION_ARGS)
 {
 	char	   *name = begin(fcinfo, "firehose_alter_pipeline()");
-	Relation	rel = pipeline_catalog_open(PIPELINE_WRITE_LOCK);
+	Relation	rel = open_own(name, false);
 	PipelineRow *row = find_own(rel, name, false);
 
 	refuse_durable(row, "There is nothing to be altered in it.");
 	take_settings(fcinfo, row);
 	pipeline_check_row(row);
+	pipeline_remember_oids(row);
 	end(rel, row);
 	PG_RETURN_VOID();
 }
@@ -154,7 +160,7 @@ Datum
 firehose_pause_pipeline(PG_FUNCTION_ARGS)
 {
 	char	   *name = begin(fcinfo, "firehose_pause_pipeline()");
-	Relation	rel = pipeline_catalog_open(PIPELINE_WRITE_LOCK);
+	Relation	rel = open_own(name, false);
 	PipelineRow *row = find_own(rel, name, false);
 
 	row->values[PIPELINE_ENABLED] = BoolGetDatum(false);
@@ -182,9 +188,13 @@ firehose_resume_pipeline(PG_FUNCTION_ARGS)
 			check_owes_nothing(row, name);
 		take_over_slot(row);
 		pipeline_position_set(pipeline_row_id(row), InvalidXLogRecPtr);
+		pipeline_remember_oids(row);
 	}
 	else
+	{
 		row = find_own(rel, name, false);
+		take_over_orphan(row);
+	}
 
 	if (from_now)
 		start_anew(row, name);
@@ -205,14 +215,15 @@ firehose_drop_pipeline(PG_FUNCTION_ARGS)
 {
 	char	   *name = begin(fcinfo, "firehose_drop_pipeline()");
 	bool		if_exists = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
-	Relation	rel = pipeline_catalog_open(PIPELINE_WRITE_LOCK);
-	PipelineRow *row = find_own(rel, name, if_exists);
+	Relation	rel = open_own(name, if_exists);
+	PipelineRow *row = rel ? find_own(rel, name, if_exists) : NULL;
 
 	if (row == NULL)
 	{
 		ereport(NOTICE,
 				(errmsg("pipeline \"%s\" does not exist, skipping", name)));
-		table_close(rel, NoLock);
+		if (rel)
+			table_close(rel, NoLock);
 		PG_RETURN_VOID();
 	}
 
@@ -343,6 +354,20 @@ refuse_durable(const PipelineRow *row, const char *hint)
 				 errhint("%s", hint)));
 }
 
+/*
+ * Open the catalog to change a pipeline.  Privileges are checked before the
+ * lock is taken that others would wait for.  NULL: there is no such pipeline.
+ */
+static Relation
+open_own(const char *name, bool missing_ok)
+{
+	Relation	rel = pipeline_catalog_open(AccessShareLock);
+	bool		found = find_own(rel, name, missing_ok) != NULL;
+
+	table_close(rel, AccessShareLock);
+	return found ? pipeline_catalog_open(PIPELINE_WRITE_LOCK) : NULL;
+}
+
 /* Find a pipeline that the user may change. */
 static PipelineRow *
 find_own(Relation rel, const char *name, bool missing_ok)
@@ -367,6 +392,15 @@ find_own(Relation rel, const char *name, bool missing_ok)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be owner of pipeline %s", name)));
 	return row;
+}
+
+/* A pipeline whose owner was dropped is that of the superuser who resumes it. */
+static void
+take_over_orphan(PipelineRow *row)
+{
+	if (SearchSysCacheExists1(AUTHOID, row->values[PIPELINE_OWNER]))
+		return;
+	row->values[PIPELINE_OWNER] = ObjectIdGetDatum(GetUserId());
 }
 
 /* Make a row that of a pipeline of this database and of the current user. */
@@ -442,9 +476,23 @@ is_ahead(const PipelineRow *row, const SlotInfo *slot)
 		position.confirmed != InvalidXLogRecPtr && slot->restart > position.confirmed;
 }
 
+/* Has a pipeline failed, so that what it has not sent may be given up? */
+static bool
+has_failed(int32 id)
+{
+	PipelineEntry *entry;
+	bool		failed;
+
+	LWLockAcquire(pipeline_table->lock, LW_SHARED);
+	entry = pipeline_table_find(MyDatabaseId, id);
+	failed = entry != NULL && pg_atomic_read_u32(&entry->state) == PIPELINE_FAILED;
+	LWLockRelease(pipeline_table->lock);
+	return failed;
+}
+
 /*
- * Have a new slot made in the place of one that was lost; one that others have
- * re-created will do, from its own position on.
+ * Have a new slot made in the place of one that was lost or is given up; one
+ * that others have re-created will do, from its own position on.
  */
 static void
 start_anew(PipelineRow *row, const char *name)
@@ -459,10 +507,10 @@ start_anew(PipelineRow *row, const char *name)
 			pipeline_position_set(pipeline_row_id(row), info.confirmed);
 			return;
 		}
-		if (!info.lost)
+		if (!info.lost && !has_failed(pipeline_row_id(row)))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("replication slot \"%s\" of pipeline \"%s\" is not lost", slot_name, name),
+					 errmsg("replication slot \"%s\" of pipeline \"%s\" is not lost, and the pipeline has not failed", slot_name, name),
 					 errhint("Resume the pipeline without from_now; to skip a transaction, use skip_lsn.")));
 
 		/* nobody can make use of it, whatever becomes of this transaction */

@@ -10,13 +10,18 @@
 #include "catalog/pg_control.h"
 #include "access/xlogrecovery.h"
 #include "access/xlogutils.h"
+#include "catalog/pg_publication.h"
 #include "miscadmin.h"
 #include "replication/decode.h"
 #include "replication/message.h"
+#include "replication/pgoutput.h"
 #include "replication/slot.h"
 #include "storage/latch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "common/compat.h"
 #include "wal/wal_reader.h"
@@ -28,6 +33,9 @@
 
 /* How often a slot that is being made looks for more WAL (ms). */
 #define SLOT_WAIT_MS	100
+
+/* Their names are to be looked up: at first, and after a change. */
+static bool publications_changed = true;
 
 XLogRecPtr
 wal_reader_limit(void)
@@ -175,6 +183,46 @@ note_table(void *arg)
 			 RelationGetRelationName(reader->relation), RelationGetRelid(reader->relation));
 }
 
+/* Syscache callback: publications have changed. */
+static void
+note_publications(Datum arg, int cacheid, uint32 hashvalue)
+{
+	publications_changed = true;
+}
+
+/*
+ * pgoutput looks up publications by name, as of the transaction that is being
+ * decoded, while a rename may come before or after it: give it the names of
+ * then.  One that did not exist then is an error, because another one may have
+ * had its name.
+ */
+static void
+follow_renames(WalReader *reader)
+{
+	PGOutputData *data = reader->decoding->output_plugin_private;
+	MemoryContext old;
+	ListCell   *cell;
+
+	if (likely(!publications_changed))
+		return;
+	old = MemoryContextSwitchTo(reader->context);
+	foreach(cell, reader->publications)
+	{
+		ListCell   *name = list_nth_cell(data->publication_names, foreach_current_index(cell));
+		char	   *then = get_publication_name(lfirst_oid(cell), true);
+
+		if (then == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("publication \"%s\" does not exist when this is committed",
+							(char *) lfirst(name))));
+		if (strcmp(then, lfirst(name)) != 0)
+			lfirst(name) = then;
+	}
+	MemoryContextSwitchTo(old);
+	publications_changed = false;
+}
+
 /* Have pgoutput write a change, of which is known whose it is. */
 static void
 change_for_pgoutput(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
@@ -183,6 +231,7 @@ change_for_pgoutput(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 	WalReader  *reader = decoding->output_writer_private;
 	ErrorContextCallback context = {error_context_stack, note_table, reader};
 
+	follow_renames(reader);
 	reader->relation = relation;
 	error_context_stack = &context;
 	reader->plugin.change_cb(decoding, txn, relation, change);
@@ -237,6 +286,14 @@ wal_reader_truncate_seq(const WalReader *reader, Oid relid)
 	while (i < reader->ntruncated - 1 && reader->truncated[i] != relid)
 		i++;
 	return reader->seq + i;
+static void
+truncate_for_pgoutput(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
+					  int nrelations, Relation relations[], ReorderBufferChange *change)
+{
+	WalReader  *reader = decoding->output_writer_private;
+
+	follow_renames(reader);
+	reader->plugin.truncate_cb(decoding, txn, nrelations, relations, change);
 }
 
 /* Callbacks in the place of pgoutput's: of a consumer of logical messages alone ... */
@@ -296,6 +353,8 @@ replace_callbacks(WalReader *reader)
 	reader->plugin = *callbacks;
 	callbacks->filter_by_origin_cb = filter_transaction;
 	callbacks->message_cb = filter_message;
+	callbacks->change_cb = change_for_pgoutput;
+	callbacks->truncate_cb = truncate_for_pgoutput;
 	if (reader->consumer->logical_message)
 	{
 		callbacks->begin_cb = begin_for_consumer;
@@ -369,6 +428,13 @@ void
 wal_reader_set_mark(WalReader *reader, WalMark *mark)
 {
 	reader->mark = mark;
+}
+
+void
+wal_reader_follow(WalReader *reader, List *publications)
+{
+	reader->publications = publications;
+	CacheRegisterSyscacheCallback(PUBLICATIONOID, note_publications, (Datum) 0);
 }
 
 void

@@ -83,6 +83,7 @@ struct WalReader
 	 * recovery that such a start begins behind.  May be NULL.
 	 */
 	void		(*on_server_start) (XLogRecPtr lsn);
+	List	   *publications;	/* OIDs of those that pgoutput is to send */
 	OutputPluginCallbacks plugin;	/* pgoutput's own */
 };
 
@@ -101,6 +102,9 @@ extern WalReader *wal_reader_open(const char *slot_name, XLogRecPtr start, List 
 
 /* Keep a mark of where it is. */
 extern void wal_reader_set_mark(WalReader *reader, WalMark *mark);
+
+/* Have pgoutput send these publications, whatever their names are meanwhile. */
+extern void wal_reader_follow(WalReader *reader, List *publications);
 
 /* Leave out what commits at these: it is not even decoded. */
 extern void wal_reader_skip(WalReader *reader, const XLogRecPtr *commits, int n);
