@@ -198,6 +198,10 @@ is($node->safe_psql('postgres', q{SELECT error_code, count(*) FROM firehose_dead
     'unchanged_column|1', 'flat: it is a dead letter');
 is((grep { $_->{_table} eq 'flat_full' && $_->{_op} eq 'insert' && $_->{id} == 2 } events($emulator, 'flat'))[0]{big},
     'x' x 10000, 'flat: with the old row in the WAL nothing is lacking');
+$node->safe_psql('postgres', q{ALTER TABLE flat_full ADD COLUMN "_op" text; INSERT INTO flat_full VALUES (3, 'y', 'z')});
+wait_confirmed($node, 'postgres', 'flat');
+is($node->safe_psql('postgres', q{SELECT error_message FROM firehose_dead_letter WHERE error_code = 'reserved_column'}),
+    'Column "_op" has the name of a key of format flat.', 'flat: a column that takes a reserved name later is a dead letter');
 my ($code, undef, $error) = $node->psql('postgres', q{CREATE TABLE bad (_op text); CREATE PUBLICATION bad FOR TABLE bad;
     SELECT firehose_create_pipeline('bad', 'flat', '{bad}', format => 'flat')});
 like($error, qr/column names are reserved by format "flat"/, 'flat: reserved names are refused');
@@ -208,6 +212,20 @@ new_pipeline($node, 'postgres', 'choices', ['flat'], timestamps => q{'sql'}, num
 is_deeply(sent('choices', q{INSERT INTO flat VALUES (7, 1.50, '2026-01-01 00:00:00.5+00', '{"a": 1}', NULL)}),
     [ 'c flat after={"at":"2026-01-01 00:00:00.5","big":null,"id":7,"j":"{\"a\": 1}","n":1.5}' ],
     'values as the pipeline chooses');
+
+# a key with a generated column, which comes without it below 18
+my (undef, undef, $warning) = $node->psql('postgres', q{
+    CREATE TABLE generated (a int NOT NULL, n int, k int GENERATED ALWAYS AS (a * 2) STORED PRIMARY KEY);
+    CREATE PUBLICATION generated FOR TABLE generated;
+    CREATE SERVER generated FOREIGN DATA WRAPPER firehose;
+    SELECT firehose_create_pipeline('generated', 'generated', '{generated}', enabled => false);
+    SELECT firehose_drop_pipeline('generated'); DROP SERVER generated});
+like($warning, qr/WARNING:  deletes of tables whose key has generated columns.*public\.generated/s, 'a generated key: a warning');
+new_pipeline($node, 'postgres', 'generated_key', ['generated']);
+is_deeply(sent('generated_key', q{INSERT INTO generated VALUES (1, 1); UPDATE generated SET n = 2; DELETE FROM generated}),
+    [ 'c generated after={"a":1,"n":1}', 'u generated after={"a":1,"n":2}' ], 'no delete without a row');
+is($node->safe_psql('postgres', q{SELECT error_code, error_message FROM firehose_dead_letter WHERE pipeline = 'generated_key'}),
+    q{incomplete_key|The key has generated columns, which are not in the WAL's change: "k".}, 'but a dead letter that names the column');
 
 # a database that is not UTF8
 $node->safe_psql('postgres', "CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'");

@@ -164,6 +164,41 @@ add_troubled(ChangeReader *reader, BatchStream *stream, const Event *event)
 	add_dead(reader, stream, event, too_large ? "RecordTooLarge" : "invalid_text", message, false);
 }
 
+/*
+ * Is an event one that no record can be made of, as its table is?  A delete
+ * that does not say which row is gone, or a key twice in a record.
+ */
+static bool
+is_refused(ChangeReader *reader, BatchStream *stream, const Event *event, int part)
+{
+	const EventRelation *relation = event->relation;
+	bool		names_old_row = event->op == EVENT_DELETE ||
+		(event->old_row != NULL && event->old_is_key);
+	const char *code;
+	char	   *message;
+
+	if (likely(relation == NULL ||
+			   (relation->missing_key == NULL && relation->reserved_column == NULL)))
+		return false;
+	if (relation->reserved_column)
+	{
+		code = "reserved_column";
+		message = psprintf("Column \"%s\" has the name of a key of format flat.",
+						   relation->reserved_column);
+	}
+	else if (names_old_row)
+	{
+		code = "incomplete_key";
+		message = psprintf("The key has generated columns, which are not in the WAL's change: %s.",
+						   relation->missing_key);
+	}
+	else
+		return false;
+	if (part == 0)
+		add_dead(reader, stream, event, code, message, relation->missing_key == NULL);
+	return true;
+}
+
 /* Write one of the records that an event makes. */
 static void
 add_part(ChangeReader *reader, BatchStream *stream, const Event *event, int part)
@@ -206,7 +241,8 @@ add_event(ChangeReader *reader, BatchStream *stream, Event *event)
 
 	for (int part = 0; part < parts; part++)
 	{
-		if (event->seq + part > reader->done_seq)
+		if (event->seq + part > reader->done_seq &&
+			!is_refused(reader, stream, event, part))
 			add_part(reader, stream, event, part);
 	}
 

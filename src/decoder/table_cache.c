@@ -205,6 +205,58 @@ find_primary_key(Oid relid, const LogicalRepRelation *described, bool *key)
 }
 
 /*
+ * Which generated columns of the key does pgoutput leave out (below 18 all, then
+ * those that are not published)?  NULL: none.
+ */
+static char *
+find_missing_key(const EventRelation *relation, char replident)
+{
+	Relation	rel = RelationIdGetRelation(relation->relid);
+	Bitmapset  *key = NULL;
+	StringInfoData names;
+	int			att = -1;
+
+	if (rel == NULL)
+		return NULL;
+	if (replident != REPLICA_IDENTITY_FULL)
+		key = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_IDENTITY_KEY);
+	initStringInfo(&names);
+	while ((att = bms_next_member(key, att)) >= 0)
+	{
+		AttrNumber	number = att + FirstLowInvalidHeapAttributeNumber;
+		const char *name = NameStr(TupleDescAttr(RelationGetDescr(rel), number - 1)->attname);
+		bool		found = false;
+
+		for (int i = 0; i < relation->ncolumns; i++)
+			found |= strcmp(relation->columns[i].name, name) == 0;
+		if (!found)
+			appendStringInfo(&names, "%s\"%s\"", names.len > 0 ? ", " : "", name);
+	}
+	RelationClose(rel);
+	return names.len > 0 ? MemoryContextStrdup(relation->context, names.data) : NULL;
+}
+
+/* A column that would be a second key of its name in the format's records. */
+static const char *
+find_reserved_column(const Pipeline *pipeline, const EventRelation *relation)
+{
+	const char *reserved;
+
+	if (pipeline->format != format_find("flat") ||
+		pipeline->format_options.metadata == METADATA_NONE)
+		return NULL;
+	for (int i = 0; (reserved = flat_reserved_name(i)) != NULL; i++)
+	{
+		for (int column = 0; column < relation->ncolumns; column++)
+		{
+			if (strcmp(relation->columns[column].name, reserved) == 0)
+				return reserved;
+		}
+	}
+	return NULL;
+}
+
+/*
  * Make the plans of a table.  Its names are those of the catalogs: pgoutput of
  * 15 does not describe a table again after its schema was renamed.
  */
@@ -234,6 +286,8 @@ build(TableCache *cache, CachedTable *table)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
 				 errmsg("a name in the definition of the table has no equivalent in UTF-8")));
+	relation->missing_key = find_missing_key(relation, described->replident);
+	relation->reserved_column = find_reserved_column(cache->pipeline, relation);
 	table->relation = relation;
 	table->stream = route(cache, relation->schema, relation->table);
 	pfree(key);

@@ -62,6 +62,9 @@ typedef struct EventRelation
 	int			ncolumns;
 	EventColumn *columns;
 	bool		has_key;
+	/* for a reader of the WAL; NULL: none */
+	const char *missing_key;	/* columns of the key that never come */
+	const char *reserved_column;	/* has the name of a key of the format's */
 	/* VALUE_READS_* of all columns, for value_guard_enter */
 	uint32		reads;
 	List	   *relids;			/* composite types the plans are made of */

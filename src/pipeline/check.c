@@ -52,6 +52,7 @@ static void check_streams(const Pipeline *pipeline);
 static void check_route(const PipelineRoute *route);
 static void check_reserved_names(const PipelineRow *row);
 static void warn_of_unchanged(const PipelineRow *row);
+static void warn_of_missing_keys(const List *publications);
 static char *query_list(const char *query, const List *publications, Oid role);
 
 void
@@ -111,6 +112,7 @@ pipeline_check_row(const PipelineRow *row)
 	pipeline_check_select(pipeline->publications, GetUserId());
 	check_prefixes(pipeline->message_prefixes);
 	check_streams(pipeline);
+	warn_of_missing_keys(pipeline->publications);
 	if (strcmp(format, "flat") == 0)
 	{
 		if (pipeline->format_options.metadata != METADATA_NONE)
@@ -281,6 +283,26 @@ warn_of_unchanged(const PipelineRow *row)
 				 errdetail("They come without that value, and go to the dead letters. This can happen with: %s.",
 						   tables),
 				 errhint("Use ALTER TABLE ... REPLICA IDENTITY FULL, or unchanged => 'omit' if the destination keeps columns that a record lacks.")));
+}
+
+/* Warn of tables whose deletes come without a column of the key. */
+static void
+warn_of_missing_keys(const List *publications)
+{
+	char	   *tables = query_list("SELECT string_agg(DISTINCT format('%I.%I', n.nspname, c.relname), ', ') "
+									PUBLISHED_COLUMNS " AND b.pubdelete AND EXISTS (SELECT"
+									" FROM pg_index i JOIN pg_attribute g ON g.attrelid = i.indrelid AND g.attnum = ANY (i.indkey)"
+									" WHERE i.indrelid = c.oid AND g.attgenerated <> ''"
+									" AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END"
+									" AND (current_setting('server_version_num')::int < 180000 OR g.attname <> ALL (p.attnames)))",
+									publications, InvalidOid);
+
+	if (tables != NULL)
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING),
+				 errmsg("deletes of tables whose key has generated columns cannot be sent"),
+				 errdetail("They come without these columns, and go to the dead letters. This happens with: %s.", tables),
+				 errhint("Use ALTER TABLE ... REPLICA IDENTITY FULL, or another unique index.")));
 }
 
 void

@@ -274,6 +274,7 @@ count_truncate(LogicalDecodingContext *decoding, ReorderBufferTXN *txn, int nrel
 	reader->truncated = change->data.truncate.relids;
 	reader->ntruncated = change->data.truncate.nrelids;
 	reader->seq++;
+	follow_renames(reader);
 	reader->plugin.truncate_cb(decoding, txn, nrelations, relations, change);
 	reader->seq += reader->ntruncated - 1;
 }
@@ -286,14 +287,6 @@ wal_reader_truncate_seq(const WalReader *reader, Oid relid)
 	while (i < reader->ntruncated - 1 && reader->truncated[i] != relid)
 		i++;
 	return reader->seq + i;
-static void
-truncate_for_pgoutput(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
-					  int nrelations, Relation relations[], ReorderBufferChange *change)
-{
-	WalReader  *reader = decoding->output_writer_private;
-
-	follow_renames(reader);
-	reader->plugin.truncate_cb(decoding, txn, nrelations, relations, change);
 }
 
 /* Callbacks in the place of pgoutput's: of a consumer of logical messages alone ... */
@@ -354,7 +347,6 @@ replace_callbacks(WalReader *reader)
 	callbacks->filter_by_origin_cb = filter_transaction;
 	callbacks->message_cb = filter_message;
 	callbacks->change_cb = change_for_pgoutput;
-	callbacks->truncate_cb = truncate_for_pgoutput;
 	if (reader->consumer->logical_message)
 	{
 		callbacks->begin_cb = begin_for_consumer;
