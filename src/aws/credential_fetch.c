@@ -151,7 +151,9 @@ take_keys(CredentialFetch *fetch, const char *id, const char *secret,
 	return begin_step(fetch, now);
 }
 
-/* Instance metadata -------------------------------------------------------- */
+/*
+ * Instance metadata --------------------------------------------------------
+ */
 
 /* Begin with a new token: version 2 of the service asks for one. */
 static CredentialFetchAction
@@ -305,7 +307,9 @@ metadata_response(CredentialFetch *fetch, Response *response)
 	}
 }
 
-/* Containers --------------------------------------------------------------- */
+/*
+ * Containers ---------------------------------------------------------------
+ */
 
 static CredentialFetchAction
 container_response(CredentialFetch *fetch, const Response *response)
@@ -322,7 +326,9 @@ container_response(CredentialFetch *fetch, const Response *response)
 				   fields[1].value != NULL ? fields[1].value : fields[3].value);
 }
 
-/* STS ---------------------------------------------------------------------- */
+/*
+ * STS ----------------------------------------------------------------------
+ */
 
 /* Does STS say that our clock is wrong? */
 static bool
@@ -357,7 +363,9 @@ sts_response(CredentialFetch *fetch, const Response *response)
 					 NULL, sts.expiration, response->now);
 }
 
-/* IAM Identity Center ------------------------------------------------------ */
+/*
+ * IAM Identity Center ------------------------------------------------------
+ */
 
 /*
  * Ask for the role's keys, or first for a new token if the cached one is about
@@ -449,7 +457,9 @@ sso_response(CredentialFetch *fetch, const Response *response)
 		take_sso_keys(fetch, response);
 }
 
-/* credential_process ------------------------------------------------------- */
+/*
+ * credential_process -------------------------------------------------------
+ */
 
 static CredentialFetchAction
 begin_process(CredentialFetch *fetch)
@@ -486,7 +496,9 @@ credential_fetch_output(CredentialFetch *fetch, int exit_status, char *output,
 					 fields[4].value, 0, now);
 }
 
-/* All of them -------------------------------------------------------------- */
+/*
+ * All of them --------------------------------------------------------------
+ */
 
 /* Begin the present step, or be done if there is none. */
 static CredentialFetchAction

@@ -27,7 +27,8 @@ typedef struct CredentialLookup
 	char	   *paths[CREDENTIAL_NFILES];	/* NULL if there is none */
 	bool		path_named[CREDENTIAL_NFILES];	/* the same */
 	ProfileFile files[CREDENTIAL_NFILES];
-	char		errors[CREDENTIAL_NFILES][CREDENTIAL_REASON_SIZE];	/* "": all is well */
+	/* "": all is well */
+	char		errors[CREDENTIAL_NFILES][CREDENTIAL_REASON_SIZE];
 	Profile		profiles[CREDENTIAL_NFILES];	/* the one in effect */
 } CredentialLookup;
 

@@ -144,7 +144,9 @@ find_process(const ProfileView *view, CredentialFinding *finding,
 	return CREDENTIALS_FETCH;
 }
 
-/* The credentials file's keys, the credential_process, the config file's keys */
+/*
+ * The credentials file's keys, the credential_process, the config file's keys
+ */
 static CredentialsResult
 find_keys_or_process(const ProfileView *view, CredentialFinding *finding,
 					 char *reason, size_t reason_size)
@@ -186,8 +188,8 @@ explain_files(const CredentialLookup *lookup, char *reason, size_t reason_size)
 
 /*
  * All keys come from one file.  A file that cannot be opened is a failure only
- * if the other one has nothing; one with a bad value always is.  A profile that
- * was named must exist.
+ * if the other one has nothing; one with a bad value always is.  A profile
+ * that was named must exist.
  */
 CredentialsResult
 credential_profile_keys(const CredentialLookup *lookup, CredentialFinding *finding,

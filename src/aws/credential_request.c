@@ -157,7 +157,9 @@ credential_read_token(const char *path, char *errmsg, size_t errmsg_size)
 	return token;
 }
 
-/* Instance metadata and containers ----------------------------------------- */
+/*
+ * Instance metadata and containers -----------------------------------------
+ */
 
 bool
 credential_request_metadata(CredentialFetch *fetch, const char *method,
@@ -214,7 +216,9 @@ credential_request_container(CredentialFetch *fetch, const CredentialStep *step)
 	return add_header(fetch, print("Authorization: %s", variable));
 }
 
-/* Forms and queries -------------------------------------------------------- */
+/*
+ * Forms and queries --------------------------------------------------------
+ */
 
 /* Write a text percent-encoded behind *to; writes nothing if to is NULL. */
 static size_t
@@ -241,7 +245,10 @@ encode(char *to, const char *text)
 	return n;
 }
 
-/* Append "&name=value" to *text, which is reallocated; NULL values are left out. */
+/*
+ * Append "&name=value" to *text, which is reallocated; NULL values are left
+ * out.
+ */
 static bool
 append_parameter(char **text, const char *name, const char *value)
 {
@@ -265,9 +272,13 @@ append_parameter(char **text, const char *name, const char *value)
 	return longer != NULL;
 }
 
-/* STS ---------------------------------------------------------------------- */
+/*
+ * STS ----------------------------------------------------------------------
+ */
 
-/* Where STS is: as the environment or the profile says, or the region's own. */
+/*
+ * Where STS is: as the environment or the profile says, or the region's own.
+ */
 static bool
 find_sts(CredentialFetch *fetch, Endpoint *endpoint, const char **region)
 {
@@ -372,7 +383,9 @@ credential_request_sts(CredentialFetch *fetch, const CredentialStep *step, time_
 	return ok;
 }
 
-/* IAM Identity Center ------------------------------------------------------ */
+/*
+ * IAM Identity Center ------------------------------------------------------
+ */
 
 /* Where one of its services is in the region of the session. */
 static bool
@@ -410,7 +423,10 @@ credential_request_sso(CredentialFetch *fetch, const CredentialStep *step,
 	return ok;
 }
 
-/* Is it something that JSON needs no escape for?  The service's own tokens are. */
+/*
+ * Is it something that JSON needs no escape for?  The service's own tokens
+ * are.
+ */
 static bool
 is_plain(const char *text)
 {

@@ -97,7 +97,8 @@ credentials_set(Credentials *credentials, const char *access_key_id,
 	{
 		const char *value = credential_nonempty(values[i]);
 
-		if (value == NULL && i == 2)	/* only temporary credentials have one */
+		/* only temporary credentials have one */
+		if (value == NULL && i == 2)
 			continue;
 		if (value == NULL)
 		{

@@ -72,7 +72,8 @@ typedef struct CredentialState
 	 */
 	Credentials credentials;
 	CredentialChain chain;
-	const char *provider;		/* static name, NULL before the first success */
+	/* static name, NULL before the first success */
+	const char *provider;
 
 	/* Which providers the last load passed over, and why; "" if none. */
 	char		passed_over[1024];

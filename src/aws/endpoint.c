@@ -540,9 +540,9 @@ parse_pattern(const char *text, size_t len, Pattern *pattern,
 }
 
 /*
- * A pattern stands for what its writer has not seen.  That is good enough where
- * TLS proves who answers, or nothing leaves the machine; anywhere else the URL
- * must have been written out.
+ * A pattern stands for what its writer has not seen.  That is good enough
+ * where TLS proves who answers, or nothing leaves the machine; anywhere else
+ * the URL must have been written out.
  */
 static bool
 endpoint_matches(const Endpoint *endpoint, const Pattern *pattern)

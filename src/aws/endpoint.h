@@ -5,10 +5,10 @@
  *
  * A URL is accepted as https://host[:port][/], or with http if the host is
  * loopback: localhost, 127.0.0.0/8 or [::1].  A stream's may have http for any
- * host, but is allowed only where a superuser wrote out that URL.  The host is a name of letters,
- * digits, hyphens and dots, an IPv4 address, or an IPv6 address in brackets.
- * There is no user info, path, query or fragment, and no other character, so
- * nothing can be smuggled into a header or a request line.
+ * host, but is allowed only where a superuser wrote out that URL.  The host is
+ * a name of letters, digits, hyphens and dots, an IPv4 address, or an IPv6
+ * address in brackets. There is no user info, path, query or fragment, and no
+ * other character, so nothing can be smuggled into a header or a request line.
  *
  * Knows no PostgreSQL and never allocates.
  *
@@ -71,7 +71,9 @@ extern bool endpoint_parse(const char *url, Endpoint *endpoint,
 /* Is it on this machine: localhost, 127.0.0.0/8 or [::1]? */
 extern bool endpoint_is_loopback(const Endpoint *endpoint);
 
-/* The same with http for every host: the caller asks endpoint_allowed() next. */
+/*
+ * The same with http for every host: the caller asks endpoint_allowed() next.
+ */
 extern bool endpoint_parse_any(const char *url, Endpoint *endpoint,
 							   char *errmsg, size_t errmsg_size);
 

@@ -41,7 +41,9 @@ typedef struct StsResponse
 	char	   *error_message;
 } StsResponse;
 
-/* Read a response; false with a message, that quotes nothing, if it is none. */
+/*
+ * Read a response; false with a message, that quotes nothing, if it is none.
+ */
 extern bool sts_response_parse(char *buf, size_t len, StsResponse *response,
 							   char *errmsg, size_t errmsg_size);
 

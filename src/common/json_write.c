@@ -200,7 +200,9 @@ has_high_bit(const char *s, int len)
 	return (all & HIGH_BITS) != 0;
 }
 
-/* As pg_server_to_any, but to note what cannot be converted; returns "" then. */
+/*
+ * As pg_server_to_any, but to note what cannot be converted; returns "" then.
+ */
 static const char *
 convert_or_note(const char *text, int *len)
 {

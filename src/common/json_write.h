@@ -23,12 +23,14 @@ json_reserve(StringInfo out, int n)
  * A process that cannot do with errors about values (decoders: one value must
  * not stop all that follow) has them noted instead, after json_tolerate(),
  * which needs a transaction.  What was written for such a value means nothing.
- * Whoever writes a record clears json_trouble before and looks at it afterwards.
+ * Whoever writes a record clears json_trouble before and looks at it
+ * afterwards.
  */
 typedef enum JsonTrouble
 {
 	JSON_NO_TROUBLE,
-	JSON_TOO_LARGE,				/* larger than any record can be: not written */
+	/* larger than any record can be: not written */
+	JSON_TOO_LARGE,
 	JSON_NOT_TEXT				/* there is no UTF-8 for it */
 } JsonTrouble;
 

@@ -95,7 +95,9 @@ untrusted_index(Relation rel)
 	return found;
 }
 
-/* A trigger of a table whose function is none of the extension's; NULL: none. */
+/*
+ * A trigger of a table whose function is none of the extension's; NULL: none.
+ */
 static const char *
 untrusted_trigger(Relation rel, Oid extension)
 {

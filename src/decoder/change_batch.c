@@ -216,7 +216,9 @@ try_reserve(ChangeBatch *batch, BatchStream *stream, Size bytes, int timeout_ms)
 	}
 }
 
-/* Wait until there is room in the queue for one stream's batch, and take it. */
+/*
+ * Wait until there is room in the queue for one stream's batch, and take it.
+ */
 static void
 await_room(ChangeBatch *batch, BatchStream *stream, Size bytes)
 {

@@ -44,7 +44,8 @@ typedef struct ChangeBatch
 	BatchStream **streams;
 	Size		size;			/* bytes of all items */
 	uint32		nrecords;		/* in all streams */
-	uint64		entry;			/* of the commit ring, that they are to be in */
+	/* of the commit ring, that they are to be in */
+	uint64		entry;
 	/* when the first event of them was made; 0: none yet */
 	TimestampTz begun_at;
 
@@ -57,8 +58,8 @@ typedef struct ChangeBatch
 	uint64		part_definition;	/* as counted under this one */
 	uint64		definition;		/* Pipeline.fingerprint of this decoder's */
 
-	void		(*on_full) (const char *stream);	/* called when the queue has no room, about
-									 * once a second; may end the process */
+	/* called when the queue has no room, once a second; may end the process */
+	void		(*on_full) (const char *stream);
 } ChangeBatch;
 
 /* A batch of this size is handed over at once. */

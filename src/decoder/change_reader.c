@@ -103,7 +103,10 @@ commit_transaction(ChangeReader *reader, StringInfo message)
 
 /* Events ------------------------------------------------------------------ */
 
-/* Append `"schema":..,"table":..,"key":{..}`, without a key that is itself too large or unwritable. */
+/*
+ * Append `"schema":..,"table":..,"key":{..}`, without a key that is itself too
+ * large or unwritable.
+ */
 static void
 put_table_and_key(StringInfo out, const Event *event)
 {
@@ -122,7 +125,9 @@ put_table_and_key(StringInfo out, const Event *event)
 		out->len = before_key;
 }
 
-/* Name what an unsendable change was, in place of its data unless that fits. */
+/*
+ * Name what an unsendable change was, in place of its data unless that fits.
+ */
 static void
 add_dead(ChangeReader *reader, BatchStream *stream, const Event *event, const char *code,
 		 const char *message, bool with_data)

@@ -100,7 +100,10 @@ firehose_decoder_main(Datum main_arg)
 
 	PG_TRY();
 	{
-		/* what start() waits for is core's to wait for: locks, old transactions */
+		/*
+		 * what start() waits for is core's to wait for: locks, old
+		 * transactions
+		 */
 		if (!worker_enter_core())
 			proc_exit(0);
 		start();
@@ -141,9 +144,9 @@ fail(void)
 /* Start ------------------------------------------------------------------- */
 
 /*
- * What values look like in text is fixed (value.h).  It stays in the database's
- * encoding, whatever the database, the role or the server sets for clients: it
- * is converted once, by us.
+ * What values look like in text is fixed (value.h).  It stays in the
+ * database's encoding, whatever the database, the role or the server sets for
+ * clients: it is converted once, by us.
  */
 static void
 fix_value_settings(void)
@@ -195,7 +198,9 @@ read_durable_puts(void)
 	consumer_arg = durable_reader_create(decoder_context, &batch);
 }
 
-/* Changes go to the streams of their routes, or to the pipeline's, the last. */
+/*
+ * Changes go to the streams of their routes, or to the pipeline's, the last.
+ */
 static void
 read_changes(void)
 {
@@ -243,7 +248,9 @@ recheck_rights(void)
 	MemoryContextSwitchTo(old);
 }
 
-/* Read the catalog: in a transaction of its own, with the slot not acquired. */
+/*
+ * Read the catalog: in a transaction of its own, with the slot not acquired.
+ */
 static void
 read_pipeline(void)
 {
@@ -462,8 +469,8 @@ decode_round(void)
 /*
  * How long until WAL that is not flushed yet is looked at again, because its
  * flush wakes nobody; -1: there is none.  An open transaction may leave its
- * last page unflushed for hours: the pauses grow while nothing is added.  (On a
- * page boundary the insert position stands behind the next page's header
+ * last page unflushed for hours: the pauses grow while nothing is added.  (On
+ * a page boundary the insert position stands behind the next page's header
  * already.)
  */
 static long
@@ -567,10 +574,10 @@ await_sender(void)
 }
 
 /*
- * before_shmem_exit: the one way out, whether we were asked to leave, came upon
- * an error, or died by SIGTERM amid a record.  Only the handing over of a batch
- * moves state, so that a record may end anywhere; core's own callback gives up
- * the slot after this one, and drops one that is still being made.
+ * before_shmem_exit: the one way out, whether we were asked to leave, came
+ * upon an error, or died by SIGTERM amid a record.  Only the handing over of a
+ * batch moves state, so that a record may end anywhere; core's own callback
+ * gives up the slot after this one, and drops one that is still being made.
  */
 static void
 leave_at_exit(int code, Datum arg)

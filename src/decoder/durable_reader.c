@@ -4,10 +4,10 @@
  *		durable_reader.h says what for.
  *
  * Decoder process only.  Logical messages are all that is read: the WAL reader
- * passes them on as they lie in the WAL and drops changes of tables, so that no
- * publication is looked for.  A message that is not transactional comes outside
- * of any transaction, where there is neither a resource owner nor a snapshot;
- * nothing here needs one.
+ * passes them on as they lie in the WAL and drops changes of tables, so that
+ * no publication is looked for.  A message that is not transactional comes
+ * outside of any transaction, where there is neither a resource owner nor a
+ * snapshot; nothing here needs one.
  */
 #include "postgres.h"
 

@@ -89,7 +89,9 @@ meaning_of(int sqlstate, const WalPlace *place)
 	return place->can_be_skipped ? policy->in_commit : PASSING;
 }
 
-/* Outside of records no row is near: errors about settings say what they like. */
+/*
+ * Outside of records no row is near: errors about settings say what they like.
+ */
 bool
 error_policy_hides_text(const ErrorData *error, const WalPlace *place)
 {

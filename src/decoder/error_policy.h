@@ -3,8 +3,8 @@
  *		What becomes of a pipeline whose decoder met an error: what the error
  *		means, what the state says, and what a person can do.
  *
- * Decoder process only.  Values that cannot be written are no errors here: they
- * go to the dead letters (change_reader.c).
+ * Decoder process only.  Values that cannot be written are no errors here:
+ * they go to the dead letters (change_reader.c).
  */
 #ifndef FIREHOSE_DECODER_ERROR_POLICY_H
 #define FIREHOSE_DECODER_ERROR_POLICY_H
@@ -13,19 +13,23 @@
 #include "workers/pipeline_table.h"
 
 /*
- * May the text of an error show a value of a row?  Then it is kept out of views
- * and the log, and error_policy_text has to do.
+ * May the text of an error show a value of a row?  Then it is kept out of
+ * views and the log, and error_policy_text has to do.
  */
 extern bool error_policy_hides_text(const ErrorData *error, const WalPlace *place);
 
 /* What may be shown of an error, in palloc'd memory. */
 extern const char *error_policy_text(const ErrorData *error, const WalPlace *place);
 
-/* Note an error in the table, and decide whether there is to be another try. */
+/*
+ * Note an error in the table, and decide whether there is to be another try.
+ */
 extern void error_policy_note(PipelineEntry *entry, const ErrorData *error,
 							  const WalPlace *place);
 
-/* The server crashed again and again while this was decoded: it is left alone. */
+/*
+ * The server crashed again and again while this was decoded: it is left alone.
+ */
 extern void error_policy_brake(PipelineEntry *entry, const WalPlace *place);
 
 #endif							/* FIREHOSE_DECODER_ERROR_POLICY_H */

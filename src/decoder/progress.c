@@ -30,7 +30,9 @@
  */
 #define NOTE_INTERVAL_MS	5000
 
-/* WAL read since that is worth a note of its own, and how often at most (ms). */
+/*
+ * WAL read since that is worth a note of its own, and how often at most (ms).
+ */
 #define NOTE_WAL			(1024 * 1024)
 #define NOTE_WAL_AT_ONCE	(4 * 1024 * 1024)
 #define NOTE_AT_ONCE_MS		50
@@ -156,7 +158,9 @@ begin_epoch(XLogRecPtr from)
 		memcpy(epochs, position.epochs + useless, n * sizeof(Epoch));
 	epochs[n].from = from;
 	epochs[n].number = pipeline_epoch_draw(highest);
-	/* the ids of puts, microseconds since 2000, ascend through all of it, too */
+	/*
+	 * the ids of puts, microseconds since 2000, ascend through all of it, too
+	 */
 	ids_raise(firehose_queue, EPOCH_SECOND(epochs[n].number) * USECS_PER_SEC);
 	if (position.epochs != NULL)
 		pfree(position.epochs);

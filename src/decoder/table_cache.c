@@ -7,7 +7,8 @@
  * was altered may also never change again, because it was dropped: once an
  * invalidation has said that it changed, the catalogs are asked whether it is
  * still there, and what is not there any more is freed.  So a database that
- * creates and drops tables all day costs no more memory than the tables it has.
+ * creates and drops tables all day costs no more memory than the tables it
+ * has.
  *
  * A description is kept as long as its table is there, even if it is void:
  * pgoutput does not repeat that of a partitioned table because the table was
@@ -38,7 +39,9 @@ struct TableCache
 	const Pipeline *pipeline;
 	ChangeBatch *batch;
 	HTAB	   *tables;
-	/* that was asked for; entries stay where they are until they are removed */
+	/*
+	 * that was asked for; entries stay where they are until they are removed
+	 */
 	CachedTable *last_used;
 
 	int			max_columns;	/* of the rows below */
@@ -205,8 +208,8 @@ find_primary_key(Oid relid, const LogicalRepRelation *described, bool *key)
 }
 
 /*
- * Which generated columns of the key does pgoutput leave out (below 18 all, then
- * those that are not published)?  NULL: none.
+ * Which generated columns of the key does pgoutput leave out (below 18 all,
+ * then those that are not published)?  NULL: none.
  */
 static char *
 find_missing_key(const EventRelation *relation, char replident)

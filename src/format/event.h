@@ -146,7 +146,8 @@ typedef struct EventValue
  */
 typedef struct EventSource
 {
-	const char *source_json;	/* firehose.source, else the system identifier */
+	/* firehose.source, else the system identifier */
+	const char *source_json;
 	const char *db_json;
 	int			source_json_len;
 	int			db_json_len;

@@ -15,8 +15,8 @@ typedef enum FormatResult
 	FORMAT_NOTHING,
 	FORMAT_UNCHANGED_COLUMN,	/* a column was left out of the WAL that the
 								 * format cannot do without */
-	FORMAT_TROUBLE				/* json_trouble says what is wrong with the value
-								 * of format_trouble_column */
+	/* json_trouble says what is wrong with format_trouble_column's value */
+	FORMAT_TROUBLE
 } FormatResult;
 
 /* What a pipeline may choose about its format, besides the ValueOptions. */

@@ -111,7 +111,10 @@ extern char *pipeline_row_slot_name(const PipelineRow *row);
  */
 extern bool pipeline_row_is_detached(const PipelineRow *row);
 
-/* The commits that are left out; none of those up to `confirmed`, which is behind us. */
+/*
+ * The commits that are left out; none of those up to `confirmed`, which is
+ * behind us.
+ */
 extern XLogRecPtr *pipeline_row_skips(const PipelineRow *row, XLogRecPtr confirmed, int *n);
 
 /* The pipeline that a row describes. */

@@ -32,7 +32,8 @@ typedef struct Pipeline
 	char	   *stream;			/* foreign server's name */
 	List	   *publications;	/* of char * */
 	List	   *publication_oids;	/* NIL: known by their names alone */
-	List	   *stream_oids;	/* of the routes and of the pipeline; likewise */
+	/* of the routes and of the pipeline; likewise */
+	List	   *stream_oids;
 	const Format *format;
 	ValueOptions values;
 	FormatOptions format_options;
@@ -47,9 +48,11 @@ typedef struct Pipeline
 	bool		enabled;
 	bool		detached;		/* came from another database or server: does
 								 * not run until it is resumed */
-	XLogRecPtr *skips;			/* transactions that commit here are not sent */
+	/* transactions that commit here are not sent */
+	XLogRecPtr *skips;
 	int			nskips;
-	uint64		fingerprint;	/* of what decides which records changes make */
+	/* of what decides which records changes make */
+	uint64		fingerprint;
 	bool		durable_puts;	/* it is the one that ships durable puts */
 } Pipeline;
 

@@ -93,7 +93,9 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 		rename_in_rows(renamed_class, from, to);
 }
 
-/* The catalog of a kind of objects that pipelines need; InvalidOid: another. */
+/*
+ * The catalog of a kind of objects that pipelines need; InvalidOid: another.
+ */
 static Oid
 class_of(ObjectType type)
 {

@@ -66,8 +66,8 @@ extern void pipeline_position_store(int32 id, const PipelinePosition *position);
 extern bool pipeline_position_advance(int32 id, XLogRecPtr confirmed);
 
 /*
- * In a command's transaction: whatever lies before is given up, and a new epoch
- * begins.  Invalid: forget the position; it will be that of a new slot.
+ * In a command's transaction: whatever lies before is given up, and a new
+ * epoch begins.  Invalid: forget the position; it will be that of a new slot.
  */
 extern void pipeline_position_set(int32 id, XLogRecPtr confirmed);
 

@@ -8,7 +8,9 @@
 
 #include "pipeline/catalog.h"
 
-/* Remember publications and streams, which have been checked, by their OIDs. */
+/*
+ * Remember publications and streams, which have been checked, by their OIDs.
+ */
 extern void pipeline_remember_oids(PipelineRow *row);
 
 /*

@@ -394,7 +394,9 @@ find_own(Relation rel, const char *name, bool missing_ok)
 	return row;
 }
 
-/* A pipeline whose owner was dropped is that of the superuser who resumes it. */
+/*
+ * A pipeline whose owner was dropped is that of the superuser who resumes it.
+ */
 static void
 take_over_orphan(PipelineRow *row)
 {
@@ -535,8 +537,9 @@ was_reported(int32 id, XLogRecPtr lsn)
 }
 
 /*
- * Leave out one more transaction, that a decoder has reported.  Those before it
- * stay in the list until their place is confirmed: a restart may read it again.
+ * Leave out one more transaction, that a decoder has reported.  Those before
+ * it stay in the list until their place is confirmed: a restart may read it
+ * again.
  */
 static void
 add_skip(PipelineRow *row, const char *name, XLogRecPtr lsn)

@@ -447,8 +447,8 @@ search_page(Queue *q, QueueStream *s, QueuePageNo no, const SeenPage *seen, uint
 
 /*
  * Search a stream of the database, from its end: young records are asked for
- * more often, and what is older than the page cannot be before it.  A page that
- * leaves the chain just where we stand makes us begin again.
+ * more often, and what is older than the page cannot be before it.  A page
+ * that leaves the chain just where we stand makes us begin again.
  */
 static bool
 find_in_stream(Queue *q, QueueStream *s, Oid dboid, uint64 id, Oid *serverid)

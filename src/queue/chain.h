@@ -8,9 +8,9 @@
 #include "queue/layout.h"
 
 /*
- * Before the publication of what a commit put that does not wait for its flush:
- * the sender is to flush the WAL up to there before it sends, or what was
- * delivered might never have been committed, after a crash.
+ * Before the publication of what a commit put that does not wait for its
+ * flush: the sender is to flush the WAL up to there before it sends, or what
+ * was delivered might never have been committed, after a crash.
  */
 extern void queue_note_asynchronous(Queue *q, XLogRecPtr commit_end);
 

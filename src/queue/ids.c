@@ -97,7 +97,9 @@ ids_start(Queue *q)
 	uint64		first = Max((uint64) Max(GetCurrentTimestamp(), 1), read_ids());
 
 	pg_atomic_write_u64(&q->next_id, first);
-	/* the first put notes a limit: a server that puts nothing writes nothing */
+	/*
+	 * the first put notes a limit: a server that puts nothing writes nothing
+	 */
 	pg_atomic_write_u64(&q->id_limit, first);
 }
 
@@ -131,7 +133,9 @@ extend_ids(Queue *q, uint64 needed)
 		urgent = needed > pg_atomic_read_u64(&q->id_limit);
 		if (urgent)
 		{
-			/* a standby that was promoted is behind the clock, and its primary */
+			/*
+			 * a standby that was promoted is behind the clock, and its primary
+			 */
 			ids_raise(q, (uint64) Max(GetCurrentTimestamp(), 1));
 			needed = pg_atomic_read_u64(&q->next_id);
 		}

@@ -2,8 +2,8 @@
  * layout.h
  *		What lies where in the queue, and who may touch it under which lock.
  *
- * The queue: records between the transactions that put them and the sender that
- * delivers them, in shared memory of a fixed size.
+ * The queue: records between the transactions that put them and the sender
+ * that delivers them, in shared memory of a fixed size.
  *
  * Its memory is a pool of pages.  A stream owns a chain of them, oldest first,
  * and its records lie in the chain as one stream of bytes:
@@ -43,7 +43,8 @@
  *
  * To take or give back pages, hold Queue.pool_lock (spinlock): it protects
  * free_head, untouched, free_pages, promised, unmet_minimum, lowest_free and
- * QueueDatabase.held, for a few instructions, and no lock is acquired under it.
+ * QueueDatabase.held, for a few instructions, and no lock is acquired under
+ * it.
  *
  * The bytes of a run's records belong to the appender until the run is
  * published (QueueRun.state, written after a write barrier, read before a
@@ -119,7 +120,8 @@ typedef enum QueueItemKind
 	 * the same for the dead letters: payload is code, NUL, message, NUL, data
 	 */
 	QUEUE_ITEM_DEAD_EVENT = 4,
-	QUEUE_ITEM_DURABLE_PUT = 5	/* a record that was put and came through the WAL */
+	/* a record that was put and came through the WAL */
+	QUEUE_ITEM_DURABLE_PUT = 5
 } QueueItemKind;
 
 /* Was it put, whichever way it came? */
@@ -296,12 +298,15 @@ typedef struct Queue
 	uint32		minimum;		/* pages every stream may always have; fixed */
 	Size		waiters_offset; /* QueueWaiter[max_waiters] */
 	Size		databases_offset;	/* QueueDatabase[max_streams] */
-	Size		lines_offset;	/* bits: streams in whose line somebody stands */
+	/* bits: streams in whose line somebody stands */
+	Size		lines_offset;
 	Size		streams_offset; /* QueueStream[max_streams] */
 	Size		pages_offset;	/* pages, QUEUE_PAGE_SIZE each */
 	bool		file_claimed;	/* what was saved is here; written by the
 								 * postmaster before it has children */
-	/* end of the last commit that put records and did not wait for its flush */
+	/*
+	 * end of the last commit that put records and did not wait for its flush
+	 */
 	pg_atomic_uint64 asynchronous_upto;
 	pg_atomic_uint64 table_version; /* changes with every claim and release */
 	char		pad1[PG_CACHE_LINE_SIZE];

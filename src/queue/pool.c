@@ -147,7 +147,9 @@ unpromise_pages(Queue *q, QueueStream *s, uint32 n)
 	s->promised -= n;
 }
 
-/* Pages that were used before come first, so that a quiet server touches few. */
+/*
+ * Pages that were used before come first, so that a quiet server touches few.
+ */
 QueuePageNo
 queue_take_page(Queue *q, QueueStream *s)
 {

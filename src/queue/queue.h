@@ -32,12 +32,12 @@ extern Size queue_largest_transaction(const Queue *q);
 
 /*
  * Streams.  queue_find_or_claim finds the slot of a stream or claims one (NULL
- * when the database has its share of them), and tells the generation in which it is this stream's.
- * queue_claim_stream raises configuration_limit_exceeded instead.
- * queue_release_stream gives up the slot of a stream that owes nothing (false:
- * it still does).
- * queue_discard_database does so for all streams of a database that has gone,
- * with what they hold; returns the number of records thrown away.
+ * when the database has its share of them), and tells the generation in which
+ * it is this stream's. queue_claim_stream raises configuration_limit_exceeded
+ * instead. queue_release_stream gives up the slot of a stream that owes
+ * nothing (false: it still does). queue_discard_database does so for all
+ * streams of a database that has gone, with what they hold; returns the number
+ * of records thrown away.
  */
 extern PGDLLEXPORT QueueStream *queue_find_or_claim(Queue *q, Oid dboid, Oid serverid,
 													const char *name, uint32 *generation);

@@ -58,7 +58,9 @@ queue_reserve(Queue *q, QueueStream *s, uint32 generation, Size bytes, int timeo
 	return result;
 }
 
-/* Give a reservation back.  The sender of a dropped stream waits for the last. */
+/*
+ * Give a reservation back.  The sender of a dropped stream waits for the last.
+ */
 void
 queue_unreserve(Queue *q, QueueStream *s, Size bytes)
 {

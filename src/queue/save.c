@@ -363,7 +363,8 @@ empty_queue(Queue *q)
 
 /*
  * Read the saved queue.  In the postmaster, so nothing may fail here: whatever
- * is wrong is logged.  A server that starts as a standby leaves the file alone.
+ * is wrong is logged.  A server that starts as a standby leaves the file
+ * alone.
  */
 static void
 load_queue(Queue *q)

@@ -22,7 +22,8 @@ struct Delivery
 {
 	dlist_node	node;			/* in the sender's list */
 	QueueStream *queue_stream;
-	CompletionTarget target;	/* name, reader and all that a completion needs */
+	/* name, reader and all that a completion needs */
+	CompletionTarget target;
 	StreamOptions options;
 	MemoryContext context;		/* all that belongs to this delivery */
 	MemoryContext option_context;	/* strings of options */

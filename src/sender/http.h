@@ -22,8 +22,8 @@
 typedef struct HttpHandle HttpHandle;
 
 /*
- * One request.  Zero it, fill in the first part, start it; it must stay where it
- * is.
+ * One request.  Zero it, fill in the first part, start it; it must stay where
+ * it is.
  */
 typedef struct HttpRequest
 {
@@ -40,7 +40,8 @@ typedef struct HttpRequest
 	size_t		max_response;		/* a larger response is an error */
 	const char *ca_file;		/* NULL: the system's authorities */
 	void	   *owner;			/* the caller's */
-	void		(*on_finished) (struct HttpRequest *request);	/* NULL: a delivery's */
+	/* NULL: a delivery's */
+	void		(*on_finished) (struct HttpRequest *request);
 
 	/* the result */
 	CURLcode	result;			/* CURLE_OK: there is a whole response */

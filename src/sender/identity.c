@@ -5,8 +5,9 @@
  *
  * The server's own identity is what credentials_load() finds: keys at hand, or
  * a chain of steps that credential_fetch.h carries out.  A role's identity is
- * a chain of one step, that begins with the server's own credentials.  Requests
- * go through http.h like all others; a credential_process runs in helper.h.
+ * a chain of one step, that begins with the server's own credentials.
+ * Requests go through http.h like all others; a credential_process runs in
+ * helper.h.
  *
  * Times of expiry are kept as times of the monotonic clock, counted from the
  * Date of the response that brought them, so that a wrong clock of this
@@ -50,7 +51,8 @@
 #define LONGEST_DELAY		(60 * SECOND)
 
 #define HELPER_TIMEOUT		(60 * SECOND)
-#define HELPER_POLL			(SECOND / 50)	/* between its output's end and its own */
+/* between the end of a helper's output and its own */
+#define HELPER_POLL			(SECOND / 50)
 
 /* A clock this close to AWS's is right: signatures are good for 5 minutes. */
 #define CLOCK_TOLERANCE		30
@@ -117,7 +119,9 @@ clock_us(void)
 	return (int64_t) ts.tv_sec * SECOND + ts.tv_nsec / 1000;
 }
 
-/* Set up ------------------------------------------------------------------- */
+/*
+ * Set up -------------------------------------------------------------------
+ */
 
 static Identity *
 create(const char *role_arn, const char *external_id)
@@ -147,7 +151,8 @@ identity_init(Oid dboid)
 					  (uint64) GetCurrentTimestamp() ^ ((uint64) MyProcPid << 32));
 	identity_stats_clear(dboid);
 	own = create("", "");
-	own->fetch_at = NEVER;		/* until credentials_load() says what to fetch */
+	/* until credentials_load() says what to fetch */
+	own->fetch_at = NEVER;
 	region_seeker.fetch_at = NEVER;
 	region_seeker.entry = -1;
 	region_seeker.helper.fd = -1;
@@ -212,7 +217,9 @@ identity_forget_unmarked(void)
 	}
 }
 
-/* What is known ------------------------------------------------------------ */
+/*
+ * What is known ------------------------------------------------------------
+ */
 
 IdentityState
 identity_state(const Identity *identity)
@@ -290,7 +297,9 @@ publish(Identity *identity)
 	identity_stats_publish(identity->entry, &identity->stats);
 }
 
-/* Having, losing and failing ------------------------------------------------ */
+/*
+ * Having, losing and failing ------------------------------------------------
+ */
 
 /* The server has credentials again: assume the roles that waited for them. */
 static void
@@ -382,7 +391,9 @@ note_failure(Identity *identity, const char *problem)
 	publish(identity);
 }
 
-/* Fetching ------------------------------------------------------------------ */
+/*
+ * Fetching ------------------------------------------------------------------
+ */
 
 /* Try again later, the later the longer it fails. */
 static void
@@ -632,7 +643,9 @@ start_fetch(Identity *identity, int64_t now)
 		publish(identity);
 }
 
-/* The server's own credentials ---------------------------------------------- */
+/*
+ * The server's own credentials ----------------------------------------------
+ */
 
 static char *
 current_settings(void)
@@ -676,7 +689,8 @@ load(int64_t now)
 		pfree(seen_settings);
 	seen_settings = NULL;
 	if (own->fetching)
-		return;					/* its chain is in use; the next check is soon */
+		/* its chain is in use; the next check is soon */
+		return;
 	seen_settings = MemoryContextStrdup(TopMemoryContext, current_settings());
 
 	switch (credentials_load(&found, &source, problem, sizeof(problem)))

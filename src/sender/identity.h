@@ -47,7 +47,9 @@ extern IdentityState identity_state(const Identity *identity);
 /* Why there are no credentials, or what is done to have some. */
 extern const char *identity_problem(const Identity *identity);
 
-/* A service refused them: true if they have changed since generation `used`. */
+/*
+ * A service refused them: true if they have changed since generation `used`.
+ */
 extern bool identity_refused(Identity *identity, int64_t now, uint64_t used);
 
 /* The number of the present credentials. */

@@ -57,7 +57,8 @@ typedef struct Pace
 	TokenBucket requests;
 
 	/* size and number of requests */
-	double		share;			/* of the options' largest request, 0 < share <= 1 */
+	/* of the options' largest request, 0 < share <= 1 */
+	double		share;
 	double		window;			/* requests in flight, 1 <= window <= max */
 	double		ceiling;		/* share does not grow beyond it before ... */
 	int64_t		ceiling_until;
@@ -85,8 +86,10 @@ typedef struct Pace
 	bool		accepted_since_cut;
 	int			cuts;			/* in a row */
 	double		first_fraction; /* refused when the rate was first cut */
-	double		best;			/* the most that was accepted per second, lately */
-	int64_t		futile_until;	/* slowing down has not helped: do not before */
+	/* the most that was accepted per second, lately */
+	double		best;
+	/* slowing down has not helped: do not before */
+	int64_t		futile_until;
 
 	/* an epoch is a second or more of counting */
 	int64_t		epoch_at;

@@ -136,7 +136,8 @@ refused_again(Pace *p, const PaceRequest *request, int64_t now)
 		if (p->too_large++ > 0)
 			pace_set_ceiling(p, p->proven, now);
 		p->changed_at = now;
-		p->refused_rate = 0;	/* at the smaller size the rate may be higher */
+		/* at the smaller size the rate may be higher */
+		p->refused_rate = 0;
 		p->step = MAX_STEP;
 		p->refusals = 0;
 		start_epoch(p, now);

@@ -31,7 +31,8 @@ typedef struct Request
 	char	   *body;
 	Size		body_length;
 	Size		body_size;		/* allocated */
-	PaceRequest sent;			/* as the pace was told; times are monotonic, us */
+	/* as the pace was told; times are monotonic, us */
+	PaceRequest sent;
 	/* generation of the credentials it was signed with */
 	uint64		identity;
 	SignedHeaders headers;

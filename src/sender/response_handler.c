@@ -359,8 +359,9 @@ fail_request(Delivery *d, Request *request, const Cause *cause, int64 requested,
 }
 
 /*
- * Is this record too large by the limit that Firehose names, or by the one that
- * is known?  A smaller number in a message ("exceeds 4 MB") is none of bytes.
+ * Is this record too large by the limit that Firehose names, or by the one
+ * that is known?  A smaller number in a message ("exceeds 4 MB") is none of
+ * bytes.
  */
 static bool
 is_over_limit(const ClaimedRecord *claimed, const Cause *cause)

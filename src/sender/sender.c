@@ -52,7 +52,9 @@
 
 PG_MODULE_MAGIC;
 
-/* What sender_start.c looks up: the build, before anything else, and the rest. */
+/*
+ * What sender_start.c looks up: the build, before anything else, and the rest.
+ */
 extern PGDLLEXPORT const char firehose_sender_build[];
 extern PGDLLEXPORT void firehose_sender_main(Oid dboid);
 

@@ -14,7 +14,8 @@ extern PGDLLEXPORT char *sender_allowed_endpoints;
 extern PGDLLEXPORT char *sender_credentials_file;
 extern PGDLLEXPORT char *sender_config_file;	/* firehose.config_file */
 extern PGDLLEXPORT char *sender_allowed_roles;	/* firehose.allowed_roles */
-extern PGDLLEXPORT int sender_credentials_grace_period;	/* firehose.credentials_grace_period, ms */
+/* firehose.credentials_grace_period, ms */
+extern PGDLLEXPORT int sender_credentials_grace_period;
 extern PGDLLEXPORT char *sender_profile;	/* firehose.profile */
 extern PGDLLEXPORT char *sender_ca_file;	/* firehose.ca_file */
 /* firehose.request_memory, kB */

@@ -34,8 +34,8 @@ extern bool signer_endpoint(const char *url_option, const char *region,
 
 /*
  * A signature made at `signed_at` was refused for its time, by a server whose
- * clock says server_time (0: it does not tell).  True if signing anew may help:
- * our idea of that endpoint's time was set right, now or since.
+ * clock says server_time (0: it does not tell).  True if signing anew may
+ * help: our idea of that endpoint's time was set right, now or since.
  */
 extern bool signer_correct_clock(const Endpoint *endpoint, int64_t signed_at, int64_t now,
 								 time_t server_time);

@@ -250,7 +250,10 @@ take_letter(Relation rel, HeapTuple tuple, LetterRequest *request, bool *full)
 	if (target == NULL || letter.nulls[LETTER_DATA])
 		return false;
 
-	/* one of many streams does not stop the others; one that was named says why */
+	/*
+	 * one of many streams does not stop the others; one that was named says
+	 * why
+	 */
 	if (request->stream == NULL && request->to_stream == NULL &&
 		!stream_get(target)->options.enabled)
 		return false;

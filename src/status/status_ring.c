@@ -15,11 +15,11 @@
  * to write, the caller comes back; if it is on the next one, the current table
  * is filled further, up to twice its share, and only then do rows get lost.
  *
- * The tables have a BRIN index on the id and the times, which ascend more or less:
- * it costs a tenth of a microsecond a row, and makes finding one row of a
- * million a matter of a few milliseconds.  Ranges are summarized by us as soon
- * as they are full; to ask autovacuum for it (autosummarize) fills its list of
- * requests, and then the log, at the rate that we write.
+ * The tables have a BRIN index on the id and the times, which ascend more or
+ * less: it costs a tenth of a microsecond a row, and makes finding one row of
+ * a million a matter of a few milliseconds.  Ranges are summarized by us as
+ * soon as they are full; to ask autovacuum for it (autosummarize) fills its
+ * list of requests, and then the log, at the rate that we write.
  */
 #include "postgres.h"
 

@@ -41,7 +41,9 @@ typedef struct IdentityStats
 extern void identity_stats_shmem_request(void);
 extern void identity_stats_shmem_startup(void);
 
-/* Sender: give back the entries of this database, which its predecessor had. */
+/*
+ * Sender: give back the entries of this database, which its predecessor had.
+ */
 extern PGDLLEXPORT void identity_stats_clear(Oid dboid);
 
 /* Sender: take an entry; -1 if all are taken, which the others stand. */

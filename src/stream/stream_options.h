@@ -20,7 +20,8 @@ typedef enum StreamDelimiter
 typedef enum StreamOrder
 {
 	ORDER_FIRST,				/* of first attempts only */
-	ORDER_STRICT				/* no record before an earlier one is settled */
+	/* no record before an earlier one is settled */
+	ORDER_STRICT
 } StreamOrder;
 
 typedef enum StreamStatusOption

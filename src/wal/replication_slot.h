@@ -15,7 +15,8 @@ typedef struct SlotInfo
 	char		plugin[NAMEDATALEN];
 	bool		persistent;		/* neither temporary nor in the making */
 	bool		lost;			/* invalidated: the WAL it needs is gone */
-	bool		synced;			/* made by synchronization while on a standby */
+	/* made by synchronization while on a standby */
+	bool		synced;
 	int			active_pid;		/* 0: nobody uses it */
 	XLogRecPtr	confirmed;
 	XLogRecPtr	restart;

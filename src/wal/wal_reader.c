@@ -289,7 +289,10 @@ wal_reader_truncate_seq(const WalReader *reader, Oid relid)
 	return reader->seq + i;
 }
 
-/* Callbacks in the place of pgoutput's: of a consumer of logical messages alone ... */
+/*
+ * Callbacks in the place of pgoutput's: of a consumer of logical messages
+ * alone ...
+ */
 
 static void
 begin_for_consumer(LogicalDecodingContext *decoding, ReorderBufferTXN *txn)
@@ -376,7 +379,9 @@ set_back(XLogRecPtr start)
 	SpinLockRelease(&MyReplicationSlot->mutex);
 }
 
-/* Is this the last record before a start of the server, or the first of one? */
+/*
+ * Is this the last record before a start of the server, or the first of one?
+ */
 static bool
 is_server_start(XLogReaderState *record)
 {

@@ -19,7 +19,8 @@ typedef struct WalPlace
 {
 	XLogRecPtr	lsn;			/* of the record; Invalid: amid none */
 	bool		can_be_skipped; /* it is a commit, or else stands for itself */
-	char		table[NAMEDATALEN + 32];	/* whose change it was; empty: none's */
+	/* whose change it was; empty: none's */
+	char		table[NAMEDATALEN + 32];
 } WalPlace;
 
 /* The record that is being decoded, for whoever comes after a crash. */
@@ -48,7 +49,9 @@ typedef struct WalConsumer
 	void		(*logical_message) (XLogRecPtr lsn, bool transactional,
 									const char *content, Size length, void *arg);
 
-	/* Is a logical message of this prefix wanted?  Asked before it is copied. */
+	/*
+	 * Is a logical message of this prefix wanted?  Asked before it is copied.
+	 */
 	bool		(*wants_prefix) (const char *prefix, void *arg);
 } WalConsumer;
 
@@ -103,7 +106,9 @@ extern WalReader *wal_reader_open(const char *slot_name, XLogRecPtr start, List 
 /* Keep a mark of where it is. */
 extern void wal_reader_set_mark(WalReader *reader, WalMark *mark);
 
-/* Have pgoutput send these publications, whatever their names are meanwhile. */
+/*
+ * Have pgoutput send these publications, whatever their names are meanwhile.
+ */
 extern void wal_reader_follow(WalReader *reader, List *publications);
 
 /* Leave out what commits at these: it is not even decoded. */

@@ -45,8 +45,8 @@ extern PGDLLEXPORT void commit_ring_init(CommitRing *ring, uint32 generation,
 										 XLogRecPtr position);
 
 /*
- * Decoder: the number of the entry of the next batch.  It holds until the batch
- * is pushed if nothing is dropped before.
+ * Decoder: the number of the entry of the next batch.  It holds until the
+ * batch is pushed if nothing is dropped before.
  */
 extern PGDLLEXPORT uint64 commit_ring_next(const CommitRing *ring);
 
@@ -70,8 +70,8 @@ extern PGDLLEXPORT bool commit_ring_is_empty(const CommitRing *ring);
 extern PGDLLEXPORT uint64 commit_ring_outstanding(const CommitRing *ring);
 
 /*
- * Sender: one record of an entry is settled; true if that was its last one, and
- * false as well if the entry is another pipeline's by now.
+ * Sender: one record of an entry is settled; true if that was its last one,
+ * and false as well if the entry is another pipeline's by now.
  */
 extern PGDLLEXPORT bool commit_ring_settle(CommitRing *ring, uint64 number,
 										   uint16 generation);

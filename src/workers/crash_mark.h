@@ -3,16 +3,16 @@
  *		A brake: which record of the WAL a decoder is at, in a place that
  *		outlives a crash of the server.
  *
- * A record at which the decoder crashes, whatever the fault is, would crash the
- * server again after each restart.  A decoder that finds that it has crashed at
- * the same record ENOUGH_CRASHES times in a row does not read it once more: the
- * pipeline fails, the server lives.  A command of the user starts the count
- * anew.
+ * A record at which the decoder crashes, whatever the fault is, would crash
+ * the server again after each restart.  A decoder that finds that it has
+ * crashed at the same record ENOUGH_CRASHES times in a row does not read it
+ * once more: the pipeline fails, the server lives.  A command of the user
+ * starts the count anew.
  *
- * The mark is a page of a file in pg_firehose that the decoder maps: two stores
- * for each record.  It need not outlive the operating system.  A decoder that
- * is stopped because another process crashed, or at an immediate stop, takes
- * its mark away.
+ * The mark is a page of a file in pg_firehose that the decoder maps: two
+ * stores for each record.  It need not outlive the operating system.  A
+ * decoder that is stopped because another process crashed, or at an immediate
+ * stop, takes its mark away.
  */
 #ifndef FIREHOSE_WORKERS_CRASH_MARK_H
 #define FIREHOSE_WORKERS_CRASH_MARK_H
@@ -21,8 +21,8 @@
 
 /*
  * Decoder: map the mark of a pipeline, whose definition has this version, and
- * count what it tells.  True: it crashed too often at *place.  Without the file
- * (a full disk) there is no brake, and a word in the log.
+ * count what it tells.  True: it crashed too often at *place.  Without the
+ * file (a full disk) there is no brake, and a word in the log.
  */
 extern bool crash_mark_open(Oid dboid, int32 id, int32 version, WalPlace *place);
 

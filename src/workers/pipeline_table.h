@@ -69,7 +69,8 @@ typedef struct PipelineEntry
 	XLogRecPtr	last_error_lsn;
 	TimestampTz last_error_at;
 	int			same_error;		/* times in a row, at this LSN */
-	XLogRecPtr	reported_lsn;	/* the commit that the reason offers to leave out */
+	/* the commit that the reason offers to leave out */
+	XLogRecPtr	reported_lsn;
 
 	pg_atomic_uint32 state;		/* PipelineState */
 	pg_atomic_uint32 reread;	/* set by anybody: read the catalog again */
@@ -109,7 +110,8 @@ typedef struct PipelineTable
 	LWLock	   *lock;
 	int			nslots;			/* firehose.max_pipelines, fixed */
 	pg_atomic_uint32 sleepers;	/* how many decoders want_commit */
-	pg_atomic_uint64 epoch;		/* of this run of the server; 0: not drawn yet */
+	/* of this run of the server; 0: not drawn yet */
+	pg_atomic_uint64 epoch;
 	pg_atomic_uint64 asynchronous_upto; /* end of the last commit that did not
 										 * wait for its flush; 0: none yet */
 	PipelineEntry slots[FLEXIBLE_ARRAY_MEMBER];

@@ -6,9 +6,9 @@
  *
  * The library on disk may be of another version than the one in memory, since
  * a package was upgraded and the server not restarted.  Its code would take
- * shared memory for what it is not.  So nothing of it runs before its build has
- * been compared, and neither a wrong build nor a library that cannot be loaded
- * goes unseen: all streams without a sender show why.
+ * shared memory for what it is not.  So nothing of it runs before its build
+ * has been compared, and neither a wrong build nor a library that cannot be
+ * loaded goes unseen: all streams without a sender show why.
  */
 #include "postgres.h"
 

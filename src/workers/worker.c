@@ -176,7 +176,10 @@ worker_shutdown_requested(void)
 	return shutdown_requested;
 }
 
-/* Code of core's begins that may take long.  The flag first: a signal that comes now ends it. */
+/*
+ * Code of core's begins that may take long.  The flag first: a signal that
+ * comes now ends it.
+ */
 bool
 worker_enter_core(void)
 {

@@ -56,8 +56,9 @@ extern PGDLLEXPORT bool worker_shutdown_requested(void);
 
 /*
  * Around code of core's that may wait, or work, for long without a look at our
- * flag: meanwhile SIGTERM ends the process at core's next check for interrupts,
- * whose exit callbacks do what is left to be done.  False: it came already.
+ * flag: meanwhile SIGTERM ends the process at core's next check for
+ * interrupts, whose exit callbacks do what is left to be done.  False: it came
+ * already.
  */
 extern PGDLLEXPORT bool worker_enter_core(void);
 extern PGDLLEXPORT void worker_leave_core(void);

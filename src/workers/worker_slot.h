@@ -33,7 +33,8 @@ typedef enum WorkerSlotState
 	WORKER_SLOT_EMPTY,
 	/* the postmaster was asked for a worker */
 	WORKER_SLOT_STARTING,
-	WORKER_SLOT_TAKEN			/* it runs, and has not left its database yet */
+	/* it runs, and has not left its database yet */
+	WORKER_SLOT_TAKEN
 } WorkerSlotState;
 
 /* bits of WorkerSlot.requests, cleared when a worker attaches */
