@@ -81,7 +81,7 @@ my @probes = (
     [ '`firehose_disable_durable_puts`', do => q{SELECT firehose_disable_durable_puts()} ],
     [ '`CREATE SERVER`', do => q{CREATE SERVER new FOREIGN DATA WRAPPER firehose} ],
     [ '`ALTER SERVER`', do => q{ALTER SERVER %s OPTIONS (ADD linger '1')} ],
-    [ '`DROP SERVER`', do => q{DROP SERVER %s} ],
+    [ '`DROP SERVER`', do => q{DROP SERVER %s CASCADE} ],
     (map {
         [ "`$_`: `SELECT`", do => "SELECT 1 FROM $_" ],
         [ "`$_`: write", do => "INSERT INTO $_ DEFAULT VALUES" ],

@@ -349,7 +349,6 @@ replace_callbacks(WalReader *reader)
 	reader->plugin = *callbacks;
 	callbacks->filter_by_origin_cb = filter_transaction;
 	callbacks->message_cb = filter_message;
-	callbacks->change_cb = change_for_pgoutput;
 	if (reader->consumer->logical_message)
 	{
 		callbacks->begin_cb = begin_for_consumer;
