@@ -11,7 +11,7 @@
  *					  PUT token; GET the role's name; GET its credentials
  *	  container		  GET, with the authorization that the environment has or
  *					  that the file it names has now
- *	  web identity	  POST AssumeRoleWithWebIdentity to STS, with the token that
+ *	  web identity	  POST AssumeRoleWithWebIdentity to STS with the token that
  *					  the file has now
  *	  assume role	  POST AssumeRole to STS, signed with what came before
  *	  IAM Identity Center

@@ -5,7 +5,7 @@
  *
  * A reservation is a number of bytes.  They need at most
  *
- *		(reserved - what is left in the tail page) / QUEUE_PAGE_DATA, rounded up
+ *		(reserved - what is left in the tail page) / QUEUE_PAGE_DATA, raised
  *
  * pages beyond the tail, whoever appends first and in whatever pieces, since
  * the chain is one stream of bytes.  That many pages are set aside in the pool
