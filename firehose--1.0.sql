@@ -607,6 +607,7 @@ COMMENT ON COLUMN firehose_pipelines.dropped IS 'the pipeline is dropped; the ro
 
 -- for pg_dump by the database's owner
 GRANT SELECT ON firehose_pipelines, firehose_pipelines_id_seq TO pg_database_owner;
+
 --
 -- How far they are, durably: written by decoders (src/pipeline/position.h).
 -- Not dumped: a restored pipeline is another one.
@@ -621,6 +622,9 @@ CREATE TABLE firehose_positions (
 	epochs bigint[] NOT NULL
 ) USING heap;
 ALTER TABLE firehose_positions REPLICA IDENTITY NOTHING;
+CREATE TRIGGER firehose_guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON firehose_positions
+	FOR EACH STATEMENT EXECUTE FUNCTION firehose_guard_table();
+ALTER TABLE firehose_positions ENABLE ALWAYS TRIGGER firehose_guard;
 COMMENT ON TABLE firehose_positions IS
 'up to where all changes of a pipeline are delivered; its replication slot is compared with it';
 COMMENT ON COLUMN firehose_positions.pipeline IS 'id of the pipeline';

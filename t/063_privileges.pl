@@ -85,7 +85,7 @@ my @probes = (
     (map {
         [ "`$_`: `SELECT`", do => "SELECT 1 FROM $_" ],
         [ "`$_`: write", do => "INSERT INTO $_ DEFAULT VALUES" ],
-    } qw(firehose_status_0 firehose_dead_letters firehose_pipelines)),
+    } qw(firehose_status_0 firehose_dead_letters firehose_pipelines firehose_positions)),
     [ '`firehose_pipelines_id_seq`: `SELECT`', do => q{SELECT 1 FROM firehose_pipelines_id_seq} ],
 );
 
@@ -203,7 +203,7 @@ sql(q{ALTER SERVER other OPTIONS (DROP endpoint_url)});
 wait_until('delivered after all', sub { sql(q{SELECT firehose_flush()}) eq 't' });
 
 # a row planted by a role that may write to every table is not even written
-foreach my $table (qw(firehose_pipelines firehose_dead_letters firehose_status_0))
+foreach my $table (qw(firehose_pipelines firehose_positions firehose_dead_letters firehose_status_0))
 {
     denied('writer', "DELETE FROM $table WHERE false", "DELETE FROM $table");
     denied('writer', "SET session_replication_role = replica; DELETE FROM $table", "the same as a replica");
