@@ -1,7 +1,7 @@
 # Every SQL statement that README and docs/ show runs as it is pasted, in order,
-# on a fresh server: a page in one session of psql, in a database of its own
-# (README begins with CREATE EXTENSION; the other pages have it).  A block is
-# SQL if it begins with a statement, whether indented or fenced.
+# on a fresh server: a page in one session of psql, in a database of its own,
+# which has the extension unless the page creates it.  A block is SQL if it
+# begins with a statement, whether indented or fenced.
 use strict;
 use warnings FATAL => 'all';
 use PostgreSQL::Test::Utils;
@@ -54,7 +54,7 @@ foreach my $path ('README.md', glob('docs/*.md'))
     my $dbname = lc($path =~ s/\W/_/gr);
     $node->safe_psql('postgres', qq{DROP ROLE IF EXISTS app});
     $node->safe_psql('postgres', qq{CREATE DATABASE $dbname});
-    $node->safe_psql($dbname, 'CREATE EXTENSION firehose') if $path ne 'README.md';
+    $node->safe_psql($dbname, 'CREATE EXTENSION firehose') unless grep { /CREATE EXTENSION firehose/ } @sql;
 
     my ($out, $err, $code) = ('', '');
     $code = $node->psql($dbname, join("\n", @sql), stdout => \$out, stderr => \$err,

@@ -151,7 +151,7 @@ wait_for_sql($node, q{SELECT state FROM firehose_stat_identity}, 'failed', 20);
 parked_because('gone for good', qr/no credentials: file .* does not exist/);
 $node->safe_psql('postgres', 'CREATE ROLE watcher LOGIN; GRANT pg_monitor TO watcher');
 is($node->safe_psql('postgres', q{SELECT reason FROM firehose_stat_stream WHERE stream = 's'}, extra_params => [ '-U', 'watcher' ]),
-    'Configuration: no credentials', 'a monitor reads no path');
+    'this server: Configuration: no credentials', 'a monitor reads no path');
 write_credentials(keys_text('other', $Emulator::ACCESS_KEY, $Emulator::SECRET_KEY));
 alter_settings($node, 'firehose.profile' => 'other');
 resumes('gone for good');
