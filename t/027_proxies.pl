@@ -33,7 +33,7 @@ my %wrong = (
     301 => qr/301/);
 # and the words of a proxy that help to find it
 my %words = (
-    413 => qr/413 Request Entity Too Large|Request Entity Too Large/i,
+    413 => qr/(?:Request Entity|Payload|Content) Too Large/i,
     429 => qr/429 Too Many Requests/,
     502 => qr/502 Bad Gateway/,
     504 => qr/504 Gateway Time-?out/i,

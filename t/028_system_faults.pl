@@ -117,7 +117,7 @@ is(scalar(grep { !$jumped{ numbered($_) . "\n" } } 1 .. 600), 0, 'clocks: everyt
 is(view('jumping', 'state, resent <= 5 * 500'), 'active|t', 'and it is well');
 
 # status tables that cannot be written: locked, and on a full disk
-$emulator->fault('size_limit', { record_bytes => 5 }, { stream => 'too_large' });
+$emulator->fault('size_limit', { record_bytes => 1000, message => 'Member must have length less than or equal to 1000' }, { stream => 'too_large' });
 new_stream($node, 'too_large', delimiter => 'none');
 foreach my $fault ('locked', 'full')
 {

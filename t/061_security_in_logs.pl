@@ -57,8 +57,9 @@ foreach my $fault (@faults)
     put($fault);
 }
 # records that cannot be sent
-$emulator->fault('size_limit', { record_bytes => 5 }, { stream => 'toolarge' });
-put('toolarge');
+$emulator->fault('size_limit', { record_bytes => 1000, message => 'Member must have length less than or equal to 1000' }, { stream => 'toolarge' });
+new_stream($node, 'toolarge');
+$node->safe_psql('postgres', "SELECT firehose_put_record('toolarge', repeat($data, 100))");
 my ($code, $out, $error) = $node->psql('postgres',
     "SELECT firehose_put_record('toolarge', repeat($data, 60000))");
 unlike($error, qr/\Q$payload/, 'the error of a record that is too large does not quote it');

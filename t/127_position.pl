@@ -198,6 +198,9 @@ subtest 'storage that is put back' => sub {
     copy_tree($data, "$data.copy");
     foreach my $branch (1 .. 3)
     {
+        # the order of branches is that of the seconds in which they began
+        my $second = time();
+        wait_until('the next second', sub { time() > $second + 1 });
         $node->start;
         wait_state($node, 'postgres', 'storage', 'streaming');
         sql("INSERT INTO t VALUES ($branch * 1000 + $_)") foreach 1 .. 5;
