@@ -73,7 +73,7 @@ static void watch(EventRelation *relation, WatchedKind kind, uint32 value);
 static void forget_relation(void *arg);
 
 /* firehose.source */
-static char *event_source = NULL;
+static char *configured_source = NULL;
 static void relation_changed(Datum arg, Oid relid);
 static void namespace_changed(Datum arg, int cacheid, uint32 hashvalue);
 static void invalidate_watchers(WatchedKind kind, uint32 value);
@@ -417,7 +417,7 @@ event_define_settings(void)
 	DefineCustomStringVariable("firehose.source",
 							   "Sets what change events name as their source.",
 							   "Empty: the server's system identifier. Set the same on a server and its standbys.",
-							   &event_source, "", PGC_POSTMASTER, 0, NULL, NULL, NULL);
+							   &configured_source, "", PGC_POSTMASTER, 0, NULL, NULL, NULL);
 }
 
 const EventSource *
@@ -432,7 +432,7 @@ event_fill_source(void)
 	if (origin.db_json == NULL)
 	{
 		char		identifier[32];
-		const char *source = event_source;
+		const char *source = configured_source;
 		char	   *database = get_database_name(MyDatabaseId);
 
 		if (source == NULL || source[0] == '\0')
