@@ -26,8 +26,8 @@ typedef enum ErrorClass
 	ERROR_CLASS_TRANSIENT,
 
 	/*
-	 * Resend after a backoff of RETRY_THROTTLE and tell the stream's
-	 * AdaptiveLimit.  Normal while catching up: AWS raises the quota of a
+	 * Resend after a backoff of RETRY_THROTTLE and tell the stream's pace
+	 * (sender/pace.h).  Normal while catching up: AWS raises the quota of a
 	 * throttled stream by itself.
 	 */
 	ERROR_CLASS_THROTTLE,

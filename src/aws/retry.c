@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * retry.c
- *	  When to send again, and how much at a time: backoff, token buckets, and
- *	  an adaptive limit on concurrent requests.
+ *	  When to send again, and how much at a time: backoff and token buckets.
  *
  * Called by the sender.  A shipper that owes data uses AWS's delays but never
  * its attempt limit, so counts may become large and nothing may overflow.
@@ -14,13 +13,6 @@
 #include "aws/retry.h"
 
 #define USECS_PER_SEC	1000000.0
-
-/* Constants of CUBIC, RFC 9438, and AWS's "adaptive" retry mode */
-#define CUBIC_BETA		0.7		/* what a throttle leaves of the limit */
-#define CUBIC_SCALE		0.4
-
-/* One wave of throttles is one piece of news; quotas are per second */
-#define MIN_DECREASE_INTERVAL	INT64_C(1000000)
 
 /* Microseconds by which the first delay is bounded */
 static const int64_t retry_scale[] =
@@ -160,71 +152,4 @@ token_bucket_take(TokenBucket *bucket, double amount, int64_t now)
 		return;
 	settle(bucket, now);
 	bucket->tokens -= amount;
-}
-
-void
-adaptive_limit_init(AdaptiveLimit *limit, int max)
-{
-	limit->max = max;
-	limit->limit = max;
-	limit->throttled_at = 0;
-	limit->decreased_at = 0;
-}
-
-void
-adaptive_limit_set_max(AdaptiveLimit *limit, int max)
-{
-	/* Without a throttle in memory the limit is the maximum */
-	if (limit->throttled_at == 0 || limit->limit > max)
-		limit->limit = max;
-	limit->max = max;
-}
-
-int
-adaptive_limit_get(const AdaptiveLimit *limit)
-{
-	return (int) limit->limit;
-}
-
-bool
-adaptive_limit_throttled(AdaptiveLimit *limit, int64_t sent_at, int64_t now)
-{
-	if (limit->throttled_at > 0 &&
-		(sent_at < limit->decreased_at ||
-		 now - limit->decreased_at < MIN_DECREASE_INTERVAL))
-		return false;
-
-	limit->throttled_at = limit->limit;
-	limit->limit = limit->limit * CUBIC_BETA;
-	if (limit->limit < 1)
-		limit->limit = 1;
-	limit->decreased_at = now;
-	return true;
-}
-
-/*
- * The curve passes through the decreased limit at the time of the decrease and
- * is flat where the throttle was.  One success raises the limit by one at
- * most, since after a quiet time the curve is far above what was ever tried.
- */
-void
-adaptive_limit_succeeded(AdaptiveLimit *limit, int64_t now)
-{
-	double		seconds;
-	double		plateau;
-	double		curve;
-
-	if (limit->throttled_at == 0 || limit->limit >= limit->max)
-		return;
-
-	seconds = (double) (now - limit->decreased_at) / USECS_PER_SEC;
-	plateau = cbrt(limit->throttled_at * (1 - CUBIC_BETA) / CUBIC_SCALE);
-	curve = CUBIC_SCALE * pow(seconds - plateau, 3) + limit->throttled_at;
-
-	if (curve > limit->limit + 1)
-		curve = limit->limit + 1;
-	if (curve > limit->max)
-		curve = limit->max;
-	if (curve > limit->limit)
-		limit->limit = curve;
 }

@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * retry.h
- *	  When to send again, and how much at a time: backoff, token buckets, and
- *	  an adaptive limit on concurrent requests.
+ *	  When to send again, and how much at a time: backoff and token buckets.
  *
  * Everything here is plain arithmetic on state that the caller owns.  Time is
  * a monotonic clock in microseconds that the caller reads, and randomness is
@@ -89,40 +88,5 @@ extern int64_t token_bucket_delay(const TokenBucket *bucket, double amount,
 /* Take amount, whatever token_bucket_delay() says. */
 extern void token_bucket_take(TokenBucket *bucket, double amount,
 							  int64_t now);
-
-/*
- * A limit on the number of requests in flight to one stream, between 1 and
- * max.  A throttle multiplies it by 0.7, but only once for all the throttles
- * that tell the same news: not for requests sent before the last decrease,
- * and not twice in a second.  Success grows it back along the curve of CUBIC
- * (RFC 9438, as in AWS's "adaptive" mode): fast up to near where it was
- * throttled, slowly past that, then fast again.
- */
-typedef struct AdaptiveLimit
-{
-	int			max;
-	double		limit;			/* 1 <= limit <= max */
-	double		throttled_at;	/* limit before the last decrease; 0 if none */
-	int64_t		decreased_at;
-} AdaptiveLimit;
-
-/* Begin at max. */
-extern void adaptive_limit_init(AdaptiveLimit *limit, int max);
-
-/* Change max in use. */
-extern void adaptive_limit_set_max(AdaptiveLimit *limit, int max);
-
-/* How many requests may be in flight now. */
-extern int	adaptive_limit_get(const AdaptiveLimit *limit);
-
-/*
- * A request sent at sent_at was throttled, wholly or in part.  Returns
- * whether the limit was decreased.
- */
-extern bool adaptive_limit_throttled(AdaptiveLimit *limit, int64_t sent_at,
-									 int64_t now);
-
-/* A request was accepted wholly. */
-extern void adaptive_limit_succeeded(AdaptiveLimit *limit, int64_t now);
 
 #endif							/* FIREHOSE_AWS_RETRY_H */

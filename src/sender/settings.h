@@ -1,7 +1,7 @@
 /*
  * settings.h
  *		Settings that the sender goes by.  They are defined in firehose.so,
- *		since a prefix once reserved takes no more (trap 28), and all of them
+ *		since a prefix once reserved takes no more, and all of them
  *		only in the configuration file or by ALTER SYSTEM: where data and
  *		credentials go is the administrator's to say.
  */

@@ -26,7 +26,7 @@ extern PGDLLEXPORT void worker_connect(Oid dboid);
  * and an end at the next interrupt check when it comes again; SIGHUP: reload;
  * SIGINT cancels the current transaction, if there is one) and unblock
  * signals, to be called *after* the connection; and override what ALTER
- * DATABASE / ROLE SET may have given this process (trap 4).
+ * DATABASE / ROLE SET may have given this process.
  */
 extern PGDLLEXPORT void worker_init_signals(void);
 extern PGDLLEXPORT void worker_init_settings(void);

@@ -2,7 +2,7 @@
  *
  * test_retry.c
  *	  Delays have AWS's bounds for any number of failures, buckets keep their
- *	  rate exactly, and the adaptive limit falls and grows as it should.
+ *	  rate exactly.
  *
  *-------------------------------------------------------------------------
  */
@@ -163,68 +163,11 @@ test_bucket(void)
 		   "a new rate, the same debt");
 }
 
-static void
-test_adaptive(void)
-{
-	AdaptiveLimit limit;
-	int64_t		now = 100 * SECOND;
-	int			seconds = 0;
-
-	adaptive_limit_init(&limit, 10);
-	is_int(adaptive_limit_get(&limit), 10, "begins at the maximum");
-	adaptive_limit_succeeded(&limit, now);
-	is_int(adaptive_limit_get(&limit), 10, "and stays there");
-
-	ok(adaptive_limit_throttled(&limit, now - SECOND, now), "first throttle");
-	is_int(adaptive_limit_get(&limit), 7, "0.7 of it");
-	ok(!adaptive_limit_throttled(&limit, now - 1, now + 3 * SECOND),
-	   "a request sent before the decrease is old news");
-	ok(!adaptive_limit_throttled(&limit, now + 1, now + SECOND - 1),
-	   "and so is one within a second");
-	ok(adaptive_limit_throttled(&limit, now + 1, now + SECOND),
-	   "but not a second later");
-	is_int(adaptive_limit_get(&limit), 4, "0.7 of that");
-
-	for (int i = 2; i < 40; i++)
-		(void) adaptive_limit_throttled(&limit, now + i * SECOND,
-										now + i * SECOND);
-	is_int(adaptive_limit_get(&limit), 1, "never below one");
-	now += 40 * SECOND;
-	adaptive_limit_succeeded(&limit, now + 3600 * SECOND);
-	is_int(adaptive_limit_get(&limit), 2, "grows by one per success at most");
-
-	/* Growth back, with ten successes a second */
-	adaptive_limit_init(&limit, 10);
-	(void) adaptive_limit_throttled(&limit, now, now);
-	while (limit.limit < 10 && seconds < 60)
-	{
-		double		before = limit.limit;
-
-		for (int i = 1; i <= 10; i++)
-			adaptive_limit_succeeded(&limit, now + seconds * SECOND +
-									 i * SECOND / 10);
-		seconds++;
-		ok(limit.limit >= before && limit.limit <= 10, "grows, within the maximum");
-	}
-	ok(seconds >= 1 && seconds <= 5, "back after the curve's time");
-
-	adaptive_limit_set_max(&limit, 4);
-	is_int(adaptive_limit_get(&limit), 4, "a smaller maximum counts at once");
-	adaptive_limit_set_max(&limit, 20);
-	is_int(adaptive_limit_get(&limit), 4, "a larger one is grown into");
-	adaptive_limit_succeeded(&limit, now + 100 * SECOND);
-	is_int(adaptive_limit_get(&limit), 5, "success by success");
-	adaptive_limit_init(&limit, 1);
-	adaptive_limit_set_max(&limit, 8);
-	is_int(adaptive_limit_get(&limit), 8, "at once if never throttled");
-}
-
 int
 main(void)
 {
 	test_random();
 	test_delays();
 	test_bucket();
-	test_adaptive();
 	return done_testing();
 }
