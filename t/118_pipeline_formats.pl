@@ -213,19 +213,25 @@ is_deeply(sent('choices', q{INSERT INTO flat VALUES (7, 1.50, '2026-01-01 00:00:
     [ 'c flat after={"at":"2026-01-01 00:00:00.5","big":null,"id":7,"j":"{\"a\": 1}","n":1.5}' ],
     'values as the pipeline chooses');
 
-# a key with a generated column, which comes without it below 18
-my (undef, undef, $warning) = $node->psql('postgres', q{
-    CREATE TABLE generated (a int NOT NULL, n int, k int GENERATED ALWAYS AS (a * 2) STORED PRIMARY KEY);
-    CREATE PUBLICATION generated FOR TABLE generated;
-    CREATE SERVER generated FOREIGN DATA WRAPPER firehose;
-    SELECT firehose_create_pipeline('generated', 'generated', '{generated}', enabled => false);
-    SELECT firehose_drop_pipeline('generated'); DROP SERVER generated});
-like($warning, qr/WARNING:  deletes of tables whose key has generated columns.*public\.generated/s, 'a generated key: a warning');
-new_pipeline($node, 'postgres', 'generated_key', ['generated']);
-is_deeply(sent('generated_key', q{INSERT INTO generated VALUES (1, 1); UPDATE generated SET n = 2; DELETE FROM generated}),
-    [ 'c generated after={"a":1,"n":1}', 'u generated after={"a":1,"n":2}' ], 'no delete without a row');
-is($node->safe_psql('postgres', q{SELECT error_code, error_message FROM firehose_dead_letter WHERE pipeline = 'generated_key'}),
-    q{incomplete_key|The key has generated columns, which are not in the WAL's change: "k".}, 'but a dead letter that names the column');
+# a key with a generated column, which comes without it; from 18 on the server
+# refuses such updates and deletes itself
+SKIP:
+{
+    skip 'PostgreSQL 18 refuses updates whose key has generated columns', 4
+      if $node->pg_version >= 18;
+    my (undef, undef, $warning) = $node->psql('postgres', q{
+        CREATE TABLE generated (a int NOT NULL, n int, k int GENERATED ALWAYS AS (a * 2) STORED PRIMARY KEY);
+        CREATE PUBLICATION generated FOR TABLE generated;
+        CREATE SERVER generated FOREIGN DATA WRAPPER firehose;
+        SELECT firehose_create_pipeline('generated', 'generated', '{generated}', enabled => false);
+        SELECT firehose_drop_pipeline('generated'); DROP SERVER generated});
+    like($warning, qr/WARNING:  deletes of tables whose key has generated columns.*public\.generated/s, 'a generated key: a warning');
+    new_pipeline($node, 'postgres', 'generated_key', ['generated']);
+    is_deeply(sent('generated_key', q{INSERT INTO generated VALUES (1, 1); UPDATE generated SET n = 2; DELETE FROM generated}),
+        [ 'c generated after={"a":1,"n":1}', 'u generated after={"a":1,"n":2}' ], 'no delete without a row');
+    is($node->safe_psql('postgres', q{SELECT error_code, error_message FROM firehose_dead_letter WHERE pipeline = 'generated_key'}),
+        q{incomplete_key|The key has generated columns, which are not in the WAL's change: "k".}, 'but a dead letter that names the column');
+}
 
 # a database that is not UTF8
 $node->safe_psql('postgres', "CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'");

@@ -68,7 +68,7 @@ foreach my $round (1 .. $rounds)
     my $forged = sql(qq{SET ROLE stranger; SELECT setseed($seed / $round) \\g /dev/null
         SELECT pg_logical_emit_message($first, 'firehose', '\\x$genuine'::bytea || 'x'::bytea) \\g /dev/null
         SELECT 1 + noise('\\x$genuine', $messages, $first)});
-    $node->restart($round % 3 ? 'fast' : 'immediate');
+    restart_by($node, $round % 3 ? 'fast' : 'immediate');
     sql(q{SELECT firehose_resume_pipeline(p) FROM unnest('{durable_puts,p}'::text[]) p});
 
     # and later
@@ -99,7 +99,7 @@ foreach my $crash (1 .. 3)
     # another's crash, and an immediate stop, do not count
     next if $crash == 3;
     wait_state($node, 'postgres', 'p', 'waiting', 60);
-    $node->restart('immediate');
+    restart_by($node, 'immediate');
 }
 wait_state($node, 'postgres', 'p', 'failed', 60);
 my $reason = sql(q{SELECT reason FROM firehose_stat_pipeline WHERE pipeline = 'p'});

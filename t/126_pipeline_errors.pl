@@ -64,7 +64,7 @@ wait_state($node, 'postgres', 'poison', 'streaming', 60);
 wait_confirmed($node, 'postgres', 'poison');
 is(values_of('poison'), '1 2 3 4 2', 'three were left out, whole and alone');
 is(scalar(keys %{ { map { $_ => 1 } @skipped } }), 3, 'they were three');
-$node->restart('immediate');
+restart_by($node, 'immediate');
 wait_confirmed($node, 'postgres', 'poison');
 like(values_of('poison'), qr/^1 2 3 4 2( |$)[1-4 ]*$/, 'they do not come back after a crash');
 sql('INSERT INTO t (v) VALUES (0)');

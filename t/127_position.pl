@@ -204,7 +204,7 @@ subtest 'storage that is put back' => sub {
         $node->start;
         wait_state($node, 'postgres', 'storage', 'streaming');
         sql("INSERT INTO t VALUES ($branch * 1000 + $_)") foreach 1 .. 5;
-        $node->restart($branch == 2 ? 'immediate' : 'fast');
+        restart_by($node, $branch == 2 ? 'immediate' : 'fast');
         wait_state($node, 'postgres', 'storage', 'streaming');
         sql("INSERT INTO t VALUES ($branch * 1000 + $_)") foreach 6 .. 10;
         wait_confirmed($node, 'postgres', 'storage');

@@ -20,7 +20,7 @@ our @EXPORT = qw(
   put_numbered numbered put_in_background
   audit audit_ok expect_failures
   seconds median statement_times
-  ask logged sender_pids sender_of is_long
+  ask logged restart_by sender_pids sender_of is_long
 );
 
 # Start a server that delivers to an emulator.  Further arguments are settings.
@@ -293,6 +293,16 @@ sub sender_pids
 }
 
 # Were the tests asked to run at full length?
+# Stop a server in this mode, and start it again.  (What restart() of the
+# server's own library takes differs from version to version.)
+sub restart_by
+{
+    my ($node, $mode) = @_;
+    $node->stop($mode);
+    $node->start;
+    return;
+}
+
 sub is_long { return $ENV{FIREHOSE_TEST_LONG} ? 1 : 0 }
 
 1;
