@@ -9,7 +9,6 @@
  *
  *-------------------------------------------------------------------------
  */
-#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,15 +50,6 @@ typedef struct Response
 	size_t		length;
 	time_t		now;
 } Response;
-
-static void
-wipe(char **text)
-{
-	if (*text != NULL)
-		OPENSSL_cleanse(*text, strlen(*text));
-	free(*text);
-	*text = NULL;
-}
 
 /* Make a text that a service sent fit for a message, in place. */
 static void
@@ -159,7 +149,7 @@ take_keys(CredentialFetch *fetch, const char *id, const char *secret,
 static CredentialFetchAction
 begin_metadata(CredentialFetch *fetch)
 {
-	wipe(&fetch->token);
+	credential_wipe_text(&fetch->token);
 	return send_if(fetch, credential_request_metadata(fetch, "PUT", METADATA_TOKEN, ""),
 				   PHASE_METADATA_TOKEN);
 }
@@ -168,7 +158,7 @@ begin_metadata(CredentialFetch *fetch)
 static CredentialFetchAction
 begin_metadata_at(CredentialFetch *fetch, const char *url)
 {
-	wipe(&fetch->metadata_url);
+	credential_wipe_text(&fetch->metadata_url);
 	fetch->metadata_url = strdup(url);
 	if (fetch->metadata_url == NULL)
 		return failed(fetch, "out of memory");
@@ -221,7 +211,7 @@ take_metadata_role(CredentialFetch *fetch, Response *response)
 
 	if (newline != NULL)
 		response->length = newline - response->body;
-	wipe(&fetch->role);
+	credential_wipe_text(&fetch->role);
 	fetch->role = take_word(response, 64);
 	if (fetch->role == NULL || strpbrk(fetch->role, "/?#%") != NULL)
 		return failed(fetch, "the response does not name a role");
@@ -237,7 +227,7 @@ take_metadata_region(CredentialFetch *fetch, const Response *response)
 	if (region == NULL)
 		return failed(fetch, "the response does not name a region");
 	snprintf(fetch->region, sizeof(fetch->region), "%s", region);
-	wipe(&region);
+	credential_wipe_text(&region);
 	credential_request_free(&fetch->request);
 	return CREDENTIAL_FETCH_DONE;
 }
@@ -464,7 +454,7 @@ sso_response(CredentialFetch *fetch, const Response *response)
 static CredentialFetchAction
 begin_process(CredentialFetch *fetch)
 {
-	wipe(&fetch->command);
+	credential_wipe_text(&fetch->command);
 	fetch->command = strdup(current_step(fetch)->values[CREDENTIAL_COMMAND]);
 	if (fetch->command == NULL)
 		return failed(fetch, "out of memory");
@@ -482,7 +472,7 @@ credential_fetch_output(CredentialFetch *fetch, int exit_status, char *output,
 	};
 	char		why[200];
 
-	wipe(&fetch->command);
+	credential_wipe_text(&fetch->command);
 	if (exit_status != 0)
 	{
 		snprintf(why, sizeof(why), "it ended with status %d", exit_status);
@@ -602,12 +592,12 @@ credential_fetch_free(CredentialFetch *fetch)
 {
 	credential_request_free(&fetch->request);
 	credentials_wipe(&fetch->credentials);
-	wipe(&fetch->command);
-	wipe(&fetch->token);
-	wipe(&fetch->role);
-	wipe(&fetch->metadata_url);
-	wipe(&fetch->context_region);
-	wipe(&fetch->context_url);
+	credential_wipe_text(&fetch->command);
+	credential_wipe_text(&fetch->token);
+	credential_wipe_text(&fetch->role);
+	credential_wipe_text(&fetch->metadata_url);
+	credential_wipe_text(&fetch->context_region);
+	credential_wipe_text(&fetch->context_url);
 	sigv4_key_clear(&fetch->key);
 	memset(fetch, 0, sizeof(*fetch));
 }

@@ -34,22 +34,13 @@
 #define fail(fetch, ...) \
 	(snprintf((fetch)->errmsg, sizeof((fetch)->errmsg), __VA_ARGS__), false)
 
-static void
-wipe(char **text)
-{
-	if (*text != NULL)
-		OPENSSL_cleanse(*text, strlen(*text));
-	free(*text);
-	*text = NULL;
-}
-
 void
 credential_request_free(CredentialRequest *request)
 {
-	wipe(&request->url);
-	wipe(&request->body);
+	credential_wipe_text(&request->url);
+	credential_wipe_text(&request->body);
 	for (int i = 0; i < request->nheaders; i++)
-		wipe(&request->headers[i]);
+		credential_wipe_text(&request->headers[i]);
 	memset(request, 0, sizeof(*request));
 }
 
@@ -96,7 +87,7 @@ add_header(CredentialFetch *fetch, char *header)
 {
 	if (header == NULL || fetch->request.nheaders == CREDENTIAL_REQUEST_HEADERS)
 	{
-		wipe(&header);
+		credential_wipe_text(&header);
 		return fail(fetch, "out of memory");
 	}
 	fetch->request.headers[fetch->request.nheaders++] = header;
@@ -203,7 +194,7 @@ credential_request_container(CredentialFetch *fetch, const CredentialStep *step)
 		if (token == NULL)
 			return false;
 		ok = add_header(fetch, print("Authorization: %s", token));
-		wipe(&token);
+		credential_wipe_text(&token);
 		return ok;
 	}
 	if (variable == NULL)
@@ -267,7 +258,7 @@ append_parameter(char **text, const char *name, const char *value)
 
 		longer[n + encode(longer + n, value)] = '\0';
 	}
-	wipe(text);
+	credential_wipe_text(text);
 	*text = longer;
 	return longer != NULL;
 }
@@ -379,7 +370,7 @@ credential_request_sts(CredentialFetch *fetch, const CredentialStep *step, time_
 		add_header(fetch, print(FORM_HEADER)) &&
 		write_call(fetch, step, token) &&
 		(token != NULL || sign(fetch, &endpoint, region, now));
-	wipe(&token);
+	credential_wipe_text(&token);
 	return ok;
 }
 
@@ -419,7 +410,7 @@ credential_request_sso(CredentialFetch *fetch, const CredentialStep *step,
 		add_header(fetch, print("x-amz-sso_bearer_token: %s", access_token));
 	if (ok)
 		set_address(fetch, endpoint.url);
-	wipe(&query);
+	credential_wipe_text(&query);
 	return ok;
 }
 

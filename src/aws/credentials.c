@@ -58,8 +58,8 @@ static const struct
 #define fail(reason, reason_size, ...) \
 	(snprintf(reason, reason_size, __VA_ARGS__), CREDENTIALS_FAILED)
 
-static void
-wipe(char **text)
+void
+credential_wipe_text(char **text)
 {
 	if (*text != NULL)
 		OPENSSL_cleanse(*text, strlen(*text));
@@ -70,9 +70,9 @@ wipe(char **text)
 void
 credentials_wipe(Credentials *credentials)
 {
-	wipe(&credentials->access_key_id);
-	wipe(&credentials->secret_access_key);
-	wipe(&credentials->session_token);
+	credential_wipe_text(&credentials->access_key_id);
+	credential_wipe_text(&credentials->secret_access_key);
+	credential_wipe_text(&credentials->session_token);
 	credentials->expiration = 0;
 }
 
@@ -273,9 +273,9 @@ take_client_settings(const CredentialLookup *lookup, CredentialState *state)
 {
 	const char *url = metadata_url(lookup);
 
-	wipe(&state->region);
-	wipe(&state->endpoint_url);
-	wipe(&state->metadata_url);
+	credential_wipe_text(&state->region);
+	credential_wipe_text(&state->endpoint_url);
+	credential_wipe_text(&state->metadata_url);
 	(void) copy(&state->region, profile_value(lookup, PROFILE_REGION));
 	(void) copy(&state->metadata_url, url);
 	state->ignore_endpoint_urls = is_on(lookup, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
@@ -389,9 +389,9 @@ credentials_free(CredentialState *state)
 {
 	credentials_wipe(&state->credentials);
 	credential_chain_free(&state->chain);
-	wipe(&state->region);
-	wipe(&state->endpoint_url);
-	wipe(&state->metadata_url);
+	credential_wipe_text(&state->region);
+	credential_wipe_text(&state->endpoint_url);
+	credential_wipe_text(&state->metadata_url);
 	for (int i = 0; i < CREDENTIAL_NFILES; i++)
 		free(state->paths[i]);
 	memset(state, 0, sizeof(*state));

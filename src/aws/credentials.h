@@ -136,6 +136,9 @@ extern bool credentials_equal(const Credentials *a, const Credentials *b);
 /* Copy credentials over blank ones; false if there is no memory. */
 extern bool credentials_copy(Credentials *to, const Credentials *from);
 
+/* Overwrite and free a text that may be secret; NULL is left alone. */
+extern void credential_wipe_text(char **text);
+
 /* Wipe and free; blank again. */
 extern void credentials_wipe(Credentials *credentials);
 extern void credentials_free(CredentialState *state);
