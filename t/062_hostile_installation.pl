@@ -227,6 +227,12 @@ $node->psql('hostile', q{
     SELECT public.firehose_create_pipeline('p'::pg_catalog.text, 'clicks'::pg_catalog.text, '{p}'::pg_catalog.text[]);
     SELECT public.firehose_enable_durable_puts(true);
 }, on_error_stop => 0);
+# what commits before a pipeline streams is not delivered, and durable puts are refused until then
+wait_until('both pipelines stream', sub {
+    return $node->safe_psql('hostile', q{
+        SET search_path = pg_catalog;
+        SELECT count(*) FROM public.firehose_stat_pipeline WHERE state = 'streaming'}) eq '2';
+});
 foreach my $search_path ('public, pg_catalog', 'pg_catalog')
 {
     $node->psql('hostile', qq{
