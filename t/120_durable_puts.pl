@@ -135,7 +135,7 @@ push @{ $committed{plain} }, "of app\n";
 my $oid = sql(q{SELECT oid FROM pg_foreign_server WHERE srvname = 'crash'});
 my $offset = -s $node->logfile;
 # all right but for the tag
-my $forged = unpack('H*', pack('Q< q< L< C', 4711, 0, $oid, 1) . "crash\0forged");
+my $forged = unpack('H*', pack('Q< q< Q< L< C C', 4711, 0, 0, $oid, 1, 0) . "crash\0forged");
 sql(q{SET ROLE app;
     SELECT pg_logical_emit_message(true, 'firehose', ''), pg_logical_emit_message(false, 'firehose', 'x')}
       . qq{; SELECT count(pg_logical_emit_message(true, 'firehose', int8send(n) || '\\x$forged'))
@@ -146,6 +146,37 @@ is(scalar(grep { $_->{data} =~ /forged/ } $emulator->records('crash')), 0, 'a fo
 is(() = substr(slurp($node->logfile), $offset) =~ /which no durable put has written/g, 1,
     'and logged once');
 is(sql('SELECT refused_messages FROM firehose_stat_pipeline'), '1002', 'and counted');
+
+# nor can anyone write again what a put has written, and was seen by a decoder
+# (pgoutput: 'M', flags, LSN, prefix, NUL, length, content)
+sql(q{CREATE PUBLICATION spied; SELECT pg_create_logical_replication_slot('spy', 'pgoutput')});
+sql(q{SELECT firehose_put_record('crash', 'seen');
+    SELECT firehose_put_record('crash', 'seen at once', false)});
+push @{ $committed{crash} }, "seen\n", "seen at once\n";
+my @seen_messages = split(/\n/, sql(q{
+    SELECT substring(data FROM position('\x66697265686f736500'::bytea IN data) + 13)
+    FROM pg_logical_slot_get_binary_changes('spy', NULL, NULL,
+        'proto_version', '1', 'publication_names', 'spied', 'messages', 'true')
+    WHERE substring(data FROM 1 FOR 1) = 'M'}));
+is(scalar @seen_messages, 2, 'two puts were seen');
+my $refused = 1002;
+foreach my $round ('at once', 'later')
+{
+    foreach my $message (@seen_messages)
+    {
+        sql("SET ROLE app; SELECT pg_logical_emit_message($_, 'firehose', '$message'::bytea)")
+          foreach qw(true false);
+        $refused += 2;
+    }
+    wait_for_sql($node, 'SELECT refused_messages FROM firehose_stat_pipeline', $refused);
+    # beyond the window of what is put at once; the decoder forgets what it has seen
+    sql(q{SELECT pg_logical_emit_message(false, 'other', repeat('x', 3000000))}) if $round eq 'at once';
+    sql(q{SELECT pg_drop_replication_slot('spy')}) if $round eq 'later';
+}
+put('crash', 'after the repetition');
+wait_delivered($node);
+audit_ok('what was seen is sent once', $emulator, 'crash', $committed{crash});
+sql('DROP PUBLICATION spied');
 
 sub slurp
 {

@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "utils/hsearch.h"
 
 #include "decoder/durable_reader.h"
@@ -25,15 +26,39 @@ typedef struct PutStream
 
 struct DurableReader
 {
+	MemoryContext context;
 	ChangeBatch *batch;
 	HTAB	   *streams;		/* of PutStream */
 	bool		warned;			/* of a message that passes for a put */
 
+	/*
+	 * ids of messages outside of transactions: those that began at or after
+	 * seen_from, and those in the window before that
+	 */
+	HTAB	   *seen;
+	HTAB	   *seen_before;
+	XLogRecPtr	seen_from;
+
 	/* the transaction that is being read */
 	XLogRecPtr	lsn;			/* of its commit */
+	TransactionId xid;			/* top-level */
+	uint64		full_xid;		/* with its epoch; 0: not worked out yet */
 	uint32		seq;			/* puts of it so far */
 	uint32		done_seq;		/* those that an earlier decoder has sent */
 };
+
+/* Ids of messages outside of transactions. */
+static HTAB *
+create_seen(MemoryContext context)
+{
+	HASHCTL		ctl = {0};
+
+	ctl.keysize = sizeof(uint64);
+	ctl.entrysize = sizeof(uint64);
+	ctl.hcxt = context;
+	return hash_create("firehose durable puts seen", 64, &ctl,
+					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
 
 DurableReader *
 durable_reader_create(MemoryContext context, ChangeBatch *batch)
@@ -41,7 +66,10 @@ durable_reader_create(MemoryContext context, ChangeBatch *batch)
 	DurableReader *reader = MemoryContextAllocZero(context, sizeof(DurableReader));
 	HASHCTL		ctl = {0};
 
+	reader->context = context;
 	reader->batch = batch;
+	reader->seen = create_seen(context);
+	reader->seen_before = create_seen(context);
 	ctl.keysize = sizeof(Oid);
 	ctl.entrysize = sizeof(PutStream);
 	ctl.hcxt = context;
@@ -58,6 +86,8 @@ begin_transaction(const ReorderBufferTXN *txn, void *arg)
 	PipelineEntry *entry = reader->batch->pipeline;
 
 	reader->lsn = txn->final_lsn;
+	reader->xid = txn->xid;
+	reader->full_xid = 0;
 	reader->seq = 0;
 	/* an earlier decoder may have ended in the middle of this one */
 	reader->done_seq = pg_atomic_read_u64(&entry->part_lsn) == txn->final_lsn ?
@@ -112,6 +142,64 @@ refuse_message(DurableReader *reader, XLogRecPtr lsn)
 	reader->warned = true;
 }
 
+/*
+ * A transaction's id with its epoch.  The slot does not let ids go more than
+ * half round while it has transactions to read.
+ */
+static uint64
+full_xid_of(TransactionId xid)
+{
+	FullTransactionId next = ReadNextFullTransactionId();
+	uint32		epoch = EpochFromFullTransactionId(next);
+
+	if (xid > XidFromFullTransactionId(next))
+		epoch--;
+	return U64FromFullTransactionId(FullTransactionIdFromEpochAndXid(epoch, xid));
+}
+
+/*
+ * Is this the first message with its id, of those that may belong here? What
+ * lies further back than a window is not in its place any more, so that it
+ * need not be remembered.
+ */
+static bool
+is_first_seen(DurableReader *reader, uint64 id, XLogRecPtr lsn)
+{
+	bool		found;
+
+	if (lsn - reader->seen_from > DURABLE_MESSAGE_WINDOW)
+	{
+		HTAB	   *oldest = reader->seen_before;
+
+		reader->seen_before = reader->seen;
+		reader->seen = create_seen(reader->context);
+		reader->seen_from = lsn;
+		hash_destroy(oldest);
+	}
+	hash_search(reader->seen_before, &id, HASH_FIND, &found);
+	if (!found)
+		hash_search(reader->seen, &id, HASH_ENTER, &found);
+	return !found;
+}
+
+/*
+ * Does a sealed message lie where it was written, or has somebody written it
+ * again?
+ */
+static bool
+is_in_place(DurableReader *reader, const DurableMessage *put, bool transactional,
+			XLogRecPtr lsn)
+{
+	if (put->transactional != transactional)
+		return false;
+	if (!transactional)
+		return durable_message_in_window(put->place, lsn) &&
+			is_first_seen(reader, put->id, lsn);
+	if (reader->full_xid == 0)
+		reader->full_xid = full_xid_of(reader->xid);
+	return put->place == reader->full_xid;
+}
+
 static bool
 wants_prefix(const char *prefix, void *arg)
 {
@@ -132,7 +220,8 @@ take_put(XLogRecPtr lsn, bool transactional, const char *content, Size length, v
 
 	if (!transactional && lsn <= pg_atomic_read_u64(&batch->pipeline->queued_upto))
 		return;
-	if (!durable_message_read(&put, content, length))
+	if (!durable_message_read(&put, content, length) ||
+		!is_in_place(reader, &put, transactional, lsn))
 	{
 		refuse_message(reader, lsn);
 		return;

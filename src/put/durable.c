@@ -130,13 +130,36 @@ message_buffer(Size size)
 	return buffer;
 }
 
+/*
+ * Write a message into the WAL; returns where it ends.  If others have written
+ * so much meanwhile that the decoder will refuse it, do it again.
+ */
+static XLogRecPtr
+write_message(char *message, Size size, const DurableMessage *put, RecordShape shape)
+{
+	XLogRecPtr	end;
+
+	do
+	{
+		durable_message_write(message, size, put, shape);
+		end = WriteLogicalMessage(DURABLE_MESSAGE_PREFIX, message, size, put->transactional);
+	} while (unlikely(!put->transactional &&
+					  !durable_message_in_window(((DurableHeader *) message)->place, end)));
+	return end;
+}
+
 void
 durable_put(const Stream *stream, uint64 first_id, const RecordBytes *records, int n,
 			RecordShape shape, bool transactional)
 {
 	Size		name_length = strlen(stream->name);
-	TimestampTz now = GetCurrentTimestamp();
 	XLogRecPtr	end = InvalidXLogRecPtr;
+	DurableMessage put = {
+		.serverid = stream->serverid,
+		.stream = stream->name,
+		.queued_at = GetCurrentTimestamp(),
+		.transactional = transactional
+	};
 
 	if (lock_level == 0)
 		take_lock();
@@ -148,9 +171,9 @@ durable_put(const Stream *stream, uint64 first_id, const RecordBytes *records, i
 												record_shaped_length(&records[i], shape));
 		char	   *message = message_buffer(size);
 
-		durable_message_write(message, size, stream->serverid, stream->name, first_id + i, now,
-							  &records[i], shape);
-		end = WriteLogicalMessage(DURABLE_MESSAGE_PREFIX, message, size, transactional);
+		put.id = first_id + i;
+		put.record = records[i];
+		end = write_message(message, size, &put, shape);
 	}
 
 	if (transactional)

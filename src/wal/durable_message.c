@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_control.h"
 #include "common/cryptohash.h"
@@ -62,19 +63,20 @@ durable_message_make_key(void)
 }
 
 void
-durable_message_write(char *message, Size size, Oid serverid, const char *stream,
-					  uint64 id, TimestampTz queued_at,
-					  const RecordBytes *record, RecordShape shape)
+durable_message_write(char *message, Size size, const DurableMessage *put, RecordShape shape)
 {
 	DurableHeader *header = (DurableHeader *) message;
-	Size		name_size = strlen(stream) + 1;
+	Size		name_size = strlen(put->stream) + 1;
 
-	header->id = id;
-	header->queued_at = queued_at;
-	header->serverid = serverid;
+	header->id = put->id;
+	header->queued_at = put->queued_at;
+	header->place = put->transactional ?
+		U64FromFullTransactionId(GetTopFullTransactionId()) : GetXLogInsertRecPtr();
+	header->serverid = put->serverid;
 	header->version = DURABLE_MESSAGE_VERSION;
-	memcpy(header->stream, stream, name_size);
-	record_write_shaped(header->stream + name_size, record, shape);
+	header->transactional = put->transactional;
+	memcpy(header->stream, put->stream, name_size);
+	record_write_shaped(header->stream + name_size, &put->record, shape);
 	header->tag = siphash(message_key(), message + TAGGED, size - TAGGED);
 }
 
@@ -103,6 +105,8 @@ durable_message_read(DurableMessage *message, const char *content, Size length)
 	message->stream = name;
 	message->id = header.id;
 	message->queued_at = header.queued_at;
+	message->transactional = header.transactional;
+	message->place = header.place;
 	message->record.data = name + name_length + 1;
 	message->record.length = length - name_length - 1;
 	return message->record.length <= QUEUE_MAX_RECORD;
