@@ -31,6 +31,7 @@
 #include "queue/queue.h"
 #include "sender/completion.h"
 #include "sender/delivery.h"
+#include "sender/delivery_options.h"
 #include "sender/http.h"
 #include "sender/identity.h"
 #include "sender/response_handler.h"

@@ -1,0 +1,61 @@
+/*
+ * delivery_state.h
+ *		What is known of the delivery of one stream: the structure that
+ *		delivery.h and delivery_options.h work on.
+ *
+ * Sender process only; one Delivery for each of the database's streams.
+ */
+#ifndef FIREHOSE_SENDER_DELIVERY_STATE_H
+#define FIREHOSE_SENDER_DELIVERY_STATE_H
+
+#include "lib/ilist.h"
+
+#include "aws/endpoint.h"
+#include "sender/completion.h"
+#include "sender/health.h"
+#include "sender/identity.h"
+#include "sender/ready_list.h"
+#include "sender/request.h"
+#include "stream/stream.h"
+
+struct Delivery
+{
+	dlist_node	node;			/* in the sender's list */
+	QueueStream *queue_stream;
+	/* name, reader and all that a completion needs */
+	CompletionTarget target;
+	StreamOptions options;
+	MemoryContext context;		/* all that belongs to this delivery */
+	MemoryContext option_context;	/* strings of options */
+
+	Identity   *identity;		/* who signs; NULL: the role is not allowed */
+	bool		authenticating; /* it waits for its first credentials */
+
+	/* where to: resolved from the options, the environment and the profile */
+	bool		resolved;
+	bool		dropped;		/* its server is gone: all it owes goes to the
+								 * dead letters */
+	char		region[64];
+	Endpoint	endpoint;
+
+	/* handed out by the reader, not in a request */
+	ReadyList	ready;
+	int64		ready_since;	/* when .ready began to fill, for linger */
+	dlist_head	in_flight;		/* Requests */
+	int			nin_flight;
+
+	/*
+	 * Records that were refused while others of their request were accepted:
+	 * retried beside the others, after a pause of their own.
+	 */
+	ReadyList	suspects;
+	int64		suspects_at;	/* us; not before */
+	int			suspect_failures;	/* in a row */
+
+	Health		health;			/* pace, state and log */
+	bool		started;		/* .health is set up: options are known */
+	int64		tokens_at;		/* us; the pace allows the next request */
+	Size		in_flight_memory;	/* of .in_flight */
+};
+
+#endif							/* FIREHOSE_SENDER_DELIVERY_STATE_H */
