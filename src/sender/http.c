@@ -25,6 +25,7 @@
 #include "libpq/pqsignal.h"
 #include "utils/memutils.h"
 
+#include "common/clock.h"
 #include "sender/http.h"
 
 /* Connections kept alive at most, and handles kept for reuse. */
@@ -89,15 +90,6 @@ option_failed(HttpRequest *request, const char *option, CURLcode code)
 	return false;
 }
 
-static int64_t
-now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* libcurl: watch this socket for that. */
 static int
 watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *watched)
@@ -121,7 +113,7 @@ watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *watched)
 static int
 set_timer(CURLM *m, long timeout_ms, void *arg)
 {
-	deadline = timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
+	deadline = timeout_ms < 0 ? -1 : clock_ms() + timeout_ms;
 	return 0;
 }
 
@@ -347,7 +339,7 @@ http_drive(void)
 			what |= CURL_CSELECT_ERR;
 		curl_multi_socket_action(multi, events[i].data.fd, what, &running);
 	}
-	if (deadline >= 0 && now_ms() >= deadline)
+	if (deadline >= 0 && clock_ms() >= deadline)
 	{
 		deadline = -1;
 		curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &running);
@@ -363,7 +355,7 @@ http_timeout_ms(void)
 	if (deadline < 0)
 		return -1;
 	/* read the clock once: Max evaluates its arguments twice */
-	left = deadline - now_ms();
+	left = deadline - clock_ms();
 	return Max(0, left);
 }
 

@@ -4,11 +4,9 @@
  *		of the roles that streams name.
  *
  * Sender process only.  An identity is shared by all streams that name the
- * same role and external id.  Credentials are looked for at start, when a file
- * of theirs or a setting has changed, before they expire, and when a service
- * refuses them.  What has to be fetched is fetched in the event loop, one
- * request at a time for each identity; credentials that still live are used
- * meanwhile.
+ * same role and external id.  identity_refresh.h says when credentials are
+ * looked for.  They are fetched in the event loop, one request at a time for
+ * each identity; credentials that still live are used meanwhile.
  */
 #ifndef FIREHOSE_SENDER_IDENTITY_H
 #define FIREHOSE_SENDER_IDENTITY_H
@@ -33,24 +31,10 @@ extern void identity_unmark(void);
 extern void identity_mark(Identity *identity);
 extern void identity_forget_unmarked(void);
 
-/*
- * Look for changes, at most once a second, and do what is due; true if some
- * identity has other credentials than before, or none any more.
- */
-extern bool identity_check(int64_t now);
-
-/* When identity_check() is due again: milliseconds from now. */
-extern long identity_timeout_ms(int64_t now);
-
 extern IdentityState identity_state(const Identity *identity);
 
 /* Why there are no credentials, or what is done to have some. */
 extern const char *identity_problem(const Identity *identity);
-
-/*
- * A service refused them: true if they have changed since generation `used`.
- */
-extern bool identity_refused(Identity *identity, int64_t now, uint64_t used);
 
 /* The number of the present credentials. */
 extern uint64_t identity_generation(const Identity *identity);

@@ -18,6 +18,7 @@
 #include "aws/response.h"
 #include "common/sanitize.h"
 #include "sender/completion.h"
+#include "sender/identity_refresh.h"
 #include "sender/response_handler.h"
 
 /* Firehose bills each record as a multiple of this. */
@@ -469,7 +470,7 @@ follow_error(Delivery *d, Request *request, ErrorClass class, const Cause *cause
 			break;
 		case ERROR_CLASS_CREDENTIALS:
 		case ERROR_CLASS_ACCESS_DENIED:
-			if (d->identity != NULL && identity_refused(d->identity, now, request->identity))
+			if (d->identity != NULL && identity_refresh_refused(d->identity, now, request->identity))
 				retry_soon(d, request, cause, now);
 			else
 				health_park(&d->health, cause, now);

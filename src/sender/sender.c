@@ -26,6 +26,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "common/clock.h"
 #include "common/compat.h"
 #include "pipeline/definition.h"
 #include "queue/queue.h"
@@ -34,6 +35,7 @@
 #include "sender/delivery_options.h"
 #include "sender/http.h"
 #include "sender/identity.h"
+#include "sender/identity_refresh.h"
 #include "sender/response_handler.h"
 #include "status/recent.h"
 #include "stream/stream.h"
@@ -76,16 +78,6 @@ static void handle_finished(void);
 static void respond_to_flushes(int64 now);
 static void sleep_until_work(void);
 static void finish(long send_ms, long grace_ms);
-
-/* Microseconds of a clock that never jumps. */
-static int64
-clock_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
 
 void
 firehose_sender_main(Oid dboid)
@@ -289,7 +281,7 @@ refresh_config(int64 now)
 	bool		attached = attach_new_streams();
 
 	AcceptInvalidationMessages();
-	if (identity_check(now))
+	if (identity_refresh(now))
 	{
 		dlist_foreach(iter, &deliveries)
 			delivery_reconsider(dlist_container(Delivery, node, iter.cur), now);
@@ -382,7 +374,7 @@ sleep_until_work(void)
 	}
 	if (reconcile_at != PG_INT64_MAX)
 		timeout = sooner(timeout, (long) (Max(reconcile_at - now, 0) / 1000 + 1));
-	timeout = sooner(timeout, identity_timeout_ms(now));
+	timeout = sooner(timeout, identity_refresh_timeout_ms(now));
 	if (!busy)
 		request_trim();
 	release_dropped();

@@ -1,0 +1,29 @@
+/*
+ * identity_refresh.h
+ *		When credentials are looked for: at start, when a file of theirs or a
+ *		setting has changed, before they expire, and when a service refuses
+ *		them.
+ *
+ * Sender process only.
+ */
+#ifndef FIREHOSE_SENDER_IDENTITY_REFRESH_H
+#define FIREHOSE_SENDER_IDENTITY_REFRESH_H
+
+#include "sender/identity.h"
+
+/*
+ * Look for changes, at most once a second, and do what is due; true if some
+ * identity has other credentials than before, or none any more.
+ */
+extern bool identity_refresh(int64_t now);
+
+/* When identity_refresh() is due again: milliseconds from now. */
+extern long identity_refresh_timeout_ms(int64_t now);
+
+/*
+ * A service refused the credentials: true if they have changed since
+ * generation `used`.
+ */
+extern bool identity_refresh_refused(Identity *identity, int64_t now, uint64_t used);
+
+#endif							/* FIREHOSE_SENDER_IDENTITY_REFRESH_H */
