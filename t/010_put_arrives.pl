@@ -84,7 +84,7 @@ is_deeply([ sort map { $_->{data} } $emulator->records('fates') ],
 
 # what became of it
 my $id = $node->safe_psql('postgres', q{SELECT firehose_put_record('fates', 'look me up')});
-is($node->safe_psql('postgres', "SELECT firehose_wait($id, '30 s')"), 'accepted',
+is($node->safe_psql('postgres', "SELECT firehose_wait($id, '60 s')"), 'accepted',
     'firehose_wait tells the fate');
 $node->poll_query_until('postgres',
     "SELECT count(*) = 1 FROM firehose_status WHERE id = $id");
@@ -94,7 +94,7 @@ is($node->safe_psql('postgres', "SELECT stream, status, record_id, attempts, byt
     "fates|accepted|$last->{word}|1|11||t", 'and firehose_status the rest');
 my ($code, $out, $error) = $node->psql('postgres', q{
     BEGIN;
-    SELECT firehose_wait(firehose_put_record('fates', 'self'), '10 s');});
+    SELECT firehose_wait(firehose_put_record('fates', 'self'), '60 s');});
 isnt($code, 0, 'waiting for a record of the same transaction is an error');
 is($node->safe_psql('postgres', q{SELECT state, reason, queued, in_flight, accepted, failed,
         discarded, bytes, requests >= 1, last_accepted_at IS NOT NULL, last_error_code

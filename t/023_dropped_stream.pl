@@ -85,7 +85,7 @@ $node->safe_psql('postgres', q{
     CREATE SERVER twice FOREIGN DATA WRAPPER firehose OPTIONS (stream_name 'second');
     SELECT firehose_put_record('twice', 'new');
     COMMIT});
-is($node->safe_psql('postgres', q{SELECT firehose_flush('twice', '30 s')}), 't',
+is($node->safe_psql('postgres', q{SELECT firehose_flush('twice', '60 s')}), 't',
     'the new stream does not wait for the old one');
 is($emulator->delivered('second'), "new\n", 'and has only its own records');
 $emulator->heal($hang);

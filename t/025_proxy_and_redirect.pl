@@ -72,7 +72,7 @@ is(proxied(0), undef, 'and asks nobody');
 # AWS itself: by the proxy, which learns the host and nothing else
 new_stream($node, 'far', endpoint_url => 'https://firehose.us-east-1.amazonaws.com');
 put_numbered($node, 'far', 1, 1);
-is(proxied(20), "CONNECT firehose.us-east-1.amazonaws.com:443 HTTP/1.1\r\n",
+is(proxied(60), "CONNECT firehose.us-east-1.amazonaws.com:443 HTTP/1.1\r\n",
     'AWS is reached through the proxy');
 $node->safe_psql('postgres', 'DROP SERVER far');
 

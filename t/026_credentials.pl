@@ -138,7 +138,7 @@ while (time() < $deadline)
 {
     push @gone, 'unlinked ' . @gone;
     my $status = $node->safe_psql('postgres',
-        "SELECT firehose_wait(firehose_put_record('s', '$gone[-1]', false), '10 s')");
+        "SELECT firehose_wait(firehose_put_record('s', '$gone[-1]', false), '60 s')");
     next if $status eq 'accepted';
     is($status, 'accepted', 'a record that is put when the file is gone is accepted');
     last;

@@ -124,6 +124,7 @@ foreach my $kind (@proxies)
     my %ports = map { $_ => PostgreSQL::Test::Cluster::get_free_port() }
       ('plain', $kind eq 'haproxy' ? 'nonsense' : (), @wrong);
     my %committed;
+    my $begun = time();
 
     $proxy->start($servers->(\%ports, 1), values %ports);
     # stored, and answered when the proxy does not listen any more
@@ -150,7 +151,8 @@ foreach my $kind (@proxies)
             "$stream: none is accepted and none given up");
         is($node->safe_psql('postgres', "SELECT count(*) FROM firehose_dead_letter WHERE stream = '$stream'"), 0,
             "$stream: a proxy's answer makes no dead letter");
-        cmp_ok(view($stream, 'requests'), '<', 300, "$stream: it is not hammered");
+        # twenty times a second would be often
+        cmp_ok(view($stream, 'requests'), '<', 200 + 20 * (time() - $begun), "$stream: it is not hammered");
         like(view($stream, 'reason'), $words{$name}, "$stream: and who it is that says it");
     }
 

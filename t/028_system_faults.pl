@@ -22,7 +22,7 @@ my ($port) = $emulator->url =~ /:(\d+)/;
 my $node = new_node('main', $emulator, 'firehose.ca_file' => $emulator->ca_file,
     'firehose.allowed_endpoints' => join(', ', 'http://127.0.0.1:*', "https://$SystemFaults::HOST:*",
         "http://$SystemFaults::HOST:$port", "http://$SystemFaults::HOST:*"),
-    'firehose.connect_timeout' => '1s', 'firehose.request_timeout' => '2s',
+    'firehose.connect_timeout' => '5s', 'firehose.request_timeout' => '5s',
     'firehose.status' => 'all', 'fsync' => 'on');
 new_stream($node, 'alive');
 new_stream($node, 'named', endpoint_url => "https://$SystemFaults::HOST:$tls_port");
@@ -44,7 +44,7 @@ sub longest_trip
     {
         my @both = statement_times($node,
             ("SELECT firehose_put_record('alive', 'x') AS id \\gset",
-                "SELECT firehose_wait(:id, '10 s')") x 20);
+                "SELECT firehose_wait(:id, '60 s')") x 20);
         push @times, map { $both[ 2 * $_ ] + $both[ 2 * $_ + 1 ] } 0 .. 19;
     }
     return max(@times);
@@ -61,10 +61,10 @@ foreach my $mode (qw(fails hangs))
         sub { view('named', "state <> 'active' AND queued + in_flight = " . @named) eq 't'
               && view('named', 'reason') =~ $why{$mode} }, 20)
       or diag(view('named', 'state, reason'));
-    my $longest = longest_trip(3);
-    cmp_ok($longest, '<', 900, "a resolver that $mode holds up nobody else ($longest ms)");
+    my $longest = longest_trip(6);
+    cmp_ok($longest, '<', is_long() ? 900 : 4000, "a resolver that $mode holds up nobody else ($longest ms)");
 }
-cmp_ok(seconds(sub { $node->stop('fast') }), '<', 5.5, 'a fast stop takes at most 5 s even then');
+takes_at_most('a fast stop even then', 5.5, sub { $node->stop('fast') });
 my @synced = $faults->synced;
 
 # what the stop saved
@@ -123,6 +123,7 @@ foreach my $fault ('locked', 'full')
 {
     my $name = new_stream($node, "status_$fault");
     my $locker;
+    my $offset = -s $node->logfile;
     if ($fault eq 'locked')
     {
         $locker = $node->background_psql('postgres');
@@ -142,7 +143,7 @@ foreach my $fault ('locked', 'full')
     wait_until("status tables $fault: delivery goes on", sub { view($name, 'accepted') eq '3000' }, 60);
     audit_ok("status tables $fault", $emulator, $name, \@committed);
     wait_until("status tables $fault: the log says so",
-        sub { slurp_file($node->logfile) =~ /could not write (?:status rows|dead letters)/ }, 20);
+        sub { slurp_file($node->logfile, $offset) =~ /could not write (?:status rows|dead letters)/ }, 20);
     # by now the dead letter was tried, too: it comes first
     is(view('too_large', "failed, queued + in_flight"), ($fault eq 'locked' ? 0 : 1) . '|1',
         "status tables $fault: a dead letter that is not stored is owed");

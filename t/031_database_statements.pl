@@ -25,8 +25,7 @@ sub wait_for_sender
 sub at_once
 {
     my ($statement, $database) = @_;
-    my $time = seconds(sub { $node->safe_psql($database // 'postgres', $statement) });
-    return cmp_ok($time, '<', 2, "$statement is done at once");
+    return takes_at_most($statement, 2, sub { $node->safe_psql($database // 'postgres', $statement) });
 }
 
 # A session that is told what to do line by line

@@ -16,7 +16,8 @@ my $node = new_node('main', $emulator, 'firehose.queue_size' => '16MB',
 new_stream($node, 'kills', max_in_flight => 2);
 
 # terminated in mid-flight
-$emulator->fault('delay', { seconds => 0.2 });
+# two requests of 500 records a second: there is something in flight each time
+$emulator->fault('delay', { seconds => 1 });
 my $count = 20_000;
 my $session = put_in_background($node, 'kills', 1, $count, size => 99, per_commit => 100);
 my $kills = 4;
@@ -27,8 +28,8 @@ for (1 .. $kills)
     is($node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)"), 't', 'terminated');
     wait_until('it is gone', sub { !grep { $_ == $pid } sender_pids($node) }, 10);
 }
-ok($session->finish, 'the session that puts noticed nothing');
 $emulator->heal;
+ok($session->finish, 'the session that puts noticed nothing');
 wait_delivered($node, 300);
 my @committed = map { numbered($_, 99) . "\n" } 1 .. $count;
 my $result = audit($emulator, 'kills', @committed);
@@ -58,7 +59,7 @@ new_stream($node, 'filled', on_full => 'error');
 $emulator->fault('hang_before_processing');
 my $fitted = fill('filled');
 cmp_ok($fitted, '<', 1_000_000, "the queue is full after $fitted records");
-cmp_ok(seconds(sub { $node->stop('fast') }), '<', 5.5, 'a fast stop takes at most 5 s');
+takes_at_most('a fast stop', 5.5, sub { $node->stop('fast') });
 $emulator->heal;
 $node->start;
 wait_delivered($node, 300);

@@ -6,6 +6,7 @@
 use strict;
 use warnings FATAL => 'all';
 use Test::More;
+use Time::HiRes qw(sleep);
 
 use Emulator;
 use FirehoseTest;
@@ -31,7 +32,7 @@ sub round_trip
 {
     my @times = statement_times($node,
         ("SELECT firehose_put_record('alive', 'x') AS id \\gset",
-            "SELECT firehose_wait(:id, '10 s')") x 200);
+            "SELECT firehose_wait(:id, '60 s')") x 200);
     return median(map { $times[ 2 * $_ ] + $times[ 2 * $_ + 1 ] } 0 .. 199);
 }
 
@@ -43,8 +44,15 @@ wait_delivered($node);
 $emulator->fault('hang_before_processing', {}, { stream => 'dead' });
 put_numbered($node, 'dead', 1, 10);
 wait_for_sql($node, q{SELECT in_flight > 0 FROM firehose_stat_stream WHERE stream = 'dead'});
-my $commit_during = commit_time();
-my $trip_during = round_trip();
+my ($commit_during, $trip_during);
+# other work may have begun on this machine: then once more
+foreach my $attempt (1 .. 3)
+{
+    $commit_during = commit_time();
+    $trip_during = round_trip();
+    last if $commit_during < 2 * $commit_before + 0.5 && $trip_during < 2 * $trip_before + 2;
+    sleep 3;
+}
 note("commit: $commit_before ms before, $commit_during ms during; "
       . "round trip: $trip_before ms before, $trip_during ms during");
 cmp_ok($commit_during, '<', 2 * $commit_before + 0.5, 'a commit is as fast as before');
@@ -57,8 +65,8 @@ is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity
 
 # databases
 $node->safe_psql('postgres', 'CREATE DATABASE other');
-cmp_ok(seconds(sub { $node->safe_psql('postgres', 'DROP DATABASE other') }), '<', 2,
-    'DROP DATABASE of another database');
+takes_at_most('DROP DATABASE of another database', 2,
+    sub { $node->safe_psql('postgres', 'DROP DATABASE other') });
 $node->safe_psql('postgres', 'CREATE DATABASE busy');
 $node->safe_psql('busy', 'CREATE EXTENSION firehose');
 new_stream($node, 'busydead', dbname => 'busy', stream_name => 'dead');
@@ -66,8 +74,8 @@ put_numbered($node, 'busydead', 1, 10, dbname => 'busy');
 wait_until('its sender has requests in flight', sub {
     $node->safe_psql('postgres', q{SELECT coalesce(max(in_flight), 0)
         FROM firehose_stat_stream WHERE stream = 'busydead'}) > 0 });
-cmp_ok(seconds(sub { $node->safe_psql('postgres', 'DROP DATABASE busy') }), '<', 3,
-    'DROP DATABASE of one whose own sender hangs');
+takes_at_most('DROP DATABASE of one whose own sender hangs', 3,
+    sub { $node->safe_psql('postgres', 'DROP DATABASE busy') });
 
 # a full queue
 foreach my $policy (qw(wait error discard))
@@ -89,31 +97,36 @@ foreach my $policy (qw(discard error wait))
     }
 }
 my $put = q{SELECT firehose_put_record('full_%s', rpad('', 100000, 'x')) IS NULL};
-my $took = seconds(sub {
-    ($code, $out, $error) = $node->psql('postgres', sprintf($put, 'error')) });
-isnt($code, 0, 'on_full error: the put fails');
-cmp_ok($took, '<', 0.5, 'at once');
-$took = seconds(sub {
-    ($code, $out, $error) = $node->psql('postgres', sprintf($put, 'wait')) });
-isnt($code, 0, 'on_full wait: the put fails');
-cmp_ok($took, '>', 0.9, 'after queue_timeout');
-cmp_ok($took, '<', 3, 'and not much later');
-$took = seconds(sub {
-    ($code, $out, $error) = $node->psql('postgres', q{SET statement_timeout = '200ms';}
-          . sprintf($put, 'wait')) });
+takes_at_most('on_full error: the put ends at once', 0.5, sub {
+    ($code, $out, $error) = $node->psql('postgres', q{SET firehose.queue_timeout = '300s';}
+          . sprintf($put, 'error')) });
+isnt($code, 0, 'and fails');
+my $took;
+takes_at_most('on_full wait: the put ends not long after queue_timeout', 3, sub {
+    $took = seconds(sub { ($code, $out, $error) = $node->psql('postgres', sprintf($put, 'wait')) }) });
+isnt($code, 0, 'and fails');
+cmp_ok($took, '>', 0.9, 'and not sooner');
+($code, $out, $error) = $node->psql('postgres',
+    q{SET firehose.queue_timeout = '300s'; SET statement_timeout = '200ms';} . sprintf($put, 'wait'));
 like($error, qr/statement timeout/, 'the wait can be cancelled');
 my $discarded = q{SELECT discarded FROM firehose_stat_stream WHERE stream = 'full_discard'};
 my $before = $node->safe_psql('postgres', $discarded);
 is($node->safe_psql('postgres', sprintf($put, 'discard')), 't',
     'on_full discard: the put answers NULL');
 is($node->safe_psql('postgres', $discarded), $before + 1, 'and is counted');
-my @times = statement_times($node,
-    ("BEGIN", "INSERT INTO t VALUES (1)", "SELECT firehose_put_record('full_discard', 'x')",
-        "COMMIT") x 200);
-cmp_ok(median(map { $times[ 4 * $_ + 3 ] } 0 .. 199), '<', 2 * $commit_before + 0.5,
-    'a commit does not wait for a full queue');
-is($node->safe_psql('postgres', q{SELECT firehose_wait(firehose_put_record('alive', 'x', false), '10 s')}),
+my $commit_full;
+foreach my $attempt (1 .. 3)
+{
+    my @times = statement_times($node,
+        ("BEGIN", "INSERT INTO t VALUES (1)", "SELECT firehose_put_record('full_discard', 'x')",
+            "COMMIT") x 200);
+    $commit_full = median(map { $times[ 4 * $_ + 3 ] } 0 .. 199);
+    last if $commit_full < 2 * $commit_before + 0.5;
+    sleep 3;
+}
+cmp_ok($commit_full, '<', 2 * $commit_before + 0.5, 'a commit does not wait for a full queue');
+is($node->safe_psql('postgres', q{SELECT firehose_wait(firehose_put_record('alive', 'x', false), '60 s')}),
     'accepted', 'a dead stream leaves room for another');
 
-cmp_ok(seconds(sub { $node->stop('fast') }), '<', 5.5, 'a fast stop takes at most 5 s');
+takes_at_most('a fast stop', 5.5, sub { $node->stop('fast') });
 done_testing();

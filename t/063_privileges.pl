@@ -194,7 +194,7 @@ sql(q{ALTER SERVER other OPTIONS (SET enabled 'false')});
 is(sql(q{BEGIN; SELECT firehose_retry_dead_letters(); ROLLBACK}), 1, 'those of a disabled stream stay, and stop no others');
 sql(q{ALTER SERVER other OPTIONS (SET enabled 'true')});
 sql(q{SELECT firehose_put_record('other', 'secret')});
-my ($status, $stdout, $stderr) = $node->psql('db', q{SET ROLE role_usage; SELECT firehose_flush(NULL, '30 s')});
+my ($status, $stdout, $stderr) = $node->psql('db', q{SET ROLE role_usage; SELECT firehose_flush(NULL, '60 s')});
 is("$status $stdout $stderr", '0 t ', "a flush is of the caller's streams");
 ($status, $stdout, $stderr) = $node->psql('db', q{SET ROLE role_superuser; SELECT firehose_flush(NULL, '1 s')});
 is($stdout, 'f', "a superuser's is of all");

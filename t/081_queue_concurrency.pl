@@ -172,14 +172,21 @@ my $accounts = q{SELECT pages_promised || ' ' || waiters || ' ' || pages - pages
     FROM firehose_stat_queue};
 wait_for_sql($node, $accounts, '0 0 0', 10);
 
+# Sessions below go on when they are let through this lock.
+my $gate = $node->background_psql('postgres');
+my ($close, $pass, $open) = map { "SELECT $_(4711)" }
+  qw(pg_advisory_lock pg_advisory_xact_lock pg_advisory_unlock);
+
 # streams dropped under an open transaction: what it commits becomes dead letters
 foreach my $end (qw(COMMIT ROLLBACK))
 {
     new_stream($node, 'gone');
+    $gate->query_safe($close);
     my $session = start_session("BEGIN;\nSELECT firehose_put_batch('gone', ARRAY['a', 'b']);\n"
-          . "SELECT pg_sleep(1);\n$end;\n");
+          . "$pass;\n$end;\n");
     wait_for_sql($node, 'SELECT streams FROM firehose_stat_queue', '3', 10);
     $node->safe_psql('postgres', 'DROP SERVER gone');
+    $gate->query_safe($open);
     has_ended($session, 1);
     is(errors_of($session), '', "a $end after DROP SERVER");
     wait_for_sql($node, 'SELECT streams FROM firehose_stat_queue', '2', 10);
@@ -188,10 +195,13 @@ foreach my $end (qw(COMMIT ROLLBACK))
 wait_for_sql($node, $accounts, '0 0 0', 10);
 
 # and the extension dropped under one
+$gate->query_safe($close);
 my $session = start_session("BEGIN;\nSELECT firehose_put_record('live', rpad('', 20000));\n"
-      . "SELECT pg_sleep(1);\nROLLBACK;\n");
+      . "$pass;\nROLLBACK;\n");
 wait_for_sql($node, 'SELECT pages_promised > 0 FROM firehose_stat_queue', 't', 10);
 $node->safe_psql('postgres', 'DROP EXTENSION firehose CASCADE');
+$gate->query_safe($open);
+$gate->quit;
 has_ended($session, 1);
 is(errors_of($session), '', 'a ROLLBACK after DROP EXTENSION');
 $node->safe_psql('postgres', 'CREATE EXTENSION firehose');

@@ -94,6 +94,8 @@ my $terminated = 0;
 foreach my $round (1 .. 2 * $kills)
 {
     my @sessions = start_sessions();
+    # every other time there is surely something to terminate
+    wait_until('there are workers', sub { decoder_pids($node) && sender_pids($node) }) if $round % 2 == 0;
     for (1 .. 4)
     {
         sleep 0.1 + rand 0.4;
@@ -120,7 +122,7 @@ $node->psql('app', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHER
 $_->finish foreach @sessions;
 $emulator->heal;
 
-wait_state($node, 'app', 'crash', 'streaming', 60);
+wait_state($node, 'app', 'crash', 'streaming', 180);
 wait_confirmed($node, 'app', 'crash', 180);
 is($node->safe_psql('app', 'SELECT count(*) FROM firehose_dead_letter'), 0, 'no dead letters');
 note($node->safe_psql('app', 'SELECT count(*), sum(n) FROM log'));

@@ -22,8 +22,7 @@ foreach my $round (1 .. (is_long() ? 10 : 3))
     my $before = $node->safe_psql('postgres', 'SELECT count(*) FROM t');
     wait_until('sessions are at work', sub {
         $node->safe_psql('postgres', 'SELECT count(*) FROM t') > $before + 200 });
-    my $took = seconds(sub { $node->stop('fast') });
-    cmp_ok($took, '<', 5.5, "round $round: a fast stop takes at most 5 s");
+    takes_at_most("round $round: a fast stop", 5.5, sub { $node->stop('fast') });
     $_->finish foreach @sessions;
     $node->start;
     wait_state($node, 'postgres', 'restart', 'streaming');

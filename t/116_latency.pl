@@ -1,7 +1,7 @@
 # How long it takes on a quiet server from a commit to the endpoint's answer:
 # from the commit's own time to the moment the emulator had answered, both by
 # the clock of this machine.  The bounds are generous, for machines that do
-# other things; what was measured is printed.
+# other things, and narrow with --long; what was measured is printed.
 use strict;
 use warnings FATAL => 'all';
 use Test::More;
@@ -48,8 +48,9 @@ foreach my $synchronous ('on', 'off')
     my ($p50, $p99) = map { $latencies[ $_ * $#latencies ] } 0.5, 0.99;
     note(sprintf('synchronous_commit %s: commit to acknowledged p50 %.2f ms, p99 %.2f ms, at most %.2f ms',
             $synchronous, $p50, $p99, $latencies[-1]));
-    cmp_ok($p50, '<', 20, "synchronous_commit $synchronous: half within 20 ms");
-    cmp_ok($p99, '<', 250, "synchronous_commit $synchronous: all but the last percent within 250 ms");
+    my ($half, $most) = is_long() ? (20, 250) : (500, 5000);
+    cmp_ok($p50, '<', $half, "synchronous_commit $synchronous: half within $half ms");
+    cmp_ok($p99, '<', $most, "synchronous_commit $synchronous: all but the last percent within $most ms");
 }
 
 $node->stop;

@@ -19,27 +19,19 @@ my $rows = is_long() ? 12_000_000 : 2_000_000;
 
 sub sql { return $node->safe_psql($_[1] // 'app', $_[0]) }
 
-# A statement of an administrator, within its time.
-sub soon
-{
-    my ($name, $limit, $code) = @_;
-    my $time = seconds($code);
-    return cmp_ok($time, '<=', $limit, sprintf('%s: %.1f s', $name, $time));
-}
-
 sub stop_fast
 {
     my ($name) = @_;
-    return soon("$name: a fast stop", 5, sub { $node->stop('fast') });
+    return takes_at_most("$name: a fast stop", 5, sub { $node->stop('fast') });
 }
 
 # Statements that need the database without connections; it keeps its name.
 sub empty_database
 {
     my ($name) = @_;
-    soon("$name: RENAME", 2, sub { sql('ALTER DATABASE app RENAME TO app2', 'postgres') });
+    takes_at_most("$name: RENAME", 2, sub { sql('ALTER DATABASE app RENAME TO app2', 'postgres') });
     sql('ALTER DATABASE app2 RENAME TO app', 'postgres');
-    soon("$name: TEMPLATE", 2, sub { sql('CREATE DATABASE copy TEMPLATE app', 'postgres') });
+    takes_at_most("$name: TEMPLATE", 2, sub { sql('CREATE DATABASE copy TEMPLATE app', 'postgres') });
     sql('DROP DATABASE copy', 'postgres');
     return;
 }
@@ -86,19 +78,19 @@ foreach my $how ('a prepared transaction', 'a session of another database')
     empty_database($name);
     making_slot($name);
 
-    soon("$name: pause", 2, sub {
+    takes_at_most("$name: pause", 2, sub {
         sql(q{SELECT firehose_pause_pipeline('one')});
-        wait_until("$name: paused", sub { decoder_pids($node) == 0 }, 10) });
+        wait_until("$name: paused", sub { decoder_pids($node) == 0 }) });
     is(sql('SELECT count(*) FROM pg_replication_slots'), '0', "$name: no half-made slot is left");
     sql(q{SELECT firehose_resume_pipeline('one')});
     making_slot($name);
-    soon("$name: pg_terminate_backend", 2, sub {
+    takes_at_most("$name: pg_terminate_backend", 2, sub {
         is(sql(q{SELECT pg_terminate_backend(pid, 3000) FROM pg_stat_activity
                  WHERE backend_type = 'firehose decoder'}), 't', "$name: terminated") });
     making_slot($name);
-    soon("$name: firehose.enabled = off", 2, sub {
+    takes_at_most("$name: firehose.enabled = off", 2, sub {
         alter_settings($node, 'firehose.enabled' => 'off');
-        wait_until("$name: switched off", sub { decoder_pids($node) == 0 }, 10) });
+        wait_until("$name: switched off", sub { decoder_pids($node) == 0 }) });
     alter_settings($node, 'firehose.enabled' => 'on');
     making_slot($name);
 
@@ -107,14 +99,14 @@ foreach my $how ('a prepared transaction', 'a session of another database')
         stop_fast($name);
         $node->start;
         making_slot("$name, after a restart");
-        soon("$name: drop", 2, sub {
+        takes_at_most("$name: drop", 2, sub {
             sql(q{SELECT firehose_drop_pipeline('one')});
-            wait_until("$name: dropped", sub { decoder_pids($node) == 0 }, 10) });
+            wait_until("$name: dropped", sub { decoder_pids($node) == 0 }) });
         sql(q{ROLLBACK PREPARED 'old'}, 'postgres');
     }
     else
     {
-        soon("$name: DROP DATABASE", 2, sub { sql('DROP DATABASE app', 'postgres') });
+        takes_at_most("$name: DROP DATABASE", 2, sub { sql('DROP DATABASE app', 'postgres') });
         $session->query_safe('COMMIT');
         $session->quit;
         set_up();
@@ -131,9 +123,9 @@ foreach my $table ('t', 'other')
     sql("INSERT INTO $table SELECT g FROM generate_series(1, $rows) g;
         TRUNCATE $table");
     empty_database($name);
-    soon("$name: pause", 2, sub {
+    takes_at_most("$name: pause", 2, sub {
         sql(q{SELECT firehose_pause_pipeline('one')});
-        wait_until("$name: paused", sub { decoder_pids($node) == 0 }, 10) });
+        wait_until("$name: paused", sub { decoder_pids($node) == 0 }) });
     sql(q{SELECT firehose_resume_pipeline('one')});
     sql("INSERT INTO $table SELECT g FROM generate_series(1, $rows) g;
         TRUNCATE $table");
@@ -157,7 +149,7 @@ stop_fast('a published transaction, queue full');
 $emulator->heal;
 $node->start;
 sql('CHECKPOINT');
-soon('DROP DATABASE while it is sent', 2, sub { sql('DROP DATABASE app', 'postgres') });
+takes_at_most('DROP DATABASE while it is sent', 2, sub { sql('DROP DATABASE app', 'postgres') });
 
 $node->stop;
 done_testing();

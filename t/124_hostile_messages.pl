@@ -106,7 +106,7 @@ my $reason = sql(q{SELECT reason FROM firehose_stat_pipeline WHERE pipeline = 'p
 like($reason, qr/crashed repeatedly while the WAL at .*resume_pipeline\('p'\), or leave it out .*skip_lsn => /, 'the pipeline fails');
 $node->restart;
 wait_state($node, 'postgres', 'p', 'failed', 60);
-is(sql(q{SELECT firehose_wait(firehose_put_record('s', 'alive', false), '20 s')}), 'accepted', 'the rest lives');
+is(sql(q{SELECT firehose_wait(firehose_put_record('s', 'alive', false), '60 s')}), 'accepted', 'the rest lives');
 sql(q{ALTER SERVER p OPTIONS (SET enabled 'true'); SELECT firehose_resume_pipeline('p')});
 wait_confirmed($node, 'postgres', 'p', 180);
 my %seen = map { $_->{after}{n} => 1 } grep { $_->{op} eq 'c' } events($emulator, 'p');

@@ -6,6 +6,7 @@ use strict;
 use warnings FATAL => 'all';
 use Cwd ();
 use Exporter 'import';
+use List::Util qw(max);
 use MIME::Base64 qw(encode_base64);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -19,7 +20,7 @@ our @EXPORT = qw(
   wait_until wait_for_sql wait_delivered
   put_numbered numbered put_in_background
   audit audit_ok expect_failures
-  seconds median statement_times
+  seconds takes_at_most median statement_times
   ask logged restart_by sender_pids sender_of is_long
 );
 
@@ -84,12 +85,16 @@ sub new_stream
     return $name;
 }
 
+# No wait gives up sooner: the machine may be busy with other things.
+use constant SHORTEST_WAIT => 60;
+
 # Poll until a condition holds; a test of its own, since a wait that ends at
-# its deadline is a failure.  Returns whether it held.
+# its deadline is a failure.  Returns whether it held.  A timeout is for waits
+# that may take longer than a minute.
 sub wait_until
 {
     my ($what, $condition, $timeout) = @_;
-    my $deadline = time() + ($timeout // 60);
+    my $deadline = time() + max($timeout // 0, SHORTEST_WAIT);
     my $held;
     until ($held = $condition->())
     {
@@ -116,7 +121,7 @@ sub wait_for_sql
 sub wait_delivered
 {
     my ($node, $timeout) = @_;
-    $timeout //= 120;
+    $timeout = max($timeout // 120, SHORTEST_WAIT);
     return is($node->safe_psql('postgres', "SELECT firehose_flush(NULL, '$timeout s')"),
         't', 'everything committed has met its fate');
 }
@@ -243,6 +248,18 @@ sub seconds
     return time() - $start;
 }
 
+# Something that has to be done within so many seconds.  The time is reported;
+# a test fails only at several times the limit, since a busy machine is slow at
+# everything.  With --long, which wants a quiet machine, it fails at the limit.
+sub takes_at_most
+{
+    my ($what, $limit, $code) = @_;
+    my $time = seconds($code);
+    my $report = sprintf('%s: %.1f s', $what, $time);
+    diag("$report, although the limit is $limit s: is the machine busy?") if $time > $limit;
+    return cmp_ok($time, '<=', is_long() ? $limit : max(10, 4 * $limit), $report);
+}
+
 sub median
 {
     my @sorted = sort { $a <=> $b } @_;
@@ -292,7 +309,6 @@ sub sender_pids
         q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'firehose sender' ORDER BY pid});
 }
 
-# Were the tests asked to run at full length?
 # Stop a server in this mode, and start it again.  (What restart() of the
 # server's own library takes differs from version to version.)
 sub restart_by
@@ -303,6 +319,7 @@ sub restart_by
     return;
 }
 
+# Were the tests asked to run at full length?
 sub is_long { return $ENV{FIREHOSE_TEST_LONG} ? 1 : 0 }
 
 1;
