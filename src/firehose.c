@@ -29,6 +29,7 @@
 #include "queue/save.h"
 #include "sender/settings.h"
 #include "status/recent.h"
+#include "status/retried.h"
 #include "status/status.h"
 #include "stream/identity_stats.h"
 #include "stream/stream.h"
@@ -74,6 +75,7 @@ _PG_init(void)
 
 	put_xact_register_callbacks();
 	durable_register_callbacks();
+	retried_register_callbacks();
 	pipeline_register_wakeup();
 
 	prev_shmem_request = shmem_request_hook;

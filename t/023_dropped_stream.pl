@@ -11,7 +11,7 @@ use FirehoseTest;
 
 my $emulator = Emulator->start();
 my $node = new_node('main', $emulator, 'firehose.request_timeout' => '60s',
-    'firehose.probe_interval' => '200ms');
+    'firehose.probe_interval' => '200ms', max_prepared_transactions => 2);
 
 sub in_flight
 {
@@ -50,6 +50,21 @@ is($node->safe_psql('postgres', q{SELECT count(*), bool_and(status = 'failed')
 # another stream of that name takes them
 new_stream($node, 'parked', max_in_flight => 1);
 $emulator->heal;
+
+# unless that is rolled back: then the record has failed as before
+is($node->safe_psql('postgres', qq{
+    BEGIN;
+    SELECT firehose_retry_dead_letters('parked', ARRAY[$id]);
+    ROLLBACK;
+    SELECT firehose_wait($id, '0');
+    BEGIN;
+    SAVEPOINT a;
+    SELECT firehose_retry_dead_letters('parked', ARRAY[$id]);
+    SAVEPOINT b;
+    RELEASE b;
+    ROLLBACK TO a;
+    COMMIT;
+    SELECT firehose_wait($id, '0')}), "1\nfailed\n1\nfailed", 'a retry that is rolled back forgets no fate');
 is($node->safe_psql('postgres', q{SELECT firehose_retry_dead_letters('parked', max_records => NULL)}),
     '1201', 'retried');
 wait_delivered($node);
@@ -99,6 +114,32 @@ $node->safe_psql('postgres', q{
     COMMIT});
 wait_until('a record put before DROP SERVER in one transaction arrives or is a dead letter',
     sub { join('', letters('brief')) eq 'mine' || $emulator->delivered('brief') eq "mine\n" });
+
+# altered by a transaction that another session commits, or undone by one that
+# it rolls back: the sender hears of either
+new_stream($node, 'prepared', enabled => 'false');
+wait_for_sql($node, q{SELECT count(*) FROM firehose_stat_stream WHERE stream = 'flying'}, 0);
+$node->safe_psql('postgres', q{
+    ALTER SERVER prepared OPTIONS (SET enabled 'true');
+    SELECT firehose_put_record('prepared', 'before');
+    SELECT firehose_flush('prepared', '60 s');
+    ALTER SERVER prepared OPTIONS (SET enabled 'false')});
+wait_for_sql($node, q{SELECT state FROM firehose_stat_stream WHERE stream = 'prepared'}, 'disabled');
+$node->safe_psql('postgres', q{
+    BEGIN; ALTER SERVER prepared OPTIONS (SET enabled 'true'); PREPARE TRANSACTION 'altered'});
+$node->safe_psql('postgres', q{COMMIT PREPARED 'altered'});
+wait_for_sql($node, q{SELECT state FROM firehose_stat_stream WHERE stream = 'prepared'}, 'active', 20);
+foreach my $end (q{PREPARE TRANSACTION 'undone'; ROLLBACK PREPARED 'undone'}, 'ROLLBACK')
+{
+    $node->safe_psql('postgres', qq{
+        BEGIN;
+        CREATE SERVER undone FOREIGN DATA WRAPPER firehose;
+        SELECT firehose_put_record('undone', 'early', transactional => false);
+        SELECT pg_sleep(0.3);
+        $end});
+    wait_for_sql($node, q{SELECT count(*) FROM firehose_stat_stream WHERE stream = 'undone'}, 0, 20);
+}
+wait_for_sql($node, q{SELECT count(*) FROM firehose_dead_letter WHERE stream = 'undone'}, 2);
 
 # altered while in flight: the request ends as it began, what follows is new
 new_stream($node, 'altered', max_in_flight => 1, max_batch_records => 10, stream_name => 'before');

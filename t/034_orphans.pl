@@ -40,6 +40,23 @@ wait_until('and the log says so',
     sub { logged($node, qr/discarded 3 records, for the extension was dropped from database "two"/) });
 $emulator->heal;
 
+# an open transaction that counts on a stream which goes with the extension:
+# what it leaves behind is cleared when it ends, either way
+foreach my $end ('COMMIT', 'ROLLBACK')
+{
+    $node->safe_psql('two', 'CREATE EXTENSION firehose');
+    new_stream($node, 'gone', dbname => 'two');
+    my $session = $node->background_psql('two');
+    $session->query_safe(q{BEGIN; SELECT firehose_put_record('gone', 'too late')});
+    $node->safe_psql('two', 'DROP EXTENSION firehose CASCADE');
+    wait_until('no sender is left', sub { sender_of($node, 'two') eq '' });
+    is(streams(), '1', 'its open transaction keeps a stream');
+    $session->query_safe($end);
+    $session->quit;
+    wait_until("$end: the stream goes", sub { streams() eq '0' }, 20);
+    is($node->safe_psql('postgres', q{SELECT firehose_drain('5 s')}), 't', 'and nothing is pending');
+}
+
 # all in one transaction, while senders come to look
 my @committed;
 foreach my $n (1 .. 20)

@@ -1,7 +1,8 @@
 /*
  * clock.h
- *		The clock for deadlines and pauses, which never jumps.  Times that are
- *		shown or stored are GetCurrentTimestamp()'s.
+ *		The clock for deadlines and pauses, which never jumps and is the same
+ *		in all processes of this machine.  Times that are shown or stored are
+ *		GetCurrentTimestamp()'s.
  */
 #ifndef FIREHOSE_COMMON_CLOCK_H
 #define FIREHOSE_COMMON_CLOCK_H

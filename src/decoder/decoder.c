@@ -32,6 +32,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "common/clock.h"
 #include "common/compat.h"
 #include "common/json_write.h"
 #include "decoder/change_batch.h"
@@ -499,7 +500,7 @@ flush_asynchronous_commits(void)
 {
 	static int64 flushed_at = 0;
 	XLogRecPtr	upto = pg_atomic_read_u64(&pipeline_table->asynchronous_upto);
-	int64		now = worker_clock_ms();
+	int64		now = clock_ms();
 
 	if (RecoveryInProgress() || upto <= GetFlushRecPtr(NULL) ||
 		now - flushed_at < UNFLUSHED_WAIT_MS)
@@ -561,11 +562,11 @@ run(void)
 static void
 await_sender(void)
 {
-	int64		deadline = worker_clock_ms() + DRAIN_MS;
+	int64		deadline = clock_ms() + DRAIN_MS;
 
 	while (worker_shutdown_requested() && !decoder_must_exit(my_slot) &&
 		   !commit_ring_is_empty(&my_slot->ring) &&
-		   database_sender_pid(MyDatabaseId) != 0 && worker_clock_ms() < deadline)
+		   database_sender_pid(MyDatabaseId) != 0 && clock_ms() < deadline)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 DRAIN_WAIT_MS, WaitEventNamed("FirehoseDecoderShutdown"));

@@ -16,6 +16,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "common/clock.h"
 #include "common/compat.h"
 #include "decoder/progress.h"
 #include "pipeline/position.h"
@@ -41,7 +42,7 @@ static int32 my_id;
 static PipelineEntry *my_entry;
 static PipelinePosition position;	/* as it is in the table */
 static XLogRecPtr released;		/* what the slot was confirmed to */
-static int64 noted_at;			/* worker_clock_ms */
+static int64 noted_at;			/* clock_ms */
 
 static bool read_position(int32 id);
 static const char *find_fault(const SlotInfo *slot);
@@ -131,7 +132,7 @@ progress_start(const Pipeline *pipeline, PipelineEntry *entry, XLogRecPtr *start
 	}
 
 	released = Min(slot.confirmed, position.confirmed);
-	noted_at = worker_clock_ms();
+	noted_at = clock_ms();
 	*start = Max(position.confirmed, pg_atomic_read_u64(&entry->queued_upto));
 	if (pg_atomic_read_u64(&entry->confirmed_lsn) < position.confirmed)
 		pg_atomic_write_u64(&entry->confirmed_lsn, position.confirmed);
@@ -221,7 +222,7 @@ long
 progress_due(void)
 {
 	XLogRecPtr	confirmed = pg_atomic_read_u64(&my_entry->confirmed_lsn);
-	int64		elapsed = worker_clock_ms() - noted_at;
+	int64		elapsed = clock_ms() - noted_at;
 	int64		interval = NOTE_INTERVAL_MS;
 
 	if (!is_worth_noting(confirmed) && released >= position.confirmed)
@@ -246,7 +247,7 @@ progress_note(bool now)
 		TeardownHistoricSnapshot(true);
 		InvalidateSystemCaches();
 	}
-	noted_at = worker_clock_ms();
+	noted_at = clock_ms();
 	if (now ? confirmed > last : is_worth_noting(confirmed))
 	{
 		if (!pipeline_position_advance(my_id, confirmed))

@@ -309,6 +309,7 @@ put_records(Stream *stream, uint64 first_id, const RecordBytes *records, int n,
 	{
 		put_run_append(run);
 		queue_publish(run->queue_stream, run->published, run->nrecords, run->nbytes);
+		put_note_end(run->queue_stream);
 		pfree(own.buffer);
 	}
 	return true;

@@ -19,6 +19,7 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "put/durable.h"
@@ -26,6 +27,7 @@
 #include "queue/chain.h"
 #include "queue/queue.h"
 #include "queue/reserve.h"
+#include "workers/database_control.h"
 
 /* Buffers larger than this are not kept for the next transaction. */
 #define KEEP_BUFFER			(64 * 1024)
@@ -239,6 +241,14 @@ drop_runs(void)
 	}
 }
 
+void
+put_note_end(QueueStream *queue_stream)
+{
+	pg_memory_barrier();		/* against queue_discard_database */
+	if (unlikely(queue_stream->dropped))
+		database_request_check(MyDatabaseId);
+}
+
 /* Whatever became of the runs: give back what is reserved, and forget them. */
 static void
 forget_runs(void)
@@ -247,6 +257,7 @@ forget_runs(void)
 	{
 		if (runs[i].reserved > 0)
 			queue_unreserve(firehose_queue, runs[i].queue_stream, runs[i].reserved);
+		put_note_end(runs[i].queue_stream);
 		reset_run(&runs[i], NULL);
 	}
 	nruns = 0;

@@ -65,6 +65,12 @@ extern void put_run_mark(PendingRun *run);
 /* Append a run to its stream.  Its reservation is used up. */
 extern void put_run_append(PendingRun *run);
 
+/*
+ * A transaction, or an immediate put, counts on this stream no longer.  If the
+ * stream is gone, and perhaps its sender with it, have what is left cleared.
+ */
+extern void put_note_end(QueueStream *queue_stream);
+
 /* Is this id in the current transaction's buffers, not yet published? */
 extern bool put_xact_is_own_pending(uint64 id);
 

@@ -385,8 +385,9 @@ queue_release_stream(Queue *q, QueueStream *s)
 
 /*
  * Called when a database, or the extension in it, is gone and nobody can put
- * or send there any more.  A slot that an open transaction counts on is left
- * to the next call.
+ * or send there any more.  A slot that an open transaction counts on is
+ * marked as dropped and left to the next call, which that transaction asks for
+ * when it ends (put_xact.c).
  */
 uint64
 queue_discard_database(Queue *q, Oid dboid)
@@ -401,6 +402,9 @@ queue_discard_database(Queue *q, Oid dboid)
 		if (!s->in_use || s->dboid != dboid)
 			continue;
 		LWLockAcquire(s->lock, LW_EXCLUSIVE);
+		/* either we see its end, or it sees that nobody waits for it */
+		s->dropped = true;
+		pg_memory_barrier();
 		if (!has_open_transactions(s))
 		{
 			discarded += pg_atomic_read_u64(&s->published_records) -

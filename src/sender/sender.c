@@ -105,6 +105,7 @@ firehose_sender_main(Oid dboid)
 			if (!sender_check_extension(my_database))
 				proc_exit(0);
 			reconcile_at = now;
+			seen_stream_generation = 0; /* one may not have come to be */
 		}
 		if (now >= reconcile_at)
 			reconcile_at = pipeline_reconcile() ? PG_INT64_MAX : now + RECONCILE_AGAIN;

@@ -34,7 +34,7 @@
 #include "common/own_tables.h"
 #include "put/put.h"
 #include "status/dead_letter.h"
-#include "status/recent.h"
+#include "status/retried.h"
 #include "stream/stream.h"
 
 /* Which letters are meant, and what is to be done with them. */
@@ -334,6 +334,7 @@ put_letter(const Letter *letter, const char *target)
 	Stream	   *stream = stream_get(target);
 
 	stream_check_usage(stream, GetUserId());
+	retried_add(letter->id);
 	if (!put_record(stream, letter->id, VARDATA_ANY(letter->data),
 					VARSIZE_ANY_EXHDR(letter->data), true))
 		ereport(ERROR,
@@ -341,7 +342,4 @@ put_letter(const Letter *letter, const char *target)
 				 errmsg("there is no room in the queue for dead letter " INT64_FORMAT,
 						letter->id),
 				 errhint("Try again later, or with a smaller max_records.")));
-
-	/* it is pending again: firehose_wait must not find that it has failed */
-	recent_forget(letter->id);
 }

@@ -282,14 +282,24 @@ recent_server(uint64 id)
 }
 
 /* Take a record's outcome out of the ring: it is to be queued again. */
-void
+RecordOutcome
 recent_forget(uint64 id)
 {
 	uint64		word = pg_atomic_read_u64(ring_word(id));
 
-	if (OUTCOME_WORD_ID(word) == id)
-		(void) pg_atomic_compare_exchange_u64(ring_word(id), &word,
-											  OUTCOME_WORD(id, OUTCOME_NONE));
+	if (OUTCOME_WORD_ID(word) == id &&
+		pg_atomic_compare_exchange_u64(ring_word(id), &word, OUTCOME_WORD(id, OUTCOME_NONE)))
+		return OUTCOME_WORD_FATE(word);
+	return OUTCOME_NONE;
+}
+
+/* It was not queued after all. */
+void
+recent_restore(uint64 id, RecordOutcome outcome)
+{
+	uint64		word = OUTCOME_WORD(id, OUTCOME_NONE);
+
+	(void) pg_atomic_compare_exchange_u64(ring_word(id), &word, OUTCOME_WORD(id, outcome));
 }
 
 /* Register this process as waiting for a record. */

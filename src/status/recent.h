@@ -78,9 +78,12 @@ extern RecordOutcome recent_lookup_announced(uint64 id);
 extern Oid	recent_server(uint64 id);
 
 /*
- * Backend: take a record's outcome out of the ring, since it is queued again.
+ * Backend: take a record's outcome out of the ring, since it is queued again;
+ * returns what it was, OUTCOME_NONE when it was not recent.  And put it back,
+ * unless there is news of the record or of another in its place.
  */
-extern void recent_forget(uint64 id);
+extern RecordOutcome recent_forget(uint64 id);
+extern void recent_restore(uint64 id, RecordOutcome outcome);
 
 /*
  * Backend: wait for a record (1 to QUEUE_MAX_ID), or for answers to flushes.

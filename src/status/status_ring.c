@@ -42,6 +42,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "common/clock.h"
 #include "common/compat.h"
 #include "status/status_ring.h"
 
@@ -79,7 +80,7 @@ typedef struct StatusRing
 	int			current;
 	TimestampTz since;			/* when the turn of the current table began */
 	uint64		size;			/* its size in bytes */
-	TimestampTz retry_at;		/* no attempt to rotate before */
+	int64		retry_at;		/* no attempt to rotate before (clock_ms) */
 	BlockNumber range_size;		/* pages of a range of its index; 0: none */
 	BlockNumber summarized;		/* pages that are summarized */
 } StatusRing;
@@ -123,8 +124,7 @@ bool
 status_ring_make_room(void)
 {
 	if (rotation_is_due() && !own_tables_transaction(rotate, NULL, "off", &rotation_trouble))
-		ring.retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-													STATUS_ROTATION_RETRY_MS);
+		ring.retry_at = clock_ms() + STATUS_ROTATION_RETRY_MS;
 
 	return ring.size < 2 * share_of_size();
 }
@@ -233,7 +233,7 @@ rotation_is_due(void)
 	TimestampTz now = GetCurrentTimestamp();
 	int64		turn_ms = (int64) status_retention * 1000 / (STATUS_TABLES - 1);
 
-	if (!OidIsValid(ring.first) || now < ring.retry_at)
+	if (!OidIsValid(ring.first) || clock_ms() < ring.retry_at)
 		return false;
 
 	return ring.size >= share_of_size() ||

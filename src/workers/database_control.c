@@ -11,6 +11,7 @@
 #include "storage/condition_variable.h"
 #include "storage/latch.h"
 
+#include "common/clock.h"
 #include "common/compat.h"
 #include "queue/queue.h"
 #include "workers/database_control.h"
@@ -105,13 +106,13 @@ database_readmit_workers(Oid dboid)
 void
 database_await_vacant(Oid dboid, int timeout_ms)
 {
-	int64		deadline = worker_clock_ms() + timeout_ms;
+	int64		deadline = clock_ms() + timeout_ms;
 	uint32		wait_event = WaitEventNamed("FirehoseWorkerExit");
 
 	ConditionVariablePrepareToSleep(&database_table->vacated);
 	while (has_workers(dboid))
 	{
-		int64		left = deadline - worker_clock_ms();
+		int64		left = deadline - clock_ms();
 
 		if (left <= 0)
 			break;

@@ -37,6 +37,7 @@
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
@@ -73,6 +74,7 @@ static struct
 	bool		extension;		/* ours: created, altered or dropped here */
 	bool		servers;		/* of our wrapper, likewise */
 	bool		pipelines;		/* likewise */
+	bool		undone;			/* a prepared transaction was rolled back */
 }			pending;
 
 static ProcessUtility_hook_type prev_process_utility = NULL;
@@ -83,6 +85,7 @@ static void process_utility(PlannedStmt *pstmt, const char *query_string,
 							ProcessUtilityContext context,
 							ParamListInfo params, QueryEnvironment *query_env,
 							DestReceiver *dest, QueryCompletion *qc);
+static void note_committed_prepared(uint64 streams_before);
 static Oid	database_to_empty(Node *statement);
 static Oid	own_database(const char *name);
 static Oid	template_database(const CreatedbStmt *statement);
@@ -126,6 +129,10 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 	/* core may free or scribble on the statement, so look at it before */
 	NodeTag		tag = nodeTag(pstmt->utilityStmt);
 	Oid			dboid = database_to_empty(pstmt->utilityStmt);
+	TransactionStmtKind ending = tag == T_TransactionStmt ?
+		((TransactionStmt *) pstmt->utilityStmt)->kind : TRANS_STMT_BEGIN;
+	uint64		streams_before = ending == TRANS_STMT_COMMIT_PREPARED ?
+		stream_cache_generation() : 0;
 
 	if (OidIsValid(dboid))
 		exclude_database_workers(dboid);
@@ -140,6 +147,23 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 	else
 		standard_ProcessUtility(pstmt, query_string, read_only_tree, context,
 								params, query_env, dest, qc);
+
+	if (ending == TRANS_STMT_COMMIT_PREPARED)
+		note_committed_prepared(streams_before);
+	else if (ending == TRANS_STMT_ROLLBACK_PREPARED)
+		pending.undone = true;
+}
+
+/*
+ * What the prepared transaction did to streams, only its invalidations tell,
+ * which reach this session as all others.
+ */
+static void
+note_committed_prepared(uint64 streams_before)
+{
+	AcceptInvalidationMessages();
+	if (stream_cache_generation() != streams_before)
+		pending.servers = true;
 }
 
 /*
@@ -479,11 +503,14 @@ at_resource_release(ResourceReleasePhase phase, bool is_commit,
 			database_forget(pending.dropped);
 		if (pending.databases)
 			database_request_check(InvalidOid);
-		if (pending.extension || pending.pipelines)
+		if (pending.extension || pending.pipelines || pending.undone)
 			database_request_check(MyDatabaseId);
 		else if (pending.servers)
 			database_wake_sender(MyDatabaseId);
 	}
+	else if (pending.servers)
+		/* a stream put into immediately is not there after all */
+		database_request_check(MyDatabaseId);
 
 	/* last, for the launcher to find the rest done */
 	for (ExcludedDatabase *held = pending.held; held; held = held->next)

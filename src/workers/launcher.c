@@ -28,6 +28,7 @@
 #include "storage/ipc.h"
 #include "utils/memutils.h"
 
+#include "common/clock.h"
 #include "common/compat.h"
 #include "common/names.h"
 #include "queue/save.h"
@@ -140,9 +141,9 @@ firehose_launcher_main(Datum arg)
 		}
 		database_scan_place();
 
-		timeout = decoders_drop_orphaned_slots(worker_clock_ms());
+		timeout = decoders_drop_orphaned_slots(clock_ms());
 		if (workers_enabled)
-			timeout = sooner(timeout, keep_workers_running(worker_clock_ms()));
+			timeout = sooner(timeout, keep_workers_running(clock_ms()));
 
 		worker_wait(NULL, timeout, WaitEventNamed("FirehoseLauncherMain"),
 					NULL, 0);

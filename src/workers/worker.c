@@ -20,7 +20,6 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "portability/instr_time.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
@@ -28,6 +27,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 
+#include "common/clock.h"
 #include "workers/worker.h"
 
 /* Settings of a worker, whatever the database or the role says. */
@@ -199,16 +199,6 @@ worker_leave_core(void)
 		ProcDiePending = false;
 }
 
-/* Milliseconds of the monotonic clock. */
-int64
-worker_clock_ms(void)
-{
-	instr_time	now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	return (int64) INSTR_TIME_GET_MILLISEC(now);
-}
-
 /*
  * SIGTERM: ask the loop to end; asked again, end at the next check.  The
  * postmaster sends every signal twice, to the process and to its group, so
@@ -220,8 +210,8 @@ handle_terminate(SIGNAL_ARGS)
 	int			save_errno = errno;
 
 	if (!shutdown_requested)
-		shutdown_requested_at = worker_clock_ms();
-	if (in_core || worker_clock_ms() - shutdown_requested_at > SIGNAL_TWICE_MS)
+		shutdown_requested_at = clock_ms();
+	if (in_core || clock_ms() - shutdown_requested_at > SIGNAL_TWICE_MS)
 		die(postgres_signal_arg);
 	shutdown_requested = true;
 	SetLatch(MyLatch);

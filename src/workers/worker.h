@@ -63,10 +63,4 @@ extern PGDLLEXPORT bool worker_shutdown_requested(void);
 extern PGDLLEXPORT bool worker_enter_core(void);
 extern PGDLLEXPORT void worker_leave_core(void);
 
-/*
- * Milliseconds of a clock that never jumps, the same one in all processes of
- * this machine: for backoff and deadlines (never to be stored or shown).
- */
-extern PGDLLEXPORT int64 worker_clock_ms(void);
-
 #endif							/* FIREHOSE_WORKERS_WORKER_H */

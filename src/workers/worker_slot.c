@@ -8,6 +8,7 @@
 #include "storage/latch.h"
 #include "storage/proc.h"
 
+#include "common/clock.h"
 #include "common/compat.h"
 #include "workers/worker.h"
 #include "workers/worker_slot.h"
@@ -49,7 +50,7 @@ worker_slot_attach(WorkerSlot *worker_slot, uint16 generation)
 	worker_slot->state = WORKER_SLOT_TAKEN;
 	worker_slot->procno = MyProcNo();
 	worker_slot->pid = MyProcPid;
-	worker_slot->attached_at = worker_clock_ms();
+	worker_slot->attached_at = clock_ms();
 	pg_atomic_write_u32(&worker_slot->requests, 0);
 	return true;
 }
@@ -57,7 +58,7 @@ worker_slot_attach(WorkerSlot *worker_slot, uint16 generation)
 void
 worker_slot_detach(WorkerSlot *worker_slot, int exit_code)
 {
-	int64		now = worker_clock_ms();
+	int64		now = clock_ms();
 
 	Assert(worker_slot->state == WORKER_SLOT_TAKEN && worker_slot->pid == MyProcPid);
 	worker_slot->state = WORKER_SLOT_EMPTY;

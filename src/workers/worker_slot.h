@@ -50,8 +50,8 @@ typedef struct WorkerSlot
 								 * of the worker slot */
 	int			procno;			/* of the worker in it, else NO_PROC */
 	int			pid;			/* likewise, else 0 */
-	int64		attached_at;	/* worker_clock_ms of the last attach */
-	int64		start_at;		/* no start before (worker_clock_ms) */
+	int64		attached_at;	/* clock_ms of the last attach */
+	int64		start_at;		/* no start before (clock_ms) */
 	int			backoff_ms;		/* after the last failure; 0: none */
 	pg_atomic_uint32 requests;	/* to the worker in it */
 } WorkerSlot;
