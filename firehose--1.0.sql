@@ -184,7 +184,8 @@ CREATE FUNCTION firehose_stat_stream(
 	OUT latency_sum double precision,
 	OUT stats_reset timestamptz,
 	OUT mismatches bigint,
-	OUT dropped boolean)
+	OUT dropped boolean,
+	OUT table_error text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'firehose_stat_stream'
 LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
@@ -195,7 +196,7 @@ CREATE VIEW firehose_stat_stream AS
 		   accepted, failed, discarded, resent, throttled, requests, bytes,
 		   billed_bytes, oldest_queued_at, last_accepted_at, last_error_code,
 		   last_error_message, last_error_at, latency_count, latency_sum,
-		   stats_reset, mismatches, dropped
+		   stats_reset, mismatches, dropped, table_error
 	FROM firehose_stat_stream();
 COMMENT ON VIEW firehose_stat_stream IS
 'one row per stream used since the server started: its state and counters; queued + in_flight = 0 means that nothing is pending';
@@ -224,6 +225,7 @@ COMMENT ON COLUMN firehose_stat_stream.latency_sum IS 'time from put to acknowle
 COMMENT ON COLUMN firehose_stat_stream.stats_reset IS 'when the counters were last reset';
 COMMENT ON COLUMN firehose_stat_stream.mismatches IS 'responses that contradicted themselves';
 COMMENT ON COLUMN firehose_stat_stream.dropped IS 'the server was dropped; what it still had goes to the dead letters';
+COMMENT ON COLUMN firehose_stat_stream.table_error IS 'why the sender cannot write status rows or dead letters at present; delivery goes on meanwhile';
 
 CREATE FUNCTION firehose_stat_identity(
 	OUT datname name,

@@ -231,6 +231,8 @@ my $before = sql("SELECT count(*) FROM $given");
 sql(q{SELECT firehose_put_record('own', 'x') FROM generate_series(1, 10)});
 is(sql(q{SELECT firehose_flush()}), 't', 'delivery goes on');
 log_says('the log says why status rows are not written', qr/table "$given" .*owner/);
+like(sql(q{SELECT table_error FROM firehose_stat_stream WHERE stream = 'own'}),
+    qr/could not write status rows: table "$given" .*owner/, 'and so does the view');
 sql("ALTER TABLE $given OWNER TO CURRENT_USER");
 sql(q{SELECT firehose_put_record('own', 'x') FROM generate_series(1, 10)});
 is(sql(q{SELECT firehose_flush()}), 't', 'delivery goes on');
@@ -242,6 +244,8 @@ wait_until('without them they are written again', sub {
     sql(q{SELECT firehose_put_record('own', 'x')});
     return sql(q{SELECT firehose_flush(); SELECT count(*) FROM firehose_status}) =~ /(\d+)$/ && $1 > $count;
 });
+is(sql(q{SELECT coalesce(table_error, 'none') FROM firehose_stat_stream WHERE stream = 'own'}), 'none',
+    'and the view has no trouble');
 
 # the same for rules, triggers, policies, and for the other tables
 sub unusable

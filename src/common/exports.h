@@ -15,6 +15,7 @@
 #define FIREHOSE_COMMON_EXPORTS_H
 
 /* for firehose_sender.so */
+#define dead_letter_trouble					firehose_dead_letter_trouble
 #define dead_letter_write					firehose_dead_letter_write
 #define identity_stats_clear				firehose_identity_stats_clear
 #define identity_stats_publish				firehose_identity_stats_publish
@@ -55,11 +56,13 @@
 #define sender_profile						firehose_sender_profile
 #define sender_request_memory				firehose_sender_request_memory
 #define sender_take_recheck					firehose_sender_take_recheck
+#define status_trouble						firehose_status_trouble
 #define status_write						firehose_status_write
 #define stream_cache_generation				firehose_stream_cache_generation
 #define stream_get_by_id					firehose_stream_get_by_id
 #define stream_options_valid_name			firehose_stream_options_valid_name
 #define stream_stats_set_error				firehose_stream_stats_set_error
+#define stream_stats_set_table_error			firehose_stream_stats_set_table_error
 #define stream_stats_set_state				firehose_stream_stats_set_state
 #define worker_connect						firehose_worker_connect
 #define worker_shutdown_requested			firehose_worker_shutdown_requested

@@ -285,6 +285,11 @@ own_tables_transaction(WriterWork work, const void *arg, const char *synchronous
 void
 own_tables_report(OwnTableError *trouble, int sqlerrcode, const char *message)
 {
+	if (sqlerrcode == 0)
+		trouble->message[0] = '\0';
+	else
+		snprintf(trouble->message, sizeof(trouble->message), "could not %s: %s",
+				 trouble->what, message);
 	if (sqlerrcode == trouble->sqlerrcode)
 		return;
 

@@ -45,6 +45,7 @@ typedef struct OwnTableError
 {
 	const char *what;			/* "writing of status rows" */
 	int			sqlerrcode;		/* 0: none */
+	char		message[256];	/* for a view: could not ..., or "" */
 } OwnTableError;
 
 /*

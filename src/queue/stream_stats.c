@@ -79,6 +79,7 @@ stream_stats_init(StreamStatistics *stats)
 	stats->reason[0] = '\0';
 	stats->last_error_code[0] = '\0';
 	stats->last_error_message[0] = '\0';
+	stats->table_error[0] = '\0';
 }
 
 /*
@@ -119,6 +120,15 @@ stream_stats_set_error(StreamStatistics *stats, const char *code, const char *me
 	put_string(stats->last_error_message, message ? message : "",
 			   sizeof(stats->last_error_message));
 	pg_atomic_write_u64(&stats->last_error_at, GetCurrentTimestamp());
+	LWLockRelease(strings_lock);
+}
+
+/* Sender: why status rows or dead letters cannot be written; "": they can. */
+void
+stream_stats_set_table_error(StreamStatistics *stats, const char *message)
+{
+	LWLockAcquire(strings_lock, LW_EXCLUSIVE);
+	put_string(stats->table_error, message, sizeof(stats->table_error));
 	LWLockRelease(strings_lock);
 }
 

@@ -60,6 +60,8 @@ typedef struct StreamStatistics
 	char		reason[STATISTICS_MESSAGE_LEN];
 	char		last_error_code[STATISTICS_CODE_LEN];
 	char		last_error_message[STATISTICS_MESSAGE_LEN];
+	/* why nothing is written of it into tables, empty when it is */
+	char		table_error[STATISTICS_MESSAGE_LEN];
 } StreamStatistics;
 
 extern PGDLLEXPORT LWLock *stream_stats_lock(void);
@@ -69,6 +71,7 @@ extern PGDLLEXPORT void stream_stats_set_state(StreamStatistics *stats, StreamSt
 											 const char *reason);
 extern PGDLLEXPORT void stream_stats_set_error(StreamStatistics *stats, const char *code,
 											 const char *message);
+extern PGDLLEXPORT void stream_stats_set_table_error(StreamStatistics *stats, const char *message);
 extern void stream_stats_shmem_request(void);
 extern void stream_stats_shmem_startup(void);
 

@@ -38,6 +38,7 @@
 #include "sender/identity_refresh.h"
 #include "sender/response_handler.h"
 #include "status/recent.h"
+#include "status/status.h"
 #include "stream/stream.h"
 #include "workers/sender_lifecycle.h"
 #include "workers/worker.h"
@@ -76,6 +77,7 @@ static void prepare(void);
 static void refresh_config(int64 now);
 static void handle_finished(void);
 static void respond_to_flushes(int64 now);
+static void show_table_error(void);
 static void sleep_until_work(void);
 static void finish(long send_ms, long grace_ms);
 
@@ -117,6 +119,7 @@ firehose_sender_main(Oid dboid)
 			delivery_pump(dlist_container(Delivery, node, iter.cur), now);
 		respond_to_flushes(now);
 		completion_flush(now, false);
+		show_table_error();
 		sleep_until_work();
 	}
 }
@@ -338,6 +341,23 @@ respond_to_flushes(int64 now)
 		/* who was waiting for the records finds their rows */
 		completion_flush(now, true);
 		recent_flush_done(slot, request, upto);
+	}
+}
+
+/* Show in the view, once, that tables cannot be written, or can again. */
+static void
+show_table_error(void)
+{
+	const char *error = *dead_letter_trouble() ? dead_letter_trouble() : status_trouble();
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &deliveries)
+	{
+		StreamStatistics *stats = dlist_container(Delivery, node, iter.cur)->target.stats;
+
+		/* nobody else writes it, so that it may be read without the lock */
+		if (strcmp(stats->table_error, error) != 0)
+			stream_stats_set_table_error(stats, error);
 	}
 }
 

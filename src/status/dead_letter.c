@@ -56,6 +56,12 @@ static bool insert_letters(const void *arg);
 static bool letter_exists(Relation rel, const DeadLetter *letter);
 static void fill_slot(TupleTableSlot *slot, const DeadLetter *letter);
 
+const char *
+dead_letter_trouble(void)
+{
+	return trouble.message;
+}
+
 bool
 dead_letter_write(const DeadLetter *letters, int n)
 {

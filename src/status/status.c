@@ -83,6 +83,12 @@ status_write(const StatusRow *rows, int n)
 	return done;
 }
 
+const char *
+status_trouble(void)
+{
+	return trouble.message;
+}
+
 /* In a transaction: write the rows into the current table. */
 static bool
 insert_batch(const void *arg)

@@ -63,4 +63,8 @@ extern PGDLLEXPORT bool status_write(const StatusRow *rows, int n);
  */
 extern PGDLLEXPORT bool dead_letter_write(const DeadLetter *letters, int n);
 
+/* Why either could not be written the last time; "" if it could. */
+extern PGDLLEXPORT const char *status_trouble(void);
+extern PGDLLEXPORT const char *dead_letter_trouble(void);
+
 #endif							/* FIREHOSE_STATUS_H */

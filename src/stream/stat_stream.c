@@ -30,7 +30,7 @@
 #include "stream/stat_stream.h"
 #include "stream/stream.h"
 
-#define STAT_STREAM_COLUMNS	25
+#define STAT_STREAM_COLUMNS	26
 #define STAT_QUEUE_COLUMNS	12
 
 /* The numbers of the pool that belong together. */
@@ -54,6 +54,7 @@ static const char *const state_names[] = {
 static void add_stream_pending(ResultRow *row, const ListedStream *id);
 static void add_stream_counters(ResultRow *row, StreamStatistics *stats);
 static void add_stream_error(ResultRow *row, StreamStatistics *stats);
+static void add_table_error(ResultRow *row, StreamStatistics *stats);
 static PoolNumbers read_pool(Queue *q, bool reset);
 
 PG_FUNCTION_INFO_V1(firehose_stat_stream);
@@ -190,6 +191,7 @@ firehose_stat_stream(PG_FUNCTION_ARGS)
 		row_time(&row, pg_atomic_read_u64(&stats->stats_reset));
 		row_counter(&row, &stats->mismatches);
 		row_bool(&row, id->dropped);
+		add_table_error(&row, stats);
 		Assert(row.ncolumns == STAT_STREAM_COLUMNS);
 
 		if (stat_stream_is_current(id))
@@ -256,6 +258,19 @@ add_stream_error(ResultRow *row, StreamStatistics *stats)
 	row_text(row, code);
 	row_text(row, message);
 	row_time(row, at);
+}
+
+/* table_error */
+static void
+add_table_error(ResultRow *row, StreamStatistics *stats)
+{
+	char		message[STATISTICS_MESSAGE_LEN];
+
+	LWLockAcquire(stream_stats_lock(), LW_SHARED);
+	strlcpy(message, stats->table_error, sizeof(message));
+	LWLockRelease(stream_stats_lock());
+	sanitize_text(message, strlen(message));
+	row_text(row, message);
 }
 
 /* The row of firehose_stat_queue. */
