@@ -75,4 +75,13 @@ DROP PUBLICATION other;
 
 DROP TABLE t;
 DROP ROLE regress_firehose_app;
+-- the default of new sessions goes with the extension, if its drop commits
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET firehose.put_durability = wal', current_database()); END $$;
+BEGIN;
 DROP EXTENSION firehose CASCADE;
+ROLLBACK;
+SELECT set_default FROM pg_db_role_setting s, unnest(setconfig) set_default
+WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database()) AND set_default LIKE 'firehose%';
+DROP EXTENSION firehose CASCADE;
+SELECT set_default FROM pg_db_role_setting s, unnest(setconfig) set_default
+WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database()) AND set_default LIKE 'firehose%';

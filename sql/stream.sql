@@ -92,6 +92,7 @@ SELECT firehose_put_record('Order "items", 2026', 'a') IS NOT NULL AS put;
 SELECT firehose_put_record('größe', 'a');
 SELECT firehose_put_record('Order "items"', 'a');
 SELECT firehose_put_record('CLICKS', 'a');
+SELECT firehose_put_record('clikcs', 'a');
 SELECT firehose_put_record('', 'a');
 SELECT firehose_put_record(repeat('x', 64), 'a');
 SELECT firehose_put_record('clicks'' OR true --', 'a');

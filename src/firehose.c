@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "commands/extension.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
@@ -57,7 +58,15 @@ _PG_init(void)
 	 * CREATE EXTENSION and CREATE SERVER work, and puts say what is missing.
 	 */
 	if (!process_shared_preload_libraries_in_progress)
+	{
+		if (creating_extension)
+			ereport(WARNING,
+					(errmsg("nothing can be put or sent until %s is loaded via shared_preload_libraries",
+							FIREHOSE_NAME),
+					 errhint("Add %s to shared_preload_libraries and restart the server.",
+							 FIREHOSE_NAME)));
 		return;
+	}
 
 	firehose_preloaded = true;
 

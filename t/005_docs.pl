@@ -1,6 +1,7 @@
 # The manual cannot rot: its tables of stream options, settings and columns of
-# views are what the server says about itself, word for word, and every
-# function is mentioned.  When one has changed, paste what the failure shows.
+# views are what the server says about itself, word for word, and every argument
+# of every function is described.  When one has changed, paste what the failure
+# shows.  Each check is first shown a page that lacks something.
 use strict;
 use warnings FATAL => 'all';
 use PostgreSQL::Test::Cluster;
@@ -29,7 +30,10 @@ sub table
 sub has_table
 {
     my ($file, $what, $table) = @_;
-    ok(index(slurp_file("docs/$file"), $table) >= 0, "docs/$file: $what")
+    my $page = slurp_file("docs/$file");
+    my $lacking = $page =~ s/^\| `[^\n]*\n(?=\n)//gmr;
+    ok(index($lacking, $table) < 0, "docs/$file: $what: a table that lacks its last line is noticed");
+    ok(index($page, $table) >= 0, "docs/$file: $what")
       or diag("it should have\n\n$table");
     return;
 }
@@ -53,7 +57,11 @@ has_table('settings.md', 'settings', table('| setting | type | default | changed
         (SELECT default_setting FROM firehose_stream_options WHERE default_setting IS NOT NULL)
       ORDER BY name}));
 
-foreach my $view (qw(firehose_status firehose_dead_letter firehose_stat_stream firehose_stat_identity firehose_stat_queue firehose_stream_options))
+my $ours = q{FROM pg_class c JOIN pg_depend d ON d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype = 'e'
+    JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'firehose' WHERE c.relkind = 'v'};
+my @views = split /\n/, $node->safe_psql('postgres', "SELECT c.relname $ours ORDER BY 1");
+cmp_ok(scalar @views, '>=', 8, 'there are views');
+foreach my $view (@views)
 {
     has_table('monitoring.md', $view, table('| column | type | what it tells |',
         qq{SELECT concat_ws(E'\\t', '`' || attname || '`', format_type(atttypid, atttypmod),
@@ -61,16 +69,114 @@ foreach my $view (qw(firehose_status firehose_dead_letter firehose_stat_stream f
            FROM pg_attribute WHERE attrelid = '$view'::regclass AND attnum > 0 ORDER BY attnum}));
 }
 
-my $manual = join('', map { slurp_file($_) } 'README.md', glob('docs/*.md'));
-foreach my $function (split /\n/, $node->safe_psql('postgres', q{
-    SELECT DISTINCT proname FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.deptype = 'e'
-    WHERE proname LIKE 'firehose%' AND proname <> 'firehose_fdw_validator' ORDER BY 1}))
+# ------------------------------------------------------------------------
+# Functions
+# ------------------------------------------------------------------------
+# name => { comments, results, arguments: [name, type, default] }, overloads
+# taken together.  What a view reads is described with the view.
+sub functions
 {
-    like($manual, qr/\b$function\b/, "$function is described");
+    my %functions;
+    my $arguments = q{SELECT p.proname, coalesce(obj_description(p.oid, 'pg_proc'), ''), pg_get_function_result(p.oid),
+            a.name, format_type(a.type, NULL), regexp_replace(pg_get_function_arg_default(p.oid, a.n::int), '::[a-z_ ]+(\[\])?$', '')
+        FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+        JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'firehose'
+        LEFT JOIN LATERAL unnest(p.proargtypes::oid[], p.proargnames[1:p.pronargs])
+            WITH ORDINALITY a(type, name, n) ON p.pronargs > 0
+        WHERE p.proname NOT IN ('firehose_fdw_validator', 'firehose_guard_table')
+          AND NOT (p.pronargs = 0 AND p.proname IN (SELECT c.relname } . $ours . q{))
+        ORDER BY p.oid, a.n};
+    foreach my $line (split /\n/, $node->safe_psql('postgres', $arguments, extra_params => [ '-F', "\t" ]))
+    {
+        my ($function, $comment, $result, $name, $type, $default) = split /\t/, $line, -1;
+        my $entry = $functions{$function} //= { comments => [], results => [], arguments => [] };
+        $comment = ucfirst($comment) . '.';
+        push @{ $entry->{comments} }, $comment unless grep { $_ eq $comment } @{ $entry->{comments} };
+        push @{ $entry->{results} }, $result unless grep { $_ eq $result } @{ $entry->{results} };
+        next if $name eq '';
+        my ($known) = grep { $_->{name} eq $name } @{ $entry->{arguments} };
+        push @{ $entry->{arguments} }, $known = { name => $name, types => [], default => $default } unless $known;
+        push @{ $known->{types} }, $type unless grep { $_ eq $type } @{ $known->{types} };
+    }
+    return \%functions;
 }
-foreach my $link ($manual =~ /\]\(([\w.\/-]+\.md)\)/g)
+
+# What a section begins with, and the beginnings of its table's lines
+sub section_of
 {
-    ok(-e $link || -e "docs/$link", "link to $link");
+    my ($name, $entry) = @_;
+    my $text = "## $name\n\n@{ $entry->{comments} }\nReturns @{[ join(' or ', map { qq(`$_`) } @{ $entry->{results} }) ]}.\n";
+    my @rows = map { "| `$_->{name}` | " . join(', ', @{ $_->{types} }) . " | $_->{default} | " } @{ $entry->{arguments} };
+    $text .= "\n| argument | type | default | what it is |\n|---|---|---|---|\n" if @rows;
+    return ($text, @rows);
+}
+
+# What is wrong with a page of functions
+sub complaints
+{
+    my ($page, $functions) = @_;
+    my @found;
+    foreach my $name (sort keys %$functions)
+    {
+        my ($text, @rows) = section_of($name, $functions->{$name});
+        my $wanted = quotemeta($text) . join('', map { quotemeta($_) . '\S[^\n]* \|\n' } @rows);
+        push @found, "$text" . join('', map { "$_... |\n" } @rows)
+          unless $page =~ /^$wanted(?:\n|\z)(?!\|)/m;
+    }
+    foreach my $name ($page =~ /^## (firehose_\w+)$/mg)
+    {
+        push @found, "there is no function $name" unless $functions->{$name};
+    }
+    return @found;
+}
+
+my $functions = functions();
+my $page = slurp_file('docs/functions.md');
+cmp_ok(scalar keys %$functions, '>=', 17, 'there are functions');
+isnt(scalar complaints($page =~ s/^\| `max_records`.*\n//mr, $functions), 0, 'an argument that is not described is noticed');
+isnt(scalar complaints($page =~ s/^(\| `max_records` .*\| )[^|]+\|$/$1 |/mr, $functions), 0, 'so is one without a word on it');
+isnt(scalar complaints($page =~ s/(?=^\| `max_records`)/| `gone` | text |  | what is no more |\n/mr, $functions), 0,
+    'and one that is no more');
+is_deeply([ complaints($page, $functions) ], [], 'docs/functions.md describes every argument of every function')
+  or diag("it should have\n\n", join("\n", complaints($page, $functions)));
+
+# ------------------------------------------------------------------------
+# Links
+# ------------------------------------------------------------------------
+# The anchor of a heading, as the forges make it
+sub anchor { return lc($_[0]) =~ s/`//gr =~ s/[^\w\- ]//gr =~ s/ /-/gr; }
+
+# Links of a page that lead nowhere
+sub dead_links
+{
+    my ($path, $text) = @_;
+    my ($folder) = $path =~ m{^(.*/)?};
+    my @dead;
+    $text =~ s/^```.*?^```//msg;
+    foreach my $link ($text =~ /\]\(([^)\s]+)\)/g)
+    {
+        next if $link =~ m{^https?://};
+        my ($file, $heading) = split /#/, $link, 2;
+        my $target = $file eq '' ? $path : ($folder // '') . $file;
+        1 while $target =~ s{[^/]+/\.\./}{};
+        if (!-e $target) { push @dead, $link }
+        elsif (defined $heading)
+        {
+            push @dead, $link unless grep { anchor($_) eq $heading } slurp_file($target) =~ /^#+ (.*)$/mg;
+        }
+    }
+    return @dead;
+}
+
+is_deeply([ dead_links('docs/put.md', '[a](nowhere.md) [b](put.md#nowhere) [c](put.md#durable-puts) [d](../README.md)') ],
+    [ 'nowhere.md', 'put.md#nowhere' ], 'dead links are found');
+my @pages = (glob('*.md'), glob('docs/*.md'), glob('*/*/README.md'), glob('bench/*.md'));
+is_deeply([ dead_links($_, slurp_file($_)) ], [], "$_: every link leads somewhere") foreach @pages;
+my $index = slurp_file('docs/README.md');
+foreach my $page (map { s{^docs/}{}r } glob('docs/*.md'))
+{
+    next if $page eq 'README.md';
+    like($index, qr/\(\Q$page\E\)/, "docs/README.md leads to $page");
 }
 
 $node->stop;

@@ -2,6 +2,7 @@
 # the postmaster, nor of the launcher, nor of a backend that has put a record.
 use strict;
 use warnings FATAL => 'all';
+use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -35,4 +36,15 @@ foreach (split /\n/, $node->safe_psql('postgres', "SELECT pid || ' ' || backend_
 
 $psql->quit;
 $node->stop;
+
+# A server that has not preloaded the library takes the extension, and says what
+# is missing.
+my $without = PostgreSQL::Test::Cluster->new('without');
+$without->init;
+$without->start;
+my ($code, undef, $warning) = $without->psql('postgres', 'CREATE EXTENSION firehose');
+is($code, 0, 'not preloaded: CREATE EXTENSION works');
+like($warning, qr/WARNING:  nothing can be put or sent until firehose is loaded.*\nHINT:  Add firehose to shared_preload_libraries/,
+    'and warns');
+$without->stop;
 done_testing();

@@ -199,7 +199,9 @@ is_deeply(numbers('original'), [ 1, 3, 4, 5 ], 'and ships nothing');
 # gone: the database, the extension
 takes_at_most('DROP DATABASE while its pipeline runs', 4, sub { $node->safe_psql('postgres', 'DROP DATABASE renamed') });
 wait_until('its slot is gone', sub { slots() == 1 });
-takes_at_most('DROP EXTENSION while its pipeline runs', 4, sub { $node->safe_psql('app', 'DROP EXTENSION firehose CASCADE') });
+takes_at_most('DROP EXTENSION while its pipeline runs', 4, sub {
+    (undef, undef, $error) = $node->psql('app', 'DROP EXTENSION firehose CASCADE') });
+like($error, qr/NOTICE:  1 pipeline is dropped with extension "firehose"/, 'and says so');
 wait_until('its slot is gone', sub { slots() == 0 });
 wait_until('there is no decoder', sub { decoder_pids($node) == 0 });
 $node->safe_psql('app', 'CREATE EXTENSION firehose');

@@ -166,7 +166,10 @@ firehose_wait(PG_FUNCTION_ARGS)
 	firehose_check_preloaded();
 	deadline = deadline_of(fcinfo, 1);
 	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("id of firehose_wait() must not be null"),
+				 errhint("A put returns null if its stream discards what the queue has no room for.")));
 
 	id = PG_GETARG_INT64(0);
 	if (id <= 0 || id > QUEUE_MAX_ID)

@@ -7,6 +7,9 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_foreign_data_wrapper.h"
 #include "catalog/pg_foreign_server.h"
@@ -14,10 +17,14 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/formatting.h"
+#include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
+#include "utils/varlena.h"
 
 #include "common/compat.h"
 #include "common/names.h"
@@ -129,14 +136,64 @@ remember(const ForeignServer *server)
 	return stream;
 }
 
+static char *
+in_lower_case(const char *name)
+{
+	return asc_tolower(name, strlen(name));
+}
+
+/*
+ * The stream whose name is nearest to one that does not exist, in any case of
+ * letters; NULL if none is near.  Everybody can read the names of servers in
+ * pg_foreign_server, so this tells nothing new.
+ */
+static const char *
+nearest_name(const char *name)
+{
+	const char *wanted = in_lower_case(name);
+	int			length = Min(strlen(wanted), NAMEDATALEN);
+	/* as core for columns: at most three edits, and not half of the name */
+	int			least = Min(4, length / 2 + 1);
+	const char *nearest = NULL;
+	Relation	rel = table_open(ForeignServerRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_foreign_server server = (Form_pg_foreign_server) GETSTRUCT(tuple);
+		const char *candidate;
+		int			distance;
+
+		if (server->srvfdw != stream_wrapper_oid())
+			continue;
+		candidate = in_lower_case(NameStr(server->srvname));
+		distance = varstr_levenshtein_less_equal(wanted, length, candidate, strlen(candidate),
+												 1, 1, 1, least - 1, true);
+		if (distance < least)
+		{
+			least = distance;
+			nearest = pstrdup(NameStr(server->srvname));
+		}
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return nearest;
+}
+
 static void
 no_such_stream(const char *name)
 {
+	const char *nearest = nearest_name(name);
+	const char *region = GetConfigOption(FIREHOSE_NAME ".region", true, false);
+
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("stream \"%s\" does not exist", name),
-			 errhint("Create it with: CREATE SERVER %s FOREIGN DATA WRAPPER firehose OPTIONS (region 'eu-west-1');",
-					 quote_identifier(name))));
+			 nearest ? errhint("Perhaps you meant the stream \"%s\".", nearest) :
+			 errhint("Create it with: CREATE SERVER %s FOREIGN DATA WRAPPER firehose%s;",
+					 quote_identifier(name),
+					 region && *region ? "" : " OPTIONS (region 'eu-west-1')")));
 }
 
 Stream *

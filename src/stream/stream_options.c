@@ -463,6 +463,9 @@ stream_options_resolve(List *given, const char *server_name, MemoryContext conte
 
 /* SQL --------------------------------------------------------------------- */
 
+static const char no_credentials_here[] =
+	"Credentials are never kept in SQL; see firehose.credentials_file.";
+
 static void
 unknown_option(const char *name, const char *what, const char *hint)
 {
@@ -470,6 +473,15 @@ unknown_option(const char *name, const char *what, const char *hint)
 			(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
 			 errmsg("unknown option \"%s\" for %s", name, what),
 			 errhint("%s", hint)));
+}
+
+/* Does an option's name look like one of keys? */
+static bool
+names_credentials(const char *name)
+{
+	return strstr(name, "access_key") != NULL || strstr(name, "secret") != NULL ||
+		strstr(name, "token") != NULL || strstr(name, "password") != NULL ||
+		strstr(name, "credential") != NULL || strcmp(name, "profile") == 0;
 }
 
 static char *
@@ -501,8 +513,7 @@ firehose_fdw_validator(PG_FUNCTION_ARGS)
 		StreamOptions scratch;
 
 		if (catalog == UserMappingRelationId)
-			unknown_option(option->defname, "a user mapping",
-						   "Credentials are never kept in SQL; see firehose.credentials_file.");
+			unknown_option(option->defname, "a user mapping", no_credentials_here);
 		if (catalog != ForeignServerRelationId)
 			unknown_option(option->defname,
 						   catalog == ForeignTableRelationId ? "a foreign table of firehose" :
@@ -511,6 +522,7 @@ firehose_fdw_validator(PG_FUNCTION_ARGS)
 						   "Options of a stream are set on its server, with CREATE SERVER or ALTER SERVER.");
 		if (def == NULL)
 			unknown_option(option->defname, "a stream",
+						   names_credentials(option->defname) ? no_credentials_here :
 						   psprintf("Valid options are: %s.", option_names()));
 		set_option(&scratch, def, defGetString(option));
 	}

@@ -48,6 +48,7 @@
 #include "stream/stream.h"
 #include "workers/database_control.h"
 #include "workers/ddl_hooks.h"
+#include "workers/extension_drop.h"
 
 
 /*
@@ -356,6 +357,8 @@ static void
 note_extension(ObjectAccessType access)
 {
 	pending.extension = true;
+	if (access == OAT_DROP)
+		extension_drop_follow();
 
 	/*
 	 * A sender that finds no extension discards the queue of its database,
