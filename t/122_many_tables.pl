@@ -79,10 +79,10 @@ foreach my $line (split /\n/, slurp_file($node->logfile, $offset))
 {
     # the sum of those that are not listed follows the last of their like
     if ($line =~ /level: \d+; \d+ more child contexts containing (\d+) total/) { $ours += $1 if $in_ours }
-    elsif ($line =~ /level: \d+; (.*?): (\d+) total/)
+    elsif (my ($context, $bytes) = $line =~ /level: \d+; (.*?): (\d+) total/)
     {
-        $in_ours = $1 =~ /^firehose (?:tables?|relation|types|invalidations)/;
-        $ours += $2 if $in_ours;
+        $in_ours = $context =~ /^firehose (?:tables?|relation|types|invalidations)/;
+        $ours += $bytes if $in_ours;
     }
 }
 cmp_ok($ours / $tables, '<=', 4096, 'a table that is there takes at most 4 kB of ours')
