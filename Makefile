@@ -8,11 +8,12 @@ EXTENSION = firehose
 DATA = firehose--1.0.sql
 MODULE_big = firehose
 # What links libcurl is an object of its own; so is what only the sender uses
-# of aws, except for endpoint.o and role_arn.o: CREATE SERVER checks by them.
+# of aws, except for endpoint.o, role_arn.o and url.o: CREATE SERVER checks by
+# them.
 SENDER_SOURCES = $(wildcard $(srcdir)/src/sender/*.c $(srcdir)/src/aws/*.c)
 SOURCES = $(filter-out $(SENDER_SOURCES),$(wildcard $(srcdir)/src/*.c $(srcdir)/src/*/*.c))
 OBJS = $(patsubst $(srcdir)/%.c,%.o,$(sort $(SOURCES))) src/aws/endpoint.o \
-	src/aws/role_arn.o src/sender/settings.o
+	src/aws/role_arn.o src/aws/url.o src/sender/settings.o
 PGFILEDESC = "firehose - deliver rows and committed changes to Amazon Data Firehose"
 
 SENDER_SO = firehose_sender$(DLSUFFIX)

@@ -13,11 +13,6 @@ use constant {
     MAX_COMMENT  => 79,
 };
 
-# Files that are longer still, and may only shrink
-my %longer_still = (
-    'aws/credential_fetch.c' => 613,
-    'aws/endpoint.c'         => 627);
-
 my @levels = (
     ['firehose'], ['sender', 'decoder'], ['status'], ['put'], ['pipeline'],
     ['workers'], ['stream', 'wal'], ['queue', 'format'], ['aws', 'common']);
@@ -115,7 +110,7 @@ sub too_long
         my ($number, $begun, $in_comment) = (0, 0, 0);
         my @lines = split /\n/, $tree->{$file};
         push @found, "$file has " . @lines . ' lines'
-          if @lines > ($longer_still{$file} // MAX_FILE);
+          if @lines > MAX_FILE;
         foreach my $line (@lines)
         {
             $number++;

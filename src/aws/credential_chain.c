@@ -140,7 +140,7 @@ credential_url_allowed(const char *url, bool *direct,
 {
 	bool		https = strncmp(url, "https://", 8) == 0;
 	const char *authority = url + (https ? 8 : 7);
-	char		origin[ENDPOINT_HOST_SIZE + 32];
+	char		origin[URL_HOST_SIZE + 32];
 	size_t		len;
 	Endpoint	endpoint;
 

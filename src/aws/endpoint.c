@@ -4,9 +4,7 @@
  *	  Where requests go: from a region or a URL to a checked host and port.
  *
  * Called by the sender when a stream's options are read, and by the checks of
- * options and settings.  URLs come from users who may not be superusers, so
- * everything is accepted by what it is, nothing refused by what it is not.
- * Messages do not quote the URL, which may contain a password.
+ * options and settings.  URLs are taken apart by url.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,11 +15,6 @@
 #include <string.h>
 
 #include "aws/endpoint.h"
-
-#define HTTPS_PORT		443
-#define HTTP_PORT		80
-#define ANY_PORT		0		/* of a pattern */
-#define MAX_LABEL		63
 
 #define lengthof(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -49,31 +42,7 @@ static const struct
 #define fail(errmsg, errmsg_size, ...) \
 	(snprintf(errmsg, errmsg_size, __VA_ARGS__), false)
 
-static bool
-is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-static bool
-is_lower(char c)
-{
-	return c >= 'a' && c <= 'z';
-}
-
-static char
-to_lower(char c)
-{
-	return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;
-}
-
 static bool is_region_label(const char *label, size_t len);
-
-static bool
-has_prefix(const char *text, const char *prefix)
-{
-	return strncmp(text, prefix, strlen(prefix)) == 0;
-}
 
 /*
  * A region becomes a label of the host, so it must be one and look like a
@@ -84,11 +53,11 @@ endpoint_valid_region(const char *region)
 {
 	size_t		len = strlen(region);
 
-	if (len == 0 || len > MAX_LABEL)
+	if (len == 0 || len > URL_MAX_LABEL)
 		return false;
 	for (const char *p = region; *p != '\0'; p++)
 	{
-		if (!is_lower(*p) && !is_digit(*p) && *p != '-')
+		if (!url_is_lower(*p) && !url_is_digit(*p) && *p != '-')
 			return false;
 	}
 	return is_region_label(region, len);
@@ -102,7 +71,7 @@ set_texts(Endpoint *endpoint)
 	const char *close = endpoint->ipv6 ? "]" : "";
 	char		port[7] = "";
 
-	if (endpoint->port != (endpoint->https ? HTTPS_PORT : HTTP_PORT))
+	if (endpoint->port != (endpoint->https ? URL_HTTPS_PORT : URL_HTTP_PORT))
 		snprintf(port, sizeof(port), ":%u", (unsigned) (uint16_t) endpoint->port);
 	snprintf(endpoint->host_header, sizeof(endpoint->host_header),
 			 "%s%s%s%s", open, endpoint->host, close, port);
@@ -122,19 +91,19 @@ endpoint_of_service(const char *service, const char *region, int flags,
 		return fail(errmsg, errmsg_size,
 					"region must have the form of \"eu-west-1\"");
 
-	while (!has_prefix(region, partitions[i].region_prefix))
+	while (!url_has_prefix(region, partitions[i].region_prefix))
 		i++;
 	suffix = (flags & ENDPOINT_DUALSTACK) ? partitions[i].dualstack_suffix :
 		partitions[i].suffix;
 	/* every endpoint of STS for the government is a FIPS one */
-	if (strcmp(service, "sts") == 0 && has_prefix(region, "us-gov-") &&
+	if (strcmp(service, "sts") == 0 && url_has_prefix(region, "us-gov-") &&
 		!(flags & ENDPOINT_DUALSTACK))
 		fips = "";
 
 	memset(endpoint, 0, sizeof(*endpoint));
 	endpoint->source = ENDPOINT_FROM_REGION;
 	endpoint->https = true;
-	endpoint->port = HTTPS_PORT;
+	endpoint->port = URL_HTTPS_PORT;
 	snprintf(endpoint->host, sizeof(endpoint->host), "%s%s.%s.%s",
 			 service, fips, region, suffix);
 	set_texts(endpoint);
@@ -146,49 +115,6 @@ endpoint_from_region(const char *region, int flags, Endpoint *endpoint,
 					 char *errmsg, size_t errmsg_size)
 {
 	return endpoint_of_service("firehose", region, flags, endpoint, errmsg, errmsg_size);
-}
-
-/*
- * Is it a host name: labels of letters, digits, inner hyphens, and the extra
- * character if there is one?  Lower case is assumed.
- */
-static bool
-valid_host_name(const char *host, char extra)
-{
-	size_t		label = 0;		/* length of the current label */
-
-	for (const char *p = host;; p++)
-	{
-		if (*p == '.' || *p == '\0')
-		{
-			if (label == 0 || label > MAX_LABEL || p[-1] == '-')
-				return false;
-			if (*p == '\0')
-				return true;
-			label = 0;
-		}
-		else if (is_lower(*p) || is_digit(*p) || (*p == '-' && label > 0) ||
-				 (extra != '\0' && *p == extra))
-			label++;
-		else
-			return false;
-	}
-}
-
-/*
- * A name whose last label begins with a digit is an IPv4 address or nothing:
- * no top-level domain does, but "127.1" and "0x7f000001" are addresses to
- * some resolvers.
- */
-static bool
-valid_host(const char *host)
-{
-	const char *last = strrchr(host, '.');
-	struct in_addr address;
-
-	if (is_digit(last != NULL ? last[1] : host[0]))
-		return inet_pton(AF_INET, host, &address) == 1;
-	return valid_host_name(host, '\0');
 }
 
 bool
@@ -203,111 +129,21 @@ endpoint_is_loopback(const Endpoint *endpoint)
 	return strcmp(endpoint->host, "localhost") == 0;
 }
 
-/* A port number, from digits alone. */
-static bool
-parse_port(const char *text, int *port)
-{
-	size_t		len = strspn(text, "0123456789");
-
-	if (len == 0 || len > 5 || text[len] != '\0')
-		return false;
-	*port = atoi(text);
-	return *port >= 1 && *port <= 65535;
-}
-
-/*
- * Take scheme://host[:port][/] apart, lower-casing it into parts, which is the
- * buffer that host and port then point into.  Used for URLs and for patterns;
- * neither host nor port is checked yet.
- */
-typedef struct UrlParts
-{
-	bool		https;
-	bool		ipv6;
-	char	   *host;			/* without brackets */
-	char	   *port;			/* NULL if there is none */
-	char		buf[ENDPOINT_HOST_SIZE + 32];
-} UrlParts;
-
-static bool
-split_url(const char *url, size_t len, UrlParts *parts,
-		  char *errmsg, size_t errmsg_size)
-{
-	char	   *rest;
-	char	   *colon;
-
-	if (len >= sizeof(parts->buf))
-		return fail(errmsg, errmsg_size, "URL is too long");
-	for (size_t i = 0; i < len; i++)
-	{
-		if (url[i] <= ' ' || url[i] >= 0x7f)
-			return fail(errmsg, errmsg_size,
-						"URL contains a blank, a control character or a non-ASCII character");
-		parts->buf[i] = to_lower(url[i]);
-	}
-	parts->buf[len] = '\0';
-
-	parts->https = has_prefix(parts->buf, "https://");
-	if (!parts->https && !has_prefix(parts->buf, "http://"))
-		return fail(errmsg, errmsg_size, "URL must begin with https://");
-	parts->host = parts->buf + strlen(parts->https ? "https://" : "http://");
-
-	/* User info first, since it may contain anything */
-	if (strchr(parts->host, '@') != NULL)
-		return fail(errmsg, errmsg_size,
-					"URL must not contain a user name or password");
-	rest = parts->host + strcspn(parts->host, "/?#");
-	if (*rest != '\0' && strcmp(rest, "/") != 0)
-		return fail(errmsg, errmsg_size,
-					"URL must not contain a path, a query or a fragment");
-	*rest = '\0';
-
-	parts->ipv6 = parts->host[0] == '[';
-	if (parts->ipv6)
-	{
-		char	   *bracket = strchr(++parts->host, ']');
-
-		if (bracket == NULL || (bracket[1] != ':' && bracket[1] != '\0'))
-			return fail(errmsg, errmsg_size, "URL contains an invalid host");
-		*bracket = '\0';
-		colon = bracket[1] == ':' ? bracket + 1 : NULL;
-	}
-	else
-		colon = strchr(parts->host, ':');
-	parts->port = colon != NULL ? colon + 1 : NULL;
-	if (colon != NULL)
-		*colon = '\0';
-	return true;
-}
-
 bool
 endpoint_parse_any(const char *url, Endpoint *endpoint,
 				   char *errmsg, size_t errmsg_size)
 {
-	struct in6_addr address;
-	UrlParts	parts;
+	Url			parsed;
 
-	if (!split_url(url, strlen(url), &parts, errmsg, errmsg_size))
+	if (!url_parse(url, strlen(url), false, &parsed, errmsg, errmsg_size))
 		return false;
 
 	memset(endpoint, 0, sizeof(*endpoint));
 	endpoint->source = ENDPOINT_FROM_SETTING;
-	endpoint->https = parts.https;
-	endpoint->ipv6 = parts.ipv6;
-
-	/* An IPv6 address is written in its one canonical form */
-	if (strlen(parts.host) >= sizeof(endpoint->host) ||
-		(parts.ipv6 ? inet_pton(AF_INET6, parts.host, &address) != 1 :
-		 !valid_host(parts.host)))
-		return fail(errmsg, errmsg_size, "URL contains an invalid host");
-	if (parts.ipv6)
-		inet_ntop(AF_INET6, &address, endpoint->host, sizeof(endpoint->host));
-	else
-		strcpy(endpoint->host, parts.host);
-
-	endpoint->port = parts.https ? HTTPS_PORT : HTTP_PORT;
-	if (parts.port != NULL && !parse_port(parts.port, &endpoint->port))
-		return fail(errmsg, errmsg_size, "URL contains an invalid port");
+	endpoint->https = parsed.https;
+	endpoint->ipv6 = parsed.ipv6;
+	endpoint->port = parsed.port;
+	strcpy(endpoint->host, parsed.host);
 	set_texts(endpoint);
 	return true;
 }
@@ -380,11 +216,11 @@ is_region_label(const char *label, size_t len)
 	size_t		hyphens = 0;
 	size_t		i = 0;
 
-	for (; i < len && !is_digit(label[i]); i++)
+	for (; i < len && !url_is_digit(label[i]); i++)
 		hyphens += label[i] == '-';
 	if (i == len || hyphens < 2 || label[0] == '-' || label[i - 1] != '-' || label[i - 2] == '-')
 		return false;
-	while (i < len && is_digit(label[i]))
+	while (i < len && url_is_digit(label[i]))
 		i++;
 	return i == len;
 }
@@ -443,7 +279,7 @@ is_aws_endpoint(const Endpoint *endpoint)
 {
 	size_t		len = strlen(endpoint->host);
 
-	if (!endpoint->https || endpoint->ipv6 || endpoint->port != HTTPS_PORT)
+	if (!endpoint->https || endpoint->ipv6 || endpoint->port != URL_HTTPS_PORT)
 		return false;
 	for (size_t i = 0; i < lengthof(partitions); i++)
 	{
@@ -503,56 +339,20 @@ host_matches(const char *host, const char *pattern)
 	return *pattern == '\0';
 }
 
-/* A pattern of the list, checked */
-typedef struct Pattern
-{
-	UrlParts	parts;
-	int			port;			/* or ANY_PORT */
-	char		host[ENDPOINT_HOST_SIZE];
-} Pattern;
-
-static bool
-parse_pattern(const char *text, size_t len, Pattern *pattern,
-			  char *errmsg, size_t errmsg_size)
-{
-	UrlParts   *parts = &pattern->parts;
-	struct in6_addr address;
-
-	if (!split_url(text, len, parts, errmsg, errmsg_size))
-		return false;
-	if (strlen(parts->host) >= sizeof(pattern->host) ||
-		(parts->ipv6 ? inet_pton(AF_INET6, parts->host, &address) != 1 :
-		 !valid_host_name(parts->host, '*')))
-		return fail(errmsg, errmsg_size, "URL contains an invalid host");
-	if (parts->ipv6)
-		inet_ntop(AF_INET6, &address, pattern->host, sizeof(pattern->host));
-	else
-		strcpy(pattern->host, parts->host);
-
-	pattern->port = parts->https ? HTTPS_PORT : HTTP_PORT;
-	if (parts->port == NULL)
-		return true;
-	if (strcmp(parts->port, "*") == 0)
-		pattern->port = ANY_PORT;
-	else if (!parse_port(parts->port, &pattern->port))
-		return fail(errmsg, errmsg_size, "URL contains an invalid port");
-	return true;
-}
-
 /*
  * A pattern stands for what its writer has not seen.  That is good enough
  * where TLS proves who answers, or nothing leaves the machine; anywhere else
  * the URL must have been written out.
  */
 static bool
-endpoint_matches(const Endpoint *endpoint, const Pattern *pattern)
+endpoint_matches(const Endpoint *endpoint, const Url *pattern)
 {
 	if (is_exposed(endpoint) &&
-		(pattern->port == ANY_PORT || strchr(pattern->host, '*') != NULL))
+		(pattern->port == URL_ANY_PORT || strchr(pattern->host, '*') != NULL))
 		return false;
-	return endpoint->https == pattern->parts.https &&
-		endpoint->ipv6 == pattern->parts.ipv6 &&
-		(pattern->port == ANY_PORT || endpoint->port == pattern->port) &&
+	return endpoint->https == pattern->https &&
+		endpoint->ipv6 == pattern->ipv6 &&
+		(pattern->port == URL_ANY_PORT || endpoint->port == pattern->port) &&
 		host_matches(endpoint->host, pattern->host);
 }
 
@@ -589,7 +389,7 @@ endpoint_allowed(const Endpoint *endpoint, const char *allowed_list)
 		return true;
 	while (next_entry(&allowed_list, &entry, &len))
 	{
-		Pattern		pattern;
+		Url			pattern;
 		char		errmsg[128];
 
 		if (label_is(entry, len, "aws"))
@@ -597,7 +397,7 @@ endpoint_allowed(const Endpoint *endpoint, const char *allowed_list)
 			if (is_aws_endpoint(endpoint))
 				return true;
 		}
-		else if (parse_pattern(entry, len, &pattern, errmsg, sizeof(errmsg)) &&
+		else if (url_parse(entry, len, true, &pattern, errmsg, sizeof(errmsg)) &&
 				 endpoint_matches(endpoint, &pattern))
 			return true;
 	}
@@ -613,12 +413,12 @@ endpoint_valid_allowed_list(const char *allowed_list,
 
 	while (next_entry(&allowed_list, &entry, &len))
 	{
-		Pattern		pattern;
+		Url			pattern;
 		char		reason[128];
 
 		if (len == 0 || label_is(entry, len, "aws"))
 			continue;
-		if (!parse_pattern(entry, len, &pattern, reason, sizeof(reason)))
+		if (!url_parse(entry, len, true, &pattern, reason, sizeof(reason)))
 			return fail(errmsg, errmsg_size,
 						"entry \"%.*s\" is neither \"aws\" nor a pattern like https://host:port: %s",
 						(int) len, entry, reason);

@@ -20,7 +20,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define ENDPOINT_HOST_SIZE	254 /* a host name has at most 253 characters */
+#include "aws/url.h"
 
 /* Who chose the endpoint. */
 typedef enum EndpointSource
@@ -37,11 +37,11 @@ typedef struct Endpoint
 	bool		https;
 	bool		ipv6;			/* host is an IPv6 literal */
 	int			port;			/* 1 to 65535, never 0 */
-	char		host[ENDPOINT_HOST_SIZE];	/* lower case, no brackets */
-	char		url[ENDPOINT_HOST_SIZE + 24];	/* "https://host:port/" */
+	char		host[URL_HOST_SIZE];	/* lower case, no brackets */
+	char		url[URL_HOST_SIZE + 24];	/* "https://host:port/" */
 
 	/* What to send and to sign as Host; the port only if not the default */
-	char		host_header[ENDPOINT_HOST_SIZE + 8];
+	char		host_header[URL_HOST_SIZE + 8];
 } Endpoint;
 
 /* Variants of AWS's own endpoints. */

@@ -22,7 +22,7 @@
 
 typedef struct Clock
 {
-	char		host[ENDPOINT_HOST_SIZE + 8];	/* "": free */
+	char		host[URL_HOST_SIZE + 8];	/* "": free */
 	time_t		offset;			/* seconds that it is ahead of ours */
 	int64_t		corrected_at;	/* us, monotonic */
 } Clock;

@@ -17,7 +17,7 @@
 /* The headers of a signed request, ready for http.h. */
 typedef struct SignedHeaders
 {
-	char		host[ENDPOINT_HOST_SIZE + 16];
+	char		host[URL_HOST_SIZE + 16];
 	char		date[SIGV4_DATE_SIZE + 16];
 	char		authorization[SIGV4_AUTHORIZATION_SIZE + 16];
 	char	   *token;			/* palloc'd, NULL if there is none */
