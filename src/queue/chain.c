@@ -41,7 +41,7 @@ queue_read(Queue *q, QueuePageNo *page, uint32 *offset, void *to, Size length)
 			*offset = 0;
 		}
 		n = Min(length, QUEUE_PAGE_DATA - *offset);
-		memcpy(p, queue_page(q, *page)->data + *offset, n);
+		memcpy(p, queue_data(q, *page) + *offset, n);
 		p += n;
 		*offset += n;
 		length -= n;
@@ -64,7 +64,7 @@ queue_write(Queue *q, QueuePageNo *page, uint32 *offset, const void *from, Size 
 			*offset = 0;
 		}
 		n = Min(length, QUEUE_PAGE_DATA - *offset);
-		memcpy(queue_page(q, *page)->data + *offset, p, n);
+		memcpy(queue_data(q, *page) + *offset, p, n);
 		p += n;
 		*offset += n;
 		length -= n;
@@ -126,7 +126,7 @@ queue_append(Queue *q, QueueStream *s, const char *records, Size length, Size re
 		page = queue_page(q, page)->next;
 		offset = 0;
 	}
-	state = (pg_atomic_uint32 *) (queue_page(q, page)->data + offset);
+	state = (pg_atomic_uint32 *) (queue_data(q, page) + offset);
 	queue_write(q, &page, &offset, &run.state, sizeof(QueueRun) - offsetof(QueueRun, state));
 
 	pg_atomic_fetch_add_u32(&s->pending, 1);
@@ -319,7 +319,7 @@ walk_position(const Walk *w)
 static inline uint8
 walk_kind(const Walk *w)
 {
-	return *(uint8 *) (queue_page(w->q, w->page)->data + w->offset);
+	return *(uint8 *) (queue_data(w->q, w->page) + w->offset);
 }
 
 static void
@@ -451,20 +451,24 @@ search_page(Queue *q, QueueStream *s, QueuePageNo no, const SeenPage *seen, uint
  * that leaves the chain just where we stand makes us begin again.
  */
 static bool
-find_in_stream(Queue *q, QueueStream *s, Oid dboid, uint64 id, Oid *serverid)
+find_in_stream(Queue *q, QueueStream *s, Oid dboid, uint64 id,
+			   bool (*may_search) (Oid serverid))
 {
 	QueuePageNo no;
 	SeenPage	seen;
-	uint64		last_seq = PG_UINT64_MAX;
+	uint64		last_seq;
+	Oid			serverid;
 	uint32		generation;
 	int			visited = 0;
 
 restart:
 	LWLockAcquire(s->lock, LW_SHARED);
 	no = s->in_use && s->dboid == dboid && id <= s->highest_id ? s->tail : QUEUE_NO_PAGE;
-	*serverid = s->serverid;
+	serverid = s->serverid;
 	generation = pg_atomic_read_u32(&s->generation);
 	LWLockRelease(s->lock);
+	if (no == QUEUE_NO_PAGE || !may_search(serverid))
+		return false;
 	last_seq = PG_UINT64_MAX;
 
 	while (no != QUEUE_NO_PAGE)
@@ -485,25 +489,17 @@ restart:
 }
 
 bool
-queue_find(Queue *q, Oid dboid, uint64 id)
+queue_find(Queue *q, Oid dboid, uint64 id, bool (*may_search) (Oid serverid))
 {
-	return OidIsValid(queue_find_server(q, dboid, id));
-}
-
-Oid
-queue_find_server(Queue *q, Oid dboid, uint64 id)
-{
-	Oid			serverid;
-
 	for (int i = 0; i < q->max_streams; i++)
 	{
 		QueueStream *s = queue_stream(q, i);
 
 		/* without its lock a slot that is not ours can be passed over */
-		if (s->in_use && s->dboid == dboid && find_in_stream(q, s, dboid, id, &serverid))
-			return serverid;
+		if (s->in_use && s->dboid == dboid && find_in_stream(q, s, dboid, id, may_search))
+			return true;
 	}
-	return InvalidOid;
+	return false;
 }
 
 static bool

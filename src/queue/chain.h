@@ -31,12 +31,12 @@ extern PGDLLEXPORT void queue_drop(QueueStream *s, pg_atomic_uint32 *run_state);
 /* Observers */
 
 /*
- * Is this record published and pending, and, if so, of which foreign server is
- * it (InvalidOid: it is not)?  Interruptible; takes no lock for longer than
- * one page's records.
+ * Is this record published and pending in a stream of the database that may be
+ * searched?  Others are not looked at, so that the time does not tell of them
+ * either.  Interruptible; takes no lock for longer than one page's records.
  */
-extern PGDLLEXPORT bool queue_find(Queue *q, Oid dboid, uint64 id);
-extern PGDLLEXPORT Oid queue_find_server(Queue *q, Oid dboid, uint64 id);
+extern PGDLLEXPORT bool queue_find(Queue *q, Oid dboid, uint64 id,
+								   bool (*may_search) (Oid serverid));
 
 /* When was the oldest record that is pending queued?  0: none. */
 extern PGDLLEXPORT TimestampTz queue_oldest(Queue *q, QueueStream *s);

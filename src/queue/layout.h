@@ -65,8 +65,7 @@
 #include "queue/stream_stats.h"
 
 /* Geometry */
-#define QUEUE_PAGE_SIZE		8192
-#define QUEUE_PAGE_DATA		((uint32) (QUEUE_PAGE_SIZE - offsetof(QueuePage, data)))
+#define QUEUE_PAGE_DATA		((uint32) 8192)
 #define QUEUE_NO_PAGE		PG_UINT32_MAX
 #define QUEUE_NO_OFFSET		PG_UINT32_MAX
 #define QUEUE_NO_OWNER		PG_UINT32_MAX
@@ -90,6 +89,11 @@ typedef uint32 QueuePageNo;
  */
 typedef uint64 QueuePosition;
 
+/*
+ * What is known of a page.  It lies apart from the page's bytes, so that
+ * queue_find reads few cache lines, and in a line of its own, so that
+ * appenders to different streams do not share one.
+ */
 typedef struct QueuePage
 {
 	/* towards the tail; of a free page: next free */
@@ -106,10 +110,10 @@ typedef struct QueuePage
 									 * here, or QUEUE_NO_OFFSET; lowered by
 									 * appenders, who may do so without the
 									 * lock once their records are written */
-	char		data[FLEXIBLE_ARRAY_MEMBER];
+	uint64		unused[2];
 } QueuePage;
 
-StaticAssertDecl(offsetof(QueuePage, data) % 8 == 0, "page data must be aligned");
+StaticAssertDecl(sizeof(QueuePage) == 64, "a page's header must fill a cache line");
 
 typedef enum QueueItemKind
 {
@@ -301,7 +305,8 @@ typedef struct Queue
 	/* bits: streams in whose line somebody stands */
 	Size		lines_offset;
 	Size		streams_offset; /* QueueStream[max_streams] */
-	Size		pages_offset;	/* pages, QUEUE_PAGE_SIZE each */
+	Size		pages_offset;	/* QueuePage[npages] */
+	Size		data_offset;	/* their bytes, QUEUE_PAGE_DATA each */
 	bool		file_claimed;	/* what was saved is here; written by the
 								 * postmaster before it has children */
 	/*
@@ -347,7 +352,13 @@ typedef enum QueueReserveResult
 static inline QueuePage *
 queue_page(Queue *q, QueuePageNo no)
 {
-	return (QueuePage *) ((char *) q + q->pages_offset + (Size) no * QUEUE_PAGE_SIZE);
+	return (QueuePage *) ((char *) q + q->pages_offset) + no;
+}
+
+static inline char *
+queue_data(Queue *q, QueuePageNo no)
+{
+	return (char *) q + q->data_offset + (Size) no * QUEUE_PAGE_DATA;
 }
 
 static inline QueueStream *

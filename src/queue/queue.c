@@ -68,7 +68,7 @@ queue_largest_transaction(const Queue *q)
 static uint32
 queue_pages(void)
 {
-	return (uint64) queue_size_mb * 1024 * 1024 / QUEUE_PAGE_SIZE;
+	return (uint64) queue_size_mb * 1024 * 1024 / QUEUE_PAGE_DATA;
 }
 
 /* Every process that may wait has a proc number below this. */
@@ -121,10 +121,11 @@ queue_lay_out(Queue *q, uint32 npages, int max_streams, int max_waiters)
 	q->lines_offset = size;
 	size = CACHELINEALIGN(add_size(size, mul_size(max_streams / 32 + 1, sizeof(uint32))));
 	q->streams_offset = size;
-	size = add_size(size, mul_size(max_streams, sizeof(QueueStream)));
-	size = TYPEALIGN(QUEUE_PAGE_SIZE, size);
+	size = CACHELINEALIGN(add_size(size, mul_size(max_streams, sizeof(QueueStream))));
 	q->pages_offset = size;
-	return add_size(size, mul_size(npages, QUEUE_PAGE_SIZE));
+	size = TYPEALIGN(QUEUE_PAGE_DATA, add_size(size, mul_size(npages, sizeof(QueuePage))));
+	q->data_offset = size;
+	return add_size(size, mul_size(npages, QUEUE_PAGE_DATA));
 }
 
 Size

@@ -46,7 +46,7 @@ page_start(Queue *q, QueuePageNo no)
 static inline QueueRecord *
 record_at(QueueReader *r, QueuePlace place)
 {
-	return (QueueRecord *) (queue_page(r->q, place.page)->data + place.offset);
+	return (QueueRecord *) (queue_data(r->q, place.page) + place.offset);
 }
 
 /*
@@ -122,7 +122,7 @@ start_at_head(QueueReader *r)
 static inline uint8
 kind_at(QueueReader *r)
 {
-	return *(uint8 *) (queue_page(r->q, r->at.page)->data + r->at.offset);
+	return *(uint8 *) (queue_data(r->q, r->at.page) + r->at.offset);
 }
 
 /*
@@ -247,7 +247,7 @@ queue_reader_next(QueueReader *r, ClaimedRecord *claimed)
 static void
 mark_visited(QueueReader *r, QueuePageNo page, uint32 offset)
 {
-	((QueueRun *) (queue_page(r->q, page)->data + offset))->visited = true;
+	((QueueRun *) (queue_data(r->q, page) + offset))->visited = true;
 }
 
 /*
@@ -291,7 +291,7 @@ defer_run(QueueReader *r, const QueueRun *run)
 		place.page = queue_page(r->q, place.page)->next;
 		place.offset = 0;
 	}
-	d->state = (pg_atomic_uint32 *) (queue_page(r->q, place.page)->data + place.offset);
+	d->state = (pg_atomic_uint32 *) (queue_data(r->q, place.page) + place.offset);
 	queue_read(r->q, &place.page, &place.offset, header,
 			   sizeof(QueueRun) - offsetof(QueueRun, state));
 	d->at = place;

@@ -298,7 +298,7 @@ open_saved(const Queue *q, const char **wrong)
 		*wrong = "it cannot be read";
 	else if (!S_ISREG(st.st_mode))
 		*wrong = "it is not a regular file";
-	else if (st.st_size > (off_t) q->npages * QUEUE_PAGE_SIZE +
+	else if (st.st_size > (off_t) q->npages * QUEUE_PAGE_DATA +
 			 (off_t) q->max_streams * sizeof(SavedQueueStream))
 		*wrong = "it is larger than firehose.queue_size";
 	else if ((file = fdopen(fd, "rb")) == NULL)

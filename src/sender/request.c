@@ -144,12 +144,11 @@ append_payload(BodyWriter *w, QueueReader *reader, const ClaimedRecord *claimed)
 	base64_init(&base64);
 	while (left > 0)
 	{
-		QueuePage  *page = queue_page(reader->q, place.page);
 		Size		n = Min(left, QUEUE_PAGE_DATA - place.offset);
 
-		w->at = base64_update(&base64, w->at, page->data + place.offset, n);
+		w->at = base64_update(&base64, w->at, queue_data(reader->q, place.page) + place.offset, n);
 		left -= n;
-		place.page = page->next;
+		place.page = queue_page(reader->q, place.page)->next;
 		place.offset = 0;
 		if (w->at - w->digested >= DIGEST_CHUNK)
 			digest_written(w);

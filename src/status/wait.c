@@ -13,8 +13,11 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_foreign_server.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "catalog/pg_authid.h"
+#include "catalog/pg_foreign_server.h"
 #include "commands/dbcommands.h"
 #include "fmgr.h"
 #include "foreign/foreign.h"
@@ -69,8 +72,6 @@ static const char *const outcome_names[] = {
 static int64 deadline_of(FunctionCallInfo fcinfo, int argno);
 static bool sleep_until(int64 deadline, long at_most_ms, uint32 wait_event,
 						bool *recheck);
-static Oid	server_of(uint64 id);
-static bool is_recent(uint64 id);
 static bool may_know(Oid serverid);
 static int	leave_usable(ListedStream *streams, int n);
 static bool await_read(Oid dboid, int64 deadline);
@@ -159,7 +160,6 @@ Datum
 firehose_wait(PG_FUNCTION_ARGS)
 {
 	int64		id;
-	Oid			serverid;
 	int64		deadline;
 	const char *response;
 
@@ -181,34 +181,14 @@ firehose_wait(PG_FUNCTION_ARGS)
 						", which is sent when this transaction commits", id),
 				 errhint("Commit first, or put the record with transactional => false.")));
 
-	/* of others' records it is not even told that they exist */
-	if (OidIsValid(serverid = server_of(id)) && !may_know(serverid))
-		PG_RETURN_TEXT_P(cstring_to_text(outcome_names[OUTCOME_NONE]));
-
 	recent_start_waiting(id);
 	PG_ENSURE_ERROR_CLEANUP(stop_waiting, (Datum) 0);
 	{
-		if (is_recent(id) || await_read(MyDatabaseId, deadline))
-			response = await_record(id, deadline);
-		else
-			response = "pending";
+		response = await_record(id, deadline);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(stop_waiting, (Datum) 0);
 	recent_stop_waiting();
-
-	/* it may have come out of the WAL meanwhile */
-	if (!OidIsValid(serverid) && !may_know(server_of(id)))
-		response = outcome_names[OUTCOME_NONE];
 	PG_RETURN_TEXT_P(cstring_to_text(response));
-}
-
-/* The foreign server of a record that is in the queue or has just left it. */
-static Oid
-server_of(uint64 id)
-{
-	Oid			serverid = queue_find_server(firehose_queue, MyDatabaseId, id);
-
-	return OidIsValid(serverid) ? serverid : recent_server(id);
 }
 
 /*
@@ -228,12 +208,45 @@ may_know(Oid serverid)
 		 foreign_server_aclcheck(serverid, GetUserId(), ACL_USAGE) == ACLCHECK_OK);
 }
 
-/* Is a record in the queue, or has it just left it? */
+/* May the user know what becomes of any stream's records? */
 static bool
-is_recent(uint64 id)
+may_know_any(void)
 {
-	return queue_find(firehose_queue, MyDatabaseId, id) ||
-		recent_lookup_announced(id) != OUTCOME_NONE;
+	Relation	rel = table_open(ForeignServerRelationId, AccessShareLock);
+	TableScanDesc scan = table_beginscan_catalog(rel, 0, NULL);
+	HeapTuple	tuple;
+	bool		found = false;
+
+	while (!found && (tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		Form_pg_foreign_server server = (Form_pg_foreign_server) GETSTRUCT(tuple);
+
+		found = server->srvfdw == stream_wrapper_oid() && may_know(server->oid);
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/* Is the record in the queue, in a stream that the user may know? */
+static bool
+is_queued(uint64 id)
+{
+	return queue_find(firehose_queue, MyDatabaseId, id, may_know);
+}
+
+/*
+ * What the ring of recent outcomes says of a record, likewise.  A word of the
+ * ring is written after the record's server, so look at them the other way
+ * round.
+ */
+static RecordOutcome
+announced_outcome(uint64 id)
+{
+	RecordOutcome outcome = recent_lookup_announced(id);
+
+	pg_read_barrier();
+	return outcome != OUTCOME_NONE && may_know(recent_server(id)) ? outcome : OUTCOME_NONE;
 }
 
 /*
@@ -267,34 +280,44 @@ await_read(Oid dboid, int64 deadline)
 /*
  * A record's outcome is announced before it leaves the queue.  So if the queue
  * does not have it, and the ring, looked at after that, does not either, then
- * it was never there, or too long ago.  One that is announced has its row
- * written now, which the sender does at once if it is woken and sees us wait;
- * should that not come to pass, the outcome is told all the same.
+ * it was never there, or too long ago, or is none of the user's business.  One
+ * that is announced has its row written now, which the sender does at once if
+ * it is woken and sees us wait; should that not come to pass, the outcome is
+ * told all the same.
  */
 static const char *
 await_record(uint64 id, int64 deadline)
 {
-	bool		recheck = true;
-	bool		gone = false;
+	bool		queued = is_queued(id);
+	bool		recheck = false;
+
+	/* a durable put may still have to come out of the WAL */
+	if (!queued && announced_outcome(id) == OUTCOME_NONE && durable_is_anywhere(MyDatabaseId) &&
+		may_know_any())
+	{
+		if (!await_read(MyDatabaseId, deadline))
+			return "pending";
+		queued = is_queued(id);
+	}
 
 	for (;;)
 	{
-		if (recheck && gone)
-			return outcome_names[recent_lookup_announced(id)];
-		if (recheck)
-			gone = !queue_find(firehose_queue, MyDatabaseId, id);
-
+		if (!queued && (recheck || announced_outcome(id) == OUTCOME_NONE))
+			return outcome_names[announced_outcome(id)];
 		if (recent_awaited() != OUTCOME_NONE)
 			return outcome_names[recent_awaited()];
-		if (gone && recent_lookup_announced(id) == OUTCOME_NONE)
-			return outcome_names[OUTCOME_NONE];
-		if (gone)
+		if (!queued)
 			database_wake_sender(MyDatabaseId);
 
 		if (!sleep_until(deadline,
-						 gone ? WAIT_ANNOUNCED_RECHECK_MS : WAIT_RECORD_RECHECK_MS,
+						 queued ? WAIT_RECORD_RECHECK_MS : WAIT_ANNOUNCED_RECHECK_MS,
 						 WaitEventNamed("FirehoseRecord"), &recheck))
-			return gone ? outcome_names[recent_lookup_announced(id)] : "pending";
+			return queued ? "pending" : outcome_names[announced_outcome(id)];
+		if (recheck && queued)
+		{
+			queued = is_queued(id);
+			recheck = false;
+		}
 	}
 }
 

@@ -288,8 +288,8 @@ firehose_stat_queue(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 
 	pool = read_pool(q, false);
-	row_int64(&row, (int64) q->npages * QUEUE_PAGE_SIZE);
-	row_int32(&row, QUEUE_PAGE_SIZE);
+	row_int64(&row, (int64) q->npages * QUEUE_PAGE_DATA);
+	row_int32(&row, QUEUE_PAGE_DATA);
 	row_int64(&row, q->npages);
 	row_int64(&row, pool.free_pages);
 	row_int64(&row, pool.promised);

@@ -229,11 +229,10 @@ copy_payload(QueueReader *reader, const ClaimedRecord *claimed)
 	initStringInfo(&data);
 	while (data.len < claimed->length)
 	{
-		QueuePage  *page = queue_page(firehose_queue, place.page);
 		int			n = Min(claimed->length - data.len, QUEUE_PAGE_DATA - place.offset);
 
-		appendBinaryStringInfo(&data, page->data + place.offset, n);
-		place.page = page->next;
+		appendBinaryStringInfo(&data, queue_data(firehose_queue, place.page) + place.offset, n);
+		place.page = queue_page(firehose_queue, place.page)->next;
 		place.offset = 0;
 	}
 	return cstring_to_text_with_len(data.data, data.len);

@@ -110,7 +110,7 @@ make_queue(void)
 	Size		size = queue_memory_size(npages, max_streams, WAITERS);
 	LWLockPadded *locks = allocate_aligned(sizeof(LWLockPadded) * (max_streams + 1),
 										   LWLOCK_PADDED_SIZE);
-	Queue	   *q = allocate_aligned(size, QUEUE_PAGE_SIZE);
+	Queue	   *q = allocate_aligned(size, QUEUE_PAGE_DATA);
 
 	for (int i = 0; i <= max_streams; i++)
 		LWLockInitialize(&locks[i].lock, tranche);

@@ -474,6 +474,12 @@ check_visited(Queue *q, const QueueRecord *record, QueuePageNo page, uint32 offs
 static uint64 visited;
 
 static bool
+all_streams(Oid serverid)
+{
+	return true;
+}
+
+static bool
 count_visited(Queue *q, const QueueRecord *record, QueuePageNo page, uint32 offset, void *arg)
 {
 	visited++;
@@ -512,7 +518,7 @@ check_observers(Model *m, ModelStream *s)
 				oldest = record->id;
 			/* of runs that are not committed nothing is promised */
 			if (run->state == QUEUE_RUN_COMMITTED &&
-				queue_find(m->q, s->dboid, record->id) != is_pending)
+				queue_find(m->q, s->dboid, record->id, all_streams) != is_pending)
 				MISMATCH(m, "record " UINT64_FORMAT " of slot %d is %s", record->id,
 						 queue_slot(m->q, s->slot), is_pending ? "not found" : "found");
 		}
