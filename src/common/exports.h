@@ -73,10 +73,10 @@
 #define format_find							firehose_format_find
 #define json_append_row						firehose_json_append_row
 #define queue_append						firehose_queue_append
-#define queue_claim_stream					firehose_queue_claim_stream
 #define queue_discard_database				firehose_queue_discard_database
 #define queue_drop							firehose_queue_drop
 #define queue_find							firehose_queue_find
+#define queue_find_or_claim					firehose_queue_find_or_claim
 #define queue_init							firehose_queue_init
 #define queue_join_line						firehose_queue_join_line
 #define queue_leave_line					firehose_queue_leave_line

@@ -177,8 +177,8 @@ change_batch_add_dead(ChangeBatch *batch, BatchStream *stream, XLogRecPtr lsn, c
 }
 
 /*
- * The stream's slot has changed hands, or soon will: its server is gone.  Go
- * on in a slot of its own, if that is what the batch is to do.
+ * The stream's server is gone, and soon its slot.  Go on in another, if that
+ * is what the batch is to do.
  */
 static void
 outlive_stream(ChangeBatch *batch, BatchStream *stream)
@@ -199,7 +199,9 @@ try_reserve(ChangeBatch *batch, BatchStream *stream, Size bytes, int timeout_ms)
 {
 	for (;;)
 	{
-		if (stream->slot->dropped)
+		/* what a slot says that has changed hands is of another stream */
+		if (stream->slot->dropped &&
+			pg_atomic_read_u32(&stream->slot->generation) == stream->generation)
 			outlive_stream(batch, stream);
 		switch (queue_reserve(firehose_queue, stream->slot, stream->generation, bytes,
 							  timeout_ms))
@@ -210,7 +212,8 @@ try_reserve(ChangeBatch *batch, BatchStream *stream, Size bytes, int timeout_ms)
 			case QUEUE_FULL:
 				return false;
 			case QUEUE_STALE:
-				outlive_stream(batch, stream);
+				/* idle, and its slot was needed; or its server is gone */
+				claim_slot(stream);
 				break;
 		}
 	}

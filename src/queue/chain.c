@@ -198,11 +198,18 @@ lower_first_item(QueuePage *page, uint32 offset)
 		;
 }
 
-/* Note in each page after the run's first where its first header stands. */
+/*
+ * Note in each page after the run's first where its first header stands, and
+ * in those that are this run's alone which ids begin there.  Until now they
+ * have the bounds of the whole run, and whoever looks at a page meanwhile,
+ * without the lock, may read either.
+ */
 static void
 note_first_items(Queue *q, QueuePageNo no, uint32 offset, const char *records, Size length)
 {
 	QueuePageNo noted = no;
+	uint64		min_id = 0;		/* of the page noted; 0: it is the first */
+	uint64		max_id = 0;
 	Size		done = 0;
 
 	if (length <= QUEUE_PAGE_DATA - offset)
@@ -219,7 +226,18 @@ note_first_items(Queue *q, QueuePageNo no, uint32 offset, const char *records, S
 		if (no != noted)
 		{
 			lower_first_item(queue_page(q, no), offset);
+			if (min_id > 0)
+			{
+				queue_page(q, noted)->min_id = min_id;
+				queue_page(q, noted)->max_id = max_id;
+			}
 			noted = no;
+			min_id = max_id = record->id;
+		}
+		else if (min_id > 0)
+		{
+			min_id = Min(min_id, record->id);
+			max_id = Max(max_id, record->id);
 		}
 		offset += QUEUE_ITEM_SPACE(record->kind, record->length);
 		done += QUEUE_ITEM_SPACE(record->kind, record->length);

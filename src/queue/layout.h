@@ -18,6 +18,9 @@
  *
  * Producers reserve room before they need it (queue_reserve, which is the one
  * call that may wait), so that queue_append and queue_publish cannot fail.
+ * An entry of the table is for a stream in use.  When there is none left, a
+ * stream that owes nothing loses its entry: by its reader if it has one, which
+ * is asked to (asked_to_leave), and otherwise by whoever needs it.
  * Exactly one consumer, the sender of the stream's database, reads a stream
  * (reader.h).
  *
@@ -59,6 +62,7 @@
 #include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "port/atomics.h"
+#include "storage/condition_variable.h"
 #include "storage/lwlock.h"
 #include "storage/spin.h"
 
@@ -101,8 +105,10 @@ typedef struct QueuePage
 	QueuePageNo prev;			/* towards the head */
 	uint64		seq;			/* place in the chain, ascending, with gaps
 								 * where pages were freed */
-	uint64		min_id;			/* bounds of the record ids of the runs that */
-	uint64		max_id;			/* touch this page, for queue_find */
+	uint64		min_id;			/* bounds of the record ids that begin in this */
+	uint64		max_id;			/* page, for queue_find; narrowed by the
+								 * appender of a page that has one run alone,
+								 * without the lock */
 	uint64		ids_before;		/* no page before has a larger id */
 	uint32		owner;			/* number of the stream whose chain it is in,
 								 * or QUEUE_NO_OWNER */
@@ -248,7 +254,9 @@ typedef struct QueueStream
 	pg_atomic_uint32 wake;		/* 1: the sender wants a SetLatch at the next
 								 * publication; whoever swaps it to 0 sets it
 								 * */
-	pg_atomic_uint32 sender_procno; /* whose latch; PG_UINT32_MAX: no sender */
+	pg_atomic_uint32 sender_procno; /* whose latch; PG_UINT32_MAX: no sender;
+									 * set under table_lock, shared */
+	pg_atomic_uint32 asked_to_leave;	/* 1: if it is idle, its slot is needed */
 
 	/*
 	 * flush handshake (recent.h): requests are numbered, the sender answers
@@ -314,6 +322,7 @@ typedef struct Queue
 	 */
 	pg_atomic_uint64 asynchronous_upto;
 	pg_atomic_uint64 table_version; /* changes with every claim and release */
+	ConditionVariable released; /* for those who need a slot */
 	char		pad1[PG_CACHE_LINE_SIZE];
 
 	/* the pool, under pool_lock */

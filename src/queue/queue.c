@@ -8,11 +8,14 @@
 
 #include "miscadmin.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
 #include "storage/proc.h"
 #include "storage/shmem.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
+#include "common/clock.h"
+#include "common/compat.h"
 #include "queue/pool.h"
 #include "queue/queue.h"
 #include "queue/reserve.h"
@@ -28,6 +31,10 @@
  * others: 224 of 256 when it is alone.
  */
 #define SLOT_SHARE				7
+
+/* How long to wait for a slot that a sender was asked for, and ask again. */
+#define RELEASE_WAIT_MS			1000
+#define RELEASE_ASK_MS			100
 
 Queue	   *firehose_queue = NULL;
 int			queue_size_mb;
@@ -153,6 +160,7 @@ reset_stream_slot(QueueStream *s)
 	pg_atomic_init_u64(&s->finished_bytes, 0);
 	pg_atomic_init_u32(&s->wake, 0);
 	pg_atomic_init_u32(&s->sender_procno, PG_UINT32_MAX);
+	pg_atomic_init_u32(&s->asked_to_leave, 0);
 	pg_atomic_init_u64(&s->flush_requested, 0);
 	pg_atomic_init_u64(&s->flush_answered, 0);
 	pg_atomic_init_u64(&s->finished_upto, 0);
@@ -183,6 +191,7 @@ queue_init(Queue *q, uint32 npages, int max_streams, int max_waiters,
 	pg_atomic_init_u64(&q->id_limit, 1);
 	pg_atomic_init_u64(&q->table_version, 1);
 	pg_atomic_init_u64(&q->asynchronous_upto, 0);
+	ConditionVariableInit(&q->released);
 
 	for (int i = 0; i < max_waiters; i++)
 		pg_atomic_init_u32(&queue_waiter(q, i)->state, QUEUE_WAITER_IDLE);
@@ -234,31 +243,137 @@ find_database(Queue *q, Oid dboid)
 }
 
 /*
- * A slot for one more stream of a database, which may have SLOT_SHARE times as
- * many as it leaves free.  Caller holds table_lock.
+ * Does an open transaction still count on this slot?  Its reservation is real,
+ * and it will yet write the flags of the runs it has appended.
+ */
+static bool
+has_open_transactions(QueueStream *s)
+{
+	return s->reserved > 0 || pg_atomic_read_u32(&s->pending) > 0;
+}
+
+/* Does the stream owe nothing, so that its slot may go? */
+static bool
+is_idle(QueueStream *s)
+{
+	return !has_open_transactions(s) &&
+		pg_atomic_read_u64(&s->published_records) == pg_atomic_read_u64(&s->finished_records);
+}
+
+/* Free the slot and its pages.  Caller holds both locks. */
+static void
+vacate_slot(Queue *q, QueueStream *s)
+{
+	while (s->head != QUEUE_NO_PAGE)
+	{
+		QueuePageNo no = s->head;
+
+		s->head = queue_page(q, no)->next;
+		queue_return_page(q, s, no);
+	}
+	s->tail = QUEUE_NO_PAGE;
+	pg_atomic_write_u32(&s->sender_procno, PG_UINT32_MAX);
+	s->in_use = false;
+	pg_atomic_fetch_add_u32(&s->generation, 1);
+	queue_dismiss_waiters(q, s);
+	queue_pool_leave(q, s);
+	queue_database(q, s->database)->nstreams--;
+	pg_atomic_fetch_add_u64(&q->table_version, 1);
+}
+
+/* How many slots nobody has?  Caller holds table_lock. */
+static int
+count_unused(Queue *q)
+{
+	int			n = 0;
+
+	for (int i = 0; i < q->max_streams; i++)
+		n += !queue_stream(q, i)->in_use;
+	return n;
+}
+
+/*
+ * The stream, of one database or (-1) all, that owes nothing and has sent
+ * nothing for the longest time; NULL: none.  What is seen may be over the next
+ * moment.  Caller holds table_lock.
  */
 static QueueStream *
-find_unused_slot(Queue *q, const QueueDatabase *d)
+find_idle(Queue *q, int database)
 {
-	QueueStream *unused = NULL;
-	int			nfree = 0;
+	QueueStream *idle = NULL;
+	uint64		used = 0;
 
-	for (int i = q->max_streams; i-- > 0;)
+	for (int i = 0; i < q->max_streams; i++)
 	{
-		if (queue_stream(q, i)->in_use)
+		QueueStream *s = queue_stream(q, i);
+		uint64		last = pg_atomic_read_u64(&s->stats.last_accepted_at);
+
+		if (!s->in_use || (database >= 0 && s->database != database) || !is_idle(s) ||
+			s->first_waiter != QUEUE_NO_WAITER || (idle != NULL && last >= used))
 			continue;
-		unused = queue_stream(q, i);
-		nfree++;
+		idle = s;
+		used = last;
 	}
-	return d->nstreams < SLOT_SHARE * nfree ? unused : NULL;
+	return idle;
+}
+
+/*
+ * Take the slot of an idle stream, or ask its sender for it, who alone knows
+ * where it reads.  Caller holds table_lock exclusively.
+ */
+static void
+evict(Queue *q, QueueStream *s, bool *asked)
+{
+	uint32		procno = pg_atomic_read_u32(&s->sender_procno);
+
+	if (procno != PG_UINT32_MAX)
+	{
+		pg_atomic_write_u32(&s->asked_to_leave, 1);
+		SetLatch(&ProcGlobal->allProcs[procno].procLatch);
+		*asked = true;
+		return;
+	}
+	LWLockAcquire(s->lock, LW_EXCLUSIVE);
+	if (is_idle(s))
+		vacate_slot(q, s);
+	LWLockRelease(s->lock);
+}
+
+/*
+ * A slot for one more stream of a database, which may have SLOT_SHARE times as
+ * many as it leaves free.  If it has, one of its own streams goes before
+ * another's.  Caller holds table_lock exclusively.
+ */
+static QueueStream *
+find_unused_slot(Queue *q, int database, bool *asked)
+{
+	int			nstreams = queue_database(q, database)->nstreams;
+	int			nfree = count_unused(q);
+
+	if (nstreams >= SLOT_SHARE * nfree)
+	{
+		QueueStream *idle = nstreams > 0 ? find_idle(q, database) : NULL;
+
+		if (idle == NULL && nstreams < SLOT_SHARE * (nfree + 1))
+			idle = find_idle(q, -1);
+		if (idle != NULL)
+			evict(q, idle, asked);
+		if (queue_database(q, database)->nstreams >= SLOT_SHARE * count_unused(q))
+			return NULL;
+	}
+	for (int i = 0;; i++)
+	{
+		if (!queue_stream(q, i)->in_use)
+			return queue_stream(q, i);
+	}
 }
 
 /* Give a slot to a stream; NULL: there is none.  Caller holds table_lock. */
 static QueueStream *
-occupy_slot(Queue *q, Oid dboid, Oid serverid, const char *name)
+occupy_slot(Queue *q, Oid dboid, Oid serverid, const char *name, bool *asked)
 {
 	int			database = find_database(q, dboid);
-	QueueStream *s = database < 0 ? NULL : find_unused_slot(q, queue_database(q, database));
+	QueueStream *s = database < 0 ? NULL : find_unused_slot(q, database, asked);
 
 	if (s == NULL)
 		return NULL;
@@ -279,8 +394,10 @@ occupy_slot(Queue *q, Oid dboid, Oid serverid, const char *name)
 	return s;
 }
 
-QueueStream *
-queue_find_or_claim(Queue *q, Oid dboid, Oid serverid, const char *name, uint32 *generation)
+/* As queue_find_or_claim, and tell whether a sender was asked for a slot. */
+static QueueStream *
+find_or_claim(Queue *q, Oid dboid, Oid serverid, const char *name, uint32 *generation,
+			  bool *asked)
 {
 	QueueStream *s;
 
@@ -296,25 +413,53 @@ queue_find_or_claim(Queue *q, Oid dboid, Oid serverid, const char *name, uint32 
 	LWLockAcquire(q->table_lock, LW_EXCLUSIVE);
 	s = find_stream(q, dboid, serverid);
 	if (s == NULL)
-		s = occupy_slot(q, dboid, serverid, name);
+		s = occupy_slot(q, dboid, serverid, name, asked);
 	if (s != NULL)
 		*generation = pg_atomic_read_u32(&s->generation);
 	LWLockRelease(q->table_lock);
+	if (s != NULL)
+		/* it may have been another's, which gave its last page back */
+		queue_serve_waiters(q, s);
 	return s;
+}
+
+QueueStream *
+queue_find_or_claim(Queue *q, Oid dboid, Oid serverid, const char *name, uint32 *generation)
+{
+	bool		asked = false;
+
+	return find_or_claim(q, dboid, serverid, name, generation, &asked);
 }
 
 QueueStream *
 queue_claim_stream(Queue *q, Oid dboid, Oid serverid, const char *name, uint32 *generation)
 {
-	QueueStream *s = queue_find_or_claim(q, dboid, serverid, name, generation);
+	int64		deadline = 0;
+	QueueStream *s;
 
+	for (;;)
+	{
+		bool		asked = false;
+
+		s = find_or_claim(q, dboid, serverid, name, generation, &asked);
+		if (s != NULL || !asked)
+			break;
+		if (deadline == 0)
+			deadline = clock_ms() + RELEASE_WAIT_MS;
+		else if (clock_ms() >= deadline)
+			break;
+		(void) ConditionVariableTimedSleep(&q->released, RELEASE_ASK_MS,
+										   WaitEventNamed("FirehoseStreamSlot"));
+	}
+	if (deadline != 0)
+		ConditionVariableCancelSleep();
 	if (s == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("no room for another stream"),
-				 errdetail("One database may use seven eighths of firehose.max_streams (%d), or what others leave.",
+				 errdetail("One database may use seven eighths of firehose.max_streams (%d), or what others leave, and each of its streams has records to send.",
 						   q->max_streams),
-				 errhint("Drop streams that are not needed, or increase firehose.max_streams and restart the server.")));
+				 errhint("Increase firehose.max_streams and restart the server, or see firehose_stat_stream for why records are not accepted.")));
 	return s;
 }
 
@@ -334,37 +479,6 @@ queue_mark_dropped(Queue *q, QueueStream *s)
 	LWLockRelease(q->table_lock);
 }
 
-/*
- * Does an open transaction still count on this slot?  Its reservation is real,
- * and it will yet write the flags of the runs it has appended.
- */
-static bool
-has_open_transactions(QueueStream *s)
-{
-	return s->reserved > 0 || pg_atomic_read_u32(&s->pending) > 0;
-}
-
-/* Free the slot and its pages.  Caller holds both locks. */
-static void
-vacate_worker_slot(Queue *q, QueueStream *s)
-{
-	while (s->head != QUEUE_NO_PAGE)
-	{
-		QueuePageNo no = s->head;
-
-		s->head = queue_page(q, no)->next;
-		queue_return_page(q, s, no);
-	}
-	s->tail = QUEUE_NO_PAGE;
-	pg_atomic_write_u32(&s->sender_procno, PG_UINT32_MAX);
-	s->in_use = false;
-	pg_atomic_fetch_add_u32(&s->generation, 1);
-	queue_dismiss_waiters(q, s);
-	queue_pool_leave(q, s);
-	queue_database(q, s->database)->nstreams--;
-	pg_atomic_fetch_add_u64(&q->table_version, 1);
-}
-
 bool
 queue_release_stream(Queue *q, QueueStream *s)
 {
@@ -372,15 +486,16 @@ queue_release_stream(Queue *q, QueueStream *s)
 
 	LWLockAcquire(q->table_lock, LW_EXCLUSIVE);
 	LWLockAcquire(s->lock, LW_EXCLUSIVE);
-	if (!has_open_transactions(s) &&
-		pg_atomic_read_u64(&s->published_records) == pg_atomic_read_u64(&s->finished_records))
+	if (is_idle(s))
 	{
-		vacate_worker_slot(q, s);
+		vacate_slot(q, s);
 		released = true;
 	}
 	LWLockRelease(s->lock);
 	LWLockRelease(q->table_lock);
 	queue_serve_waiters(q, s);
+	if (released)
+		ConditionVariableBroadcast(&q->released);
 	return released;
 }
 
@@ -410,11 +525,12 @@ queue_discard_database(Queue *q, Oid dboid)
 		{
 			discarded += pg_atomic_read_u64(&s->published_records) -
 				pg_atomic_read_u64(&s->finished_records);
-			vacate_worker_slot(q, s);
+			vacate_slot(q, s);
 		}
 		LWLockRelease(s->lock);
 	}
 	LWLockRelease(q->table_lock);
 	queue_serve_waiters(q, queue_stream(q, 0));
+	ConditionVariableBroadcast(&q->released);
 	return discarded;
 }

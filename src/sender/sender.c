@@ -251,11 +251,12 @@ read_options(int64 now)
 }
 
 /*
- * Part with the streams that were dropped and owe nothing any more.  An open
- * transaction that still counts on one wakes us at its end, if we have asked.
+ * Part with streams that owe nothing: those that were dropped, and those whose
+ * slots are needed.  An open transaction that still counts on a dropped one
+ * wakes us at its end, if we have asked.
  */
 static void
-release_dropped(void)
+release_idle(void)
 {
 	dlist_mutable_iter iter;
 
@@ -263,7 +264,11 @@ release_dropped(void)
 	{
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
 
-		if (d->dropped && delivery_is_idle(d) &&
+		bool		asked = pg_atomic_read_u32(&d->queue_stream->asked_to_leave) != 0;
+
+		if (asked)
+			pg_atomic_write_u32(&d->queue_stream->asked_to_leave, 0);
+		if ((d->dropped || asked) && delivery_is_idle(d) &&
 			queue_release_stream(firehose_queue, d->queue_stream))
 		{
 			dlist_delete(&d->node);
@@ -398,7 +403,7 @@ sleep_until_work(void)
 	timeout = sooner(timeout, identity_refresh_timeout_ms(now));
 	if (!busy)
 		request_trim();
-	release_dropped();
+	release_idle();
 	worker_wait(wait_set, timeout, WaitEventNamed("FirehoseSenderMain"), events, lengthof(events));
 }
 

@@ -63,6 +63,9 @@ typedef struct Tally
 	int64		dropped;
 	int64		restarts;
 	int64		releases;
+	int64		crowded;		/* found no place for a stream */
+	int64		evicted;		/* without a reader */
+	int64		asked;			/* whose reader gave the place up */
 	int64		stale;
 	int64		discarded;
 	int64		waited;			/* stood in line */
@@ -106,7 +109,8 @@ make_queue(void)
 {
 	int			tranche = firehose_queue->table_lock->tranche;
 	uint32		npages = 12 + below(MAX_PAGES - 12);
-	int			max_streams = MODEL_STREAMS + below(20);
+	/* often there are too few */
+	int			max_streams = 3 + below(chance(0.5) ? 6 : 20);
 	Size		size = queue_memory_size(npages, max_streams, WAITERS);
 	LWLockPadded *locks = allocate_aligned(sizeof(LWLockPadded) * (max_streams + 1),
 										   LWLOCK_PADDED_SIZE);
@@ -275,17 +279,77 @@ make_reader(ModelStream *s)
 	return reader;
 }
 
+static void forget_stream(ModelStream *s);
+
+/* Does a stream owe nothing, and does nobody count on it? */
+static bool
+owes_nothing(ModelStream *s)
+{
+	return s->reserved == 0 && s->pending == 0 && model_pending(s) == 0;
+}
+
+/* Whose slot is it now?  Only who has no reader and owes nothing loses it. */
 static void
+note_evicted(void)
+{
+	for (int i = 0; i < MODEL_STREAMS; i++)
+	{
+		ModelStream *s = &m.streams[i];
+
+		if (!OidIsValid(s->serverid) ||
+			pg_atomic_read_u32(&s->slot->generation) == s->generation)
+			continue;
+		if (s->reader != NULL || !owes_nothing(s))
+			MISMATCH(&m, "slot %d was taken from a stream that needs it",
+					 queue_slot(m.q, s->slot));
+		tally.evicted++;
+		forget_stream(s);
+	}
+}
+
+/* No place for a stream: has an idle one been overlooked? */
+static void
+check_crowded(ModelStream *s)
+{
+	tally.crowded++;
+	for (int i = 0; i < MODEL_STREAMS; i++)
+	{
+		if (OidIsValid(m.streams[i].serverid) &&
+			pg_atomic_read_u32(&m.streams[i].slot->asked_to_leave) != 0)
+			return;
+	}
+	for (int i = 0; i < MODEL_STREAMS; i++)
+	{
+		ModelStream *other = &m.streams[i];
+
+		if (OidIsValid(other->serverid) && other->dboid == s->dboid && owes_nothing(other) &&
+			first_in_line(other) == NULL)
+			MISMATCH(&m, "slot %d is idle and was not asked for", queue_slot(m.q, other->slot));
+	}
+}
+
+/* Claim a slot for a new stream; false: there is none. */
+static bool
 claim(ModelStream *s)
 {
 	char		name[NAMEDATALEN];
 	uint32		generation;
 	uint32		again;
 
+	QueueStream *slot;
+
+	note_served();
+	snprintf(name, sizeof(name), "stream %u", next_serverid);
+	slot = queue_find_or_claim(m.q, s->dboid, next_serverid, name, &s->generation);
+	note_evicted();
+	if (slot == NULL)
+	{
+		check_crowded(s);
+		return false;
+	}
 	s->serverid = next_serverid++;
-	snprintf(name, sizeof(name), "stream %u", s->serverid);
-	s->slot = queue_claim_stream(m.q, s->dboid, s->serverid, name, &s->generation);
-	if (queue_claim_stream(m.q, s->dboid, s->serverid, name, &again) != s->slot ||
+	s->slot = slot;
+	if (queue_find_or_claim(m.q, s->dboid, s->serverid, name, &again) != s->slot ||
 		again != s->generation)
 		MISMATCH(&m, "a stream has two slots");
 	generation = pg_atomic_read_u32(&s->slot->generation);
@@ -296,6 +360,7 @@ claim(ModelStream *s)
 	s->end = 0;
 	if (sender_of(s)->alive)
 		model_start_reader(s, make_reader(s));
+	return true;
 }
 
 /* The slot is gone. */
@@ -315,13 +380,18 @@ forget_stream(ModelStream *s)
 	s->serverid = InvalidOid;
 }
 
-/* A sender parts with a stream that owes nothing to its knowledge. */
+/*
+ * A sender parts with a stream that owes nothing to its knowledge: because it
+ * was dropped, or because its slot is needed.
+ */
 static void
 release(ModelStream *s)
 {
 	bool		open = s->reserved > 0 || s->pending > 0;
+	bool		asked = s->reader != NULL &&
+		pg_atomic_exchange_u32(&s->slot->asked_to_leave, 0) != 0;
 
-	if (!s->dropped)
+	if (!asked && !s->dropped)
 	{
 		queue_mark_dropped(m.q, s->slot);
 		s->dropped = true;
@@ -339,6 +409,7 @@ release(ModelStream *s)
 	if (open)
 		return;
 	tally.releases++;
+	tally.asked += asked;
 	forget_stream(s);
 }
 
@@ -461,8 +532,8 @@ put(Transaction *t)
 
 	if (t->appended)
 		return;
-	if (!OidIsValid(s->serverid))
-		claim(s);
+	if (!OidIsValid(s->serverid) && !claim(s))
+		return;
 	for (int i = 0; i < n; i++)
 	{
 		uint32		length = choose_length(s->end + sizeof(QueueRun) + part->used);
@@ -821,9 +892,10 @@ queue_model_test(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(psprintf(
 		"put " INT64_FORMAT ", full " INT64_FORMAT ", settled " INT64_FORMAT
 		", dropped " INT64_FORMAT ", restarts " INT64_FORMAT ", releases " INT64_FORMAT
+		", crowded " INT64_FORMAT ", evicted " INT64_FORMAT ", asked " INT64_FORMAT
 		", stale " INT64_FORMAT ", discarded " INT64_FORMAT
 		", waited " INT64_FORMAT ", served " INT64_FORMAT ", cancelled " INT64_FORMAT,
 		tally.put, tally.full, tally.settled, tally.dropped, tally.restarts,
-		tally.releases, tally.stale, tally.discarded,
+		tally.releases, tally.crowded, tally.evicted, tally.asked, tally.stale, tally.discarded,
 		tally.waited, tally.served, tally.cancelled)));
 }

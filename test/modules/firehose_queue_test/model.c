@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "common/compat.h"
 #include "model.h"
 
 static uint64 held_pages(const ModelStream *s);
@@ -238,6 +239,7 @@ void
 model_start_reader(ModelStream *s, QueueReader *reader)
 {
 	s->reader = reader;
+	pg_atomic_write_u32(&s->slot->sender_procno, MyProcNo());
 	s->last = s->in = NULL;
 	s->drained = false;
 }
@@ -248,6 +250,10 @@ model_stop_reader(ModelStream *s)
 	dlist_iter	iter;
 
 	s->reader = NULL;
+	/* unless it is another stream's by now */
+	if (OidIsValid(s->serverid) &&
+		pg_atomic_read_u32(&s->slot->generation) == s->generation)
+		pg_atomic_write_u32(&s->slot->sender_procno, PG_UINT32_MAX);
 	s->last = s->in = NULL;
 	list_free(s->deferred);
 	list_free_deep(s->claimed);
