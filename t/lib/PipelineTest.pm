@@ -192,11 +192,12 @@ sub new_copy
     my $dump = $node->basedir . "/$copy.sql";
     $node->safe_psql('postgres', "CREATE DATABASE $copy TEMPLATE template0 "
           . "ENCODING '" . $node->safe_psql($source, 'SHOW server_encoding') . "' LOCALE 'C'");
-    $node->command_ok([ 'pg_dump', '--schema-only', '--no-publications', '-e', 'plpgsql',
+    $node->command_ok([ 'pg_dump', '--schema-only', '--no-publications',
             '-f', $dump, '-d', $node->connstr($source) ], 'dump the schema');
     my $text = slurp_file($dump);
     # foreign servers are the extension's
     $text =~ s/^(?:CREATE|ALTER|COMMENT ON) SERVER [^;]*;$//mg;
+    $text =~ s/^(?:CREATE|COMMENT ON) EXTENSION (?:IF NOT EXISTS )?firehose [^;]*;$//mg;
     open(my $file, '>', $dump) or die "$dump: $!";
     print $file $text;
     close($file);

@@ -40,15 +40,25 @@ class Delivery:
 
 
 class Event:
+    """An event, of which only what orders it is kept parsed: there may be a million."""
+    __slots__ = ('data', 'id', 'source', 'op', 'table', 'lsn', 'seq', 'places', 'well_formed')
+
     def __init__(self, data):
         self.data = data
-        self.fields = parse(data.decode()).as_dict()
-        self.id = self.fields['id']
+        fields = self.fields
+        self.id, self.source, self.op = fields['id'], fields['source'], fields['op']
+        self.table = (fields.get('schema'), fields.get('table'))
+        self.places = 2 if self.op == 'u' and 'before' in fields else 1
         match = ID.match(self.id)
-        self.lsn = lsn_number(self.fields['lsn'])
-        self.seq = int(self.fields['seq'])
+        self.lsn = lsn_number(fields['lsn'])
+        self.seq = int(fields['seq'])
         self.well_formed = bool(match) and int(match[2], 16) == self.lsn and \
             int(match[3], 16) == self.seq
+
+
+    @property
+    def fields(self):
+        return parse(self.data.decode()).as_dict()
 
 
 class Log:
@@ -71,7 +81,7 @@ class Log:
                 continue
             if not event.well_formed:
                 findings.append(f'id does not match lsn and seq: {delivery.data[:200]!r}')
-            key = (event.fields['source'], event.id)
+            key = (event.source, event.id)
             if key in first:
                 self.duplicates += 1
                 if first[key].data != delivery.data:
@@ -140,8 +150,7 @@ def check_transactions(events, findings):
         if event.seq != count:
             findings.append(f'{event.id} comes where number {count} of its transaction should be')
             count = event.seq
-        if event.fields['op'] == 'u' and 'before' in event.fields:
-            count += 1
+        count += event.places - 1
 
 
 def read(directory, streams):

@@ -55,16 +55,15 @@ class Replay:
         self.counts = Counter()
 
     def apply(self, event):
-        fields = event.fields
-        op = fields['op']
+        op = event.op
         self.counts[op] += 1
         if op == 'm':
             return
-        table = self.tables.get((fields['schema'], fields['table']))
+        table = self.tables.get(event.table)
         if table is None:
-            raise ValueError(f'the copy has no table {fields["schema"]}.{fields["table"]}')
+            raise ValueError(f'the copy has no table {".".join(event.table)}')
         {'c': self.insert, 'r': self.insert, 'u': self.update,
-         'd': self.delete, 't': self.truncate}[op](table, fields)
+         'd': self.delete, 't': self.truncate}[op](table, event.fields)
 
     def sql(self, table, column, value):
         text = to_text(self.types, table.types[column], value)

@@ -1,0 +1,87 @@
+# Event triggers that tell, by logical messages in the stream of the changes,
+# what becomes of tables: test/replay then knows which of them can be rebuilt
+# from their changes alone.
+#
+# A message of prefix "schema" is JSON: {"oid", "op": "is" | "gone", "name",
+# "columns"}; what a table *is* comes after each statement that made or altered
+# it.
+package SchemaLog;
+
+use strict;
+use warnings FATAL => 'all';
+use Exporter 'import';
+
+our @EXPORT = qw(install_schema_log remove_schema_log);
+
+# Install it in a database.  Tables without a key get REPLICA IDENTITY FULL when
+# they are made, or an UPDATE of them would be refused where a publication has
+# all tables.
+sub install_schema_log
+{
+    my ($node, $dbname) = @_;
+    $node->safe_psql($dbname, <<'SQL');
+CREATE SCHEMA schema_log;
+GRANT USAGE ON SCHEMA schema_log TO PUBLIC;
+
+CREATE FUNCTION schema_log.tell_table(relid oid) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pg_logical_emit_message(true, 'schema', json_build_object('op', 'is', 'oid', c.oid::int8,
+        'name', n.nspname || '.' || c.relname, 'columns',
+        (SELECT string_agg(a.attname || ' ' || a.atttypid || ' ' || a.atttypmod || ' ' || a.attisdropped, ',' ORDER BY attnum)
+         FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0))::text)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = relid AND c.relkind IN ('r', 'p') AND c.relpersistence = 'p'
+$$;
+
+CREATE FUNCTION schema_log.tell_change() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    command record;
+BEGIN
+    FOR command IN SELECT * FROM pg_event_trigger_ddl_commands() LOOP
+        IF command.classid = 'pg_class'::regclass THEN
+            IF command.command_tag IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO') THEN
+                UPDATE pg_class c SET relreplident = 'f'
+                WHERE oid = command.objid AND relkind = 'r' AND relpersistence = 'p' AND relreplident = 'd'
+                    AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary);
+            END IF;
+            -- and of those that inherit from it
+            PERFORM schema_log.tell_table(oid) FROM (
+                WITH RECURSIVE heirs AS (SELECT command.objid AS oid UNION
+                    SELECT i.inhrelid FROM heirs h JOIN pg_inherits i ON i.inhparent = h.oid)
+                SELECT oid FROM heirs) h;
+        ELSIF command.classid = 'pg_namespace'::regclass THEN
+            PERFORM schema_log.tell_table(oid) FROM pg_class WHERE relnamespace = command.objid;
+        ELSIF command.classid = 'pg_type'::regclass THEN
+            PERFORM schema_log.tell_table(attrelid) FROM pg_attribute WHERE atttypid = command.objid;
+        END IF;
+    END LOOP;
+END $$;
+
+CREATE FUNCTION schema_log.tell_drop() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM pg_logical_emit_message(true, 'schema', json_build_object('op', 'gone', 'oid', objid::int8)::text)
+    FROM pg_event_trigger_dropped_objects()
+    WHERE classid = 'pg_class'::regclass AND objsubid = 0 AND object_type = 'table' AND NOT is_temporary;
+    PERFORM schema_log.tell_table(objid) FROM pg_event_trigger_dropped_objects()
+    WHERE classid = 'pg_class'::regclass AND objsubid > 0 AND object_type = 'table column';
+END $$;
+
+CREATE EVENT TRIGGER schema_log_change ON ddl_command_end EXECUTE FUNCTION schema_log.tell_change();
+CREATE EVENT TRIGGER schema_log_drop ON sql_drop EXECUTE FUNCTION schema_log.tell_drop();
+SQL
+    return;
+}
+
+sub remove_schema_log
+{
+    my ($node, $dbname) = @_;
+    $node->safe_psql($dbname, q{
+        DROP EVENT TRIGGER schema_log_change;
+        DROP EVENT TRIGGER schema_log_drop;
+        DROP SCHEMA schema_log CASCADE});
+    return;
+}
+
+1;
