@@ -773,6 +773,7 @@ CREATE FUNCTION firehose_stat_pipeline(
 	OUT deletes bigint,
 	OUT truncates bigint,
 	OUT messages bigint,
+	OUT nulled_values bigint,
 	OUT outstanding bigint,
 	OUT dead_letters bigint,
 	OUT refused_messages bigint,
@@ -797,7 +798,7 @@ CREATE VIEW firehose_stat_pipeline AS
 				THEN 'the slot retains more WAL than firehose.retained_wal_warning'
 		   END AS warning,
 		   p.transactions, p.inserts, p.updates, p.deletes, p.truncates,
-		   p.messages, p.outstanding, p.dead_letters, p.refused_messages,
+		   p.messages, p.nulled_values, p.outstanding, p.dead_letters, p.refused_messages,
 		   p.last_commit_at,
 		   p.last_error, p.last_error_lsn, p.last_error_at
 	FROM firehose_stat_pipeline() p
@@ -847,6 +848,7 @@ COMMENT ON COLUMN firehose_stat_pipeline.updates IS 'updated rows that were read
 COMMENT ON COLUMN firehose_stat_pipeline.deletes IS 'deleted rows that were read';
 COMMENT ON COLUMN firehose_stat_pipeline.truncates IS 'truncated tables that were read';
 COMMENT ON COLUMN firehose_stat_pipeline.messages IS 'logical messages that were read';
+COMMENT ON COLUMN firehose_stat_pipeline.nulled_values IS 'values that were sent as null because a number cannot say them: NaN, or infinity as an epoch';
 COMMENT ON COLUMN firehose_stat_pipeline.outstanding IS 'records in the queue that are not delivered yet';
 COMMENT ON COLUMN firehose_stat_pipeline.dead_letters IS 'changes that went to the dead letters';
 COMMENT ON COLUMN firehose_stat_pipeline.refused_messages IS 'logical messages with the prefix firehose that no durable put has written, and that were not sent';

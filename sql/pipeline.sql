@@ -2,10 +2,12 @@
 -- have, the catalog and its views.  Nothing is decoded here.
 CREATE EXTENSION firehose;
 SET client_min_messages = warning;
-CREATE ROLE regress_owner;
+CREATE ROLE regress_pipelines;
+CREATE ROLE regress_owner IN ROLE regress_pipelines;
 CREATE ROLE regress_member IN ROLE regress_owner;
 CREATE ROLE regress_monitor IN ROLE pg_monitor;
 CREATE ROLE regress_other;
+SET firehose.pipeline_role = 'regress_pipelines';
 CREATE SERVER clicks FOREIGN DATA WRAPPER firehose;
 CREATE SERVER orders FOREIGN DATA WRAPPER firehose;
 GRANT USAGE ON FOREIGN SERVER clicks TO regress_owner;
@@ -84,6 +86,20 @@ SELECT firehose_create_pipeline('p', 'clicks', '{orders_pub}', routes => '{"shop
 SELECT firehose_create_pipeline('p', 'clicks', '{orders_pub}', routes => '{"shop.missing": "orders"}');
 SELECT firehose_create_pipeline('p', 'clicks', '{orders_pub}', routes => '{"missing.orders": "orders"}');
 SELECT firehose_create_pipeline('p', 'clicks', '{orders_pub}', routes => '{"shop.v": "orders"}');
+-- a route for a table that is not published, and for the wrong part of a partitioned one
+CREATE TABLE shop.parted (id int PRIMARY KEY) PARTITION BY RANGE (id);
+CREATE TABLE shop.part PARTITION OF shop.parted DEFAULT;
+CREATE PUBLICATION parted_pub FOR TABLE shop.parted;
+SELECT firehose_create_pipeline('p', 'clicks', '{orders_pub}', routes => '{"shop.fixed": "orders"}');
+SELECT firehose_create_pipeline('p', 'clicks', '{parted_pub}', routes => '{"shop.parted": "orders"}');
+ALTER PUBLICATION parted_pub SET (publish_via_partition_root = true);
+SELECT firehose_create_pipeline('p', 'clicks', '{parted_pub}', routes => '{"shop.part": "orders"}');
+SELECT firehose_create_pipeline('p', 'clicks', '{parted_pub}', routes => '{"shop.parted": "orders"}', enabled => false);
+SELECT firehose_alter_pipeline('p', publications => '{orders_pub}');
+SELECT firehose_alter_pipeline('p', publications => '{all_pub}');
+SELECT firehose_drop_pipeline('p');
+DROP TABLE shop.parted;
+DROP PUBLICATION parted_pub;
 
 -- formats and choices
 SELECT firehose_create_pipeline('p', 'clicks', '{orders_pub}', 'xml');
@@ -159,7 +175,27 @@ SET default_transaction_read_only = on;
 SELECT firehose_pause_pipeline('simple');
 RESET default_transaction_read_only;
 
--- privileges: own the publications, may use the streams
+-- privileges: may have a slot made, own the publications, may use the streams
+SET ROLE regress_other;
+SELECT firehose_create_pipeline('p', 'clicks', '{orders_pub}');
+SET firehose.pipeline_role = 'regress_other';
+RESET ROLE;
+SET firehose.pipeline_role = '';
+SET ROLE regress_owner;
+SELECT firehose_create_pipeline('p', 'clicks', '{orders_pub}', enabled => false);
+RESET ROLE;
+SET firehose.pipeline_role = 'no such role';
+SET ROLE regress_owner;
+SELECT firehose_create_pipeline('p', 'clicks', '{orders_pub}', enabled => false);
+RESET ROLE;
+ALTER ROLE regress_owner REPLICATION;
+SET ROLE regress_owner;
+SELECT firehose_create_pipeline('p', 'clicks', '{orders_pub}', enabled => false);
+SELECT firehose_drop_pipeline('p');
+RESET ROLE;
+ALTER ROLE regress_owner NOREPLICATION;
+SET firehose.pipeline_role = 'regress_pipelines';
+GRANT regress_pipelines TO regress_other;
 SET ROLE regress_other;
 SELECT firehose_create_pipeline('p', 'clicks', '{orders_pub}');
 SELECT firehose_alter_pipeline('simple', format => 'json');
@@ -221,5 +257,6 @@ DROP VIEW defined;
 DROP PUBLICATION orders_pub, fixed_pub, "odd, pub";
 DROP SCHEMA shop CASCADE;
 DROP EXTENSION firehose CASCADE;
-DROP OWNED BY regress_owner, regress_member, regress_monitor, regress_other;
-DROP ROLE regress_owner, regress_member, regress_monitor, regress_other;
+RESET firehose.pipeline_role;
+DROP OWNED BY regress_owner, regress_member, regress_monitor, regress_other, regress_pipelines;
+DROP ROLE regress_owner, regress_member, regress_monitor, regress_other, regress_pipelines;

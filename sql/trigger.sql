@@ -182,6 +182,18 @@ CREATE TABLE disabled (a int);
 CREATE TRIGGER t AFTER INSERT ON disabled FOR EACH ROW EXECUTE FUNCTION firehose_trigger('off');
 INSERT INTO disabled VALUES (1);
 
+-- a stream that is not there, or not any more
+CREATE TABLE named (a int);
+CREATE TRIGGER early AFTER INSERT ON named FOR EACH ROW EXECUTE FUNCTION firehose_trigger('later');
+CREATE SERVER later FOREIGN DATA WRAPPER firehose;
+CREATE TRIGGER t AFTER INSERT ON named FOR EACH ROW EXECUTE FUNCTION firehose_trigger('later');
+ALTER SERVER later RENAME TO still_later;
+ALTER SERVER still_later RENAME TO later;
+DROP SERVER IF EXISTS no_such_server, later;
+CREATE SERVER later FOREIGN DATA WRAPPER firehose;
+DROP TABLE named;
+DROP SERVER later;
+
 SET client_min_messages = warning;
 DROP SCHEMA regress_trigger CASCADE;
 DROP ROLE regress_owner, regress_writer;

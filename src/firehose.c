@@ -19,6 +19,7 @@
 #include "common/names.h"
 #include "common/preload.h"
 #include "format/event.h"
+#include "pipeline/check.h"
 #include "pipeline/rights.h"
 #include "pipeline/stat.h"
 #include "put/durable.h"
@@ -76,6 +77,7 @@ _PG_init(void)
 	put_define_settings();
 	durable_define_settings();
 	pipeline_table_define_settings();
+	pipeline_check_define_settings();
 	pipeline_stat_define_settings();
 	sender_define_settings();
 	status_define_settings();

@@ -20,7 +20,7 @@ my $node = new_decoding_node('main', $emulator, extension => 0);
 my @roles = (
     [ nobody => 'no grant' ], [ usage => '`USAGE` on the stream' ], [ owner => "stream's owner" ],
     [ monitor => '`pg_monitor`' ], [ reader => '`pg_read_all_data`' ], [ writer => '`pg_write_all_data`' ],
-    [ dbowner => "database's owner" ], [ replicator => '`REPLICATION`' ], [ superuser => 'superuser' ]);
+    [ dbowner => "database's owner" ], [ replicator => '`REPLICATION`, `USAGE` on the stream' ], [ superuser => 'superuser' ]);
 $node->safe_psql('postgres', join('', map { "CREATE ROLE role_$_->[0] LOGIN;" } @roles) . q{
     GRANT pg_monitor TO role_monitor; GRANT pg_read_all_data TO role_reader; GRANT pg_write_all_data TO role_writer;
     ALTER ROLE role_replicator REPLICATION; ALTER ROLE role_superuser SUPERUSER;
@@ -36,7 +36,7 @@ foreach my $stream (qw(own other))
         SELECT firehose_create_pipeline('pipeline_$stream', '$stream', '{publication_$stream}');});
 }
 sql(q{
-    GRANT USAGE ON FOREIGN SERVER own TO role_usage;
+    GRANT USAGE ON FOREIGN SERVER own TO role_usage, role_replicator;
     ALTER SERVER own OWNER TO role_owner;
     UPDATE firehose_pipelines SET owner = 'role_owner'::regrole WHERE name = 'pipeline_own';});
 sql("SET ROLE role_$_->[0]; CREATE TABLE table_$_->[0] (n int); CREATE PUBLICATION publication_$_->[0] FOR TABLE table_$_->[0]")

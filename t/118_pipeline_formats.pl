@@ -182,6 +182,8 @@ is_deeply(sent('flat', q{
     [ 'insert flat 1 1.5 1767225600500000 b', 'update flat 1 1767225600500000 b',
         'delete flat 1', 'insert flat 2 1767225600500000 b', 'delete flat 2' ],
     'flat: a changed key is a delete and an insert');
+is($node->safe_psql('postgres', q{SELECT nulled_values FROM firehose_stat_pipeline WHERE pipeline = 'flat'}), 2,
+    'flat: NaN that became null is counted');
 my @flat = events($emulator, 'flat');
 is($flat[0]{j}, '{"a": 1}', 'flat: JSON columns are text');
 is_deeply([ map { $_->{_seq} } @flat[ 2 .. 4 ] ], [ 1, 2, 3 ], 'flat: each with its own place');

@@ -386,7 +386,7 @@ sql('SELECT firehose_disable_durable_puts(force => true)');
 wait_for_sql($node, 'SELECT count(*) FROM pg_replication_slots', '0');
 
 # the owner of a database, no superuser, enables and disables them there
-sql('CREATE DATABASE apps OWNER app');
+sql('CREATE DATABASE apps OWNER app; ALTER ROLE app REPLICATION');
 $node->safe_psql('apps', 'CREATE EXTENSION firehose; CREATE SERVER s FOREIGN DATA WRAPPER firehose;
     GRANT USAGE ON FOREIGN SERVER s TO app');
 $node->safe_psql('apps', 'SET ROLE app; SELECT firehose_enable_durable_puts()');

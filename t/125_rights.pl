@@ -77,6 +77,20 @@ foreach my $case (
 }
 wait_confirmed($node, 'postgres', 'mine');
 
+# options of a stream that records depend on
+sub lines { my ($n) = @_; return join(' ', map { $_->{data} =~ /\n\z/ ? 'newline' : 'none' }
+    grep { $_->{state} ne 'R' && $_->{data} =~ /"n":$n\D/ } $emulator->records('one')) }
+sql(q{ALTER SERVER one OPTIONS (ADD delimiter 'none'); INSERT INTO s.t VALUES (50)});
+sql('INSERT INTO s.t VALUES (51)');
+wait_confirmed($node, 'postgres', 'mine');
+$emulator->control('POST', 'flush');
+is(lines(51), 'none', 'a delimiter that was altered');
+sql('ALTER SERVER one OPTIONS (DROP delimiter)');
+sql('INSERT INTO s.t VALUES (52)');
+wait_confirmed($node, 'postgres', 'mine');
+$emulator->control('POST', 'flush');
+is(lines(52), 'newline', 'and altered back');
+
 # drops
 refused('DROP PUBLICATION r', qr/cannot drop publication because pipeline "mine" needs it/, 'a publication is not dropped');
 refused('DROP SERVER three', qr/cannot drop stream because pipeline "mine" needs it/, 'nor is a stream');

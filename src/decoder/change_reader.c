@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "libpq/pqformat.h"
+#include "mb/pg_wchar.h"
 #include "port/pg_bswap.h"
 #include "replication/logicalproto.h"
 
@@ -209,6 +210,9 @@ static void
 add_part(ChangeReader *reader, BatchStream *stream, const Event *event, int part)
 {
 	StringInfo	out = change_batch_begin_record(reader->batch, stream);
+#ifdef USE_ASSERT_CHECKING
+	int			begin = out->len;
+#endif
 
 	json_trouble = JSON_NO_TROUBLE;
 	format_trouble_column = NULL;
@@ -216,6 +220,9 @@ add_part(ChangeReader *reader, BatchStream *stream, const Event *event, int part
 											 &reader->pipeline->format_options))
 	{
 		case FORMAT_OK:
+#ifdef USE_ASSERT_CHECKING
+			Assert(pg_verify_mbstr_len(PG_UTF8, out->data + begin, out->len - begin, true) >= 0);
+#endif
 			if (!change_batch_end_record(reader->batch, stream, event->lsn))
 				add_dead(reader, stream, event, "RecordTooLarge",
 						 "The change makes a record of more than 1,024,000 bytes.", false);

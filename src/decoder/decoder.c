@@ -18,7 +18,6 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "access/xlog_internal.h"
 #include "catalog/pg_foreign_server.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -40,6 +39,7 @@
 #include "decoder/durable_reader.h"
 #include "decoder/error_policy.h"
 #include "decoder/progress.h"
+#include "decoder/unflushed.h"
 #include "pipeline/definition.h"
 #include "pipeline/rights.h"
 #include "queue/reserve.h"
@@ -61,13 +61,6 @@
 /* How long to nap after a round that read the last of the WAL (us). */
 #define NAP_US				2000
 
-/*
- * How often WAL that is not flushed yet is looked at again (ms), when nobody
- * will tell.
- */
-#define UNFLUSHED_WAIT_MS	10
-#define UNFLUSHED_WAIT_MAX_MS	1000	/* while nothing is added to it */
-
 /* How long a stop awaits the sender, and how often it looks (ms). */
 #define DRAIN_MS			4000
 #define DRAIN_WAIT_MS		20
@@ -81,6 +74,7 @@ static const WalConsumer *consumer;
 static void *consumer_arg;
 static WalReader *wal;
 static MemoryContext decoder_context;
+static uint64 nulled;			/* values not counted in the table yet */
 static bool making_slot;
 static XLogRecPtr failed_at;	/* where an earlier decoder met an error */
 
@@ -152,12 +146,7 @@ fail(void)
 static void
 fix_value_settings(void)
 {
-	SetConfigOption("datestyle", "ISO", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("intervalstyle", "postgres", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("timezone", "UTC", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("extra_float_digits", "3", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("bytea_output", "hex", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("lc_monetary", "C", PGC_SUSET, PGC_S_OVERRIDE);
+	value_settings_fix();
 	SetConfigOption("client_encoding", GetDatabaseEncodingName(), PGC_SUSET, PGC_S_OVERRIDE);
 }
 
@@ -211,6 +200,7 @@ read_changes(void)
 		add_stream(((PipelineRoute *) lfirst(lc))->stream);
 	add_stream(pipeline->stream);
 	json_tolerate(QUEUE_MAX_RECORD);
+	pipeline->values.nulled = &nulled;
 	consumer = &change_reader_consumer;
 	consumer_arg = change_reader_create(decoder_context, pipeline, &batch, event_fill_source());
 }
@@ -225,6 +215,21 @@ check_rights(void)
 		return;
 	pipeline_fail(my_slot, trouble);
 	proc_exit(0);
+}
+
+/* In a transaction: streams' options that records depend on, as of now. */
+static void
+reread_options(void)
+{
+	if (pipeline->durable_puts)
+		return;
+	for (int i = 0; i < batch.nstreams; i++)
+	{
+		Stream	   *stream = stream_get_by_id(batch.streams[i]->serverid);
+
+		if (stream != NULL)
+			batch.streams[i]->newline = stream->options.delimiter != DELIMITER_NONE;
+	}
 }
 
 /*
@@ -243,6 +248,7 @@ recheck_rights(void)
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
 		check_rights();
+		reread_options();
 		PopActiveSnapshot();
 	}
 	CommitTransactionCommand();
@@ -460,53 +466,14 @@ decode_round(void)
 
 	change_batch_flush(&batch);
 	pg_atomic_write_u64(&my_slot->read_lsn, wal_reader_position(wal));
+	if (nulled > 0)
+		pg_atomic_fetch_add_u64(&my_slot->nulled, nulled);
+	nulled = 0;
 	if (pipeline->durable_puts)
 		recent_wake_flushers();
 	if (pg_atomic_read_u32(&my_slot->state) == PIPELINE_WAITING)
 		pipeline_set_state(my_slot, PIPELINE_STREAMING, "");
 	return n;
-}
-
-/*
- * How long until WAL that is not flushed yet is looked at again, because its
- * flush wakes nobody; -1: there is none.  An open transaction may leave its
- * last page unflushed for hours: the pauses grow while nothing is added.  (On
- * a page boundary the insert position stands behind the next page's header
- * already.)
- */
-static long
-unflushed_timeout(void)
-{
-	static XLogRecPtr seen = InvalidXLogRecPtr;
-	static long wait = UNFLUSHED_WAIT_MS;
-	XLogRecPtr	inserted = RecoveryInProgress() ? InvalidXLogRecPtr : GetXLogInsertRecPtr();
-
-	if (inserted % XLOG_BLCKSZ <= SizeOfXLogLongPHD)
-		inserted -= inserted % XLOG_BLCKSZ;
-	if (inserted <= wal_reader_limit())
-		return -1;
-	wait = inserted == seen ? Min(wait * 2, UNFLUSHED_WAIT_MAX_MS) : UNFLUSHED_WAIT_MS;
-	seen = inserted;
-	return wait;
-}
-
-/*
- * A commit that did not wait for its flush: have it flushed now, rather than
- * by the WAL writer up to three of its delays later; but not so often that
- * those who asked for fewer flushes would feel it.
- */
-static void
-flush_asynchronous_commits(void)
-{
-	static int64 flushed_at = 0;
-	XLogRecPtr	upto = pg_atomic_read_u64(&pipeline_table->asynchronous_upto);
-	int64		now = clock_ms();
-
-	if (RecoveryInProgress() || upto <= GetFlushRecPtr(NULL) ||
-		now - flushed_at < UNFLUSHED_WAIT_MS)
-		return;
-	XLogFlush(upto);
-	flushed_at = now;
 }
 
 /* Sleep until a commit, a settled record or a command wakes us. */
@@ -519,7 +486,7 @@ sleep_until_woken(void)
 	pipeline_want_commit(my_slot, true);
 
 	/* a last look at what happened before we asked to be woken */
-	flush_asynchronous_commits();
+	unflushed_flush();
 	if (decode_round() == 0)
 	{
 		confirm();

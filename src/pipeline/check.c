@@ -45,15 +45,45 @@
 	" WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'" \
 	" AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'firehose')"
 
+/* firehose.pipeline_role */
+static char *pipeline_role;
+
 static void check_choices(const PipelineRow *row);
 static void check_publications(const List *publications);
 static void check_prefixes(const List *prefixes);
 static void check_streams(const Pipeline *pipeline);
-static void check_route(const PipelineRoute *route);
+static void check_route(const Pipeline *pipeline, const PipelineRoute *route);
 static void check_reserved_names(const PipelineRow *row);
 static void warn_of_unchanged(const PipelineRow *row);
 static void warn_of_missing_keys(const List *publications);
-static char *query_list(const char *query, const List *publications, Oid role);
+static char *query_list(const char *query, const List *publications, Oid oid);
+
+void
+pipeline_check_define_settings(void)
+{
+	DefineCustomStringVariable("firehose.pipeline_role",
+							   "Sets the role whose members may create pipelines and enable durable puts.",
+							   "Superusers and roles with REPLICATION always may; if it is empty, no other role may.",
+							   &pipeline_role, "", PGC_SUSET, 0, NULL, NULL, NULL);
+}
+
+void
+pipeline_check_role(void)
+{
+	Oid			role = pipeline_role[0] ? get_role_oid(pipeline_role, true) : InvalidOid;
+
+	if (superuser() || has_rolreplication(GetUserId()) ||
+		(OidIsValid(role) && has_privs_of_role(GetUserId(), role)))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied to create a pipeline"),
+			 errdetail("A pipeline has a replication slot, which retains WAL until its changes are delivered."),
+			 pipeline_role[0] ?
+			 errhint("Must be superuser, have REPLICATION, or be a member of role \"%s\", which firehose.pipeline_role names.",
+					 pipeline_role) :
+			 errhint("Must be superuser, have REPLICATION, or be a member of the role that firehose.pipeline_role names.")));
+}
 
 void
 pipeline_check_server(void)
@@ -224,14 +254,17 @@ check_streams(const Pipeline *pipeline)
 	{
 		PipelineRoute *route = lfirst(cell);
 
-		check_route(route);
+		check_route(pipeline, route);
 		stream_check_usage(stream_get(route->stream), GetUserId());
 	}
 }
 
-/* Error unless a route is that of a table. */
+/*
+ * Error unless a route is that of a table as the publications publish it: of a
+ * partitioned one either its root or its leaves.
+ */
 static void
-check_route(const PipelineRoute *route)
+check_route(const Pipeline *pipeline, const PipelineRoute *route)
 {
 	Oid			schema = get_namespace_oid(route->schema, true);
 	Oid			relid = OidIsValid(schema) ? get_relname_relid(route->table, schema) : InvalidOid;
@@ -247,6 +280,15 @@ check_route(const PipelineRoute *route)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s.%s\" of a route is not a table",
 						route->schema, route->table)));
+	if (query_list("SELECT string_agg('x', '') " PUBLISHED_COLUMNS " AND c.oid = $3",
+				   pipeline->publications, relid) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s.%s\" of a route is not published by the pipeline's publications",
+						route->schema, route->table),
+				 relkind == RELKIND_PARTITIONED_TABLE ?
+				 errhint("Name its partitions, or publish it with publish_via_partition_root.") :
+				 errhint("Add the table to a publication first, or leave out the route. Of a table that is published by its root, name the root.")));
 }
 
 /*
@@ -325,11 +367,11 @@ pipeline_check_select(List *publications, Oid role)
 }
 
 /*
- * Run a query on the catalogs with publications, flat's keys and a role;
+ * Run a query on the catalogs with publications, flat's keys and an OID;
  * returns its text or NULL.
  */
 static char *
-query_list(const char *query, const List *publications, Oid role)
+query_list(const char *query, const List *publications, Oid oid)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	Oid			types[] = {TEXTARRAYOID, TEXTARRAYOID, OIDOID};
@@ -348,7 +390,7 @@ query_list(const char *query, const List *publications, Oid role)
 	args[0] = PointerGetDatum(construct_array(names, list_length(publications), TEXTOID, -1,
 											  false, TYPALIGN_INT));
 	args[1] = PointerGetDatum(construct_array(keys, nkeys, TEXTOID, -1, false, TYPALIGN_INT));
-	args[2] = ObjectIdGetDatum(role);
+	args[2] = ObjectIdGetDatum(oid);
 
 	/* names mean what we think, whoever calls */
 	(void) set_config_option("search_path", "pg_catalog, pg_temp",

@@ -7,6 +7,16 @@
 
 #include "pipeline/catalog.h"
 
+/* Define firehose.pipeline_role. */
+extern void pipeline_check_define_settings(void);
+
+/*
+ * Error unless the current user may have replication slots made, which retain
+ * WAL: superusers, roles with REPLICATION, and members of the role that
+ * firehose.pipeline_role names.
+ */
+extern void pipeline_check_role(void);
+
 /* Can this server decode at all? */
 extern void pipeline_check_server(void);
 

@@ -109,6 +109,7 @@ firehose_create_pipeline(PG_FUNCTION_ARGS)
 
 	pipeline_check_name(name);
 	pipeline_check_server();
+	pipeline_check_role();
 
 	memset(row.nulls, true, sizeof(row.nulls));
 	take_settings(fcinfo, &row);
@@ -183,6 +184,7 @@ firehose_resume_pipeline(PG_FUNCTION_ARGS)
 	pipeline_check_server();
 	if (row != NULL && pipeline_row_is_detached(row))
 	{
+		pipeline_check_role();
 		pipeline_check_row(row);
 		if (!from_now)
 			check_owes_nothing(row, name);

@@ -62,6 +62,7 @@ typedef struct SlotReport
 	int64		deletes;
 	int64		truncates;
 	int64		messages;
+	int64		nulled;
 	int64		dead;
 	int64		refused;
 } SlotReport;
@@ -180,6 +181,7 @@ copy_slot(PipelineEntry *slot, SlotReport *report)
 	report->updates = pg_atomic_read_u64(&slot->updates);
 	report->deletes = pg_atomic_read_u64(&slot->deletes);
 	report->truncates = pg_atomic_read_u64(&slot->truncates);
+	report->nulled = pg_atomic_read_u64(&slot->nulled);
 	report->messages = pg_atomic_read_u64(&slot->messages);
 	report->dead = pg_atomic_read_u64(&slot->dead);
 	report->refused = pg_atomic_read_u64(&slot->refused);
@@ -245,6 +247,7 @@ add_columns(ResultRow *result, const PipelineRow *row, const SlotReport *report)
 	row_int64(result, report->deletes);
 	row_int64(result, report->truncates);
 	row_int64(result, report->messages);
+	row_int64(result, report->nulled);
 	row_int64(result, report->outstanding);
 	row_int64(result, report->dead);
 	row_int64(result, report->refused);

@@ -120,6 +120,7 @@ firehose_enable_durable_puts(PG_FUNCTION_ARGS)
 
 	begin(fcinfo, "firehose_enable_durable_puts()", "set_default");
 	pipeline_check_server();
+	pipeline_check_role();
 
 	rel = pipeline_catalog_open(PIPELINE_WRITE_LOCK);
 	row = pipeline_catalog_find_durable(rel);

@@ -7,6 +7,10 @@
  * So that no one has another's table send where he may not send himself,
  * whoever creates the trigger needs USAGE on the stream, unless he has the
  * privileges of the owner, whose right is asked for whenever it fires.
+ *
+ * A trigger names its stream by a text, of which core knows no dependency: a
+ * trigger on a stream that does not exist, and DROP and RENAME of a stream
+ * that triggers name, are told by a WARNING.
  */
 #include "postgres.h"
 
@@ -20,6 +24,7 @@
 #include "catalog/pg_trigger.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
+#include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -32,10 +37,18 @@
 #include "stream/stream.h"
 
 static object_access_hook_type prev_object_access = NULL;
+static ProcessUtility_hook_type prev_process_utility = NULL;
 
 static void object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 						  int sub_id, void *arg);
 static void check_trigger(Relation triggers, HeapTuple tuple);
+static void process_utility(PlannedStmt *pstmt, const char *query_string,
+							bool read_only_tree, ProcessUtilityContext context,
+							ParamListInfo params, QueryEnvironment *query_env,
+							DestReceiver *dest, QueryCompletion *qc);
+static List *lost_streams(Node *statement);
+static void warn_of_triggers(const char *stream);
+static const char *stream_of(Relation triggers, HeapTuple tuple);
 static bool is_firehose_trigger(Oid function);
 static bool owns_table(Oid relid);
 
@@ -44,6 +57,80 @@ trigger_install_hook(void)
 {
 	prev_object_access = object_access_hook;
 	object_access_hook = object_access;
+	prev_process_utility = ProcessUtility_hook;
+	ProcessUtility_hook = process_utility;
+}
+
+/* ProcessUtility hook: whose stream has gone under its name? */
+static void
+process_utility(PlannedStmt *pstmt, const char *query_string,
+				bool read_only_tree, ProcessUtilityContext context,
+				ParamListInfo params, QueryEnvironment *query_env,
+				DestReceiver *dest, QueryCompletion *qc)
+{
+	/* core may free or scribble on the statement, so look at it before */
+	List	   *names = lost_streams(pstmt->utilityStmt);
+	ListCell   *cell;
+
+	if (prev_process_utility)
+		prev_process_utility(pstmt, query_string, read_only_tree, context,
+							 params, query_env, dest, qc);
+	else
+		standard_ProcessUtility(pstmt, query_string, read_only_tree, context,
+								params, query_env, dest, qc);
+
+	foreach(cell, names)
+		warn_of_triggers(lfirst(cell));
+}
+
+/* The names of servers that a statement drops or renames. */
+static List *
+lost_streams(Node *statement)
+{
+	List	   *names = NIL;
+	ListCell   *cell;
+
+	if (IsA(statement, RenameStmt) &&
+		((RenameStmt *) statement)->renameType == OBJECT_FOREIGN_SERVER)
+		return list_make1(pstrdup(strVal(((RenameStmt *) statement)->object)));
+	if (!IsA(statement, DropStmt) ||
+		((DropStmt *) statement)->removeType != OBJECT_FOREIGN_SERVER)
+		return NIL;
+	foreach(cell, ((DropStmt *) statement)->objects)
+		names = lappend(names, pstrdup(strVal(lfirst(cell))));
+	return names;
+}
+
+/* Warn if triggers of ours name a stream that has gone. */
+static void
+warn_of_triggers(const char *stream)
+{
+	Relation	triggers = table_open(TriggerRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(triggers, InvalidOid, false, NULL, 0, NULL);
+	StringInfoData names;
+	HeapTuple	tuple;
+
+	initStringInfo(&names);
+	while ((tuple = systable_getnext(scan)) != NULL)
+	{
+		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
+		const char *name = stream_of(triggers, tuple);
+
+		if (name == NULL || strcmp(name, stream) != 0)
+			continue;
+		appendStringInfo(&names, "%s\"%s\" on %s.%s", names.len > 0 ? ", " : "",
+						 NameStr(trigger->tgname),
+						 quote_identifier(get_namespace_name(get_rel_namespace(trigger->tgrelid))),
+						 quote_identifier(get_rel_name(trigger->tgrelid)));
+	}
+	systable_endscan(scan);
+	table_close(triggers, AccessShareLock);
+	if (names.len > 0)
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING),
+				 errmsg("triggers name stream \"%s\", which does not exist any more", stream),
+				 errdetail("Changes of their tables are errors from now on. The triggers are: %s.", names.data),
+				 errhint("Drop these triggers, or create them anew for another stream.")));
 }
 
 /* Object access hook: look at a trigger that is being created. */
@@ -73,28 +160,56 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 	table_close(triggers, AccessShareLock);
 }
 
-/* Error if a trigger is ours and its creator may not have it. */
+/*
+ * Error if a trigger is ours and its creator may not have it; a warning if it
+ * names no stream that exists.
+ */
 static void
 check_trigger(Relation triggers, HeapTuple tuple)
 {
 	Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
-	bool		isnull;
-	Datum		args;
-	const char *name;
+	const char *name = stream_of(triggers, tuple);
+	bool		exists;
 
-	if (!is_firehose_trigger(trigger->tgfoid) || owns_table(trigger->tgrelid))
+	if (name == NULL)
 		return;
-
-	/* without argument it is an error whenever it fires */
-	args = heap_getattr(tuple, Anum_pg_trigger_tgargs, RelationGetDescr(triggers), &isnull);
-	if (isnull || trigger->tgnargs < 1)
+	exists = OidIsValid(get_foreign_server_oid(name, true));
+	if (owns_table(trigger->tgrelid))
+	{
+		if (!exists)
+			ereport(WARNING,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("stream \"%s\" of trigger \"%s\" does not exist",
+							name, NameStr(trigger->tgname)),
+					 errdetail("Changes of table \"%s\" are errors until it does.",
+							   get_rel_name(trigger->tgrelid)),
+					 errhint("Create it as in: CREATE SERVER %s FOREIGN DATA WRAPPER firehose;",
+							 quote_identifier(name))));
 		return;
-	name = VARDATA_ANY(DatumGetByteaPP(args));
+	}
 
 	/* a stream that is created later would be one that nobody has checked */
-	if (!OidIsValid(get_foreign_server_oid(name, true)))
+	if (!exists)
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(trigger->tgrelid));
 	stream_check_usage(stream_get(name), GetUserId());
+}
+
+/*
+ * The stream that a trigger of ours names; NULL: it is none, or it names none
+ * and is an error whenever it fires.
+ */
+static const char *
+stream_of(Relation triggers, HeapTuple tuple)
+{
+	Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
+	bool		isnull;
+	Datum		args;
+
+	if (trigger->tgisinternal || trigger->tgnargs < 1 ||
+		!is_firehose_trigger(trigger->tgfoid))
+		return NULL;
+	args = heap_getattr(tuple, Anum_pg_trigger_tgargs, RelationGetDescr(triggers), &isnull);
+	return isnull ? NULL : VARDATA_ANY(DatumGetByteaPP(args));
 }
 
 static bool

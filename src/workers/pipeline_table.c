@@ -81,6 +81,7 @@ init_slot(PipelineEntry *entry)
 	pg_atomic_init_u64(&entry->updates, 0);
 	pg_atomic_init_u64(&entry->deletes, 0);
 	pg_atomic_init_u64(&entry->truncates, 0);
+	pg_atomic_init_u64(&entry->nulled, 0);
 	pg_atomic_init_u64(&entry->messages, 0);
 	pg_atomic_init_u64(&entry->dead, 0);
 	pg_atomic_init_u64(&entry->refused, 0);

@@ -101,6 +101,7 @@ typedef struct PipelineEntry
 	pg_atomic_uint64 deletes;
 	pg_atomic_uint64 truncates;
 	pg_atomic_uint64 messages;
+	pg_atomic_uint64 nulled;	/* values that became null in a number's place */
 	pg_atomic_uint64 dead;		/* changes that went to the dead letters */
 	pg_atomic_uint64 refused;	/* messages that passed for durable puts */
 } PipelineEntry;
