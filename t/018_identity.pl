@@ -242,6 +242,10 @@ source_becomes('process', qr/^ready\|shared files/);
 is(delivered_by('process'), $Emulator::ACCESS_KEY, 'process: signed by its keys');
 use_config("[default]\nregion = us-east-1\ncredential_process = '$program' x\n");
 last_error_becomes('process: its status', qr/credential process: it ended with status 3/);
+write_file($program, "#!/bin/sh\nexec head -c 70000 /dev/zero\n");
+chmod 0755, $program;
+use_config("[default]\nregion = us-east-1\ncredential_process = '$program' large\n");
+last_error_becomes('process: its size', qr/credential process: it printed more than 64 kB/);
 
 # IAM Identity Center: a cached token that has to be refreshed
 mkdir $_ foreach "$home/.aws", "$home/.aws/sso", "$home/.aws/sso/cache";
@@ -265,6 +269,16 @@ use_config("[default]\nregion = us-east-1\n$keys");
 source_becomes('keys of a file', qr/^ready\|shared files/);
 new_stream($node, 'one', role_arn => "$role/one", external_id => 'shop');
 new_stream($node, 'two', role_arn => "$role/two");
+foreach my $bad ('role/x', 'arn:aws:s3:::bucket/*', 'arn:aws:iam::12345:role/x', "$role/*, arn:aws:iam::1234567890123*", '* x')
+{
+    my (undef, undef, $said) = $node->psql('postgres', "ALTER SYSTEM SET firehose.allowed_roles = '$bad'");
+    like($said, qr/invalid value for parameter "firehose.allowed_roles".*can match no ARN of a role.*HINT:/s,
+        "a pattern that allows nothing is refused: $bad");
+}
+foreach my $good ('*', 'arn:aws*', 'arn:aws-cn:iam::*:role/x', 'arn:aws:iam::1234*', "$role/x, ,$role/a/*/b")
+{
+    is(query("ALTER SYSTEM SET firehose.allowed_roles = '$good'; ALTER SYSTEM RESET firehose.allowed_roles; SELECT 1"), '1', "taken: $good");
+}
 parked_because('not allowed', qr/firehose\.allowed_roles does not allow/, 'one');
 is((grep { ($_->{principal} // '') eq "$role/one" } @{ identity()->{calls} }), 0, 'and the role was not even asked for');
 alter_settings($node, 'firehose.allowed_roles' => "arn:aws:iam::999999999999:role/x, $role/*");

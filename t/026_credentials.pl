@@ -129,6 +129,20 @@ ok($node->log_contains('other users of this machine can read the file with the A
         'clocks: the other endpoint is signed by its own');
 }
 
+# a sender that waits for the next trial of a parked stream sees the file at once
+alter_settings($node, 'firehose.credentials_grace_period' => '0', 'firehose.probe_interval' => '1h');
+unlink $file;
+my @waiting;
+wait_until('waiting: parked', sub {
+    push @waiting, 'waiting ' . @waiting;
+    $node->safe_psql('postgres', "SELECT firehose_put_record('s', '$waiting[-1]')");
+    return $node->safe_psql('postgres', q{SELECT state FROM firehose_stat_stream WHERE stream = 's'}) eq 'parked';
+}, 30);
+write_credentials(keys_text('default', $Emulator::ACCESS_KEY, $Emulator::SECRET_KEY));
+resumes('waiting');
+$node->safe_psql('postgres', "ALTER SYSTEM RESET $_") foreach qw(firehose.credentials_grace_period firehose.probe_interval);
+$node->reload;
+
 # a file that goes away does not hurt: the keys may still be good
 unlink $file;
 my @gone;
@@ -186,7 +200,7 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM firehose_dead_letter'), '0
 my @stored = split /\n/, $emulator->delivered('s');
 my %stored = map { $_ => 1 } @stored;
 is_deeply([ sort keys %stored ], [ sort 'first', 'refused', 'token', 'wrong secret', 'denied', 'expires',
-    'mode', (map { "clock $_" } 1 .. 5), 'gone for good', 'missing', 'half', 'other profile', @gone, 'environment', 'shared' ], 'everything arrived');
+    'mode', @waiting, (map { "clock $_" } 1 .. 5), 'gone for good', 'missing', 'half', 'other profile', @gone, 'environment', 'shared' ], 'everything arrived');
 is(scalar @stored, scalar keys %stored, 'once');
 
 $node->stop;

@@ -101,23 +101,91 @@ matches(const char *text, const char *pattern, size_t len)
 	return pattern == end;
 }
 
+/*
+ * The next entry of a list and its length, without white space around it;
+ * false at the end.
+ */
+static bool
+next_entry(const char **list, const char **entry, size_t *len)
+{
+	if (**list == '\0')
+		return false;
+	*list += strspn(*list, ", \t\n");
+	*entry = *list;
+	*list += *len = strcspn(*list, ",");
+	while (*len > 0 && strchr(" \t\n", (*entry)[*len - 1]) != NULL)
+		(*len)--;
+	return true;
+}
+
+/* Go past a literal, or as far as the text goes; false where they differ. */
+static bool
+skip_begun(const char **text, const char *literal)
+{
+	while (**text != '\0' && *literal != '\0')
+	{
+		if (*(*text)++ != *literal++)
+			return false;
+	}
+	return true;
+}
+
+/* Can the ARN of a role begin like this? */
+static bool
+begins_role_arn(const char *p)
+{
+	size_t		digits;
+
+	if (!skip_begun(&p, "arn:aws") || (skip_all(&p, LETTERS DIGITS "-"), false) ||
+		!skip_begun(&p, ":iam::"))
+		return false;
+	digits = skip_all(&p, DIGITS);
+	if (digits > 12 || (digits < 12 && *p != '\0') || !skip_begun(&p, ":role/"))
+		return false;
+	(void) skip_all(&p, LETTERS DIGITS "_+=.@/-");
+	return *p == '\0';
+}
+
+bool
+role_arn_valid_allowed_list(const char *allowed_list, char *errmsg, size_t errmsg_size)
+{
+	const char *entry;
+	size_t		len;
+
+	while (next_entry(&allowed_list, &entry, &len))
+	{
+		char		pattern[ROLE_ARN_SIZE];
+		char		why[200];
+		char	   *star;
+
+		if (len == 0)
+			continue;
+		if (len >= sizeof(pattern))
+			return fail(errmsg, errmsg_size, "An entry is longer than %d characters",
+						ROLE_ARN_SIZE - 1);
+		memcpy(pattern, entry, len);
+		pattern[len] = '\0';
+		star = strchr(pattern, '*');
+		if (star != NULL && strspn(star, LETTERS DIGITS "_+=.@/-:*") == strlen(star))
+			*star = '\0';
+		if (*pattern != '\0' && !(star != NULL ? begins_role_arn(pattern) :
+								  role_arn_valid(pattern, why, sizeof(why))))
+			return fail(errmsg, errmsg_size, "Entry \"%.*s\" can match no ARN of a role",
+						(int) len, entry);
+	}
+	return true;
+}
+
 bool
 role_arn_allowed(const char *arn, const char *allowed_list)
 {
-	const char *entry = allowed_list;
+	const char *entry;
+	size_t		len;
 
-	while (*entry != '\0')
+	while (next_entry(&allowed_list, &entry, &len))
 	{
-		size_t		len;
-		size_t		used;
-
-		entry += strspn(entry, ", \t\n");
-		len = used = strcspn(entry, ",");
-		while (used > 0 && strchr(" \t\n", entry[used - 1]) != NULL)
-			used--;
-		if (used > 0 && matches(arn, entry, used))
+		if (len > 0 && matches(arn, entry, len))
 			return true;
-		entry += len;
 	}
 	return false;
 }

@@ -30,4 +30,11 @@ extern bool role_external_id_valid(const char *external_id);
  */
 extern bool role_arn_allowed(const char *arn, const char *allowed_list);
 
+/*
+ * Can each of the patterns match the ARN of a role?  The message quotes the
+ * first that cannot.
+ */
+extern bool role_arn_valid_allowed_list(const char *allowed_list,
+										char *errmsg, size_t errmsg_size);
+
 #endif							/* FIREHOSE_AWS_ROLE_ARN_H */

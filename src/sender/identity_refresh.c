@@ -154,13 +154,15 @@ identity_refresh(int64_t now)
 }
 
 long
-identity_refresh_timeout_ms(int64_t now)
+identity_refresh_timeout_ms(int64_t now, bool pending)
 {
 	int64_t		when = Min(identities.region_seeker.fetch_at, PG_INT64_MAX);
 	dlist_iter	iter;
 
 	if (missing_since >= 0 && identities.own->present)
 		when = Min(when, missing_since + (int64_t) sender_credentials_grace_period * 1000);
+	if (pending)
+		when = Min(when, checked_at + CHECK_INTERVAL);
 	dlist_foreach(iter, &identities.all)
 	{
 		Identity   *identity = dlist_container(Identity, node, iter.cur);

@@ -17,8 +17,11 @@
  */
 extern bool identity_refresh(int64_t now);
 
-/* When identity_refresh() is due again: milliseconds from now. */
-extern long identity_refresh_timeout_ms(int64_t now);
+/*
+ * When identity_refresh() is due again: milliseconds from now, -1: it is not.
+ * While records are pending, files and settings are looked at every second.
+ */
+extern long identity_refresh_timeout_ms(int64_t now, bool pending);
 
 /*
  * A service refused the credentials: true if they have changed since

@@ -387,6 +387,7 @@ sleep_until_work(void)
 	int64		now = clock_us();
 	long		timeout = sooner(http_timeout_ms(), completion_timeout_ms(now));
 	bool		busy = false;
+	bool		pending = false;
 	dlist_iter	iter;
 
 	dlist_foreach(iter, &deliveries)
@@ -397,10 +398,11 @@ sleep_until_work(void)
 			timeout = 0;
 		timeout = sooner(timeout, delivery_timeout_ms(d, now));
 		busy |= d->nin_flight > 0;
+		pending |= !delivery_is_idle(d);
 	}
 	if (reconcile_at != PG_INT64_MAX)
 		timeout = sooner(timeout, (long) (Max(reconcile_at - now, 0) / 1000 + 1));
-	timeout = sooner(timeout, identity_refresh_timeout_ms(now));
+	timeout = sooner(timeout, identity_refresh_timeout_ms(now, pending));
 	if (!busy)
 		request_trim();
 	release_idle();

@@ -8,6 +8,7 @@
 #include "utils/guc.h"
 
 #include "aws/endpoint.h"
+#include "aws/role_arn.h"
 #include "sender/settings.h"
 
 char	   *sender_allowed_endpoints;
@@ -32,6 +33,18 @@ check_allowed_endpoints(char **newval, void **extra, GucSource source)
 	return false;
 }
 
+static bool
+check_allowed_roles(char **newval, void **extra, GucSource source)
+{
+	char		wrong[ROLE_ARN_SIZE + 100];
+
+	if (role_arn_valid_allowed_list(*newval, wrong, sizeof(wrong)))
+		return true;
+	GUC_check_errdetail("%s.", wrong);
+	GUC_check_errhint("A pattern looks like \"arn:aws:iam::123456789012:role/firehose-*\".");
+	return false;
+}
+
 void
 sender_define_settings(void)
 {
@@ -49,7 +62,7 @@ sender_define_settings(void)
 							   "\"arn:aws:iam::123456789012:role/firehose-*\"; by default none.",
 							   &sender_allowed_roles, "", PGC_SIGHUP,
 							   GUC_LIST_INPUT | GUC_SUPERUSER_ONLY,
-							   NULL, NULL, NULL);
+							   check_allowed_roles, NULL, NULL);
 	DefineCustomIntVariable("firehose.credentials_grace_period",
 							"Sets how long credentials are used after their file has gone or become unusable.",
 							NULL,
