@@ -56,10 +56,9 @@ COMMENT ON COLUMN firehose_stream_options.description IS 'what the option does';
 --
 -- Puts
 --
--- Not strict: a NULL stream, record or batch is an error that says so.  An
--- untyped literal given to firehose_put_record is text, the preferred type of
--- its category; arrays have no such type, so a batch needs ARRAY[...] or a
--- cast: '{a,b}'::text[].
+-- Not strict: a NULL stream or record is an error that says so, and a NULL
+-- batch an empty one.  An untyped literal is text, the preferred type of its
+-- category; firehose_put_batch takes it for an array of text.
 --
 
 CREATE FUNCTION firehose_put_record(stream text, data text, transactional boolean DEFAULT true)
@@ -117,6 +116,149 @@ AS 'MODULE_PATHNAME', 'firehose_put_batch_jsonb'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION firehose_put_batch(text, jsonb[], boolean) IS
 'sends the elements as records to a stream when the transaction commits (at once if not transactional) and returns their ids in order';
+
+CREATE FUNCTION firehose_put_record(stream text, data record, transactional boolean DEFAULT true)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'firehose_put_record_row'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_put_record(text, record, boolean) IS
+'sends a row as JSON to a stream when the transaction commits (at once if not transactional) and returns its id';
+
+CREATE FUNCTION firehose_put_batch(stream text, data record[], transactional boolean DEFAULT true)
+RETURNS bigint[]
+AS 'MODULE_PATHNAME', 'firehose_put_batch_row'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_put_batch(text, record[], boolean) IS
+'sends the rows as records of JSON to a stream when the transaction commits (at once if not transactional) and returns their ids in order';
+
+CREATE FUNCTION firehose_put_batch(stream text, data text, transactional boolean DEFAULT true)
+RETURNS bigint[]
+AS 'MODULE_PATHNAME', 'firehose_put_batch_unknown'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_put_batch(text, text, boolean) IS
+'sends the elements of an array whose type is not known, taken for text, as records to a stream when the transaction commits (at once if not transactional) and returns their ids in order';
+
+--
+-- The same under names that leave no choice: for drivers, which often do not
+-- tell the type of a parameter.  Of each name's overloads the one for text is
+-- taken then, and means the same.
+--
+
+CREATE FUNCTION firehose_put_text(stream text, data text, transactional boolean DEFAULT true)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'firehose_put_text'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_put_text(text, text, boolean) IS
+'sends a record of text to a stream when the transaction commits (at once if not transactional) and returns its id';
+
+CREATE FUNCTION firehose_put_bytes(stream text, data bytea, transactional boolean DEFAULT true)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'firehose_put_bytes'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_put_bytes(text, bytea, boolean) IS
+'sends a record of bytes to a stream when the transaction commits (at once if not transactional) and returns its id';
+
+CREATE FUNCTION firehose_put_json(stream text, data text, transactional boolean DEFAULT true)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'firehose_put_json_text'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_put_json(text, text, boolean) IS
+'sends a record of JSON to a stream when the transaction commits (at once if not transactional) and returns its id';
+
+CREATE FUNCTION firehose_put_json(stream text, data json, transactional boolean DEFAULT true)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'firehose_put_json_json'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_put_json(text, json, boolean) IS
+'sends a record of JSON to a stream when the transaction commits (at once if not transactional) and returns its id';
+
+CREATE FUNCTION firehose_put_json(stream text, data jsonb, transactional boolean DEFAULT true)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'firehose_put_json_jsonb'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_put_json(text, jsonb, boolean) IS
+'sends a record of JSON to a stream when the transaction commits (at once if not transactional) and returns its id';
+
+CREATE FUNCTION firehose_put_texts(stream text, data text[], transactional boolean DEFAULT true)
+RETURNS bigint[]
+AS 'MODULE_PATHNAME', 'firehose_put_texts'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_put_texts(text, text[], boolean) IS
+'sends the elements as records of text to a stream when the transaction commits (at once if not transactional) and returns their ids in order';
+
+CREATE FUNCTION firehose_put_bytes_array(stream text, data bytea[], transactional boolean DEFAULT true)
+RETURNS bigint[]
+AS 'MODULE_PATHNAME', 'firehose_put_bytes_array'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_put_bytes_array(text, bytea[], boolean) IS
+'sends the elements as records of bytes to a stream when the transaction commits (at once if not transactional) and returns their ids in order';
+
+CREATE FUNCTION firehose_put_jsons(stream text, data text, transactional boolean DEFAULT true)
+RETURNS bigint[]
+AS 'MODULE_PATHNAME', 'firehose_put_jsons_text'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_put_jsons(text, text, boolean) IS
+'sends the elements of a JSON array as records of JSON to a stream when the transaction commits (at once if not transactional) and returns their ids in order';
+
+CREATE FUNCTION firehose_put_jsons(stream text, data json, transactional boolean DEFAULT true)
+RETURNS bigint[]
+AS 'MODULE_PATHNAME', 'firehose_put_jsons_json'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_put_jsons(text, json, boolean) IS
+'sends the elements of a JSON array as records of JSON to a stream when the transaction commits (at once if not transactional) and returns their ids in order';
+
+CREATE FUNCTION firehose_put_jsons(stream text, data jsonb, transactional boolean DEFAULT true)
+RETURNS bigint[]
+AS 'MODULE_PATHNAME', 'firehose_put_jsons_jsonb'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_put_jsons(text, jsonb, boolean) IS
+'sends the elements of a JSON array as records of JSON to a stream when the transaction commits (at once if not transactional) and returns their ids in order';
+
+CREATE FUNCTION firehose_put_jsons(stream text, data text[], transactional boolean DEFAULT true)
+RETURNS bigint[]
+AS 'MODULE_PATHNAME', 'firehose_put_jsons_texts'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_put_jsons(text, text[], boolean) IS
+'sends the elements as records of JSON to a stream when the transaction commits (at once if not transactional) and returns their ids in order';
+
+CREATE FUNCTION firehose_put_jsons(stream text, data json[], transactional boolean DEFAULT true)
+RETURNS bigint[]
+AS 'MODULE_PATHNAME', 'firehose_put_jsons_jsons'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_put_jsons(text, json[], boolean) IS
+'sends the elements as records of JSON to a stream when the transaction commits (at once if not transactional) and returns their ids in order';
+
+CREATE FUNCTION firehose_put_jsons(stream text, data jsonb[], transactional boolean DEFAULT true)
+RETURNS bigint[]
+AS 'MODULE_PATHNAME', 'firehose_put_jsons_jsonbs'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_put_jsons(text, jsonb[], boolean) IS
+'sends the elements as records of JSON to a stream when the transaction commits (at once if not transactional) and returns their ids in order';
+
+CREATE PROCEDURE firehose_send(stream text, data text, transactional boolean DEFAULT true)
+AS 'MODULE_PATHNAME', 'firehose_send_text'
+LANGUAGE C;
+COMMENT ON PROCEDURE firehose_send(text, text, boolean) IS
+'sends a record of JSON to a stream when the transaction commits (at once if not transactional); has no result, for what calls procedures';
+
+CREATE PROCEDURE firehose_send(stream text, data json, transactional boolean DEFAULT true)
+AS 'MODULE_PATHNAME', 'firehose_send_json'
+LANGUAGE C;
+COMMENT ON PROCEDURE firehose_send(text, json, boolean) IS
+'sends a record of JSON to a stream when the transaction commits (at once if not transactional); has no result, for what calls procedures';
+
+CREATE PROCEDURE firehose_send(stream text, data jsonb, transactional boolean DEFAULT true)
+AS 'MODULE_PATHNAME', 'firehose_send_jsonb'
+LANGUAGE C;
+COMMENT ON PROCEDURE firehose_send(text, jsonb, boolean) IS
+'sends a record of JSON to a stream when the transaction commits (at once if not transactional); has no result, for what calls procedures';
+
+CREATE FUNCTION firehose_row_json("row" record)
+RETURNS json
+AS 'MODULE_PATHNAME', 'firehose_row_json'
+LANGUAGE C STRICT STABLE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION firehose_row_json(record) IS
+'a row as the JSON that triggers and firehose_put_record make of it, which no setting changes';
 
 CREATE FUNCTION firehose_trigger()
 RETURNS trigger

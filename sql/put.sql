@@ -59,7 +59,6 @@ SELECT firehose_put_record('s', NULL::bytea);
 SELECT firehose_put_record('s', NULL::jsonb);
 SELECT firehose_put_record('s', 'a', NULL);
 SELECT firehose_put_batch(NULL, ARRAY['a']);
-SELECT firehose_put_batch('s', NULL::text[]);
 SELECT firehose_put_batch('s', ARRAY['a'], NULL);
 SELECT firehose_put_batch('s', ARRAY['a', NULL]);
 SELECT firehose_put_batch('s', '[0:1]={a,NULL}'::text[]);
@@ -74,10 +73,7 @@ SELECT array_lower(firehose_put_batch('s', '[5:6]={x,y}'::text[]), 1);
 SELECT new_records('s');
 SELECT firehose_put_batch('s', '{}'::text[]), firehose_put_batch('s', '{}'::jsonb[]);
 SELECT firehose_put_batch('s', '{{a,b},{c,d}}'::text[]);
-\set VERBOSITY terse
-SELECT firehose_put_batch('s', '{a,b}');
-SELECT firehose_put_batch('s', NULL);
-\set VERBOSITY default
+SELECT firehose_put_batch('s', NULL::text[]);
 SELECT firehose_put_batch('nonesuch', '{}'::text[]);
 SELECT firehose_put_batch('s', ARRAY['good', repeat('x', 1024000)]);
 SELECT count(*) FROM new_records('s');
@@ -219,5 +215,5 @@ SELECT waiters FROM firehose_stat_queue;
 SELECT firehose_put_record('strict', 'small') > 0, firehose_put_record('patient', 'small') > 0;
 
 DROP TABLE deferred, many, shown;
-DROP FUNCTION put_it(), pretend(text), new_records(text), queued_records(text);
+DROP FUNCTION put_it(), pretend(text), new_records(text), queued_records(text), format_event, format_row, checked_row;
 DROP EXTENSION firehose CASCADE;

@@ -55,6 +55,10 @@ sql(q{INSERT INTO firehose_dead_letters (id, queued_at, failed_at, serverid, att
 # denied.  %s is the stream, %d the id of its record, %r the role.
 my @probes = (
     [ '`firehose_put_record`, `firehose_put_batch`', do => q{SELECT firehose_put_record('%s', 'x'), firehose_put_batch('%s', ARRAY['x'])} ],
+    [ '`firehose_put_text`, `firehose_put_json`, `firehose_put_bytes`', do => q{SELECT firehose_put_text('%s', 'x'), firehose_put_json('%s', '1'), firehose_put_bytes('%s', 'x')} ],
+    [ '`firehose_put_texts`, `firehose_put_jsons`, `firehose_put_bytes_array`', do => q{SELECT firehose_put_texts('%s', '{x}'), firehose_put_jsons('%s', '[1]'), firehose_put_bytes_array('%s', '{x}')} ],
+    [ '`firehose_send`', do => q{CALL firehose_send('%s', '1')} ],
+    [ '`firehose_row_json`', do => q{SELECT firehose_row_json(ROW(1))} ],
     [ '`firehose_trigger` on a table of its own', do => q{CREATE TRIGGER t AFTER INSERT ON table_%r FOR EACH ROW EXECUTE FUNCTION firehose_trigger('%s'); INSERT INTO table_%r VALUES (1)} ],
     [ '`firehose_wait` tells the outcome', show => q{SELECT firehose_wait(%d, '0') = 'accepted'} ],
     [ '`firehose_flush` of a stream', do => q{SELECT firehose_flush('%s', '0')} ],

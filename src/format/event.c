@@ -451,20 +451,27 @@ event_fill_source(void)
 }
 
 void
-event_values_from_slot(const EventRelation *relation, TupleTableSlot *slot,
-					   EventValue *values)
+event_values_from_arrays(const EventRelation *relation, const Datum *datums,
+						 const bool *nulls, EventValue *values)
 {
-	slot_getallattrs(slot);
 	for (int i = 0; i < relation->ncolumns; i++)
 	{
 		int			attno = relation->columns[i].attno;
 
-		if (slot->tts_isnull[attno])
+		if (nulls[attno])
 			values[i].kind = EVENT_VALUE_NULL;
 		else
 		{
 			values[i].kind = EVENT_VALUE_DATUM;
-			values[i].v.datum = slot->tts_values[attno];
+			values[i].v.datum = datums[attno];
 		}
 	}
+}
+
+void
+event_values_from_slot(const EventRelation *relation, TupleTableSlot *slot,
+					   EventValue *values)
+{
+	slot_getallattrs(slot);
+	event_values_from_arrays(relation, slot->tts_values, slot->tts_isnull, values);
 }

@@ -195,6 +195,10 @@ extern PGDLLEXPORT const EventSource *event_fill_source(void);
 extern PGDLLEXPORT void event_values_from_slot(const EventRelation *relation,
 											   TupleTableSlot *slot, EventValue *values);
 
+/* The same from the attributes of such a row. */
+extern void event_values_from_arrays(const EventRelation *relation, const Datum *datums,
+									 const bool *nulls, EventValue *values);
+
 /*
  * What is known of column i before the change; NULL: nothing.  It is what an
  * unchanged column still is.

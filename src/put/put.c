@@ -185,7 +185,7 @@ check_transaction_fits(const Stream *stream, Size more)
 
 	if (unlikely(bytes > largest))
 		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("the transaction's records for stream \"%s\" do not fit into the queue",
 						stream->name),
 				 errdetail("They need %zu bytes; one transaction can have %zu of firehose.queue_size = %dMB.",

@@ -28,10 +28,10 @@ extern uint64 put_next_id(void);
  * Returns false when on_full = discard and there was no room (counted in
  * firehose_stat_stream).  May wait for room as the stream's on_full says, at
  * most firehose.queue_timeout.  Errors: object_not_in_prerequisite_state (the
- * stream is disabled), program_limit_exceeded (a record is too large),
- * configuration_limit_exceeded (the transaction could never fit into the
- * queue), insufficient_resources (no room within the time); durable_put has
- * its own instead of the last two.
+ * stream is disabled), program_limit_exceeded (a record is too large, or the
+ * transaction could never fit into the queue: trying again does not help),
+ * insufficient_resources (no room within the time: trying again later does);
+ * durable_put has its own instead of what concerns the queue.
  */
 extern bool put_records(Stream *stream, uint64 first_id, const RecordBytes *records,
 						int n, RecordShape shape, bool transactional);

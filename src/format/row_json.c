@@ -1,0 +1,140 @@
+/*
+ * row_json.c
+ *		Any row as JSON, and firehose_row_json(record); row_json.h says what
+ *		for.
+ *
+ * Runs in backends.  The plans of the row types that were used last are kept.
+ * They are EventRelations, so that they become void as those of tables do, and
+ * so that whatever frees void ones frees them, too: a plan that goes takes
+ * itself out of the table here.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/typcache.h"
+
+#include "format/format.h"
+#include "format/row_json.h"
+
+/* So many plans are kept; more row types than that take turns. */
+#define ROW_PLANS	16
+
+typedef struct RowPlan
+{
+	Oid			typid;
+	int32		typmod;			/* tells anonymous row types apart */
+	EventRelation *relation;	/* NULL: unused */
+	TupleDesc	tupdesc;		/* in the relation's context */
+	MemoryContextCallback forget;
+} RowPlan;
+
+static RowPlan plans[ROW_PLANS];
+static int	next_victim = 0;
+
+PG_FUNCTION_INFO_V1(firehose_row_json);
+
+/* The plan's context is being deleted. */
+static void
+forget_plan(void *arg)
+{
+	((RowPlan *) arg)->relation = NULL;
+}
+
+/*
+ * Make the plan of a row type, in place of another one.  Its context is below
+ * ours until all has gone well.
+ */
+static RowPlan *
+make_plan(Oid typid, int32 typmod)
+{
+	static const ValueOptions defaults = {0};
+	RowPlan    *plan = &plans[next_victim];
+	TupleDesc	tupdesc = lookup_rowtype_tupdesc_copy(typid, typmod);
+	EventRelation *relation;
+	MemoryContext old;
+
+	relation = event_relation_from_tupdesc(CurrentMemoryContext, get_typ_typrelid(typid),
+										   "", "", tupdesc, NULL, &defaults);
+	old = MemoryContextSwitchTo(relation->context);
+	tupdesc = CreateTupleDescCopyConstr(tupdesc);
+	MemoryContextSwitchTo(old);
+
+	if (plan->relation != NULL)
+		MemoryContextDelete(plan->relation->context);
+	next_victim = (next_victim + 1) % ROW_PLANS;
+	plan->typid = typid;
+	plan->typmod = typmod;
+	plan->relation = relation;
+	plan->tupdesc = tupdesc;
+	plan->forget.func = forget_plan;
+	plan->forget.arg = plan;
+	MemoryContextRegisterResetCallback(relation->context, &plan->forget);
+	MemoryContextSetParent(relation->context, CacheMemoryContext);
+	return plan;
+}
+
+/* The plan of a row type, valid until the next call. */
+static RowPlan *
+find_plan(Oid typid, int32 typmod)
+{
+	for (int i = 0; i < ROW_PLANS; i++)
+	{
+		RowPlan    *plan = &plans[i];
+
+		if (plan->relation == NULL || plan->typid != typid || plan->typmod != typmod)
+			continue;
+		if (likely(plan->relation->valid))
+			return plan;
+		MemoryContextDelete(plan->relation->context);
+	}
+	return make_plan(typid, typmod);
+}
+
+void
+row_json_append(StringInfo out, Datum row)
+{
+	HeapTupleHeader header = DatumGetHeapTupleHeader(row);
+	RowPlan    *plan = find_plan(HeapTupleHeaderGetTypeId(header),
+								 HeapTupleHeaderGetTypMod(header));
+	EventRelation *relation = plan->relation;
+	int			natts = Max(plan->tupdesc->natts, 1);
+	HeapTupleData tuple = {0};
+	Datum	   *datums = palloc_array(Datum, natts);
+	bool	   *nulls = palloc_array(bool, natts);
+	EventValue *values = palloc_array(EventValue, natts);
+	int			guard;
+
+	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
+	tuple.t_data = header;
+	ItemPointerSetInvalid(&tuple.t_self);
+	heap_deform_tuple(&tuple, plan->tupdesc, datums, nulls);
+	event_values_from_arrays(relation, datums, nulls, values);
+
+	guard = value_guard_enter(relation->reads);
+	json_append_row(out, relation, values);
+	value_guard_leave(guard);
+	pfree(datums);
+	pfree(nulls);
+	pfree(values);
+}
+
+/*
+ * firehose_row_json(record): the row as json, NULL for NULL.
+ */
+Datum
+firehose_row_json(PG_FUNCTION_ARGS)
+{
+	StringInfoData out;
+	char	   *text;
+
+	initStringInfo(&out);
+	row_json_append(&out, PG_GETARG_DATUM(0));
+	text = pg_any_to_server(out.data, out.len, PG_UTF8);
+	PG_RETURN_TEXT_P(text == out.data ? cstring_to_text_with_len(text, out.len) :
+					 cstring_to_text(text));
+}
