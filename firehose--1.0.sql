@@ -122,21 +122,21 @@ RETURNS bigint
 AS 'MODULE_PATHNAME', 'firehose_put_record_row'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION firehose_put_record(text, record, boolean) IS
-'sends a row as JSON to a stream when the transaction commits (at once if not transactional) and returns its id';
+'sends a record to a stream when the transaction commits (at once if not transactional) and returns its id';
 
 CREATE FUNCTION firehose_put_batch(stream text, data record[], transactional boolean DEFAULT true)
 RETURNS bigint[]
 AS 'MODULE_PATHNAME', 'firehose_put_batch_row'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION firehose_put_batch(text, record[], boolean) IS
-'sends the rows as records of JSON to a stream when the transaction commits (at once if not transactional) and returns their ids in order';
+'sends the elements as records to a stream when the transaction commits (at once if not transactional) and returns their ids in order';
 
 CREATE FUNCTION firehose_put_batch(stream text, data text, transactional boolean DEFAULT true)
 RETURNS bigint[]
 AS 'MODULE_PATHNAME', 'firehose_put_batch_unknown'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION firehose_put_batch(text, text, boolean) IS
-'sends the elements of an array whose type is not known, taken for text, as records to a stream when the transaction commits (at once if not transactional) and returns their ids in order';
+'sends the elements as records to a stream when the transaction commits (at once if not transactional) and returns their ids in order';
 
 --
 -- The same under names that leave no choice: for drivers, which often do not
@@ -198,21 +198,21 @@ RETURNS bigint[]
 AS 'MODULE_PATHNAME', 'firehose_put_jsons_text'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION firehose_put_jsons(text, text, boolean) IS
-'sends the elements of a JSON array as records of JSON to a stream when the transaction commits (at once if not transactional) and returns their ids in order';
+'sends the elements as records of JSON to a stream when the transaction commits (at once if not transactional) and returns their ids in order';
 
 CREATE FUNCTION firehose_put_jsons(stream text, data json, transactional boolean DEFAULT true)
 RETURNS bigint[]
 AS 'MODULE_PATHNAME', 'firehose_put_jsons_json'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION firehose_put_jsons(text, json, boolean) IS
-'sends the elements of a JSON array as records of JSON to a stream when the transaction commits (at once if not transactional) and returns their ids in order';
+'sends the elements as records of JSON to a stream when the transaction commits (at once if not transactional) and returns their ids in order';
 
 CREATE FUNCTION firehose_put_jsons(stream text, data jsonb, transactional boolean DEFAULT true)
 RETURNS bigint[]
 AS 'MODULE_PATHNAME', 'firehose_put_jsons_jsonb'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION firehose_put_jsons(text, jsonb, boolean) IS
-'sends the elements of a JSON array as records of JSON to a stream when the transaction commits (at once if not transactional) and returns their ids in order';
+'sends the elements as records of JSON to a stream when the transaction commits (at once if not transactional) and returns their ids in order';
 
 CREATE FUNCTION firehose_put_jsons(stream text, data text[], transactional boolean DEFAULT true)
 RETURNS bigint[]
@@ -271,19 +271,44 @@ COMMENT ON FUNCTION firehose_trigger() IS
 -- Waiting
 --
 
-CREATE FUNCTION firehose_wait(id bigint, timeout interval DEFAULT '30 seconds')
+-- A number of seconds is an argument of its own, and a list of ids a function
+-- of another name: overloads would make calls ambiguous whose parameters have no
+-- type.
+CREATE FUNCTION firehose_wait(id bigint, timeout interval DEFAULT '30 seconds', seconds double precision DEFAULT NULL)
 RETURNS text
 AS 'MODULE_PATHNAME', 'firehose_wait'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION firehose_wait(bigint, interval) IS
-'waits for a record''s outcome: accepted or failed; pending when the timeout is over, unknown for an id that is neither queued nor recent';
+COMMENT ON FUNCTION firehose_wait(bigint, interval, double precision) IS
+'waits for a record''s outcome: accepted or failed; pending when the timeout is over, unknown for an id that is neither queued nor recent nor in firehose_status';
 
-CREATE FUNCTION firehose_flush(stream text DEFAULT NULL, timeout interval DEFAULT '30 seconds')
+CREATE FUNCTION firehose_wait_all(
+	ids bigint[],
+	timeout interval DEFAULT '30 seconds',
+	seconds double precision DEFAULT NULL,
+	OUT id bigint,
+	OUT status text,
+	OUT record_id text,
+	OUT error_code text,
+	OUT error_message text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'firehose_wait_all'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_wait_all(bigint[], interval, double precision) IS
+'waits for the outcomes of records, at most until one timeout for all is over: a row for each, in the order of the array, with status as of firehose_wait and what firehose_status tells besides';
+
+CREATE FUNCTION firehose_pending(OUT id bigint, OUT stream text, OUT data bytea)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'firehose_pending'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_pending() IS
+'records that the current transaction has put and that are sent when it commits, as they will be sent; data is null of durable puts';
+
+CREATE FUNCTION firehose_flush(stream text DEFAULT NULL, timeout interval DEFAULT '30 seconds', seconds double precision DEFAULT NULL)
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'firehose_flush'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION firehose_flush(text, interval) IS
-'waits until all that was committed before the call, to one stream or to all of this database, was accepted or has failed; false when the timeout is over';
+COMMENT ON FUNCTION firehose_flush(text, interval, double precision) IS
+'waits until all that was committed before the call, to one stream or to all of this database, was accepted or has failed; false when the timeout is over, an error in a transaction that has put';
 
 CREATE FUNCTION firehose_drain(timeout interval DEFAULT '30 seconds')
 RETURNS boolean
@@ -298,7 +323,8 @@ REVOKE ALL ON FUNCTION firehose_drain(interval) FROM PUBLIC;
 -- Statistics
 --
 -- The functions show every stream to members of pg_read_all_stats (pg_monitor
--- is one), and to others the streams of this database that they own.
+-- is one), and to others the streams of this database that they own; of those
+-- that they have USAGE on why they take nothing, but no counters.
 --
 
 CREATE FUNCTION firehose_stat_stream(
@@ -343,7 +369,7 @@ CREATE VIEW firehose_stat_stream AS
 COMMENT ON VIEW firehose_stat_stream IS
 'one row per stream used since the server started: its state and counters; queued + in_flight = 0 means that nothing is pending';
 COMMENT ON COLUMN firehose_stat_stream.stream IS 'name of the foreign server';
-COMMENT ON COLUMN firehose_stat_stream.state IS 'active, authenticating (waits for its first credentials), throttled (the service asks for less), retrying (requests fail), parked (cannot be sent to, probed slowly), disabled, or stopped (no sender can start)';
+COMMENT ON COLUMN firehose_stat_stream.state IS 'active, authenticating (waits for its first credentials), throttled (the service asks for less), retrying (requests fail), parked (cannot be sent to, probed slowly), paused, disabled, or stopped (no sender can start)';
 COMMENT ON COLUMN firehose_stat_stream.reason IS 'why the stream is not active';
 COMMENT ON COLUMN firehose_stat_stream.datname IS 'database of the stream';
 COMMENT ON COLUMN firehose_stat_stream.queued IS 'committed records that are waiting to be sent';

@@ -105,7 +105,8 @@ sub functions
 sub section_of
 {
     my ($name, $entry) = @_;
-    my $text = "## $name\n\n@{ $entry->{comments} }\nReturns @{[ join(' or ', map { qq(`$_`) } @{ $entry->{results} }) ]}.\n";
+    my $results = join(' or ', map { "`$_`" } grep { $_ ne '' } @{ $entry->{results} });
+    my $text = "## $name\n\n@{ $entry->{comments} }\n" . ($results ? "Returns $results.\n" : "Has no result.\n");
     my @rows = map { "| `$_->{name}` | " . join(', ', @{ $_->{types} }) . " | $_->{default} | " } @{ $entry->{arguments} };
     $text .= "\n| argument | type | default | what it is |\n|---|---|---|---|\n" if @rows;
     return ($text, @rows);

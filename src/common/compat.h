@@ -92,9 +92,13 @@
 #if PG_VERSION_NUM >= 160000
 #define foreign_server_aclcheck(serverid, roleid, mode) \
 	object_aclcheck(ForeignServerRelationId, serverid, roleid, mode)
+#define schema_aclcheck(schema, roleid, mode) \
+	object_aclcheck(NamespaceRelationId, schema, roleid, mode)
 #else
 #define foreign_server_aclcheck(serverid, roleid, mode) \
 	pg_foreign_server_aclcheck(serverid, roleid, mode)
+#define schema_aclcheck(schema, roleid, mode) \
+	pg_namespace_aclcheck(schema, roleid, mode)
 #endif
 
 #if PG_VERSION_NUM >= 160000

@@ -60,6 +60,7 @@ typedef struct IdRange
 {
 	uint64		first;
 	uint64		last;
+	Oid			serverid;
 	int			level;
 } IdRange;
 
@@ -81,12 +82,13 @@ static int	lock_level = 0;
 static bool has_put = false;
 static IdRange ranges[MAX_RANGES];
 static int	nranges = 0;
+static bool forgot_ranges = false;
 
 static void take_lock(void);
 static void check_will_be_read(void);
 static bool slot_is_good(const ReplicationSlot *slot);
 static void report_unread(void);
-static void remember_ids(uint64 first, int n);
+static void remember_ids(Oid serverid, uint64 first, int n);
 static void catalog_changed(Datum arg, Oid relid);
 static void durable_xact_callback(XactEvent event, void *arg);
 static void durable_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
@@ -179,7 +181,7 @@ durable_put(const Stream *stream, uint64 first_id, const RecordBytes *records, i
 	if (transactional)
 	{
 		has_put = true;
-		remember_ids(first_id, n);
+		remember_ids(stream->serverid, first_id, n);
 	}
 	else
 	{
@@ -310,12 +312,13 @@ report_unread(void)
 
 /* The oldest half of the ranges is forgotten when there are too many. */
 static void
-remember_ids(uint64 first, int n)
+remember_ids(Oid serverid, uint64 first, int n)
 {
 	int			level = GetCurrentTransactionNestLevel();
 	IdRange    *last = nranges > 0 ? &ranges[nranges - 1] : NULL;
 
-	if (last != NULL && last->level == level && last->last + 1 == first)
+	if (last != NULL && last->level == level && last->serverid == serverid &&
+		last->last + 1 == first)
 	{
 		last->last += n;
 		return;
@@ -324,8 +327,9 @@ remember_ids(uint64 first, int n)
 	{
 		nranges = MAX_RANGES / 2;
 		memmove(ranges, ranges + MAX_RANGES - nranges, nranges * sizeof(IdRange));
+		forgot_ranges = true;
 	}
-	ranges[nranges++] = (IdRange) {first, first + n - 1, level};
+	ranges[nranges++] = (IdRange) {first, first + n - 1, serverid, level};
 }
 
 bool
@@ -345,6 +349,32 @@ durable_has_put(void)
 	return has_put;
 }
 
+bool
+durable_has_pending(Oid serverid)
+{
+	for (int i = 0; i < nranges; i++)
+	{
+		if (!OidIsValid(serverid) || ranges[i].serverid == serverid)
+			return true;
+	}
+	return false;
+}
+
+void
+durable_visit(PendingVisitor visit, void *arg)
+{
+	if (forgot_ranges)
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING),
+				 errmsg("not all durable puts of the transaction are shown"),
+				 errdetail("Only the last ones of a transaction of very many are remembered.")));
+	for (int i = 0; i < nranges; i++)
+	{
+		for (uint64 id = ranges[i].first; id <= ranges[i].last; id++)
+			visit(id, ranges[i].serverid, NULL, 0, arg);
+	}
+}
+
 static void
 durable_xact_callback(XactEvent event, void *arg)
 {
@@ -362,6 +392,7 @@ durable_xact_callback(XactEvent event, void *arg)
 			lock_level = 0;
 			has_put = false;
 			nranges = 0;
+			forgot_ranges = false;
 			break;
 		default:
 			break;

@@ -30,6 +30,10 @@ typedef enum PutDurability
 
 extern int	put_durability;		/* firehose.put_durability */
 
+/* Told of a record that waits for the commit; data NULL: it is in the WAL. */
+typedef void (*PendingVisitor) (uint64 id, Oid serverid, const char *data, Size length,
+								void *arg);
+
 extern void durable_define_settings(void);
 extern void durable_register_callbacks(void);
 
@@ -48,6 +52,15 @@ extern bool durable_is_own_pending(uint64 id);
 
 /* Has the current transaction put anything that waits for its commit? */
 extern bool durable_has_put(void);
+
+/* The same of one stream (InvalidOid: any), savepoints considered. */
+extern bool durable_has_pending(Oid serverid);
+
+/*
+ * Visit what durable_is_own_pending knows; a warning if that is not
+ * everything.
+ */
+extern void durable_visit(PendingVisitor visit, void *arg);
 
 /* Are durable puts enabled in a database (InvalidOid: in any)? */
 extern bool durable_is_anywhere(Oid dboid);

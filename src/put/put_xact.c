@@ -202,6 +202,36 @@ put_xact_is_own_pending(uint64 id)
 	return false;
 }
 
+bool
+put_xact_has_pending(Oid serverid)
+{
+	for (int i = 0; i < nruns; i++)
+	{
+		if (runs[i].nrecords > 0 &&
+			(!OidIsValid(serverid) || runs[i].queue_stream->serverid == serverid))
+			return true;
+	}
+	return durable_has_pending(serverid);
+}
+
+void
+put_xact_visit(PendingVisitor visit, void *arg)
+{
+	for (int i = 0; i < nruns; i++)
+	{
+		Size		at = 0;
+
+		while (at < runs[i].used)
+		{
+			QueueRecord *record = (QueueRecord *) (runs[i].buffer + at);
+
+			visit(record->id, runs[i].queue_stream->serverid, (char *) (record + 1),
+				  record->length, arg);
+			at += QUEUE_RECORD_SPACE(record->length);
+		}
+	}
+}
+
 /* Transaction callbacks --------------------------------------------------- */
 
 /*
@@ -228,8 +258,6 @@ publish_runs(void)
 						  runs[i].nrecords, runs[i].nbytes);
 	}
 }
-
-/* Transaction callbacks --------------------------------------------------- */
 
 static void
 drop_runs(void)

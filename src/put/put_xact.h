@@ -6,6 +6,7 @@
 #ifndef FIREHOSE_PUT_XACT_H
 #define FIREHOSE_PUT_XACT_H
 
+#include "put/durable.h"
 #include "queue/layout.h"
 
 /* What a run was when a subtransaction began to put. */
@@ -73,5 +74,17 @@ extern void put_note_end(QueueStream *queue_stream);
 
 /* Is this id in the current transaction's buffers, not yet published? */
 extern bool put_xact_is_own_pending(uint64 id);
+
+/*
+ * Has the current transaction put anything, to a stream or (InvalidOid) to
+ * any, that is sent when it commits?  What a savepoint took back is nothing.
+ */
+extern bool put_xact_has_pending(Oid serverid);
+
+/*
+ * Visit the records in the current transaction's buffers, each stream's in
+ * their order.
+ */
+extern void put_xact_visit(PendingVisitor visit, void *arg);
 
 #endif							/* FIREHOSE_PUT_XACT_H */

@@ -262,6 +262,8 @@ typedef struct QueueStream
 	 * flush handshake (recent.h): requests are numbered, the sender answers
 	 */
 	pg_atomic_uint64 flush_requested;	/* number of the last request */
+	pg_atomic_uint64 flushes;	/* how many have begun, each of which may end a
+								 * pause between attempts */
 	/* request that finished_upto answers */
 	pg_atomic_uint64 flush_answered;
 	/* nothing published is pending before it */

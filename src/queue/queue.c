@@ -162,6 +162,7 @@ reset_stream_slot(QueueStream *s)
 	pg_atomic_init_u32(&s->sender_procno, PG_UINT32_MAX);
 	pg_atomic_init_u32(&s->asked_to_leave, 0);
 	pg_atomic_init_u64(&s->flush_requested, 0);
+	pg_atomic_init_u64(&s->flushes, 0);
 	pg_atomic_init_u64(&s->flush_answered, 0);
 	pg_atomic_init_u64(&s->finished_upto, 0);
 	stream_stats_init(&s->stats);

@@ -23,6 +23,7 @@ typedef enum StreamState
 	STREAM_PARKED,
 	STREAM_DISABLED,			/* option enabled = false */
 	STREAM_AUTHENTICATING,		/* waits for its first credentials */
+	STREAM_PAUSED,				/* option paused = true; data is kept */
 	STREAM_STOPPED				/* no sender can start; never stored */
 } StreamState;
 

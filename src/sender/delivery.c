@@ -164,7 +164,7 @@ delivery_pump(Delivery *d, int64 now)
 		drain_dropped(d);
 		return;
 	}
-	if (!d->options.enabled || now < Max(d->tokens_at, pace_not_before(&d->health.pace)))
+	if (!delivery_sends(d) || now < Max(d->tokens_at, pace_not_before(&d->health.pace)))
 		return;
 	while (d->nin_flight < pace_max_in_flight(&d->health.pace))
 	{
@@ -432,7 +432,7 @@ delivery_timeout_ms(Delivery *d, int64 now)
 	if (d->dropped)
 		return queue_reader_has_more(&d->target.reader) &&
 			d->target.npending < MAX_PENDING_LETTERS ? 0 : -1;
-	if (!d->options.enabled || d->nin_flight >= pace_max_in_flight(&d->health.pace))
+	if (!delivery_sends(d) || d->nin_flight >= pace_max_in_flight(&d->health.pace))
 		return -1;
 	when = next_send(d);
 	if (when == PG_INT64_MAX)
@@ -446,7 +446,7 @@ delivery_ask_to_be_woken(Delivery *d, int64 now)
 {
 	/* a timer or an answer will bring us back */
 	if (!d->dropped &&
-		(d->ready.count > 0 || !d->options.enabled ||
+		(d->ready.count > 0 || !delivery_sends(d) ||
 		 d->nin_flight >= pace_max_in_flight(&d->health.pace)))
 		return true;
 

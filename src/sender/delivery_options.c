@@ -56,10 +56,29 @@ set_pace(Delivery *d, int64 now)
 	d->tokens_at = 0;
 }
 
+/* Are these other options?  Where they are equal but for padding: perhaps. */
+static bool
+differ(const StreamOptions *old, const StreamOptions *new)
+{
+	StreamOptions copy = *new;
+
+	if (strcmp(old->region, new->region) != 0 ||
+		strcmp(old->role_arn, new->role_arn) != 0 ||
+		strcmp(old->external_id, new->external_id) != 0 ||
+		strcmp(old->endpoint_url, new->endpoint_url) != 0)
+		return true;
+	copy.region = old->region;
+	copy.role_arn = old->role_arn;
+	copy.external_id = old->external_id;
+	copy.endpoint_url = old->endpoint_url;
+	return memcmp(&copy, old, sizeof(copy)) != 0;
+}
+
 void
 delivery_set_options(Delivery *d, const Stream *stream, int64 now)
 {
 	StreamOptions *o = &d->options;
+	bool		changed;
 
 	if (stream == NULL)
 	{
@@ -69,6 +88,7 @@ delivery_set_options(Delivery *d, const Stream *stream, int64 now)
 		return;
 	}
 
+	changed = d->started && differ(o, &stream->options);
 	MemoryContextReset(d->option_context);
 	*o = stream->options;
 	o->region = MemoryContextStrdup(d->option_context, stream->options.region);
@@ -83,6 +103,12 @@ delivery_set_options(Delivery *d, const Stream *stream, int64 now)
 		queue_rename_stream(firehose_queue, d->queue_stream, stream->name);
 	}
 	set_pace(d, now);
+	/* whoever changes a stream wants to see what that does */
+	if (changed)
+	{
+		pace_try_now(&d->health.pace, now);
+		d->suspects_at = Min(d->suspects_at, now);
+	}
 	delivery_reconsider(d, now);
 }
 
@@ -100,8 +126,9 @@ delivery_reconsider(Delivery *d, int64 now)
 	if (d->authenticating)
 		pace_hold(&d->health.pace, now);
 	if (!d->options.enabled)
-		stream_stats_set_state(&d->queue_stream->stats, STREAM_DISABLED,
-							   "the stream's option enabled is false");
+		health_hold(&d->health, STREAM_DISABLED, "the stream's option enabled is false");
+	else if (d->options.paused)
+		health_hold(&d->health, STREAM_PAUSED, "the stream's option paused is true");
 	else
 		health_show(&d->health);
 }

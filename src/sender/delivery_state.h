@@ -54,8 +54,16 @@ struct Delivery
 
 	Health		health;			/* pace, state and log */
 	bool		started;		/* .health is set up: options are known */
+	uint64		seen_flushes;	/* of those that queue_stream counts */
 	int64		tokens_at;		/* us; the pace allows the next request */
 	Size		in_flight_memory;	/* of .in_flight */
 };
+
+/* May anything be sent? */
+static inline bool
+delivery_sends(const Delivery *d)
+{
+	return d->options.enabled && !d->options.paused;
+}
 
 #endif							/* FIREHOSE_SENDER_DELIVERY_STATE_H */

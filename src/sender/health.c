@@ -88,6 +88,14 @@ write_line(Health *h, HealthLine line, const char *text, int64 now)
 					lines[line].text, *text ? ": " : "", text, left_out)));
 }
 
+/* Tell the view a state, unless it is to be told another one. */
+static void
+show_state(Health *h, StreamState state, const char *reason)
+{
+	if (!h->held)
+		stream_stats_set_state(h->stats, state, reason);
+}
+
 void
 health_note_error(Health *h, const Cause *cause)
 {
@@ -103,7 +111,7 @@ health_trouble(Health *h, const Cause *cause, int64 now)
 
 	health_note_error(h, cause);
 	if (state != PACE_ACTIVE)
-		stream_stats_set_state(h->stats, stream_states[state], text);
+		show_state(h, stream_states[state], text);
 
 	/* a service that asks for less is no trouble */
 	if (state == PACE_RETRYING || state == PACE_PARKED)
@@ -131,7 +139,7 @@ health_refresh(Health *h, int64 now)
 	PaceState	state = pace_state(&h->pace);
 
 	if (state == PACE_ACTIVE && h->shown != PACE_ACTIVE)
-		stream_stats_set_state(h->stats, STREAM_ACTIVE, "");
+		show_state(h, STREAM_ACTIVE, "");
 	if (state == PACE_ACTIVE)
 		h->shown = PACE_ACTIVE;
 	if (h->troubled && (state == PACE_ACTIVE || state == PACE_THROTTLED))
@@ -142,8 +150,20 @@ health_refresh(Health *h, int64 now)
 }
 
 void
+health_hold(Health *h, StreamState state, const char *reason)
+{
+	h->held = true;
+	stream_stats_set_state(h->stats, state, reason);
+}
+
+void
 health_show(Health *h)
 {
-	if (pace_state(&h->pace) == PACE_ACTIVE)
-		stream_stats_set_state(h->stats, STREAM_ACTIVE, "");
+	PaceState	state = pace_state(&h->pace);
+
+	if (h->held)
+		h->shown = state;
+	if (h->held || state == PACE_ACTIVE)
+		stream_stats_set_state(h->stats, stream_states[state], "");
+	h->held = false;
 }

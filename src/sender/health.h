@@ -47,6 +47,7 @@ typedef struct Health
 	StreamStatistics *stats;
 	const char *name;			/* of the stream */
 	PaceState	shown;			/* state that the view was told */
+	bool		held;			/* it is told another one: health_hold() */
 	bool		troubled;		/* the log was told of trouble */
 	char		logged_code[STATISTICS_CODE_LEN];	/* the last it was told */
 	int64		line_at[HEALTH_LINES];	/* the next line not before */
@@ -74,6 +75,12 @@ extern void health_park(Health *h, const Cause *cause, int64 now);
 
 /* Something was accepted, or nothing is left to send. */
 extern void health_refresh(Health *h, int64 now);
+
+/*
+ * Show a state that is not the pace's, whatever becomes of what is in flight,
+ * until health_show().
+ */
+extern void health_hold(Health *h, StreamState state, const char *reason);
 
 /* Show the state anew, after another one was shown. */
 extern void health_show(Health *h);

@@ -300,8 +300,10 @@ mark_alive(Pace *p, const PaceRequest *request)
 static void
 heed_wish(Pace *p, int64_t wish, int64_t now)
 {
-	if (wish > 0)
-		p->next_attempt = Max(p->next_attempt, now + retry_delay_with_request(0, wish));
+	if (wish <= 0)
+		return;
+	p->wish_until = now + retry_delay_with_request(0, wish);
+	p->next_attempt = Max(p->next_attempt, p->wish_until);
 }
 
 void
@@ -343,7 +345,10 @@ back_off(Pace *p, const PaceRequest *request, int64_t wish, int64_t now)
 		return;
 	delay = retry_delay(&p->random, RETRY_TRANSIENT, ++p->failures);
 	if (wish >= 0)
+	{
 		delay = retry_delay_with_request(delay, wish);
+		p->wish_until = now + retry_delay_with_request(0, wish);
+	}
 	p->failed_at = now;
 	p->next_attempt = Max(p->next_attempt, now + delay);
 }
@@ -410,6 +415,23 @@ pace_probe_now(Pace *p, int64_t now)
 {
 	if (p->parked)
 		p->next_attempt = now;
+}
+
+void
+pace_try_now(Pace *p, int64_t now)
+{
+	p->next_attempt = Min(p->next_attempt, now);
+}
+
+bool
+pace_try_early(Pace *p, int64_t pause, int64_t now)
+{
+	if (p->next_attempt <= now)
+		return true;
+	if (now < p->wish_until || p->failed_at > now - pause)
+		return false;
+	p->next_attempt = now;
+	return true;
 }
 
 void

@@ -103,6 +103,7 @@ typedef struct Pace
 	uint64_t	failures;		/* waves in a row that came to nothing */
 	int64_t		failed_at;
 	int64_t		next_attempt;	/* nothing is sent before */
+	int64_t		wish_until;		/* nor can this be cut short: the service asked */
 	bool		parked;
 } Pace;
 
@@ -164,6 +165,15 @@ extern void pace_park(Pace *p, int64_t interval, int64_t now);
 
 /* Something has changed that may be what a parked stream waits for. */
 extern void pace_probe_now(Pace *p, int64_t now);
+
+/* The stream is another one now: end whatever pause it is in. */
+extern void pace_try_now(Pace *p, int64_t now);
+
+/*
+ * Somebody waits: end the pause after a failure, unless that is less than
+ * `pause` old or the service asked to wait.  False: not yet.
+ */
+extern bool pace_try_early(Pace *p, int64_t pause, int64_t now);
 
 /* Something else is awaited: send nothing before then. */
 extern void pace_hold(Pace *p, int64_t until);

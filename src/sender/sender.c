@@ -51,6 +51,9 @@
 #define GRACE_AT_SHUTDOWN	3000
 #define GRACE_WHEN_HELD		500
 
+/* A flush ends the pause after a failure that is as old as this (us). */
+#define FLUSH_RETRY_PAUSE	INT64CONST(1000000)
+
 /* When to try again what could not be done to the pipelines (us). */
 #define RECONCILE_AGAIN		INT64CONST(1000000)
 
@@ -321,6 +324,21 @@ handle_finished(void)
 	}
 }
 
+/*
+ * Each flush that begins ends a pause between attempts, so that it need not
+ * wait for the pause of a fault that is mended; at most one a second, so that
+ * flushes in a loop do not take the place of the pauses.
+ */
+static void
+hurry(Delivery *d, int64 now)
+{
+	uint64		flushes = pg_atomic_read_u64(&d->queue_stream->flushes);
+
+	if (flushes != d->seen_flushes && !d->dropped && d->started &&
+		pace_try_early(&d->health.pace, FLUSH_RETRY_PAUSE, now))
+		d->seen_flushes = flushes;
+}
+
 /* Somebody waits for all that was published before he asked (recent.h). */
 static void
 respond_to_flushes(int64 now)
@@ -338,6 +356,7 @@ respond_to_flushes(int64 now)
 
 		if (request == 0)
 			continue;
+		hurry(d, now);
 		pg_memory_barrier();	/* read the request before what is pending */
 		upto = delivery_finished_upto(d);
 		if (request == pg_atomic_read_u64(&slot->flush_answered) &&

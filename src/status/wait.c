@@ -1,67 +1,56 @@
 /*
  * wait.c
- *		firehose_wait, firehose_flush and firehose_drain.
+ *		firehose_wait and firehose_wait_all, and what they share with
+ *		firehose_flush and firehose_drain (flush.c).
  *
- * Runs in backends.  Nothing here reads a table: the answers come from shared
- * memory (outcome.c), and the process sleeps on its latch, which the sender
+ * Runs in backends.  No wait reads a table: the answers come from shared
+ * memory (recent.c), and the process sleeps on its latch, which the sender
  * sets when there is news.  It also wakes from time to time by itself, for
- * what no sender tells: that there is no sender.
+ * what no sender tells: that there is no sender.  Of records that shared
+ * memory does not know any more firehose_status tells, once, when the waiting
+ * is over.
  *
  * A durable put is in the queue only when its decoder has read it.  So what is
- * not in the queue may still be in the WAL, and all three wait first until the
- * decoder has read as far as the WAL went at their call.
+ * not in the queue may still be in the WAL, and all of them wait first until
+ * the decoder has read as far as the WAL went at their call.
  */
 #include "postgres.h"
+
+#include <math.h>
 
 #include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_foreign_server.h"
+#include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "fmgr.h"
 #include "foreign/foreign.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "common/clock.h"
 #include "common/compat.h"
 #include "common/preload.h"
+#include "common/srf_row.h"
 #include "put/durable.h"
-#include "put/put.h"
 #include "put/put_xact.h"
 #include "queue/chain.h"
 #include "status/recent.h"
-#include "stream/stat_stream.h"
-#include "stream/stream.h"
+#include "status/status_lookup.h"
+#include "status/wait.h"
 #include "workers/database_control.h"
-#include "workers/database_table.h"
 
 /* look again after so long, whatever the latch says */
 #define WAIT_RECORD_RECHECK_MS	10000
 #define WAIT_ANNOUNCED_RECHECK_MS	1000
-#define WAIT_FLUSH_RECHECK_MS	1000
-
-/* A deadline, by clock_us(), that never comes. */
-#define NO_DEADLINE		PG_INT64_MAX
-
-/* A stream that a flush waits for. */
-typedef struct FlushTarget
-{
-	ListedStream id;
-	QueuePosition mark;			/* everything before it is to be finished */
-	uint64		request;		/* our number in the handshake */
-} FlushTarget;
-
-typedef struct Flush
-{
-	FlushTarget *targets;
-	int			ntargets;
-} Flush;
 
 static const char *const outcome_names[] = {
 	[OUTCOME_NONE] = "unknown",
@@ -69,58 +58,52 @@ static const char *const outcome_names[] = {
 	[OUTCOME_FAILED] = "failed"
 };
 
-static int64 deadline_of(FunctionCallInfo fcinfo, int argno);
-static bool sleep_until(int64 deadline, long at_most_ms, uint32 wait_event,
-						bool *recheck);
 static bool may_know(Oid serverid);
-static int	leave_usable(ListedStream *streams, int n);
-static bool await_read(Oid dboid, int64 deadline);
-static const char *await_record(uint64 id, int64 deadline);
-static bool flush_streams(Oid dboid, Oid serverid, int64 deadline, bool drain);
-static void start_flush(Flush *flush, Oid dboid, Oid serverid);
-static uint64 request_flush(const ListedStream *id);
-static bool owes_nothing(QueueStream *s);
-static bool is_flushed(const FlushTarget *target);
-static bool is_drained(const FlushTarget *target);
-static bool all_owe_nothing(Oid dboid, Oid serverid);
-static void warn_unfinished(const FlushTarget *target);
+static const char *await_record(uint64 id, int64 deadline, bool *read);
 
 PG_FUNCTION_INFO_V1(firehose_wait);
-PG_FUNCTION_INFO_V1(firehose_flush);
-PG_FUNCTION_INFO_V1(firehose_drain);
+PG_FUNCTION_INFO_V1(firehose_wait_all);
 
-/*
- * The time at which an interval argument is over: NO_DEADLINE for NULL, which
- * means no limit, and for what is too long to matter.
- */
+/* Error unless a timeout makes sense; it may be as long as you like. */
 static int64
-deadline_of(FunctionCallInfo fcinfo, int argno)
+deadline_after(double usecs)
 {
 	const double longest = 100.0 * 365 * USECS_PER_DAY;
-	Interval   *timeout;
-	double		usecs;
 
-	if (PG_ARGISNULL(argno))
-		return NO_DEADLINE;
-
-	timeout = PG_GETARG_INTERVAL_P(argno);
-	usecs = ((double) timeout->month * DAYS_PER_MONTH + timeout->day) * USECS_PER_DAY +
-		timeout->time;
-	if (usecs < 0)
+	if (isnan(usecs) || usecs < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("timeout must not be negative"),
 				 errhint("Use NULL to wait without a limit.")));
-
 	return usecs > longest ? NO_DEADLINE : clock_us() + (int64) usecs;
+}
+
+/*
+ * The time at which an interval argument is over: NO_DEADLINE for NULL, which
+ * means no limit, and for what is too long to matter.  The number of seconds
+ * in another argument (-1: there is none) comes before it unless it is NULL.
+ */
+int64
+wait_deadline(FunctionCallInfo fcinfo, int argno, int seconds_argno)
+{
+	Interval   *timeout;
+
+	if (seconds_argno >= 0 && !PG_ARGISNULL(seconds_argno))
+		return deadline_after(PG_GETARG_FLOAT8(seconds_argno) * USECS_PER_SEC);
+	if (PG_ARGISNULL(argno))
+		return NO_DEADLINE;
+
+	timeout = PG_GETARG_INTERVAL_P(argno);
+	return deadline_after(((double) timeout->month * DAYS_PER_MONTH + timeout->day) *
+						  USECS_PER_DAY + timeout->time);
 }
 
 /*
  * Sleep until the latch is set, but not beyond the deadline (then false), nor
  * longer than a while (then *recheck is set).
  */
-static bool
-sleep_until(int64 deadline, long at_most_ms, uint32 wait_event, bool *recheck)
+bool
+wait_sleep(int64 deadline, long at_most_ms, uint32 wait_event, bool *recheck)
 {
 	long		timeout_ms = at_most_ms;
 	int			rc;
@@ -149,10 +132,43 @@ stop_waiting(int code, Datum arg)
 	recent_stop_waiting();
 }
 
-static void
-stop_flushing(int code, Datum arg)
+void
+wait_stop_flushing(int code, Datum arg)
 {
 	recent_stop_flushing();
+}
+
+/*
+ * Wait for a record's outcome, and say what it is.  `read` remembers from call
+ * to call whether the WAL has been read as far as it went at the first.
+ */
+static const char *
+wait_for(int64 id, int64 deadline, bool *read)
+{
+	const char *response;
+
+	if (id <= 0 || id > QUEUE_MAX_ID)
+		return outcome_names[OUTCOME_NONE];
+
+	recent_start_waiting(id);
+	PG_ENSURE_ERROR_CLEANUP(stop_waiting, (Datum) 0);
+	{
+		response = await_record(id, deadline, read);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(stop_waiting, (Datum) 0);
+	recent_stop_waiting();
+	return response;
+}
+
+static void
+refuse_own(int64 id)
+{
+	if (put_xact_is_own_pending(id))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot wait for record " INT64_FORMAT
+						", which is sent when this transaction commits", id),
+				 errhint("Commit first, or put the record with transactional => false.")));
 }
 
 /* Wait for a record's outcome. */
@@ -161,10 +177,12 @@ firehose_wait(PG_FUNCTION_ARGS)
 {
 	int64		id;
 	int64		deadline;
+	bool		read = false;
 	const char *response;
+	StatusRow  *row;
 
 	firehose_check_preloaded();
-	deadline = deadline_of(fcinfo, 1);
+	deadline = wait_deadline(fcinfo, 1, 2);
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -172,23 +190,106 @@ firehose_wait(PG_FUNCTION_ARGS)
 				 errhint("A put returns null if its stream discards what the queue has no room for.")));
 
 	id = PG_GETARG_INT64(0);
-	if (id <= 0 || id > QUEUE_MAX_ID)
-		PG_RETURN_TEXT_P(cstring_to_text(outcome_names[OUTCOME_NONE]));
-	if (put_xact_is_own_pending(id))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cannot wait for record " INT64_FORMAT
-						", which is sent when this transaction commits", id),
-				 errhint("Commit first, or put the record with transactional => false.")));
-
-	recent_start_waiting(id);
-	PG_ENSURE_ERROR_CLEANUP(stop_waiting, (Datum) 0);
-	{
-		response = await_record(id, deadline);
-	}
-	PG_END_ENSURE_ERROR_CLEANUP(stop_waiting, (Datum) 0);
-	recent_stop_waiting();
+	refuse_own(id);
+	response = wait_for(id, deadline, &read);
+	if (response == outcome_names[OUTCOME_NONE] && status_lookup(&id, 1, &row) > 0)
+		response = row->status;
 	PG_RETURN_TEXT_P(cstring_to_text(response));
+}
+
+/* The row of a record, NULL: there is none. */
+static StatusRow *
+find_row(StatusRow *rows, int n, uint64 id)
+{
+	int			low = 0;
+
+	while (low < n)
+	{
+		int			middle = low + (n - low) / 2;
+
+		if (rows[middle].id == id)
+			return &rows[middle];
+		if (rows[middle].id < id)
+			low = middle + 1;
+		else
+			n = middle;
+	}
+	return NULL;
+}
+
+/* The ids of an array; errors for nulls and records of this transaction. */
+static int64 *
+waited_ids(ArrayType *array, int *n)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int64	   *ids;
+
+	deconstruct_array(array, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
+					  &elements, &nulls, n);
+	ids = palloc_array(int64, Max(*n, 1));
+	for (int i = 0; i < *n; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("ids of firehose_wait_all() must not contain nulls")));
+		ids[i] = DatumGetInt64(elements[i]);
+		refuse_own(ids[i]);
+	}
+	return ids;
+}
+
+/*
+ * Wait for the outcomes of records, all in all as long as the timeout: they
+ * proceed together, so waiting for one after another takes no longer.  A row
+ * for each, in the order of the array.
+ */
+Datum
+firehose_wait_all(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	int64		deadline;
+	bool		read = false;
+	int64	   *ids;
+	const char **responses;
+	StatusRow  *rows = NULL;
+	int			n;
+	int			nrows = 0;
+
+	firehose_check_preloaded();
+	InitMaterializedSRF(fcinfo, 0);
+	deadline = wait_deadline(fcinfo, 1, 2);
+	if (PG_ARGISNULL(0))
+		return (Datum) 0;
+
+	ids = waited_ids(PG_GETARG_ARRAYTYPE_P(0), &n);
+	responses = palloc_array(const char *, Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		responses[i] = wait_for(ids[i], deadline, &read);
+	}
+	if (n > 0)
+		nrows = status_lookup(ids, n, &rows);
+
+	for (int i = 0; i < n; i++)
+	{
+		StatusRow  *found = find_row(rows, nrows, ids[i]);
+		ResultRow	row = {.ncolumns = 0};
+
+		if (found != NULL && responses[i] == outcome_names[OUTCOME_NONE])
+			responses[i] = found->status;
+		if (found != NULL && strcmp(responses[i], found->status) != 0)
+			found = NULL;
+		row_int64(&row, ids[i]);
+		row_text(&row, responses[i]);
+		row_text(&row, found ? found->record_id : NULL);
+		row_text(&row, found ? found->error_code : NULL);
+		row_text(&row, found ? found->error_message : NULL);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, row.values, row.nulls);
+	}
+	return (Datum) 0;
 }
 
 /*
@@ -253,8 +354,8 @@ announced_outcome(uint64 id)
  * Wait until the durable pipelines of a database, or of all, have read the WAL
  * as far as it goes now.  False: not before the deadline.
  */
-static bool
-await_read(Oid dboid, int64 deadline)
+bool
+wait_read_wal(Oid dboid, int64 deadline)
 {
 	XLogRecPtr	upto;
 	bool		recheck;
@@ -265,14 +366,14 @@ await_read(Oid dboid, int64 deadline)
 	upto = durable_flush_wal();
 
 	recent_start_flushing();
-	PG_ENSURE_ERROR_CLEANUP(stop_flushing, (Datum) 0);
+	PG_ENSURE_ERROR_CLEANUP(wait_stop_flushing, (Datum) 0);
 	{
 		while (!(read = durable_has_read(dboid, upto)) &&
-			   sleep_until(deadline, WAIT_FLUSH_RECHECK_MS, WaitEventNamed("FirehoseDurablePuts"),
+			   wait_sleep(deadline, WAIT_FLUSH_RECHECK_MS, WaitEventNamed("FirehoseDurablePuts"),
 						   &recheck))
 			;
 	}
-	PG_END_ENSURE_ERROR_CLEANUP(stop_flushing, (Datum) 0);
+	PG_END_ENSURE_ERROR_CLEANUP(wait_stop_flushing, (Datum) 0);
 	recent_stop_flushing();
 	return read;
 }
@@ -286,17 +387,18 @@ await_read(Oid dboid, int64 deadline)
  * told all the same.
  */
 static const char *
-await_record(uint64 id, int64 deadline)
+await_record(uint64 id, int64 deadline, bool *read)
 {
 	bool		queued = is_queued(id);
 	bool		recheck = false;
 
 	/* a durable put may still have to come out of the WAL */
-	if (!queued && announced_outcome(id) == OUTCOME_NONE && durable_is_anywhere(MyDatabaseId) &&
-		may_know_any())
+	if (!queued && announced_outcome(id) == OUTCOME_NONE && !*read &&
+		durable_is_anywhere(MyDatabaseId) && may_know_any())
 	{
-		if (!await_read(MyDatabaseId, deadline))
+		if (!wait_read_wal(MyDatabaseId, deadline))
 			return "pending";
+		*read = true;
 		queued = is_queued(id);
 	}
 
@@ -309,7 +411,7 @@ await_record(uint64 id, int64 deadline)
 		if (!queued)
 			database_wake_sender(MyDatabaseId);
 
-		if (!sleep_until(deadline,
+		if (!wait_sleep(deadline,
 						 queued ? WAIT_RECORD_RECHECK_MS : WAIT_ANNOUNCED_RECHECK_MS,
 						 WaitEventNamed("FirehoseRecord"), &recheck))
 			return queued ? "pending" : outcome_names[announced_outcome(id)];
@@ -319,236 +421,4 @@ await_record(uint64 id, int64 deadline)
 			recheck = false;
 		}
 	}
-}
-
-/* Wait until everything that was committed before has met its outcome. */
-Datum
-firehose_flush(PG_FUNCTION_ARGS)
-{
-	Oid			serverid = InvalidOid;
-	int64		deadline;
-
-	firehose_check_preloaded();
-	deadline = deadline_of(fcinfo, 1);
-	if (!PG_ARGISNULL(0))
-	{
-		Stream	   *stream = stream_get(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-
-		stream_check_usage(stream, GetUserId());
-		serverid = stream->serverid;
-	}
-
-	PG_RETURN_BOOL(flush_streams(MyDatabaseId, serverid, deadline, false));
-}
-
-/* Wait until the queue of the whole server is empty. */
-Datum
-firehose_drain(PG_FUNCTION_ARGS)
-{
-	firehose_check_preloaded();
-	PG_RETURN_BOOL(flush_streams(InvalidOid, InvalidOid, deadline_of(fcinfo, 0), true));
-}
-
-/*
- * Wait for the streams of a database, or of all, to come as far as they are
- * now (flush), or to owe nothing at all (drain).  After the deadline warn of
- * those that have not, and return false.
- */
-static bool
-flush_streams(Oid dboid, Oid serverid, int64 deadline, bool drain)
-{
-	Flush		flush;
-	int			missing = 0;
-	bool		in_time = true;
-
-	if (!await_read(dboid, deadline))
-	{
-		ereport(WARNING,
-				(errcode(ERRCODE_WARNING),
-				 errmsg("durable puts are still to be read from the WAL"),
-				 errdetail("Their pipeline is behind, paused, or has failed."),
-				 errhint("See firehose_stat_pipeline.")));
-		return false;
-	}
-
-	recent_start_flushing();
-	PG_ENSURE_ERROR_CLEANUP(stop_flushing, (Datum) 0);
-	{
-		bool		recheck = false;
-
-		start_flush(&flush, dboid, serverid);
-		for (;;)
-		{
-			missing = 0;
-			for (int i = 0; i < flush.ntargets; i++)
-			{
-				FlushTarget *target = &flush.targets[i];
-
-				if (drain ? is_drained(target) : is_flushed(target))
-					continue;
-				if (recheck)
-					(void) request_flush(&target->id);
-				flush.targets[missing++] = *target;
-			}
-			flush.ntargets = missing;
-			if (!in_time)
-				break;
-			if (missing == 0)
-			{
-				/* streams may have come since a drain began */
-				if (!drain || all_owe_nothing(dboid, serverid))
-					break;
-				start_flush(&flush, dboid, serverid);
-			}
-
-			in_time = sleep_until(deadline, WAIT_FLUSH_RECHECK_MS,
-								  WaitEventNamed("FirehoseFlush"), &recheck);
-		}
-	}
-	PG_END_ENSURE_ERROR_CLEANUP(stop_flushing, (Datum) 0);
-	recent_stop_flushing();
-
-	for (int i = 0; i < missing; i++)
-		warn_unfinished(&flush.targets[i]);
-	return missing == 0;
-}
-
-/*
- * Leave those streams that the user may put into, which are the ones that he
- * may flush by name; to a superuser also those whose server is gone.
- */
-static int
-leave_usable(ListedStream *streams, int n)
-{
-	int			left = 0;
-
-	for (int i = 0; i < n; i++)
-	{
-		Oid			serverid = streams[i].serverid;
-
-		if (superuser() ||
-			(GetForeignServerExtended(serverid, FSV_MISSING_OK) != NULL &&
-			 foreign_server_aclcheck(serverid, GetUserId(), ACL_USAGE) == ACLCHECK_OK))
-			streams[left++] = streams[i];
-	}
-	return left;
-}
-
-/*
- * Note how far each stream is, and ask its sender to tell when it gets there.
- */
-static void
-start_flush(Flush *flush, Oid dboid, Oid serverid)
-{
-	ListedStream *streams;
-
-	flush->ntargets = stat_stream_list(dboid, serverid, &streams);
-	if (OidIsValid(dboid) && !OidIsValid(serverid))
-		flush->ntargets = leave_usable(streams, flush->ntargets);
-	flush->targets = palloc(sizeof(FlushTarget) * Max(flush->ntargets, 1));
-
-	for (int i = 0; i < flush->ntargets; i++)
-	{
-		FlushTarget *target = &flush->targets[i];
-
-		target->id = streams[i];
-		target->mark = pg_atomic_read_u64(&streams[i].stream->end_position);
-		target->request = request_flush(&target->id);
-	}
-}
-
-/*
- * Ask a stream's sender for an answer; returns the number of the request.
- * Asking again matters to a sender that has just been started.
- */
-static uint64
-request_flush(const ListedStream *id)
-{
-	uint64		request = pg_atomic_add_fetch_u64(&id->stream->flush_requested, 1);
-
-	database_wake_sender(id->dboid);
-	return request;
-}
-
-/*
- * Does a stream owe nothing? What is finished is read first, see
- * stat_stream.c.
- */
-static bool
-owes_nothing(QueueStream *s)
-{
-	uint64		finished = pg_atomic_read_u64(&s->finished_records);
-
-	pg_read_barrier();
-	return pg_atomic_read_u64(&s->published_records) == finished;
-}
-
-/*
- * Has the stream come as far as it was at the start?  Where no sender runs
- * nobody answers, but neither has anybody something half done.
- */
-static bool
-is_flushed(const FlushTarget *target)
-{
-	QueueStream *s = target->id.stream;
-
-	if (!stat_stream_is_current(&target->id))
-		/* only a stream that owes nothing loses its slot */
-		return true;
-
-	if (pg_atomic_read_u64(&s->flush_answered) >= target->request)
-	{
-		pg_read_barrier();
-		if (pg_atomic_read_u64(&s->finished_upto) >= target->mark)
-			return true;
-	}
-
-	return owes_nothing(s) && database_sender_pid(target->id.dboid) == 0;
-}
-
-/* Does the stream owe nothing, and has its sender written down all of it? */
-static bool
-is_drained(const FlushTarget *target)
-{
-	return is_flushed(target) &&
-		(!stat_stream_is_current(&target->id) || owes_nothing(target->id.stream));
-}
-
-/* Does no stream owe anything, those included that are new? */
-static bool
-all_owe_nothing(Oid dboid, Oid serverid)
-{
-	ListedStream *streams;
-	int			n = stat_stream_list(dboid, serverid, &streams);
-
-	for (int i = 0; i < n; i++)
-	{
-		if (!owes_nothing(streams[i].stream))
-			return false;
-	}
-	return true;
-}
-
-/* Say which stream has not got there, and why if the user may know. */
-static void
-warn_unfinished(const FlushTarget *target)
-{
-	const ListedStream *id = &target->id;
-	const char *state;
-	char	   *reason;
-
-	state = stat_stream_state(id, &reason);
-	ereport(WARNING,
-			(errcode(ERRCODE_WARNING),
-			 id->dboid == MyDatabaseId ?
-			 errmsg("stream \"%s\" still has records to send", id->name) :
-			 errmsg("stream \"%s\" of database with OID %u still has records to send",
-					id->name, id->dboid),
-			 !workers_enabled ?
-			 errdetail("Nothing is sent while firehose.enabled is off.") :
-			 database_sender_pid(id->dboid) == 0 ?
-			 errdetail("No sender is running in the database.") :
-			 reason[0] != '\0' && stat_stream_may_read(id) ?
-			 errdetail("The stream is %s: %s", state, reason) :
-			 errdetail("The stream is %s.", state)));
 }

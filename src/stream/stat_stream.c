@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "common/build.h"
+#include "common/compat.h"
 #include "common/preload.h"
 #include "common/sanitize.h"
 #include "common/srf_row.h"
@@ -48,7 +49,8 @@ static const char *const state_names[] = {
 	[STREAM_PARKED] = "parked",
 	[STREAM_DISABLED] = "disabled",
 	[STREAM_STOPPED] = "stopped",
-	[STREAM_AUTHENTICATING] = "authenticating"
+	[STREAM_AUTHENTICATING] = "authenticating",
+	[STREAM_PAUSED] = "paused"
 };
 
 static void add_stream_pending(ResultRow *row, const ListedStream *id);
@@ -116,6 +118,28 @@ stat_stream_may_read(const ListedStream *id)
 	return server != NULL && has_privs_of_role(GetUserId(), server->owner);
 }
 
+bool
+stat_stream_may_see(const ListedStream *id)
+{
+	if (stat_stream_may_read(id))
+		return true;
+	return id->dboid == MyDatabaseId &&
+		GetForeignServerExtended(id->serverid, FSV_MISSING_OK) != NULL &&
+		foreign_server_aclcheck(id->serverid, GetUserId(), ACL_USAGE) == ACLCHECK_OK;
+}
+
+/* Leave the columns that tell a user of a stream why it takes nothing. */
+static void
+hide_counters(ResultRow *row)
+{
+	/* stream to in_flight; oldest_queued_at; dropped */
+	static const char shown[] = "+++++++........+........+";
+
+	StaticAssertStmt(lengthof(shown) == STAT_STREAM_COLUMNS + 1, "one for each column");
+	for (int i = 0; i < STAT_STREAM_COLUMNS; i++)
+		row->nulls[i] |= shown[i] == '.';
+}
+
 /*
  * Cut off what only superusers may read: which files and profiles of the
  * server were looked at for credentials.
@@ -171,7 +195,7 @@ firehose_stat_stream(PG_FUNCTION_ARGS)
 		ResultRow	row = {.ncolumns = 0};
 
 		CHECK_FOR_INTERRUPTS();
-		if (!stat_stream_may_read(id))
+		if (!stat_stream_may_see(id))
 			continue;
 
 		state = stat_stream_state(id, &reason);
@@ -193,6 +217,8 @@ firehose_stat_stream(PG_FUNCTION_ARGS)
 		row_bool(&row, id->dropped);
 		add_table_error(&row, stats);
 		Assert(row.ncolumns == STAT_STREAM_COLUMNS);
+		if (!stat_stream_may_read(id))
+			hide_counters(&row);
 
 		if (stat_stream_is_current(id))
 			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc,

@@ -33,6 +33,12 @@ extern bool stat_stream_is_current(const ListedStream *id);
 /* May the current user read the stream's statistics? */
 extern bool stat_stream_may_read(const ListedStream *id);
 
+/*
+ * May the user see why a stream takes nothing?  Whoever may read all of it,
+ * and whoever may put into it.
+ */
+extern bool stat_stream_may_see(const ListedStream *id);
+
 /* The stream's state, by name, and the reason (palloc'd, maybe empty). */
 extern const char *stat_stream_state(const ListedStream *id, char **reason);
 

@@ -162,6 +162,9 @@ static const OptionDef option_defs[] = {
 	{"enabled", OPTION_BOOLEAN, offsetof(StreamOptions, enabled),
 		0, 0, 0, true, NULL, NULL, false,
 	"Whether the stream is in use; puts into a disabled stream are errors, and what is queued waits."},
+	{"paused", OPTION_BOOLEAN, offsetof(StreamOptions, paused),
+		0, 0, 0, false, NULL, NULL, false,
+	"Whether sending has a rest: records are taken as ever and wait in the queue."},
 };
 
 /* The defaults: variables of the settings firehose.<option>. */
@@ -431,7 +434,7 @@ set_option(StreamOptions *options, const OptionDef *def, const char *value)
 		case OPTION_BOOLEAN:
 			if (!parse_bool(value, &boolean))
 				invalid_value(def, value, "It takes a boolean.");
-			options->enabled = boolean;
+			*(bool *) ((char *) options + def->offset) = boolean;
 			break;
 	}
 }
@@ -445,6 +448,7 @@ stream_options_resolve(List *given, const char *server_name, MemoryContext conte
 
 	*result = defaults;
 	result->enabled = true;
+	result->paused = false;
 	strlcpy(result->stream_name, server_name, sizeof(result->stream_name));
 	result->region = pstrdup(defaults.region ? defaults.region : "");
 	result->role_arn = pstrdup("");

@@ -69,6 +69,7 @@ typedef struct StreamOptions
 	int			max_attempts;	/* of a record that is refused; 0: no limit */
 	int			max_age;		/* of the same, seconds; 0: no limit */
 	bool		enabled;
+	bool		paused;
 } StreamOptions;
 
 extern void stream_options_define_settings(void);

@@ -442,20 +442,33 @@ test_states(void)
 	ok(pace_delay(&p, 1, 100, 2000) >= 30 * SECOND, "and comes later");
 	pace_probe_now(&p, 3000);
 	is_int(pace_delay(&p, 1, 100, 3000), 0, "or at once when something has changed");
-	pace_sent(&p, &r[0], 1, 100, 3000);
-	pace_answered(&p, &r[0], 1, 100, 0, -1, 4000);
+	pace_park(&p, 30 * SECOND, 3000);
+	ok(!pace_try_early(&p, SECOND, SECOND), "who waits does not end a pause that has just begun");
+	ok(pace_delay(&p, 1, 100, SECOND) > 0, "which goes on");
+	ok(pace_try_early(&p, SECOND, 3000 + SECOND), "but one that is a second old");
+	is_int(pace_delay(&p, 1, 100, 3000 + SECOND), 0, "and a probe goes");
+	pace_park(&p, 30 * SECOND, 2 * SECOND);
+	pace_try_now(&p, 2 * SECOND);
+	is_int(pace_delay(&p, 1, 100, 2 * SECOND), 0, "what becomes another stream is tried at once");
+	pace_sent(&p, &r[0], 1, 100, 2 * SECOND);
+	pace_failed(&p, &r[0], 10 * SECOND, 2 * SECOND);
+	ok(!pace_try_early(&p, SECOND, 6 * SECOND), "a pause that the service asks for is kept");
+	ok(pace_delay(&p, 1, 100, 6 * SECOND) > 0, "all of it");
+	p.next_attempt = p.wish_until = 0;
+	pace_sent(&p, &r[0], 1, 100, 13 * SECOND);
+	pace_answered(&p, &r[0], 1, 100, 0, -1, 13 * SECOND);
 	is_int(pace_state(&p), PACE_ACTIVE, "one that is accepted ends it");
-	pace_sent(&p, &r[0], 10, 1000, 5000);
-	pace_throttled(&p, &r[0], -1, 6000);
+	pace_sent(&p, &r[0], 10, 1000, 14 * SECOND);
+	pace_throttled(&p, &r[0], -1, 14 * SECOND);
 	is_int(pace_state(&p), PACE_THROTTLED, "a service that asks for less throttles");
-	pace_short_of_resources(&p, 2 * SECOND);
+	pace_short_of_resources(&p, 14 * SECOND);
 	is_int((int64_t) p.failures, 0, "what this process lacks is no failure");
 	for (int i = 0; i < 100000; i++)
 	{
-		pace_sent(&p, &r[0], 1, 100, (10 + i) * SECOND);
-		pace_failed(&p, &r[0], INT64_C(86400000000), (10 + i) * SECOND);
+		pace_sent(&p, &r[0], 1, 100, (20 + i) * SECOND);
+		pace_failed(&p, &r[0], INT64_C(86400000000), (20 + i) * SECOND);
 	}
-	ok(p.next_attempt - 100009 * SECOND <= 25 * SECOND, "no pause passes 25 s");
+	ok(p.next_attempt - 100019 * SECOND <= 25 * SECOND, "no pause passes 25 s");
 }
 
 int
