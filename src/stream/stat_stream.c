@@ -133,7 +133,7 @@ static void
 hide_counters(ResultRow *row)
 {
 	/* stream to in_flight; oldest_queued_at; dropped */
-	static const char shown[] = "+++++++........+........+";
+	static const char shown[] = "+++++++........+........+.";
 
 	StaticAssertStmt(lengthof(shown) == STAT_STREAM_COLUMNS + 1, "one for each column");
 	for (int i = 0; i < STAT_STREAM_COLUMNS; i++)
