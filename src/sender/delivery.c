@@ -146,11 +146,17 @@ suspects_due(Delivery *d, int64 now)
 	return d->suspects.count > 0 && now >= d->suspects_at;
 }
 
-/* Nothing is left to do for a stream: nothing asks for less any more. */
+/*
+ * Where nothing is left to do for a stream, nothing asks for less any more.
+ * The pause of a rate may outlast the records that it was for, so this is
+ * looked at in a pause, too: nobody would come back at the end of it.
+ */
 static void
 note_idle(Delivery *d, int64 now)
 {
-	if (d->nin_flight > 0 || d->ready.count > 0 || d->suspects.count > 0)
+	if (d->health.shown != PACE_THROTTLED || d->nin_flight > 0 ||
+		d->ready.count > 0 || d->suspects.count > 0 ||
+		queue_reader_has_more(&d->target.reader))
 		return;
 	pace_idle(&d->health.pace);
 	health_refresh(&d->health, now);
@@ -164,6 +170,7 @@ delivery_pump(Delivery *d, int64 now)
 		drain_dropped(d);
 		return;
 	}
+	note_idle(d, now);
 	if (!delivery_sends(d) || now < Max(d->tokens_at, pace_not_before(&d->health.pace)))
 		return;
 	while (d->nin_flight < pace_max_in_flight(&d->health.pace))
@@ -174,8 +181,7 @@ delivery_pump(Delivery *d, int64 now)
 		if (!delivery_resolve(d, now) || !send_batch(d, now))
 			break;
 	}
-	if (d->health.shown == PACE_THROTTLED)
-		note_idle(d, now);
+	note_idle(d, now);
 }
 
 /* What a request is going to carry: the first of both lists. */

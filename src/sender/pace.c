@@ -428,7 +428,7 @@ pace_try_early(Pace *p, int64_t pause, int64_t now)
 {
 	if (p->next_attempt <= now)
 		return true;
-	if (now < p->wish_until || p->failed_at > now - pause)
+	if (now < p->wish_until || p->refusals > 0 || p->failed_at > now - pause)
 		return false;
 	p->next_attempt = now;
 	return true;

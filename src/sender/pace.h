@@ -171,7 +171,7 @@ extern void pace_try_now(Pace *p, int64_t now);
 
 /*
  * Somebody waits: end the pause after a failure, unless that is less than
- * `pause` old or the service asked to wait.  False: not yet.
+ * `pause` old, the service asked to wait, or asks for less.  False: not yet.
  */
 extern bool pace_try_early(Pace *p, int64_t pause, int64_t now);
 

@@ -469,6 +469,14 @@ test_states(void)
 		pace_failed(&p, &r[0], INT64_C(86400000000), (20 + i) * SECOND);
 	}
 	ok(p.next_attempt - 100019 * SECOND <= 25 * SECOND, "no pause passes 25 s");
+
+	/* a service that refuses at random, whatever the rate */
+	pace_init(&p, &s.options, 1, 0);
+	p.futile_until = 100 * SECOND;
+	pace_sent(&p, &r[0], 10, 1000, SECOND);
+	pace_throttled(&p, &r[0], -1, SECOND);
+	ok(p.next_attempt > SECOND, "what is refused whole pauses");
+	ok(!pace_try_early(&p, 0, SECOND), "a pause that the service caused is kept, whoever waits");
 }
 
 int
