@@ -261,6 +261,17 @@ is_idle(QueueStream *s)
 		pg_atomic_read_u64(&s->published_records) == pg_atomic_read_u64(&s->finished_records);
 }
 
+/*
+ * Wake those who wait for a slot.  The postmaster, which discards a saved
+ * queue that proves damaged, has no PGPROC and cannot; nobody waits then.
+ */
+static void
+announce_release(Queue *q)
+{
+	if (MyProc != NULL)
+		ConditionVariableBroadcast(&q->released);
+}
+
 /* Free the slot and its pages.  Caller holds both locks. */
 static void
 vacate_slot(Queue *q, QueueStream *s)
@@ -496,7 +507,7 @@ queue_release_stream(Queue *q, QueueStream *s)
 	LWLockRelease(q->table_lock);
 	queue_serve_waiters(q, s);
 	if (released)
-		ConditionVariableBroadcast(&q->released);
+		announce_release(q);
 	return released;
 }
 
@@ -532,6 +543,6 @@ queue_discard_database(Queue *q, Oid dboid)
 	}
 	LWLockRelease(q->table_lock);
 	queue_serve_waiters(q, queue_stream(q, 0));
-	ConditionVariableBroadcast(&q->released);
+	announce_release(q);
 	return discarded;
 }
