@@ -39,6 +39,8 @@
 #define queue_rename_stream					firehose_queue_rename_stream
 #define recent_announce						firehose_recent_announce
 #define recent_flush_done					firehose_recent_flush_done
+#define recent_flush_is_known				firehose_recent_flush_is_known
+#define recent_flush_requested				firehose_recent_flush_requested
 #define recent_has_flushers					firehose_recent_has_flushers
 #define recent_has_waiters					firehose_recent_has_waiters
 #define recent_publish						firehose_recent_publish

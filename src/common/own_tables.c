@@ -34,6 +34,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "common/catalog_row.h"
 #include "common/compat.h"
 #include "common/names.h"
 #include "common/own_tables.h"
@@ -110,20 +111,14 @@ find_tables(void)
 static Oid
 owner_of_extension(Oid extension)
 {
-	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	Oid			owner = InvalidOid;
+	HeapTuple	row = catalog_row(ExtensionRelationId, ExtensionOidIndexId,
+								  Anum_pg_extension_oid, extension, NULL);
+	Oid			owner;
 
-	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(extension));
-	scan = systable_beginscan(rel, ExtensionOidIndexId, true, NULL, 1, &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-		owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
+	if (row == NULL)
+		return InvalidOid;
+	owner = ((Form_pg_extension) GETSTRUCT(row))->extowner;
+	heap_freetuple(row);
 	return owner;
 }
 

@@ -33,11 +33,8 @@
 static void
 claim_slot(BatchStream *stream)
 {
-	stream->slot = queue_claim_stream(firehose_queue, MyDatabaseId, stream->serverid,
-									  stream->name, &stream->generation);
-	/* a sender that does not know the slot yet is not woken by publications */
-	if (pg_atomic_read_u32(&stream->slot->sender_procno) == PG_UINT32_MAX)
-		database_wake_sender(MyDatabaseId);
+	stream->slot = database_claim_stream(stream->serverid, stream->name,
+										 &stream->generation);
 }
 
 BatchStream *
@@ -101,24 +98,11 @@ finish_record(ChangeBatch *batch, BatchStream *stream, uint8 kind, XLogRecPtr ls
 	items->len += padding;
 
 	record = (QueueRecord *) (items->data + items->cursor);
-	record->kind = kind;
-	record->state = QUEUE_RECORD_PENDING;
-	record->attempts = 0;
-	record->length = length;
-	record->id = id;
-	record->queued_at = queued_at;
+	run_write_header(&stream->totals, record, kind, id, length, queued_at);
 	if (batch->nrecords == 0)
 		batch->entry = commit_ring_next(&batch->pipeline->ring);
 	pipeline_commit_ref(batch->pipeline, batch->entry, lsn, (CommitRef *) (record + 1));
 
-	/*
-	 * bounds, not an order: records that were put have the ids of their puts
-	 */
-	if (stream->nrecords++ == 0)
-		stream->first_id = stream->last_id = id;
-	stream->first_id = Min(stream->first_id, id);
-	stream->last_id = Max(stream->last_id, id);
-	stream->nbytes += length;
 	batch->nrecords++;
 	batch->size += items->len - items->cursor;
 }
@@ -245,7 +229,7 @@ reserve_room(ChangeBatch *batch)
 		BatchStream *stream = batch->streams[i];
 		Size		bytes = sizeof(QueueRun) + stream->items.len;
 
-		if (stream->nrecords == 0 || stream->reserved > 0 ||
+		if (stream->totals.nrecords == 0 || stream->reserved > 0 ||
 			try_reserve(batch, stream, bytes, 0))
 		{
 			i++;
@@ -276,14 +260,12 @@ hand_over(BatchStream *stream)
 {
 	pg_atomic_uint32 *run = queue_append(firehose_queue, stream->slot, stream->items.data,
 										 stream->items.len,
-										 stream->reserved, stream->nrecords,
-										 stream->first_id, stream->last_id);
+										 stream->reserved, &stream->totals);
 
-	queue_publish(stream->slot, run, stream->nrecords, stream->nbytes);
+	queue_publish(stream->slot, run, &stream->totals);
 	resetStringInfo(&stream->items);
 	stream->reserved = 0;
-	stream->nrecords = 0;
-	stream->nbytes = 0;
+	memset(&stream->totals, 0, sizeof(stream->totals));
 }
 
 /* A large record leaves a large buffer, and there may be many streams. */
@@ -319,7 +301,7 @@ change_batch_flush(ChangeBatch *batch)
 	note_position(batch);
 	for (int i = 0; i < batch->nstreams; i++)
 	{
-		if (batch->streams[i]->nrecords > 0)
+		if (batch->streams[i]->totals.nrecords > 0)
 			hand_over(batch->streams[i]);
 	}
 	RESUME_INTERRUPTS();

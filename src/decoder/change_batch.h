@@ -13,6 +13,7 @@
 
 #include "lib/stringinfo.h"
 #include "queue/queue.h"
+#include "queue/run_builder.h"
 #include "workers/pipeline_table.h"
 
 /* A stream that the pipeline sends to. */
@@ -24,10 +25,7 @@ typedef struct BatchStream
 	bool		newline;		/* records end in one */
 	char	   *name;
 	StringInfoData items;		/* records as they will lie in the queue */
-	uint32		nrecords;
-	uint64		nbytes;
-	uint64		first_id;
-	uint64		last_id;
+	RunTotals	totals;
 	/* in the queue, for the batch being handed over */
 	Size		reserved;
 } BatchStream;

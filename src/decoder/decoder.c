@@ -40,6 +40,7 @@
 #include "decoder/error_policy.h"
 #include "decoder/progress.h"
 #include "decoder/unflushed.h"
+#include "format/value.h"
 #include "pipeline/definition.h"
 #include "pipeline/rights.h"
 #include "queue/reserve.h"
@@ -137,18 +138,6 @@ fail(void)
 }
 
 /* Start ------------------------------------------------------------------- */
-
-/*
- * What values look like in text is fixed (value.h).  It stays in the
- * database's encoding, whatever the database, the role or the server sets for
- * clients: it is converted once, by us.
- */
-static void
-fix_value_settings(void)
-{
-	value_settings_fix();
-	SetConfigOption("client_encoding", GetDatabaseEncodingName(), PGC_SUSET, PGC_S_OVERRIDE);
-}
 
 /* Resolve a stream, and check that the pipeline's owner may use it. */
 static void
@@ -383,7 +372,7 @@ start(void)
 {
 	XLogRecPtr	from;
 
-	fix_value_settings();
+	value_fix_settings();
 	before_shmem_exit(leave_at_exit, (Datum) 0);
 	read_pipeline();
 	heed_crashes();

@@ -17,6 +17,7 @@
 #include "access/transam.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgtime.h"
 #include "utils/builtins.h"
@@ -408,6 +409,18 @@ static bool
 quoting_is_fixed(void)
 {
 	return !quote_all_identifiers;
+}
+
+void
+value_fix_settings(void)
+{
+	for (int i = 0; i < lengthof(guarded_settings); i++)
+	{
+		if (guarded_settings[i].flag != VALUE_READS_SEARCH_PATH)
+			SetConfigOption(guarded_settings[i].name, guarded_settings[i].value,
+							PGC_SUSET, PGC_S_OVERRIDE);
+	}
+	SetConfigOption("client_encoding", GetDatabaseEncodingName(), PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 int

@@ -158,6 +158,14 @@ extern void value_put_time(StringInfo out, TimestampTz time);
 extern PGDLLEXPORT int value_guard_set(uint32 reads);
 extern PGDLLEXPORT void value_guard_reset(int nestlevel);
 
+/*
+ * Give the settings their fixed values until the process ends, whatever the
+ * database, the role or the server sets: for a process that reads pgoutput.
+ * Text stays in the database's encoding.  search_path is left as it is,
+ * because the fixed one of every worker shows names in the same way.
+ */
+extern void value_fix_settings(void);
+
 static inline int
 value_guard_enter(uint32 reads)
 {

@@ -119,16 +119,8 @@ stream_slot(Stream *stream)
 {
 	if (stream->queue_stream == NULL ||
 		pg_atomic_read_u32(&stream->queue_stream->generation) != stream->slot_generation)
-	{
-		stream->queue_stream = queue_claim_stream(firehose_queue, MyDatabaseId, stream->serverid,
-										  stream->name, &stream->slot_generation);
-		/*
-		 * a sender that does not know the slot yet is not woken by
-		 * publications
-		 */
-		if (pg_atomic_read_u32(&stream->queue_stream->sender_procno) == PG_UINT32_MAX)
-			database_wake_sender(MyDatabaseId);
-	}
+		stream->queue_stream = database_claim_stream(stream->serverid, stream->name,
+													 &stream->slot_generation);
 	return stream->queue_stream;
 }
 
@@ -240,24 +232,10 @@ add_record(PendingRun *run, uint64 id, const RecordBytes *bytes, RecordShape sha
 
 	put_run_enlarge(run, QUEUE_RECORD_SPACE(shaped));
 	record = (QueueRecord *) (run->buffer + run->used);
-	record->kind = QUEUE_ITEM_RECORD;
-	record->state = QUEUE_RECORD_PENDING;
-	record->attempts = 0;
-	record->length = shaped;
-	record->id = id;
-	record->queued_at = GetCurrentTimestamp();
+	run_write_header(&run->totals, record, QUEUE_ITEM_RECORD, id, shaped,
+					 GetCurrentTimestamp());
 	record_write_shaped((char *) (record + 1), bytes, shape);
-
-	/*
-	 * bounds, not an order: a dead letter that is queued again has an old id
-	 */
-	if (run->nrecords == 0)
-		run->first_id = run->last_id = id;
-	run->first_id = Min(run->first_id, id);
-	run->last_id = Max(run->last_id, id);
 	run->used += QUEUE_RECORD_SPACE(shaped);
-	run->nrecords++;
-	run->nbytes += shaped;
 }
 
 bool
@@ -308,7 +286,7 @@ put_records(Stream *stream, uint64 first_id, const RecordBytes *records, int n,
 	if (!transactional)
 	{
 		put_run_append(run);
-		queue_publish(run->queue_stream, run->published, run->nrecords, run->nbytes);
+		queue_publish(run->queue_stream, run->published, &run->totals);
 		put_note_end(run->queue_stream);
 		pfree(own.buffer);
 	}

@@ -117,7 +117,7 @@ reset_run(PendingRun *run, QueueStream *queue_stream)
 {
 	run->queue_stream = queue_stream;
 	run->used = run->reserved = 0;
-	run->nrecords = run->nbytes = 0;
+	memset(&run->totals, 0, sizeof(run->totals));
 	run->nmarks = 0;
 	run->published = NULL;
 	if (run->allocated > KEEP_BUFFER)
@@ -167,9 +167,7 @@ put_run_mark(PendingRun *run)
 	mark = &run->marks[run->nmarks++];
 	mark->level = level;
 	mark->used = run->used;
-	mark->nrecords = run->nrecords;
-	mark->nbytes = run->nbytes;
-	mark->last_id = run->last_id;
+	mark->totals = run->totals;
 }
 
 /* Append a run to its stream.  Its reservation is used up. */
@@ -177,7 +175,7 @@ void
 put_run_append(PendingRun *run)
 {
 	run->published = queue_append(firehose_queue, run->queue_stream, run->buffer, run->used,
-								  run->reserved, run->nrecords, run->first_id, run->last_id);
+								  run->reserved, &run->totals);
 	run->reserved = 0;
 }
 
@@ -242,7 +240,7 @@ append_runs(void)
 {
 	for (int i = 0; i < nruns; i++)
 	{
-		if (runs[i].nrecords > 0)
+		if (runs[i].totals.nrecords > 0)
 			put_run_append(&runs[i]);
 	}
 }
@@ -254,8 +252,7 @@ publish_runs(void)
 	for (int i = 0; i < nruns; i++)
 	{
 		if (runs[i].published)
-			queue_publish(runs[i].queue_stream, runs[i].published,
-						  runs[i].nrecords, runs[i].nbytes);
+			queue_publish(runs[i].queue_stream, runs[i].published, &runs[i].totals);
 	}
 }
 
@@ -297,7 +294,7 @@ refuse_prepare(void)
 {
 	for (int i = 0; i < nruns; i++)
 	{
-		if (runs[i].nrecords > 0)
+		if (runs[i].totals.nrecords > 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("cannot PREPARE a transaction that has put records into a stream"),
@@ -354,12 +351,10 @@ roll_back_run(PendingRun *run, int level)
 		RunMark    *mark = &run->marks[--run->nmarks];
 
 		run->used = mark->used;
-		run->nrecords = mark->nrecords;
-		run->nbytes = mark->nbytes;
-		run->last_id = mark->last_id;
+		run->totals = mark->totals;
 	}
 
-	needed = run->nrecords > 0 ? sizeof(QueueRun) + run->used : 0;
+	needed = run->totals.nrecords > 0 ? sizeof(QueueRun) + run->used : 0;
 	if (run->reserved > needed)
 	{
 		queue_unreserve(firehose_queue, run->queue_stream, run->reserved - needed);

@@ -8,15 +8,14 @@
 
 #include "put/durable.h"
 #include "queue/layout.h"
+#include "queue/run_builder.h"
 
 /* What a run was when a subtransaction began to put. */
 typedef struct RunMark
 {
 	int			level;			/* of the subtransaction */
 	Size		used;
-	uint32		nrecords;
-	uint64		nbytes;
-	uint64		last_id;
+	RunTotals	totals;
 } RunMark;
 
 typedef struct PendingRun
@@ -27,10 +26,7 @@ typedef struct PendingRun
 	Size		used;
 	Size		allocated;
 	Size		reserved;		/* in the queue, for header and records */
-	uint32		nrecords;
-	uint64		nbytes;
-	uint64		first_id;
-	uint64		last_id;
+	RunTotals	totals;
 	RunMark    *marks;
 	int			nmarks;
 	int			max_marks;

@@ -78,7 +78,7 @@ queue_write(Queue *q, QueuePageNo *page, uint32 *offset, const void *from, Size 
  */
 pg_atomic_uint32 *
 queue_append(Queue *q, QueueStream *s, const char *records, Size length, Size reserved,
-			 uint32 nrecords, uint64 first_id, uint64 last_id)
+			 const RunTotals *totals)
 {
 	QueueRun	run;
 	QueuePageNo page;
@@ -94,7 +94,7 @@ queue_append(Queue *q, QueueStream *s, const char *records, Size length, Size re
 
 	LWLockAcquire(s->lock, LW_EXCLUSIVE);
 
-	s->highest_id = Max(s->highest_id, last_id);
+	s->highest_id = Max(s->highest_id, totals->last_id);
 	if (s->tail == QUEUE_NO_PAGE || s->tail_used == QUEUE_PAGE_DATA)
 		add_page(q, s);
 	page = s->tail;
@@ -107,7 +107,7 @@ queue_append(Queue *q, QueueStream *s, const char *records, Size length, Size re
 	{
 		Size		n = Min(left, QUEUE_PAGE_DATA - s->tail_used);
 
-		note_ids(queue_page(q, s->tail), first_id, last_id);
+		note_ids(queue_page(q, s->tail), totals->first_id, totals->last_id);
 		s->tail_used += n;
 		left -= n;
 		if (left == 0)
@@ -117,7 +117,7 @@ queue_append(Queue *q, QueueStream *s, const char *records, Size length, Size re
 
 	memset(&run, 0, sizeof(run));
 	run.kind = QUEUE_ITEM_RUN;
-	run.nrecords = nrecords;
+	run.nrecords = totals->nrecords;
 	run.end = pg_atomic_read_u64(&s->end_position) + sizeof(QueueRun) + length;
 	pg_atomic_init_u32(&run.state, QUEUE_RUN_PENDING);
 	queue_write(q, &page, &offset, &run, offsetof(QueueRun, state));
@@ -250,10 +250,10 @@ note_first_items(Queue *q, QueuePageNo no, uint32 offset, const char *records, S
  * owed" is never shown while a published record is.
  */
 void
-queue_publish(QueueStream *s, pg_atomic_uint32 *run_state, uint32 nrecords, uint64 nbytes)
+queue_publish(QueueStream *s, pg_atomic_uint32 *run_state, const RunTotals *totals)
 {
-	pg_atomic_fetch_add_u64(&s->published_records, nrecords);
-	pg_atomic_fetch_add_u64(&s->published_bytes, nbytes);
+	pg_atomic_fetch_add_u64(&s->published_records, totals->nrecords);
+	pg_atomic_fetch_add_u64(&s->published_bytes, totals->nbytes);
 	pg_write_barrier();
 	pg_atomic_write_u32(run_state, QUEUE_RUN_COMMITTED);
 	pg_atomic_fetch_sub_u32(&s->pending, 1);

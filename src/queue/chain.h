@@ -6,6 +6,7 @@
 #define FIREHOSE_QUEUE_CHAIN_H
 
 #include "queue/layout.h"
+#include "queue/run_builder.h"
 
 /*
  * Before the publication of what a commit put that does not wait for its
@@ -22,10 +23,10 @@ extern void queue_note_asynchronous(Queue *q, XLogRecPtr commit_end);
  */
 extern PGDLLEXPORT pg_atomic_uint32 *queue_append(Queue *q, QueueStream *s,
 												  const char *records, Size length,
-												  Size reserved, uint32 nrecords,
-												  uint64 first_id, uint64 last_id);
+												  Size reserved,
+												  const RunTotals *totals);
 extern PGDLLEXPORT void queue_publish(QueueStream *s, pg_atomic_uint32 *run_state,
-									  uint32 nrecords, uint64 nbytes);
+									  const RunTotals *totals);
 extern PGDLLEXPORT void queue_drop(QueueStream *s, pg_atomic_uint32 *run_state);
 
 /* Observers */

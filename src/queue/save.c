@@ -252,7 +252,6 @@ add_records(void *arg, const SavedQueueRecords *records)
 	QueueStream *s = ((SaveFile *) arg)->queue_stream;
 	Size		space = sizeof(QueueRun) + records->length;
 	pg_atomic_uint32 *run;
-
 	bool		reserved;
 
 	/* shares depend on the order in which streams grew, which is not known */
@@ -262,8 +261,8 @@ add_records(void *arg, const SavedQueueRecords *records)
 	if (!reserved)
 		return "firehose.queue_size is too small for it";
 	run = queue_append(firehose_queue, s, records->data, records->length, space,
-					   records->nrecords, records->first_id, records->last_id);
-	queue_publish(s, run, records->nrecords, records->payload);
+					   &records->totals);
+	queue_publish(s, run, &records->totals);
 	return NULL;
 }
 

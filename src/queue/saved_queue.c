@@ -17,7 +17,6 @@ reset_records(SavedQueueRecords *records, const char *buffer)
 {
 	memset(records, 0, sizeof(SavedQueueRecords));
 	records->data = buffer;
-	records->first_id = PG_UINT64_MAX;
 }
 
 /* Hand over the records in the buffer, if there are any. */
@@ -26,7 +25,7 @@ hand_over(const SavedQueueReader *reader, SavedQueueRecords *records)
 {
 	const char *wrong = NULL;
 
-	if (records->nrecords > 0)
+	if (records->totals.nrecords > 0)
 		wrong = reader->add_records(reader->arg, records);
 	reset_records(records, reader->buffer);
 	return wrong;
@@ -67,10 +66,7 @@ read_record(const SavedQueueReader *reader, SavedQueueRecords *records, uint64 *
 					  space - sizeof(record)))
 		return cut_short;
 	records->length += space;
-	records->nrecords++;
-	records->payload += record.length;
-	records->first_id = Min(records->first_id, record.id);
-	records->last_id = Max(records->last_id, record.id);
+	run_totals_add(&records->totals, record.id, record.length);
 	*left -= space;
 	return NULL;
 }

@@ -13,6 +13,7 @@
 #define FIREHOSE_QUEUE_SAVED_QUEUE_H
 
 #include "queue/layout.h"
+#include "queue/run_builder.h"
 
 #define SAVED_QUEUE_MAGIC	0x46485155	/* "FHQU" */
 
@@ -43,10 +44,7 @@ typedef struct SavedQueueRecords
 {
 	const char *data;
 	Size		length;
-	uint32		nrecords;
-	uint64		payload;		/* of length, payload */
-	uint64		first_id;		/* the smallest and the largest */
-	uint64		last_id;
+	RunTotals	totals;
 } SavedQueueRecords;
 
 /* Longest piece of records: one record of the largest size always fits. */

@@ -351,16 +351,14 @@ respond_to_flushes(int64 now)
 	{
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
 		QueueStream *slot = d->queue_stream;
-		uint64		request = pg_atomic_read_u64(&slot->flush_requested);
+		uint64		request = recent_flush_requested(slot);
 		QueuePosition upto;
 
 		if (request == 0)
 			continue;
 		hurry(d, now);
-		pg_memory_barrier();	/* read the request before what is pending */
 		upto = delivery_finished_upto(d);
-		if (request == pg_atomic_read_u64(&slot->flush_answered) &&
-			upto == pg_atomic_read_u64(&slot->finished_upto))
+		if (recent_flush_is_known(slot, request, upto))
 			continue;
 		/* who was waiting for the records finds their rows */
 		completion_flush(now, true);

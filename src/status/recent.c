@@ -218,7 +218,38 @@ settle_waiter(int procno, const RecentEntry *entries, int n)
 	}
 }
 
-/* Tell those who flush how far a stream has come. */
+uint64
+recent_flush_request(QueueStream *s)
+{
+	return pg_atomic_add_fetch_u64(&s->flush_requested, 1);
+}
+
+bool
+recent_flush_reached(QueueStream *s, uint64 request, QueuePosition mark)
+{
+	if (pg_atomic_read_u64(&s->flush_answered) < request)
+		return false;
+	pg_read_barrier();			/* pairs with recent_flush_done's */
+	return pg_atomic_read_u64(&s->finished_upto) >= mark;
+}
+
+uint64
+recent_flush_requested(QueueStream *s)
+{
+	uint64		request = pg_atomic_read_u64(&s->flush_requested);
+
+	pg_memory_barrier();		/* the request first, then what is pending */
+	return request;
+}
+
+bool
+recent_flush_is_known(QueueStream *s, uint64 request, QueuePosition finished_upto)
+{
+	return request == pg_atomic_read_u64(&s->flush_answered) &&
+		finished_upto == pg_atomic_read_u64(&s->finished_upto);
+}
+
+/* Tell the processes that flush how far a stream has come. */
 void
 recent_flush_done(QueueStream *s, uint64 request, QueuePosition finished_upto)
 {

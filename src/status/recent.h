@@ -49,11 +49,25 @@ extern PGDLLEXPORT void recent_publish(const RecentEntry *entries, int n);
 extern PGDLLEXPORT bool recent_has_waiters(void);
 
 /*
- * Flush handshake.  A backend increments s->flush_requested, wakes the sender
- * and waits; the sender, once status rows are written, calls this with the
- * value of flush_requested it had read *before* it looked at what is pending;
- * and again whenever it got further, for as long as recent_has_flushers().
+ * Flush handshake.  A backend calls recent_flush_request, wakes the sender and
+ * waits for recent_flush_reached.  The sender reads the number of the last
+ * request *before* it looks at what is pending, and calls recent_flush_done
+ * with that number once status rows are written.  It does so again whenever it
+ * got further, for as long as recent_has_flushers().
  */
+
+/* Backend: ask a stream's sender how far it is; the number of the request. */
+extern uint64 recent_flush_request(QueueStream *s);
+
+/* Backend: has the sender answered this request, from `mark` or beyond? */
+extern bool recent_flush_reached(QueueStream *s, uint64 request, QueuePosition mark);
+
+/* Sender: the number of the last request, 0: there was none. */
+extern PGDLLEXPORT uint64 recent_flush_requested(QueueStream *s);
+
+/* Sender: would recent_flush_done say what it has said already? */
+extern PGDLLEXPORT bool recent_flush_is_known(QueueStream *s, uint64 request,
+											  QueuePosition finished_upto);
 extern PGDLLEXPORT void recent_flush_done(QueueStream *s, uint64 request,
 										  QueuePosition finished_upto);
 

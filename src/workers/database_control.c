@@ -56,6 +56,17 @@ database_wake_sender(Oid dboid)
 	LWLockRelease(database_table->lock);
 }
 
+QueueStream *
+database_claim_stream(Oid serverid, const char *name, uint32 *generation)
+{
+	QueueStream *stream = queue_claim_stream(firehose_queue, MyDatabaseId, serverid,
+											 name, generation);
+
+	if (pg_atomic_read_u32(&stream->sender_procno) == PG_UINT32_MAX)
+		database_wake_sender(MyDatabaseId);
+	return stream;
+}
+
 /* Keep workers out of a database, and ask those that are there to go. */
 bool
 database_exclude_workers(Oid dboid)

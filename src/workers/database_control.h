@@ -2,11 +2,13 @@
  * database_control.h
  *		What backends and senders ask of the workers of a database.
  *
- * None of these functions raises an error or waits for anything but the
- * table's lock, except for database_await_vacant.
+ * Unless stated otherwise, these functions raise no error and wait for nothing
+ * but the table's lock.
  */
 #ifndef FIREHOSE_WORKERS_DATABASE_CONTROL_H
 #define FIREHOSE_WORKERS_DATABASE_CONTROL_H
+
+#include "queue/layout.h"
 
 /*
  * A transaction that has committed created or dropped the extension here, or
@@ -18,6 +20,15 @@ extern void database_request_check(Oid dboid);
 
 /* Set the latch of this database's sender, if there is one. */
 extern PGDLLEXPORT void database_wake_sender(Oid dboid);
+
+/*
+ * Claim the entry of the queue's table for a stream of this database, and wake
+ * the sender if it does not know the entry yet: publications do not wake it
+ * before.  *generation is valid for as long as the entry is this stream's.
+ * Raises configuration_limit_exceeded if the table has no entry left.
+ */
+extern QueueStream *database_claim_stream(Oid serverid, const char *name,
+										  uint32 *generation);
 
 /*
  * Keep workers out of a database until database_readmit_workers, and ask its

@@ -21,9 +21,7 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_authid.h"
@@ -36,14 +34,13 @@
 #include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
-#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "common/catalog_row.h"
 #include "common/names.h"
 #include "stream/stream.h"
 #include "workers/database_control.h"
@@ -397,23 +394,15 @@ note_server(ObjectAccessType access, Oid server_id)
 static bool
 is_our_extension(Oid extension_id)
 {
-	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		result = false;
+	HeapTuple	row = catalog_row(ExtensionRelationId, ExtensionOidIndexId,
+								  Anum_pg_extension_oid, extension_id, SnapshotSelf);
+	bool		result;
 
-	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(extension_id));
-	scan = systable_beginscan(rel, ExtensionOidIndexId, true, SnapshotSelf,
-							  1, &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-		result = strcmp(NameStr(((Form_pg_extension) GETSTRUCT(tuple))->extname),
-						FIREHOSE_NAME) == 0;
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-
+	if (row == NULL)
+		return false;
+	result = strcmp(NameStr(((Form_pg_extension) GETSTRUCT(row))->extname),
+					FIREHOSE_NAME) == 0;
+	heap_freetuple(row);
 	return result;
 }
 
@@ -421,23 +410,15 @@ is_our_extension(Oid extension_id)
 static bool
 is_stream(Oid server_id)
 {
-	Relation	rel = table_open(ForeignServerRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	Oid			wrapper = InvalidOid;
+	HeapTuple	row = catalog_row(ForeignServerRelationId, ForeignServerOidIndexId,
+								  Anum_pg_foreign_server_oid, server_id, SnapshotSelf);
+	Oid			wrapper;
 
-	ScanKeyInit(&key, Anum_pg_foreign_server_oid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(server_id));
-	scan = systable_beginscan(rel, ForeignServerOidIndexId, true, SnapshotSelf,
-							  1, &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-		wrapper = ((Form_pg_foreign_server) GETSTRUCT(tuple))->srvfdw;
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-
-	return OidIsValid(wrapper) && wrapper == stream_wrapper_oid();
+	if (row == NULL)
+		return false;
+	wrapper = ((Form_pg_foreign_server) GETSTRUCT(row))->srvfdw;
+	heap_freetuple(row);
+	return wrapper == stream_wrapper_oid();
 }
 
 /*

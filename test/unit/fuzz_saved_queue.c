@@ -92,13 +92,13 @@ accept_records(void *arg, const SavedQueueRecords *records)
 
 		REQUIRE(records->length - at >= sizeof(QueueRecord));
 		REQUIRE(record->kind == QUEUE_ITEM_RECORD && record->state == QUEUE_RECORD_PENDING);
-		REQUIRE(record->id >= records->first_id && record->id <= records->last_id);
+		REQUIRE(record->id >= records->totals.first_id && record->id <= records->totals.last_id);
 		payload += record->length;
 		at += QUEUE_RECORD_SPACE(record->length);
 		n++;
 	}
-	REQUIRE(at == records->length && n > 0 && n == records->nrecords);
-	REQUIRE(payload == records->payload);
+	REQUIRE(at == records->length && n > 0 && n == records->totals.nrecords);
+	REQUIRE(payload == records->totals.nbytes);
 	input->nrecords += n;
 	return NULL;
 }

@@ -586,6 +586,17 @@ forget_part(Part *part)
 	memset(part, 0, sizeof(Part));
 }
 
+/* Totals by the model's own account. */
+static RunTotals
+totals_of(const Part *part)
+{
+	return (RunTotals) {
+		.nrecords = part->nrecords, .nbytes = part->nbytes,
+		.first_id = part->records[0].id,
+		.last_id = part->records[part->nrecords - 1].id
+	};
+}
+
 /* PRE_COMMIT */
 static void
 append(Transaction *t)
@@ -597,12 +608,13 @@ append(Transaction *t)
 	{
 		Part	   *part = &t->parts[i];
 		pg_atomic_uint32 *flag;
+		RunTotals	totals;
 
 		if (part->nrecords == 0)
 			continue;
+		totals = totals_of(part);
 		flag = queue_append(m.q, part->stream->slot, part->buffer, part->used,
-							part->reserved, part->nrecords, part->records[0].id,
-							part->records[part->nrecords - 1].id);
+							part->reserved, &totals);
 		part->stream->reserved -= part->reserved;
 		part->reserved = 0;
 		part->run = model_append(part->stream, part->records, part->nrecords, flag);
@@ -621,8 +633,10 @@ end_transaction(Transaction *t, bool commit)
 
 		if (part->run != NULL)
 		{
+			RunTotals	totals = totals_of(part);
+
 			if (commit)
-				queue_publish(part->stream->slot, part->run->flag, part->nrecords, part->nbytes);
+				queue_publish(part->stream->slot, part->run->flag, &totals);
 			else
 				queue_drop(part->stream->slot, part->run->flag);
 			part->run->state = commit ? QUEUE_RUN_COMMITTED : QUEUE_RUN_ABORTED;
