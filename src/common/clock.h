@@ -24,4 +24,11 @@ clock_ms(void)
 	return clock_us() / 1000;
 }
 
+/* The sooner one of two times to sleep, where -1 is for ever. */
+static inline long
+clock_sooner(long a, long b)
+{
+	return a < 0 ? b : b < 0 ? a : Min(a, b);
+}
+
 #endif							/* FIREHOSE_COMMON_CLOCK_H */

@@ -236,7 +236,7 @@ check_columns(Relation rel, const Oid *types, int ntypes)
 
 bool
 own_tables_transaction(WriterWork work, const void *arg, const char *synchronous_commit,
-				   OwnTableError *trouble)
+					   OwnTableError *trouble)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	volatile bool done = false;
@@ -255,7 +255,7 @@ own_tables_transaction(WriterWork work, const void *arg, const char *synchronous
 			own_tables_report(trouble, 0, NULL);
 		else
 			own_tables_report(trouble, ERRCODE_LOCK_NOT_AVAILABLE,
-						  "a table is locked or gone");
+							  "a table is locked or gone");
 	}
 	PG_CATCH();
 	{
@@ -306,8 +306,8 @@ static void
 report_error(OwnTableError *trouble, const ErrorData *error)
 {
 	own_tables_report(trouble, error->sqlerrcode,
-				  is_harmless(error->sqlerrcode) ? error->message :
-				  psprintf("SQLSTATE %s", unpack_sql_state(error->sqlerrcode)));
+					  is_harmless(error->sqlerrcode) ? error->message :
+					  psprintf("SQLSTATE %s", unpack_sql_state(error->sqlerrcode)));
 }
 
 /* Errors of these classes tell of the system, not of values. */

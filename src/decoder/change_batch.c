@@ -29,12 +29,12 @@
 /* A stream's buffer larger than this is not kept. */
 #define KEEP_BUFFER		(2 * OUTBOX_FULL)
 
-/* (Re-)claim a stream's slot in the queue. */
+/* (Re-)claim a stream's entry in the queue. */
 static void
-claim_slot(BatchStream *stream)
+claim_queue_stream(BatchStream *stream)
 {
-	stream->slot = database_claim_stream(stream->serverid, stream->name,
-										 &stream->generation);
+	stream->queue_stream = database_claim_stream(stream->serverid, stream->name,
+												 &stream->generation);
 }
 
 BatchStream *
@@ -46,7 +46,7 @@ change_batch_add_stream(ChangeBatch *batch, Oid serverid, const char *name, bool
 	stream->serverid = serverid;
 	stream->name = pstrdup(name);
 	stream->newline = newline;
-	claim_slot(stream);
+	claim_queue_stream(stream);
 	initStringInfo(&stream->items);
 
 	if (batch->nstreams == batch->max_streams)
@@ -140,7 +140,7 @@ change_batch_end_record(ChangeBatch *batch, BatchStream *stream, XLogRecPtr lsn)
 
 void
 change_batch_add_put(ChangeBatch *batch, BatchStream *stream, XLogRecPtr lsn, uint64 id,
-			   TimestampTz queued_at, const char *data, Size length)
+					 TimestampTz queued_at, const char *data, Size length)
 {
 	appendBinaryStringInfo(change_batch_begin_record(batch, stream), data, length);
 	finish_record(batch, stream, QUEUE_ITEM_DURABLE_PUT, lsn, id, queued_at);
@@ -148,7 +148,7 @@ change_batch_add_put(ChangeBatch *batch, BatchStream *stream, XLogRecPtr lsn, ui
 
 void
 change_batch_add_dead(ChangeBatch *batch, BatchStream *stream, XLogRecPtr lsn, const char *code,
-				const char *message, const char *data, Size length)
+					  const char *message, const char *data, Size length)
 {
 	StringInfo	items = change_batch_begin_record(batch, stream);
 
@@ -161,7 +161,7 @@ change_batch_add_dead(ChangeBatch *batch, BatchStream *stream, XLogRecPtr lsn, c
 }
 
 /*
- * The stream's server is gone, and soon its slot.  Go on in another, if that
+ * The stream's server is gone, and soon its entry.  Go on in another, if that
  * is what the batch is to do.
  */
 static void
@@ -171,7 +171,7 @@ outlive_stream(ChangeBatch *batch, BatchStream *stream)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("stream \"%s\" was dropped", stream->name)));
-	claim_slot(stream);
+	claim_queue_stream(stream);
 }
 
 /*
@@ -183,11 +183,11 @@ try_reserve(ChangeBatch *batch, BatchStream *stream, Size bytes, int timeout_ms)
 {
 	for (;;)
 	{
-		/* what a slot says that has changed hands is of another stream */
-		if (stream->slot->dropped &&
-			pg_atomic_read_u32(&stream->slot->generation) == stream->generation)
+		/* what an entry says that has changed hands is of another stream */
+		if (stream->queue_stream->dropped &&
+			pg_atomic_read_u32(&stream->queue_stream->generation) == stream->generation)
 			outlive_stream(batch, stream);
-		switch (queue_reserve(firehose_queue, stream->slot, stream->generation, bytes,
+		switch (queue_reserve(firehose_queue, stream->queue_stream, stream->generation, bytes,
 							  timeout_ms))
 		{
 			case QUEUE_RESERVED:
@@ -196,8 +196,8 @@ try_reserve(ChangeBatch *batch, BatchStream *stream, Size bytes, int timeout_ms)
 			case QUEUE_FULL:
 				return false;
 			case QUEUE_STALE:
-				/* idle, and its slot was needed; or its server is gone */
-				claim_slot(stream);
+				/* idle, and its entry was needed; or its server is gone */
+				claim_queue_stream(stream);
 				break;
 		}
 	}
@@ -258,11 +258,11 @@ note_position(ChangeBatch *batch)
 static void
 hand_over(BatchStream *stream)
 {
-	pg_atomic_uint32 *run = queue_append(firehose_queue, stream->slot, stream->items.data,
+	pg_atomic_uint32 *run = queue_append(firehose_queue, stream->queue_stream, stream->items.data,
 										 stream->items.len,
 										 stream->reserved, &stream->totals);
 
-	queue_publish(stream->slot, run, &stream->totals);
+	queue_publish(stream->queue_stream, run, &stream->totals);
 	resetStringInfo(&stream->items);
 	stream->reserved = 0;
 	memset(&stream->totals, 0, sizeof(stream->totals));
@@ -319,7 +319,7 @@ change_batch_abandon(ChangeBatch *batch)
 		BatchStream *stream = batch->streams[i];
 
 		if (stream->reserved > 0)
-			queue_unreserve(firehose_queue, stream->slot, stream->reserved);
+			queue_unreserve(firehose_queue, stream->queue_stream, stream->reserved);
 		stream->reserved = 0;
 	}
 }

@@ -20,8 +20,8 @@
 typedef struct BatchStream
 {
 	Oid			serverid;
-	QueueStream *slot;
-	uint32		generation;		/* of the slot */
+	QueueStream *queue_stream;
+	uint32		generation;		/* of .queue_stream */
 	bool		newline;		/* records end in one */
 	char	   *name;
 	StringInfoData items;		/* records as they will lie in the queue */
@@ -65,7 +65,7 @@ typedef struct ChangeBatch
 
 /* Add a stream, claiming its slot in the queue.  Needs no catalog. */
 extern BatchStream *change_batch_add_stream(ChangeBatch *batch, Oid serverid, const char *name,
-									   bool newline);
+											bool newline);
 
 /*
  * Begin a record for a stream: returns where to append its payload, which
@@ -82,12 +82,12 @@ extern void change_batch_cancel_record(ChangeBatch *batch, BatchStream *stream);
 
 /* Send a change to the dead letters instead; id 0: a new one. */
 extern void change_batch_add_dead(ChangeBatch *batch, BatchStream *stream, XLogRecPtr lsn,
-							const char *code, const char *message,
-							const char *data, Size length);
+								  const char *code, const char *message,
+								  const char *data, Size length);
 
 /* Add a record that was put, under the id and time of its put, as it is. */
 extern void change_batch_add_put(ChangeBatch *batch, BatchStream *stream, XLogRecPtr lsn,
-						   uint64 id, TimestampTz queued_at, const char *data, Size length);
+								 uint64 id, TimestampTz queued_at, const char *data, Size length);
 
 /*
  * Hand everything over, waiting for room as long as it takes (but see

@@ -68,7 +68,7 @@ static void
 begin_transaction(ChangeReader *reader, StringInfo message)
 {
 	LogicalRepBeginData begin;
-	PipelineEntry *slot = reader->batch->pipeline;
+	PipelineEntry *entry = reader->batch->pipeline;
 
 	logicalrep_read_begin(message, &begin);
 	reader->event.lsn = begin.final_lsn;
@@ -81,23 +81,23 @@ begin_transaction(ChangeReader *reader, StringInfo message)
 	 * another definition it may have left out what is to be sent now: then
 	 * begin again.
 	 */
-	reader->done_seq = pg_atomic_read_u64(&slot->part_lsn) == begin.final_lsn &&
-		pg_atomic_read_u64(&slot->part_definition) == reader->batch->definition ?
-		pg_atomic_read_u32(&slot->part_seq) : 0;
+	reader->done_seq = pg_atomic_read_u64(&entry->part_lsn) == begin.final_lsn &&
+		pg_atomic_read_u64(&entry->part_definition) == reader->batch->definition ?
+		pg_atomic_read_u32(&entry->part_seq) : 0;
 }
 
 static void
 commit_transaction(ChangeReader *reader, StringInfo message)
 {
 	LogicalRepCommitData commit;
-	PipelineEntry *slot = reader->batch->pipeline;
+	PipelineEntry *entry = reader->batch->pipeline;
 
 	logicalrep_read_commit(message, &commit);
 	reader->batch->commits_upto = commit.end_lsn;
 	reader->batch->part_lsn = InvalidXLogRecPtr;
 	reader->batch->part_seq = 0;
-	pg_atomic_write_u64(&slot->last_commit_time, (uint64) commit.committime);
-	pg_atomic_fetch_add_u64(&slot->transactions, 1);
+	pg_atomic_write_u64(&entry->last_commit_time, (uint64) commit.committime);
+	pg_atomic_fetch_add_u64(&entry->transactions, 1);
 	if (reader->batch->size >= OUTBOX_FULL)
 		change_batch_flush(reader->batch);
 }
@@ -468,22 +468,22 @@ static void
 take_message(StringInfo message, void *arg)
 {
 	ChangeReader *reader = arg;
-	PipelineEntry *slot = reader->batch->pipeline;
+	PipelineEntry *entry = reader->batch->pipeline;
 	char		type = pq_getmsgbyte(message);
 
 	switch (type)
 	{
 		case LOGICAL_REP_MSG_INSERT:
 			take_change(reader, message, EVENT_INSERT);
-			pg_atomic_write_u64(&slot->inserts, pg_atomic_read_u64(&slot->inserts) + 1);
+			pg_atomic_write_u64(&entry->inserts, pg_atomic_read_u64(&entry->inserts) + 1);
 			break;
 		case LOGICAL_REP_MSG_UPDATE:
 			take_change(reader, message, EVENT_UPDATE);
-			pg_atomic_write_u64(&slot->updates, pg_atomic_read_u64(&slot->updates) + 1);
+			pg_atomic_write_u64(&entry->updates, pg_atomic_read_u64(&entry->updates) + 1);
 			break;
 		case LOGICAL_REP_MSG_DELETE:
 			take_change(reader, message, EVENT_DELETE);
-			pg_atomic_write_u64(&slot->deletes, pg_atomic_read_u64(&slot->deletes) + 1);
+			pg_atomic_write_u64(&entry->deletes, pg_atomic_read_u64(&entry->deletes) + 1);
 			break;
 		case LOGICAL_REP_MSG_BEGIN:
 			begin_transaction(reader, message);

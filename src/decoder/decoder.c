@@ -68,7 +68,7 @@
 
 extern PGDLLEXPORT void firehose_decoder_main(Datum main_arg);
 
-static PipelineEntry *my_slot;
+static PipelineEntry *my_entry;
 static Pipeline *pipeline;
 static ChangeBatch batch;
 static const WalConsumer *consumer;
@@ -87,9 +87,9 @@ static void leave_at_exit(int code, Datum arg);
 void
 firehose_decoder_main(Datum main_arg)
 {
-	if (!decoder_attach(main_arg, &my_slot))
+	if (!decoder_attach(main_arg, &my_entry))
 		return;
-	worker_connect(my_slot->dboid);
+	worker_connect(my_entry->dboid);
 	decoder_context = AllocSetContextCreate(TopMemoryContext, "firehose decoder",
 											ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(decoder_context);
@@ -127,13 +127,13 @@ fail(void)
 	error = CopyErrorData();
 	LWLockReleaseAll();
 	wal_reader_place(wal, &place);
-	error_policy_note(my_slot, error, &place);
+	error_policy_note(my_entry, error, &place);
 	if (!error_policy_hides_text(error, &place))
 		PG_RE_THROW();
 	FlushErrorState();
 	ereport(ERROR,
 			(errcode(error->sqlerrcode),
-			 errmsg("pipeline \"%s\": %s", NameStr(my_slot->name),
+			 errmsg("pipeline \"%s\": %s", NameStr(my_entry->name),
 					error_policy_text(error, &place))));
 }
 
@@ -147,20 +147,20 @@ add_stream(const char *name)
 
 	stream_check_usage(stream, pipeline->owner);
 	change_batch_add_stream(&batch, stream->serverid, stream->name,
-					  stream->options.delimiter != DELIMITER_NONE);
+							stream->options.delimiter != DELIMITER_NONE);
 }
 
 static bool
 must_leave(void)
 {
-	return worker_shutdown_requested() || decoder_must_exit(my_slot);
+	return worker_shutdown_requested() || decoder_must_exit(my_entry);
 }
 
 static void
 on_queue_full(const char *stream)
 {
-	if (pg_atomic_read_u32(&my_slot->state) != PIPELINE_WAITING)
-		pipeline_set_state(my_slot, PIPELINE_WAITING,
+	if (pg_atomic_read_u32(&my_entry->state) != PIPELINE_WAITING)
+		pipeline_set_state(my_entry, PIPELINE_WAITING,
 						   psprintf("the queue has no room for stream \"%s\"; the WAL is the buffer meanwhile",
 									stream));
 	if (must_leave())
@@ -202,7 +202,7 @@ check_rights(void)
 
 	if (trouble == NULL)
 		return;
-	pipeline_fail(my_slot, trouble);
+	pipeline_fail(my_entry, trouble);
 	proc_exit(0);
 }
 
@@ -252,18 +252,18 @@ read_pipeline(void)
 {
 	MemoryContext old = CurrentMemoryContext;
 
-	pg_atomic_write_u32(&my_slot->reread, 0);
+	pg_atomic_write_u32(&my_entry->reread, 0);
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(old);
 
-	pipeline = pipeline_read(my_slot->id);
+	pipeline = pipeline_read(my_entry->id);
 	if (pipeline == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("pipeline \"%s\" does not exist", NameStr(my_slot->name))));
+				 errmsg("pipeline \"%s\" does not exist", NameStr(my_entry->name))));
 	check_rights();
-	batch.pipeline = my_slot;
+	batch.pipeline = my_entry;
 	batch.on_full = on_queue_full;
 	batch.context = decoder_context;
 	if (pipeline->durable_puts)
@@ -285,11 +285,11 @@ fail_lost_slot(const char *what, XLogRecPtr confirmed)
 
 	if (confirmed != InvalidXLogRecPtr)
 		where = psprintf(" after %X/%X", LSN_FORMAT_ARGS(confirmed));
-	pipeline_fail(my_slot,
-					   psprintf("replication slot \"%s\" %s; changes committed%s and not yet delivered cannot be recovered from it; "
-								"to continue from now, run SELECT firehose_resume_pipeline(%s, from_now => true)",
-								pipeline->slot_name, what, where,
-								quote_literal_cstr(pipeline->name)));
+	pipeline_fail(my_entry,
+				  psprintf("replication slot \"%s\" %s; changes committed%s and not yet delivered cannot be recovered from it; "
+						   "to continue from now, run SELECT firehose_resume_pipeline(%s, from_now => true)",
+						   pipeline->slot_name, what, where,
+						   quote_literal_cstr(pipeline->name)));
 	proc_exit(0);
 }
 
@@ -299,9 +299,9 @@ heed_crashes(void)
 {
 	WalPlace	place;
 
-	if (crash_mark_open(my_slot->dboid, my_slot->id, my_slot->version, &place))
+	if (crash_mark_open(my_entry->dboid, my_entry->id, my_entry->version, &place))
 	{
-		error_policy_brake(my_slot, &place);
+		error_policy_brake(my_entry, &place);
 		proc_exit(0);
 	}
 }
@@ -319,7 +319,7 @@ ensure_slot(void)
 
 	if (!pipeline->slot_created && !replication_slot_look(pipeline->slot_name, &info))
 	{
-		pipeline_set_state(my_slot, PIPELINE_STARTING,
+		pipeline_set_state(my_entry, PIPELINE_STARTING,
 						   "the slot is being made; this waits for all older transactions to end");
 		making_slot = true;
 		wal_reader_create_slot(pipeline->slot_name);
@@ -328,7 +328,7 @@ ensure_slot(void)
 	if (!pipeline->slot_created)
 		pipeline_note_slot_created(pipeline->id);
 
-	fault = progress_start(pipeline, my_slot, &from);
+	fault = progress_start(pipeline, my_entry, &from);
 	if (fault != NULL)
 		fail_lost_slot(fault, progress_noted(pipeline));
 	return from;
@@ -379,10 +379,10 @@ start(void)
 	from = ensure_slot();
 
 	batch.definition = pipeline->fingerprint;
-	batch.commits_upto = pg_atomic_read_u64(&my_slot->queued_upto);
-	batch.part_lsn = pg_atomic_read_u64(&my_slot->part_lsn);
-	batch.part_seq = pg_atomic_read_u32(&my_slot->part_seq);
-	batch.part_definition = pg_atomic_read_u64(&my_slot->part_definition);
+	batch.commits_upto = pg_atomic_read_u64(&my_entry->queued_upto);
+	batch.part_lsn = pg_atomic_read_u64(&my_entry->part_lsn);
+	batch.part_seq = pg_atomic_read_u32(&my_entry->part_seq);
+	batch.part_definition = pg_atomic_read_u64(&my_entry->part_definition);
 	wal = wal_reader_open(pipeline->slot_name, from, plugin_options(), consumer,
 						  consumer_arg);
 	wal_reader_set_mark(wal, crash_mark());
@@ -390,8 +390,8 @@ start(void)
 	wal_reader_skip(wal, pipeline->skips, pipeline->nskips);
 	wal->on_server_start = progress_on_server_start;
 
-	failed_at = my_slot->last_error_lsn;
-	pipeline_set_state(my_slot, PIPELINE_STREAMING, "");
+	failed_at = my_entry->last_error_lsn;
+	pipeline_set_state(my_entry, PIPELINE_STREAMING, "");
 	pgstat_report_activity(STATE_RUNNING, psprintf("pipeline \"%s\"", pipeline->name));
 }
 
@@ -405,14 +405,14 @@ start(void)
 static void
 confirm(void)
 {
-	XLogRecPtr	upto = commit_ring_advance(&my_slot->ring);
+	XLogRecPtr	upto = commit_ring_advance(&my_entry->ring);
 
 	if (upto != InvalidXLogRecPtr)
-		pg_atomic_write_u64(&my_slot->accepted_lsn, upto);
-	if (commit_ring_is_empty(&my_slot->ring) && batch.nrecords == 0)
+		pg_atomic_write_u64(&my_entry->accepted_lsn, upto);
+	if (commit_ring_is_empty(&my_entry->ring) && batch.nrecords == 0)
 		upto = Max(upto, wal_reader_done(wal));
-	if (upto > pg_atomic_read_u64(&my_slot->confirmed_lsn))
-		pg_atomic_write_u64(&my_slot->confirmed_lsn, upto);
+	if (upto > pg_atomic_read_u64(&my_entry->confirmed_lsn))
+		pg_atomic_write_u64(&my_entry->confirmed_lsn, upto);
 }
 
 /* The loop ---------------------------------------------------------------- */
@@ -454,14 +454,14 @@ decode_round(void)
 		return 0;
 
 	change_batch_flush(&batch);
-	pg_atomic_write_u64(&my_slot->read_lsn, wal_reader_position(wal));
+	pg_atomic_write_u64(&my_entry->read_lsn, wal_reader_position(wal));
 	if (nulled > 0)
-		pg_atomic_fetch_add_u64(&my_slot->nulled, nulled);
+		pg_atomic_fetch_add_u64(&my_entry->nulled, nulled);
 	nulled = 0;
 	if (pipeline->durable_puts)
 		recent_wake_flushers();
-	if (pg_atomic_read_u32(&my_slot->state) == PIPELINE_WAITING)
-		pipeline_set_state(my_slot, PIPELINE_STREAMING, "");
+	if (pg_atomic_read_u32(&my_entry->state) == PIPELINE_WAITING)
+		pipeline_set_state(my_entry, PIPELINE_STREAMING, "");
 	return n;
 }
 
@@ -471,8 +471,8 @@ sleep_until_woken(void)
 {
 	long		timeout;
 
-	pg_atomic_exchange_u32(&my_slot->wants_settled, !commit_ring_is_empty(&my_slot->ring));
-	pipeline_want_commit(my_slot, true);
+	pg_atomic_exchange_u32(&my_entry->wants_settled, !commit_ring_is_empty(&my_entry->ring));
+	pipeline_want_commit(my_entry, true);
 
 	/* a last look at what happened before we asked to be woken */
 	unflushed_flush();
@@ -484,7 +484,7 @@ sleep_until_woken(void)
 			timeout = progress_due();
 		worker_wait(NULL, timeout, WaitEventNamed("FirehoseDecoderMain"), NULL, 0);
 	}
-	pipeline_want_commit(my_slot, false);
+	pipeline_want_commit(my_entry, false);
 }
 
 static void
@@ -495,7 +495,7 @@ run(void)
 		int			n;
 
 		worker_process_interrupts();
-		if (must_leave() || pg_atomic_read_u32(&my_slot->reread) != 0)
+		if (must_leave() || pg_atomic_read_u32(&my_entry->reread) != 0)
 			proc_exit(0);
 
 		n = decode_round();
@@ -520,8 +520,8 @@ await_sender(void)
 {
 	int64		deadline = clock_ms() + DRAIN_MS;
 
-	while (worker_shutdown_requested() && !decoder_must_exit(my_slot) &&
-		   !commit_ring_is_empty(&my_slot->ring) &&
+	while (worker_shutdown_requested() && !decoder_must_exit(my_entry) &&
+		   !commit_ring_is_empty(&my_entry->ring) &&
 		   database_sender_pid(MyDatabaseId) != 0 && clock_ms() < deadline)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
@@ -545,8 +545,8 @@ leave_at_exit(int code, Datum arg)
 	crash_mark_close();
 	change_batch_abandon(&batch);
 	queue_stop_waiting(firehose_queue);
-	if (making_slot && pg_atomic_read_u32(&my_slot->state) == PIPELINE_STARTING)
-		pipeline_set_state(my_slot, PIPELINE_STARTING, "");
+	if (making_slot && pg_atomic_read_u32(&my_entry->state) == PIPELINE_STARTING)
+		pipeline_set_state(my_entry, PIPELINE_STARTING, "");
 	if (wal == NULL || MyReplicationSlot == NULL)
 		return;
 

@@ -447,11 +447,3 @@ value_guard_reset(int nestlevel)
 {
 	AtEOXact_GUC(true, nestlevel);
 }
-
-void
-value_settings_fix(void)
-{
-	for (int i = 0; i < lengthof(guarded_settings); i++)
-		SetConfigOption(guarded_settings[i].name, guarded_settings[i].value,
-						PGC_SUSET, PGC_S_OVERRIDE);
-}

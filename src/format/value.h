@@ -179,9 +179,6 @@ value_guard_leave(int nestlevel)
 		value_guard_reset(nestlevel);
 }
 
-/* The same for this process and for good: for one that reads text. */
-extern void value_settings_fix(void);
-
 /* Append bytes as base64, without quotes. */
 extern void value_put_base64(StringInfo out, const char *bytes, int len);
 

@@ -161,7 +161,7 @@ apply_all_desired(const List *desired_list)
 		if (entry == NULL && desired->name != NULL)
 		{
 			entry = pipeline_table_claim(MyDatabaseId, desired->id, desired->name,
-										desired->slot_name);
+										 desired->slot_name);
 			if (entry == NULL)
 				left_out = desired;
 		}
@@ -180,7 +180,7 @@ apply_all_desired(const List *desired_list)
 		ereport(WARNING,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("firehose sender: there are more pipelines than firehose.max_pipelines (%d)",
-						pipeline_table->nslots),
+						pipeline_table->nentries),
 				 errdetail("Pipeline \"%s\" does not run.", left_out->name),
 				 errhint("Increase firehose.max_pipelines and restart the server.")));
 	warned_full = left_out != NULL;
@@ -229,9 +229,9 @@ apply_desired(PipelineEntry *entry, const DesiredPipeline *desired)
 static void
 drop_others(const List *desired_list)
 {
-	for (int i = 0; i < pipeline_table->nslots; i++)
+	for (int i = 0; i < pipeline_table->nentries; i++)
 	{
-		PipelineEntry *entry = &pipeline_table->slots[i];
+		PipelineEntry *entry = &pipeline_table->entries[i];
 		bool		found = false;
 		ListCell   *cell;
 

@@ -3,7 +3,7 @@
  *		How pipelines are going: the function behind firehose_stat_pipeline.
  *
  * Runs in backends.  One row per pipeline of this database's catalog, whether
- * any worker knows of it or not.  What its slot in shared memory says is
+ * any worker knows of it or not.  What its entry in shared memory says is
  * copied under the locks; counters are read without.
  */
 #include "postgres.h"
@@ -38,10 +38,10 @@ static const char *const state_names[] = {
 	[PIPELINE_STANDBY] = "standby"
 };
 
-/* What a slot of the shared table says, copied. */
-typedef struct SlotReport
+/* What an entry of the shared table says, copied. */
+typedef struct PipelineReport
 {
-	bool		known;			/* there is a slot */
+	bool		known;			/* there is an entry */
 	bool		table_full;		/* there is none, since there are too few */
 	int			pid;
 	PipelineState state;
@@ -65,12 +65,12 @@ typedef struct SlotReport
 	int64		nulled;
 	int64		dead;
 	int64		refused;
-} SlotReport;
+} PipelineReport;
 
-static void read_slot(int32 id, SlotReport *report);
-static void copy_slot(PipelineEntry *slot, SlotReport *report);
-static void judge_slot(const PipelineRow *row, SlotReport *report);
-static void add_columns(ResultRow *result, const PipelineRow *row, const SlotReport *report);
+static void read_entry(int32 id, PipelineReport *report);
+static void copy_entry(PipelineEntry *entry, PipelineReport *report);
+static void decide_state(const PipelineRow *row, PipelineReport *report);
+static void add_columns(ResultRow *result, const PipelineRow *row, const PipelineReport *report);
 
 PG_FUNCTION_INFO_V1(firehose_stat_pipeline);
 
@@ -109,7 +109,7 @@ firehose_stat_pipeline(PG_FUNCTION_ARGS)
 	{
 		PipelineRow *row = lfirst(cell);
 		ResultRow	result = {.ncolumns = 0};
-		SlotReport	report = {0};
+		PipelineReport	report = {0};
 
 		CHECK_FOR_INTERRUPTS();
 		if (DatumGetBool(row->values[PIPELINE_DROPPED]) ||
@@ -117,8 +117,8 @@ firehose_stat_pipeline(PG_FUNCTION_ARGS)
 											DatumGetObjectId(row->values[PIPELINE_OWNER]))))
 			continue;
 
-		read_slot(pipeline_row_id(row), &report);
-		judge_slot(row, &report);
+		read_entry(pipeline_row_id(row), &report);
+		decide_state(row, &report);
 		add_columns(&result, row, &report);
 		Assert(result.ncolumns == rsinfo->setDesc->natts);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc,
@@ -128,22 +128,22 @@ firehose_stat_pipeline(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* Find a pipeline's slot and copy what it says. */
+/* Find a pipeline's entry and copy what it says. */
 static void
-read_slot(int32 id, SlotReport *report)
+read_entry(int32 id, PipelineReport *report)
 {
-	PipelineEntry *slot;
+	PipelineEntry *entry;
 
 	LWLockAcquire(database_table->lock, LW_SHARED);
 	LWLockAcquire(pipeline_table->lock, LW_SHARED);
-	slot = pipeline_table_find(MyDatabaseId, id);
-	if (slot != NULL)
-		copy_slot(slot, report);
+	entry = pipeline_table_find(MyDatabaseId, id);
+	if (entry != NULL)
+		copy_entry(entry, report);
 	else
 	{
 		report->table_full = true;
-		for (int i = 0; i < pipeline_table->nslots; i++)
-			report->table_full &= OidIsValid(pipeline_table->slots[i].dboid);
+		for (int i = 0; i < pipeline_table->nentries; i++)
+			report->table_full &= OidIsValid(pipeline_table->entries[i].dboid);
 	}
 	LWLockRelease(pipeline_table->lock);
 	LWLockRelease(database_table->lock);
@@ -157,34 +157,34 @@ read_slot(int32 id, SlotReport *report)
  * in its database; other WAL is no lag.  Ask that before what is outstanding.
  */
 static void
-copy_slot(PipelineEntry *slot, SlotReport *report)
+copy_entry(PipelineEntry *entry, PipelineReport *report)
 {
 	report->known = true;
-	report->pid = slot->decoder.pid;
-	report->state = pg_atomic_read_u32(&slot->state);
-	strlcpy(report->reason, slot->reason, sizeof(report->reason));
-	strlcpy(report->last_error, slot->last_error, sizeof(report->last_error));
-	report->last_error_lsn = slot->last_error_lsn;
-	report->last_error_at = slot->last_error_at;
+	report->pid = entry->decoder.pid;
+	report->state = pg_atomic_read_u32(&entry->state);
+	strlcpy(report->reason, entry->reason, sizeof(report->reason));
+	strlcpy(report->last_error, entry->last_error, sizeof(report->last_error));
+	report->last_error_lsn = entry->last_error_lsn;
+	report->last_error_at = entry->last_error_at;
 
-	report->caught_up = pg_atomic_read_u32(&slot->wants_commit) != 0;
+	report->caught_up = pg_atomic_read_u32(&entry->wants_commit) != 0;
 	pg_read_barrier();
-	report->outstanding = commit_ring_outstanding(&slot->ring);
+	report->outstanding = commit_ring_outstanding(&entry->ring);
 	report->caught_up &= report->outstanding == 0;
-	report->confirmed_lsn = pg_atomic_read_u64(&slot->confirmed_lsn);
-	report->accepted_lsn = pg_atomic_read_u64(&slot->accepted_lsn);
-	report->read_lsn = pg_atomic_read_u64(&slot->read_lsn);
-	report->last_commit_at = pg_atomic_read_u64(&slot->last_commit_time);
+	report->confirmed_lsn = pg_atomic_read_u64(&entry->confirmed_lsn);
+	report->accepted_lsn = pg_atomic_read_u64(&entry->accepted_lsn);
+	report->read_lsn = pg_atomic_read_u64(&entry->read_lsn);
+	report->last_commit_at = pg_atomic_read_u64(&entry->last_commit_time);
 
-	report->transactions = pg_atomic_read_u64(&slot->transactions);
-	report->inserts = pg_atomic_read_u64(&slot->inserts);
-	report->updates = pg_atomic_read_u64(&slot->updates);
-	report->deletes = pg_atomic_read_u64(&slot->deletes);
-	report->truncates = pg_atomic_read_u64(&slot->truncates);
-	report->nulled = pg_atomic_read_u64(&slot->nulled);
-	report->messages = pg_atomic_read_u64(&slot->messages);
-	report->dead = pg_atomic_read_u64(&slot->dead);
-	report->refused = pg_atomic_read_u64(&slot->refused);
+	report->transactions = pg_atomic_read_u64(&entry->transactions);
+	report->inserts = pg_atomic_read_u64(&entry->inserts);
+	report->updates = pg_atomic_read_u64(&entry->updates);
+	report->deletes = pg_atomic_read_u64(&entry->deletes);
+	report->truncates = pg_atomic_read_u64(&entry->truncates);
+	report->nulled = pg_atomic_read_u64(&entry->nulled);
+	report->messages = pg_atomic_read_u64(&entry->messages);
+	report->dead = pg_atomic_read_u64(&entry->dead);
+	report->refused = pg_atomic_read_u64(&entry->refused);
 }
 
 /*
@@ -192,7 +192,7 @@ copy_slot(PipelineEntry *slot, SlotReport *report)
  * first.
  */
 static void
-judge_slot(const PipelineRow *row, SlotReport *report)
+decide_state(const PipelineRow *row, PipelineReport *report)
 {
 	const char *reason = NULL;
 
@@ -225,7 +225,7 @@ judge_slot(const PipelineRow *row, SlotReport *report)
 }
 
 static void
-add_columns(ResultRow *result, const PipelineRow *row, const SlotReport *report)
+add_columns(ResultRow *result, const PipelineRow *row, const PipelineReport *report)
 {
 	bool		durable = DatumGetBool(row->values[PIPELINE_DURABLE_PUTS]);
 

@@ -444,10 +444,10 @@ end_of_wal(void)
  * table's lock held.
  */
 static bool
-is_reader(const PipelineEntry *slot, Oid dboid)
+is_reader(const PipelineEntry *entry, Oid dboid)
 {
-	return slot->durable_puts && OidIsValid(slot->dboid) && !slot->dropped &&
-		(!OidIsValid(dboid) || slot->dboid == dboid);
+	return entry->durable_puts && OidIsValid(entry->dboid) && !entry->dropped &&
+		(!OidIsValid(dboid) || entry->dboid == dboid);
 }
 
 /*
@@ -473,8 +473,8 @@ durable_is_anywhere(Oid dboid)
 		return false;
 
 	LWLockAcquire(pipeline_table->lock, LW_SHARED);
-	for (int i = 0; i < pipeline_table->nslots && !found; i++)
-		found = is_reader(&pipeline_table->slots[i], dboid);
+	for (int i = 0; i < pipeline_table->nentries && !found; i++)
+		found = is_reader(&pipeline_table->entries[i], dboid);
 	LWLockRelease(pipeline_table->lock);
 	return found;
 }
@@ -495,16 +495,16 @@ durable_has_read(Oid dboid, XLogRecPtr upto)
 	bool		own = false;
 
 	LWLockAcquire(pipeline_table->lock, LW_SHARED);
-	for (int i = 0; i < pipeline_table->nslots; i++)
+	for (int i = 0; i < pipeline_table->nentries; i++)
 	{
-		PipelineEntry *slot = &pipeline_table->slots[i];
+		PipelineEntry *entry = &pipeline_table->entries[i];
 
-		if (!is_reader(slot, dboid))
+		if (!is_reader(entry, dboid))
 			continue;
-		own |= slot->dboid == MyDatabaseId;
-		if (pg_atomic_read_u64(&slot->read_lsn) < upto)
+		own |= entry->dboid == MyDatabaseId;
+		if (pg_atomic_read_u64(&entry->read_lsn) < upto)
 		{
-			pipeline_wake_decoders(slot->dboid);
+			pipeline_wake_decoders(entry->dboid);
 			all = false;
 		}
 	}

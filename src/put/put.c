@@ -113,19 +113,19 @@ queue_full_error(const Stream *stream)
 			 errhint("See firehose_stat_stream for why records are not accepted; firehose.queue_size sets how much can wait.")));
 }
 
-/* The queue's slot of a stream, claimed if need be. */
+/* The queue's entry of a stream, claimed if need be. */
 static QueueStream *
-stream_slot(Stream *stream)
+queue_stream_of(Stream *stream)
 {
 	if (stream->queue_stream == NULL ||
-		pg_atomic_read_u32(&stream->queue_stream->generation) != stream->slot_generation)
+		pg_atomic_read_u32(&stream->queue_stream->generation) != stream->queue_generation)
 		stream->queue_stream = database_claim_stream(stream->serverid, stream->name,
-													 &stream->slot_generation);
+													 &stream->queue_generation);
 	return stream->queue_stream;
 }
 
 /*
- * Try to reserve; false: no room within the time.  Looks a stale slot up
+ * Try to reserve; false: no room within the time.  Looks a stale entry up
  * again.
  */
 static bool
@@ -133,9 +133,9 @@ try_reserve(Stream *stream, Size bytes, int timeout_ms)
 {
 	for (;;)
 	{
-		QueueStream *queue_stream = stream_slot(stream);
+		QueueStream *queue_stream = queue_stream_of(stream);
 
-		switch (queue_reserve(firehose_queue, queue_stream, stream->slot_generation,
+		switch (queue_reserve(firehose_queue, queue_stream, stream->queue_generation,
 							  bytes, timeout_ms))
 		{
 			case QUEUE_RESERVED:
@@ -161,7 +161,7 @@ reserve(Stream *stream, Size bytes, int nrecords)
 		return true;
 	if (stream->options.on_full == ON_FULL_DISCARD)
 	{
-		pg_atomic_fetch_add_u64(&stream_slot(stream)->stats.discarded, nrecords);
+		pg_atomic_fetch_add_u64(&queue_stream_of(stream)->stats.discarded, nrecords);
 		return false;
 	}
 	queue_full_error(stream);
@@ -193,7 +193,7 @@ check_transaction_fits(const Stream *stream, Size more)
 static PendingRun *
 reserve_in_run(Stream *stream, Size space, int nrecords)
 {
-	PendingRun *run = put_xact_find_run(stream_slot(stream));
+	PendingRun *run = put_xact_find_run(queue_stream_of(stream));
 	Size		needed = sizeof(QueueRun) + (run ? run->used : 0) + space;
 	Size		missing;
 	Size		ahead;
@@ -209,7 +209,7 @@ reserve_in_run(Stream *stream, Size space, int nrecords)
 		put_xact_prepare_run();
 		if (!reserve(stream, missing, nrecords))
 			return NULL;
-		/* waiting may have brought us to another slot than we looked for */
+		/* waiting may have brought us to another entry than we looked for */
 		run = put_xact_add_run(stream->queue_stream);
 	}
 	else if (ahead > 0 && try_reserve(stream, missing + ahead, 0))

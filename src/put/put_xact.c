@@ -34,7 +34,7 @@
 
 /*
  * The current transaction's runs.  Entries beyond nruns keep their buffers.
- * Each of the others has a reservation, so that its slot stays its stream's.
+ * Each of the others has a reservation, so that its entry stays its stream's.
  */
 static PendingRun *runs = NULL;
 static int	nruns = 0;
@@ -61,7 +61,7 @@ put_xact_is_committing(void)
 
 /* Runs -------------------------------------------------------------------- */
 
-/* The transaction's run for a slot, or NULL. */
+/* The transaction's run for an entry, or NULL. */
 PendingRun *
 put_xact_find_run(QueueStream *queue_stream)
 {
@@ -363,7 +363,7 @@ roll_back_run(PendingRun *run, int level)
 }
 
 /*
- * Forget a run that has nothing left: its slot may change hands from now on.
+ * Forget a run that has nothing left: its entry may change hands from now on.
  * The last one takes its place.
  */
 static void

@@ -167,7 +167,7 @@ add_page(Queue *q, QueueStream *s)
 	page->ids_before = s->highest_id;
 	pg_atomic_init_u32(&page->first_item, QUEUE_NO_OFFSET);
 	pg_write_barrier();
-	page->owner = queue_slot(q, s);
+	page->owner = queue_stream_number(q, s);
 
 	if (s->tail == QUEUE_NO_PAGE)
 		s->head = no;
@@ -437,9 +437,9 @@ static bool
 look_at_page(Queue *q, QueueStream *s, QueuePageNo no, uint64 id, SeenPage *seen)
 {
 	volatile QueuePage *page = queue_page(q, no);
-	uint32		slot = queue_slot(q, s);
+	uint32		number = queue_stream_number(q, s);
 
-	if (page->owner != slot)
+	if (page->owner != number)
 		return false;
 	pg_read_barrier();
 	seen->seq = page->seq;
@@ -447,7 +447,7 @@ look_at_page(Queue *q, QueueStream *s, QueuePageNo no, uint64 id, SeenPage *seen
 	seen->may_have = id >= page->min_id && id <= page->max_id;
 	seen->is_first = page->prev == QUEUE_NO_PAGE || id > page->ids_before;
 	pg_read_barrier();
-	return page->owner == slot && page->seq == seen->seq;
+	return page->owner == number && page->seq == seen->seq;
 }
 
 /* Search one page, if it is still the one that was seen. */
@@ -457,7 +457,7 @@ search_page(Queue *q, QueueStream *s, QueuePageNo no, const SeenPage *seen, uint
 	bool		found = false;
 
 	LWLockAcquire(s->lock, LW_SHARED);
-	if (queue_page(q, no)->owner == queue_slot(q, s) && queue_page(q, no)->seq == seen->seq)
+	if (queue_page(q, no)->owner == queue_stream_number(q, s) && queue_page(q, no)->seq == seen->seq)
 		found = find_in_page(q, s, no, id);
 	LWLockRelease(s->lock);
 	return found;
@@ -513,7 +513,7 @@ queue_find(Queue *q, Oid dboid, uint64 id, bool (*may_search) (Oid serverid))
 	{
 		QueueStream *s = queue_stream(q, i);
 
-		/* without its lock a slot that is not ours can be passed over */
+		/* without its lock an entry that is not ours can be passed over */
 		if (s->in_use && s->dboid == dboid && find_in_stream(q, s, dboid, id, may_search))
 			return true;
 	}

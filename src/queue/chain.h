@@ -49,7 +49,7 @@ extern PGDLLEXPORT TimestampTz queue_oldest(Queue *q, QueueStream *s);
 typedef bool (*QueueVisitor) (Queue *q, const QueueRecord *record,
 							  QueuePageNo page, uint32 offset, void *arg);
 extern PGDLLEXPORT void queue_visit_pending(Queue *q, QueueStream *s,
-										 QueueVisitor visit, void *arg);
+											QueueVisitor visit, void *arg);
 
 /*
  * Copy `length` bytes out of the chain, from a place in a page on; the place

@@ -207,13 +207,13 @@ typedef struct QueueRecord
 typedef struct QueueStream
 {
 	/*
-	 * These belong to the slot, whoever has it, and are never reset: a backend
-	 * may look at a slot that has just changed hands.
+	 * These belong to the entry, whoever has it, and are never reset: a backend
+	 * may look at an entry that has just changed hands.
 	 */
 	LWLock	   *lock;			/* shared memory is mapped at one address in
 								 * every process, as core's pointers to locks
 								 * in it rely on */
-	pg_atomic_uint32 generation;	/* changes whenever the slot changes hands
+	pg_atomic_uint32 generation;	/* changes whenever the entry changes hands
 									 * (written under both locks) */
 
 	/* identity, under Queue.table_lock */
@@ -256,7 +256,7 @@ typedef struct QueueStream
 								 * */
 	pg_atomic_uint32 sender_procno; /* whose latch; PG_UINT32_MAX: no sender;
 									 * set under table_lock, shared */
-	pg_atomic_uint32 asked_to_leave;	/* 1: if it is idle, its slot is needed */
+	pg_atomic_uint32 asked_to_leave;	/* 1: if it is idle, its entry is needed */
 
 	/*
 	 * flush handshake (recent.h): requests are numbered, the sender answers
@@ -277,7 +277,7 @@ typedef enum QueueWaiterState
 	QUEUE_WAITER_IDLE,
 	QUEUE_WAITER_IN_LINE,
 	QUEUE_WAITER_SERVED,		/* has its reservation, and left the line */
-	QUEUE_WAITER_STALE			/* the stream's slot changed hands */
+	QUEUE_WAITER_STALE			/* the stream's entry changed hands */
 } QueueWaiterState;
 
 /* A process that waits for space in a stream; indexed by proc number. */
@@ -285,7 +285,7 @@ typedef struct QueueWaiter
 {
 	pg_atomic_uint32 state;		/* QueueWaiterState; read by its owner without
 								 * the lock */
-	int			slot;			/* of the stream in whose line it stands */
+	int			stream;			/* of the stream in whose line it stands */
 	int			next;
 	int			prev;
 	Size		bytes;			/* that it waits for */
@@ -324,7 +324,7 @@ typedef struct Queue
 	 */
 	pg_atomic_uint64 asynchronous_upto;
 	pg_atomic_uint64 table_version; /* changes with every claim and release */
-	ConditionVariable released; /* for those who need a slot */
+	ConditionVariable released; /* for those who need an entry */
 	char		pad1[PG_CACHE_LINE_SIZE];
 
 	/* the pool, under pool_lock */
@@ -373,13 +373,13 @@ queue_data(Queue *q, QueuePageNo no)
 }
 
 static inline QueueStream *
-queue_stream(Queue *q, int slot)
+queue_stream(Queue *q, int number)
 {
-	return (QueueStream *) ((char *) q + q->streams_offset) + slot;
+	return (QueueStream *) ((char *) q + q->streams_offset) + number;
 }
 
 static inline int
-queue_slot(Queue *q, const QueueStream *s)
+queue_stream_number(Queue *q, const QueueStream *s)
 {
 	return s - queue_stream(q, 0);
 }

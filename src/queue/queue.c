@@ -30,9 +30,9 @@
  * A database may have seven times as many streams in use as it leaves for
  * others: 224 of 256 when it is alone.
  */
-#define SLOT_SHARE				7
+#define STREAM_SHARE				7
 
-/* How long to wait for a slot that a sender was asked for, and ask again. */
+/* How long to wait for an entry that a sender was asked for, and ask again. */
 #define RELEASE_WAIT_MS			1000
 #define RELEASE_ASK_MS			100
 
@@ -142,11 +142,11 @@ queue_memory_size(uint32 npages, int max_streams, int max_waiters)
 }
 
 /*
- * Make a slot ready for a stream that begins, all but what belongs to the
- * slot.
+ * Make an entry ready for a stream that begins, all but what belongs to the
+ * entry.
  */
 static void
-reset_stream_slot(QueueStream *s)
+reset_entry(QueueStream *s)
 {
 	memset((char *) s + offsetof(QueueStream, in_use), 0,
 		   sizeof(QueueStream) - offsetof(QueueStream, in_use));
@@ -204,11 +204,11 @@ queue_init(Queue *q, uint32 npages, int max_streams, int max_waiters,
 
 		s->lock = &stream_locks[i].lock;
 		pg_atomic_init_u32(&s->generation, 0);
-		reset_stream_slot(s);
+		reset_entry(s);
 	}
 }
 
-/* Find a stream's slot.  Caller holds table_lock. */
+/* Find a stream's entry.  Caller holds table_lock. */
 static QueueStream *
 find_stream(Queue *q, Oid dboid, Oid serverid)
 {
@@ -244,7 +244,7 @@ find_database(Queue *q, Oid dboid)
 }
 
 /*
- * Does an open transaction still count on this slot?  Its reservation is real,
+ * Does an open transaction still count on this entry?  Its reservation is real,
  * and it will yet write the flags of the runs it has appended.
  */
 static bool
@@ -253,7 +253,7 @@ has_open_transactions(QueueStream *s)
 	return s->reserved > 0 || pg_atomic_read_u32(&s->pending) > 0;
 }
 
-/* Does the stream owe nothing, so that its slot may go? */
+/* Does the stream owe nothing, so that its entry may go? */
 static bool
 is_idle(QueueStream *s)
 {
@@ -262,7 +262,7 @@ is_idle(QueueStream *s)
 }
 
 /*
- * Wake those who wait for a slot.  The postmaster, which discards a saved
+ * Wake those who wait for an entry.  The postmaster, which discards a saved
  * queue that proves damaged, has no PGPROC and cannot; nobody waits then.
  */
 static void
@@ -272,9 +272,9 @@ announce_release(Queue *q)
 		ConditionVariableBroadcast(&q->released);
 }
 
-/* Free the slot and its pages.  Caller holds both locks. */
+/* Free the entry and its pages.  Caller holds both locks. */
 static void
-vacate_slot(Queue *q, QueueStream *s)
+vacate_entry(Queue *q, QueueStream *s)
 {
 	while (s->head != QUEUE_NO_PAGE)
 	{
@@ -293,7 +293,7 @@ vacate_slot(Queue *q, QueueStream *s)
 	pg_atomic_fetch_add_u64(&q->table_version, 1);
 }
 
-/* How many slots nobody has?  Caller holds table_lock. */
+/* How many entries nobody has?  Caller holds table_lock. */
 static int
 count_unused(Queue *q)
 {
@@ -330,7 +330,7 @@ find_idle(Queue *q, int database)
 }
 
 /*
- * Take the slot of an idle stream, or ask its sender for it, who alone knows
+ * Take the entry of an idle stream, or ask its sender for it, who alone knows
  * where it reads.  Caller holds table_lock exclusively.
  */
 static void
@@ -347,30 +347,30 @@ evict(Queue *q, QueueStream *s, bool *asked)
 	}
 	LWLockAcquire(s->lock, LW_EXCLUSIVE);
 	if (is_idle(s))
-		vacate_slot(q, s);
+		vacate_entry(q, s);
 	LWLockRelease(s->lock);
 }
 
 /*
- * A slot for one more stream of a database, which may have SLOT_SHARE times as
+ * An entry for one more stream of a database, which may have STREAM_SHARE times as
  * many as it leaves free.  If it has, one of its own streams goes before
  * another's.  Caller holds table_lock exclusively.
  */
 static QueueStream *
-find_unused_slot(Queue *q, int database, bool *asked)
+find_unused_entry(Queue *q, int database, bool *asked)
 {
 	int			nstreams = queue_database(q, database)->nstreams;
 	int			nfree = count_unused(q);
 
-	if (nstreams >= SLOT_SHARE * nfree)
+	if (nstreams >= STREAM_SHARE * nfree)
 	{
 		QueueStream *idle = nstreams > 0 ? find_idle(q, database) : NULL;
 
-		if (idle == NULL && nstreams < SLOT_SHARE * (nfree + 1))
+		if (idle == NULL && nstreams < STREAM_SHARE * (nfree + 1))
 			idle = find_idle(q, -1);
 		if (idle != NULL)
 			evict(q, idle, asked);
-		if (queue_database(q, database)->nstreams >= SLOT_SHARE * count_unused(q))
+		if (queue_database(q, database)->nstreams >= STREAM_SHARE * count_unused(q))
 			return NULL;
 	}
 	for (int i = 0;; i++)
@@ -380,12 +380,12 @@ find_unused_slot(Queue *q, int database, bool *asked)
 	}
 }
 
-/* Give a slot to a stream; NULL: there is none.  Caller holds table_lock. */
+/* Give an entry to a stream; NULL: there is none.  Caller holds table_lock. */
 static QueueStream *
-occupy_slot(Queue *q, Oid dboid, Oid serverid, const char *name, bool *asked)
+occupy_entry(Queue *q, Oid dboid, Oid serverid, const char *name, bool *asked)
 {
 	int			database = find_database(q, dboid);
-	QueueStream *s = database < 0 ? NULL : find_unused_slot(q, database, asked);
+	QueueStream *s = database < 0 ? NULL : find_unused_entry(q, database, asked);
 
 	if (s == NULL)
 		return NULL;
@@ -393,7 +393,7 @@ occupy_slot(Queue *q, Oid dboid, Oid serverid, const char *name, bool *asked)
 	queue_database(q, database)->nstreams++;
 
 	LWLockAcquire(s->lock, LW_EXCLUSIVE);
-	reset_stream_slot(s);
+	reset_entry(s);
 	pg_atomic_fetch_add_u32(&s->generation, 1);
 	s->in_use = true;
 	s->dboid = dboid;
@@ -406,14 +406,14 @@ occupy_slot(Queue *q, Oid dboid, Oid serverid, const char *name, bool *asked)
 	return s;
 }
 
-/* As queue_find_or_claim, and tell whether a sender was asked for a slot. */
+/* As queue_find_or_claim, and tell whether a sender was asked for an entry. */
 static QueueStream *
 find_or_claim(Queue *q, Oid dboid, Oid serverid, const char *name, uint32 *generation,
 			  bool *asked)
 {
 	QueueStream *s;
 
-	/* once the lock is released the slot may change hands at any time */
+	/* once the lock is released the entry may change hands at any time */
 	LWLockAcquire(q->table_lock, LW_SHARED);
 	s = find_stream(q, dboid, serverid);
 	if (s != NULL)
@@ -425,7 +425,7 @@ find_or_claim(Queue *q, Oid dboid, Oid serverid, const char *name, uint32 *gener
 	LWLockAcquire(q->table_lock, LW_EXCLUSIVE);
 	s = find_stream(q, dboid, serverid);
 	if (s == NULL)
-		s = occupy_slot(q, dboid, serverid, name, asked);
+		s = occupy_entry(q, dboid, serverid, name, asked);
 	if (s != NULL)
 		*generation = pg_atomic_read_u32(&s->generation);
 	LWLockRelease(q->table_lock);
@@ -500,7 +500,7 @@ queue_release_stream(Queue *q, QueueStream *s)
 	LWLockAcquire(s->lock, LW_EXCLUSIVE);
 	if (is_idle(s))
 	{
-		vacate_slot(q, s);
+		vacate_entry(q, s);
 		released = true;
 	}
 	LWLockRelease(s->lock);
@@ -513,7 +513,7 @@ queue_release_stream(Queue *q, QueueStream *s)
 
 /*
  * Called when a database, or the extension in it, is gone and nobody can put
- * or send there any more.  A slot that an open transaction counts on is
+ * or send there any more.  An entry that an open transaction counts on is
  * marked as dropped and left to the next call, which that transaction asks for
  * when it ends (put_xact.c).
  */
@@ -537,7 +537,7 @@ queue_discard_database(Queue *q, Oid dboid)
 		{
 			discarded += pg_atomic_read_u64(&s->published_records) -
 				pg_atomic_read_u64(&s->finished_records);
-			vacate_slot(q, s);
+			vacate_entry(q, s);
 		}
 		LWLockRelease(s->lock);
 	}

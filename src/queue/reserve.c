@@ -80,9 +80,9 @@ queue_unreserve(Queue *q, QueueStream *s, Size bytes)
 /* Lines ------------------------------------------------------------------- */
 
 static inline pg_atomic_uint32 *
-line_word(Queue *q, int slot)
+line_word(Queue *q, int number)
 {
-	return (pg_atomic_uint32 *) ((char *) q + q->lines_offset) + slot / 32;
+	return (pg_atomic_uint32 *) ((char *) q + q->lines_offset) + number / 32;
 }
 
 /* Put a process at the end of the line.  Caller holds the stream's lock. */
@@ -90,7 +90,7 @@ static void
 link_waiter(Queue *q, QueueStream *s, int procno)
 {
 	QueueWaiter *w = queue_waiter(q, procno);
-	int			slot = queue_slot(q, s);
+	int			number = queue_stream_number(q, s);
 
 	w->next = QUEUE_NO_WAITER;
 	w->prev = s->last_waiter;
@@ -99,7 +99,7 @@ link_waiter(Queue *q, QueueStream *s, int procno)
 	else
 	{
 		s->first_waiter = procno;
-		pg_atomic_fetch_or_u32(line_word(q, slot), 1U << (slot % 32));
+		pg_atomic_fetch_or_u32(line_word(q, number), 1U << (number % 32));
 	}
 	s->last_waiter = procno;
 }
@@ -109,7 +109,7 @@ static void
 unlink_waiter(Queue *q, QueueStream *s, int procno)
 {
 	QueueWaiter *w = queue_waiter(q, procno);
-	int			slot = queue_slot(q, s);
+	int			number = queue_stream_number(q, s);
 
 	if (w->next != QUEUE_NO_WAITER)
 		queue_waiter(q, w->next)->prev = w->prev;
@@ -120,7 +120,7 @@ unlink_waiter(Queue *q, QueueStream *s, int procno)
 	else
 		s->first_waiter = w->next;
 	if (s->first_waiter == QUEUE_NO_WAITER)
-		pg_atomic_fetch_and_u32(line_word(q, slot), ~(1U << (slot % 32)));
+		pg_atomic_fetch_and_u32(line_word(q, number), ~(1U << (number % 32)));
 }
 
 /* Send the first of the line away, with this result. */
@@ -193,7 +193,7 @@ queue_join_line(Queue *q, QueueStream *s, int waiter, uint32 generation, Size by
 	pg_atomic_fetch_add_u32(&q->waiters, 1);
 
 	LWLockAcquire(s->lock, LW_EXCLUSIVE);
-	w->slot = queue_slot(q, s);
+	w->stream = queue_stream_number(q, s);
 	w->bytes = bytes;
 	if (pg_atomic_read_u32(&s->generation) != generation)
 		pg_atomic_write_u32(&w->state, QUEUE_WAITER_STALE);
@@ -210,7 +210,7 @@ QueueReserveResult
 queue_leave_line(Queue *q, int waiter)
 {
 	QueueWaiter *w = queue_waiter(q, waiter);
-	QueueStream *s = queue_stream(q, w->slot);
+	QueueStream *s = queue_stream(q, w->stream);
 	QueueReserveResult result = QUEUE_FULL;
 
 	LWLockAcquire(s->lock, LW_EXCLUSIVE);
@@ -289,5 +289,5 @@ queue_stop_waiting(Queue *q)
 	waiting_in = NULL;
 	me = queue_waiter(q, MyProcNo());
 	if (queue_leave_line(q, MyProcNo()) == QUEUE_RESERVED)
-		queue_unreserve(q, queue_stream(q, me->slot), me->bytes);
+		queue_unreserve(q, queue_stream(q, me->stream), me->bytes);
 }

@@ -25,7 +25,7 @@ extern PGDLLEXPORT void queue_unreserve(Queue *q, QueueStream *s, Size bytes);
 extern void queue_serve_waiters(Queue *q, QueueStream *s);
 
 /*
- * The slot changes hands: send everybody away.  Wants its lock, exclusively.
+ * The entry changes hands: send everybody away.  Wants its lock, exclusively.
  */
 extern void queue_dismiss_waiters(Queue *q, QueueStream *s);
 

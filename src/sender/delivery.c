@@ -35,7 +35,7 @@ static void fill_ready(Delivery *d, int64 now);
 static bool send_batch(Delivery *d, int64 now);
 
 Delivery *
-delivery_create(QueueStream *slot, uint32 *outstanding)
+delivery_create(QueueStream *stream, uint32 *outstanding)
 {
 	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "firehose delivery",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -45,20 +45,20 @@ delivery_create(QueueStream *slot, uint32 *outstanding)
 	d->context = context;
 	d->option_context = AllocSetContextCreate(context, "firehose stream options",
 											  ALLOCSET_SMALL_SIZES);
-	d->queue_stream = slot;
-	d->target.serverid = slot->serverid;
-	strlcpy(d->target.name, NameStr(slot->name), NAMEDATALEN);
-	queue_reader_init(&d->target.reader, firehose_queue, slot, outstanding);
+	d->queue_stream = stream;
+	d->target.serverid = stream->serverid;
+	strlcpy(d->target.name, NameStr(stream->name), NAMEDATALEN);
+	queue_reader_init(&d->target.reader, firehose_queue, stream, outstanding);
 	d->target.reader.on_settled = pipeline_settled;
 	ready_list_init(&d->ready, context);
 	ready_list_init(&d->suspects, context);
-	d->target.stats = d->health.stats = &slot->stats;
+	d->target.stats = d->health.stats = &stream->stats;
 	d->health.name = d->target.name;
 	dlist_init(&d->in_flight);
 	MemoryContextSwitchTo(old);
 
-	pg_atomic_write_u64(&slot->stats.in_flight, 0);
-	pg_atomic_write_u32(&slot->sender_procno, MyProcNo());
+	pg_atomic_write_u64(&stream->stats.in_flight, 0);
+	pg_atomic_write_u32(&stream->sender_procno, MyProcNo());
 	return d;
 }
 

@@ -10,7 +10,7 @@
 
 #include "sender/delivery_state.h"
 
-extern Delivery *delivery_create(QueueStream *slot, uint32 *outstanding);
+extern Delivery *delivery_create(QueueStream *stream, uint32 *outstanding);
 extern void delivery_destroy(Delivery *d);
 
 /* Give a record back that was in a request, to be sent before all others. */
@@ -49,7 +49,7 @@ extern bool delivery_ask_to_be_woken(Delivery *d, int64 now);
 /* Everything published before this has met its outcome. */
 extern QueuePosition delivery_finished_upto(Delivery *d);
 
-/* Is nothing owed and nothing open, so that a dropped stream's slot may go? */
+/* Is nothing owed and nothing open, so that a dropped stream's entry may go? */
 extern bool delivery_is_idle(Delivery *d);
 
 #endif							/* FIREHOSE_SENDER_DELIVERY_H */

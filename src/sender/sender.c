@@ -167,7 +167,7 @@ forget_identities(void)
 }
 
 static Delivery *
-find_delivery(QueueStream *slot)
+find_delivery(QueueStream *s)
 {
 	dlist_iter	iter;
 
@@ -175,7 +175,7 @@ find_delivery(QueueStream *slot)
 	{
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
 
-		if (d->queue_stream == slot)
+		if (d->queue_stream == s)
 			return d;
 	}
 	return NULL;
@@ -198,11 +198,11 @@ attach_new_streams(void)
 	LWLockAcquire(firehose_queue->table_lock, LW_SHARED);
 	for (int i = 0; i < firehose_queue->max_streams; i++)
 	{
-		QueueStream *slot = queue_stream(firehose_queue, i);
+		QueueStream *s = queue_stream(firehose_queue, i);
 
-		if (slot->in_use && slot->dboid == my_database && find_delivery(slot) == NULL)
+		if (s->in_use && s->dboid == my_database && find_delivery(s) == NULL)
 		{
-			Delivery   *d = delivery_create(slot, outstanding);
+			Delivery   *d = delivery_create(s, outstanding);
 
 			dlist_push_tail(&deliveries, &d->node);
 			attached = true;
@@ -255,7 +255,7 @@ read_options(int64 now)
 
 /*
  * Part with streams that owe nothing: those that were dropped, and those whose
- * slots are needed.  An open transaction that still counts on a dropped one
+ * entries are needed.  An open transaction that still counts on a dropped one
  * wakes us at its end, if we have asked.
  */
 static void
@@ -350,19 +350,19 @@ respond_to_flushes(int64 now)
 	dlist_foreach(iter, &deliveries)
 	{
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
-		QueueStream *slot = d->queue_stream;
-		uint64		request = recent_flush_requested(slot);
+		QueueStream *s = d->queue_stream;
+		uint64		request = recent_flush_requested(s);
 		QueuePosition upto;
 
 		if (request == 0)
 			continue;
 		hurry(d, now);
 		upto = delivery_finished_upto(d);
-		if (recent_flush_is_known(slot, request, upto))
+		if (recent_flush_is_known(s, request, upto))
 			continue;
 		/* who was waiting for the records finds their rows */
 		completion_flush(now, true);
-		recent_flush_done(slot, request, upto);
+		recent_flush_done(s, request, upto);
 	}
 }
 
@@ -385,14 +385,6 @@ show_table_error(void)
 
 /* Waiting ----------------------------------------------------------------- */
 
-static inline long
-sooner(long a, long b)
-{
-	if (a < 0)
-		return b;
-	return b < 0 ? a : Min(a, b);
-}
-
 /*
  * Sleep until there is something to do.  Asking to be woken comes first, and a
  * last look at the queue after it, so that no publication is missed.
@@ -402,7 +394,7 @@ sleep_until_work(void)
 {
 	WaitEvent	events[3];
 	int64		now = clock_us();
-	long		timeout = sooner(http_timeout_ms(), completion_timeout_ms(now));
+	long		timeout = clock_sooner(http_timeout_ms(), completion_timeout_ms(now));
 	bool		busy = false;
 	bool		pending = false;
 	dlist_iter	iter;
@@ -413,13 +405,13 @@ sleep_until_work(void)
 
 		if (!delivery_ask_to_be_woken(d, now) && delivery_timeout_ms(d, now) == 0)
 			timeout = 0;
-		timeout = sooner(timeout, delivery_timeout_ms(d, now));
+		timeout = clock_sooner(timeout, delivery_timeout_ms(d, now));
 		busy |= d->nin_flight > 0;
 		pending |= !delivery_is_idle(d);
 	}
 	if (reconcile_at != PG_INT64_MAX)
-		timeout = sooner(timeout, (long) (Max(reconcile_at - now, 0) / 1000 + 1));
-	timeout = sooner(timeout, identity_refresh_timeout_ms(now, pending));
+		timeout = clock_sooner(timeout, (long) (Max(reconcile_at - now, 0) / 1000 + 1));
+	timeout = clock_sooner(timeout, identity_refresh_timeout_ms(now, pending));
 	if (!busy)
 		request_trim();
 	release_idle();
@@ -460,12 +452,12 @@ send_the_rest(int64 deadline)
 			Delivery   *d = dlist_container(Delivery, node, iter.cur);
 
 			delivery_pump(d, now);
-			timeout = sooner(timeout, delivery_timeout_ms(d, now));
+			timeout = clock_sooner(timeout, delivery_timeout_ms(d, now));
 		}
 		if (!anything_in_flight())
 			/* nothing is pending, or nothing can be sent now */
 			break;
-		worker_wait(wait_set, sooner(timeout, Max(1, (deadline - now) / 1000)),
+		worker_wait(wait_set, clock_sooner(timeout, Max(1, (deadline - now) / 1000)),
 					WaitEventNamed("FirehoseSenderShutdown"), events, lengthof(events));
 		http_drive();
 		handle_finished();
@@ -482,7 +474,7 @@ await_responses(int64 deadline)
 
 		if (left <= 0)
 			break;
-		worker_wait(wait_set, sooner(http_timeout_ms(), left),
+		worker_wait(wait_set, clock_sooner(http_timeout_ms(), left),
 					WaitEventNamed("FirehoseSenderShutdown"), events, lengthof(events));
 		http_drive();
 		handle_finished();

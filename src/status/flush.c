@@ -217,7 +217,7 @@ start_flush(Flush *flush, Oid dboid, Oid serverid)
 static uint64
 request_flush(const ListedStream *id)
 {
-	uint64		request = pg_atomic_add_fetch_u64(&id->stream->flush_requested, 1);
+	uint64		request = recent_flush_request(id->stream);
 
 	database_wake_sender(id->dboid);
 	return request;
@@ -246,16 +246,11 @@ is_flushed(const FlushTarget *target)
 	QueueStream *s = target->id.stream;
 
 	if (!stat_stream_is_current(&target->id))
-		/* only a stream that owes nothing loses its slot */
+		/* only a stream that owes nothing loses its entry */
 		return true;
 
-	if (pg_atomic_read_u64(&s->flush_answered) >= target->request)
-	{
-		pg_read_barrier();
-		if (pg_atomic_read_u64(&s->finished_upto) >= target->mark)
-			return true;
-	}
-
+	if (recent_flush_reached(s, target->request, target->mark))
+		return true;
 	return owes_nothing(s) && database_sender_pid(target->id.dboid) == 0;
 }
 

@@ -212,7 +212,7 @@ settle_waiter(int procno, const RecentEntry *entries, int n)
 		/* fails if the process has ceased to wait; nothing to do then */
 		if (pg_atomic_compare_exchange_u64(record, &word,
 										   OUTCOME_WORD(entries[i].id,
-													 entries[i].outcome)))
+														entries[i].outcome)))
 			SetLatch(&ProcGlobal->allProcs[procno].procLatch);
 		return;
 	}

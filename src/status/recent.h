@@ -4,7 +4,7 @@
  *		for it: firehose_wait, firehose_flush, firehose_drain.
  *
  * A ring of atomics indexed by record id holds the outcomes of the records
- * that finished last.  A backend that waits registers the id in its own slot
+ * that finished last.  A backend that waits registers the id in its own entry
  * of a table of waiters; the sender settles it there and sets the backend's
  * latch.
  */

@@ -26,7 +26,7 @@ typedef struct Stream
 
 	/* put.c: the queue's slot, re-looked up when the generation differs */
 	QueueStream *queue_stream;
-	uint32		slot_generation;
+	uint32		queue_generation;
 
 	/* the last role whose USAGE was found sufficient */
 	Oid			usage_checked;

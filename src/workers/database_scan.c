@@ -66,7 +66,7 @@ read_pg_database(void)
 											 ALLOCSET_SMALL_SIZES);
 	MemoryContextReset(scan.context);
 	scan.found = MemoryContextAlloc(scan.context,
-									 capacity * sizeof(FoundDatabase));
+									capacity * sizeof(FoundDatabase));
 	scan.nfound = 0;
 
 	StartTransactionCommand();
@@ -82,7 +82,7 @@ read_pg_database(void)
 		{
 			capacity *= 2;
 			scan.found = repalloc(scan.found,
-								   capacity * sizeof(FoundDatabase));
+								  capacity * sizeof(FoundDatabase));
 		}
 		found = &scan.found[scan.nfound++];
 		found->dboid = form->oid;
@@ -99,9 +99,9 @@ read_pg_database(void)
 static void
 update_known_databases(void)
 {
-	for (int i = 0; i < database_table->nslots; i++)
+	for (int i = 0; i < database_table->nentries; i++)
 	{
-		DatabaseEntry *entry = &database_table->slots[i];
+		DatabaseEntry *entry = &database_table->entries[i];
 		FoundDatabase *found = NULL;
 		Oid			gone = InvalidOid;
 
@@ -170,9 +170,9 @@ database_scan_place(void)
 			scan.nplaced++;
 	}
 	/* a sender that has found nothing gives its slot back when it has left */
-	for (int i = 0; i < database_table->nslots; i++)
+	for (int i = 0; i < database_table->nentries; i++)
 	{
-		DatabaseEntry *entry = &database_table->slots[i];
+		DatabaseEntry *entry = &database_table->entries[i];
 
 		probing |= entry->extension == EXTENSION_UNKNOWN ||
 			(entry->extension == EXTENSION_ABSENT && entry->sender.state != WORKER_SLOT_EMPTY);
@@ -183,7 +183,7 @@ database_scan_place(void)
 		ereport(WARNING,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("firehose launcher: more databases have the extension than firehose.max_databases (%d)",
-						database_table->nslots),
+						database_table->nentries),
 				 errdetail("Nothing is sent from database \"%s\", nor from those found after it.",
 						   NameStr(scan.found[scan.nplaced].name)),
 				 errhint("Increase firehose.max_databases and restart the server.")));

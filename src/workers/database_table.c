@@ -76,9 +76,9 @@ database_table_shmem_startup(void)
 		database_table->lock = &GetNamedLWLockTranche(LOCK_NAME)->lock;
 		database_table->launcher_procno = NO_PROC;
 		ConditionVariableInit(&database_table->vacated);
-		database_table->nslots = max_databases;
+		database_table->nentries = max_databases;
 		for (int i = 0; i < max_databases; i++)
-			worker_slot_init(&database_table->slots[i].sender);
+			worker_slot_init(&database_table->entries[i].sender);
 	}
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -90,10 +90,10 @@ database_find(Oid dboid)
 	if (!OidIsValid(dboid))
 		return NULL;
 
-	for (int i = 0; i < database_table->nslots; i++)
+	for (int i = 0; i < database_table->nentries; i++)
 	{
-		if (database_table->slots[i].dboid == dboid)
-			return &database_table->slots[i];
+		if (database_table->entries[i].dboid == dboid)
+			return &database_table->entries[i];
 	}
 
 	return NULL;
@@ -107,9 +107,9 @@ database_claim(Oid dboid)
 {
 	DatabaseEntry *entry = NULL;
 
-	for (int i = 0; i < database_table->nslots; i++)
+	for (int i = 0; i < database_table->nentries; i++)
 	{
-		DatabaseEntry *s = &database_table->slots[i];
+		DatabaseEntry *s = &database_table->entries[i];
 
 		if (!OidIsValid(s->dboid))
 		{
@@ -159,6 +159,6 @@ database_wake_launcher(void)
 static Size
 table_size(void)
 {
-	return add_size(offsetof(DatabaseTable, slots),
+	return add_size(offsetof(DatabaseTable, entries),
 					mul_size(max_databases, sizeof(DatabaseEntry)));
 }

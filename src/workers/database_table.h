@@ -49,8 +49,8 @@ typedef struct DatabaseTable
 	int			launcher_procno;	/* NO_PROC: it does not run */
 	bool		rescan;			/* the launcher is to read pg_database */
 	ConditionVariable vacated;	/* broadcast when a worker has left */
-	int			nslots;			/* firehose.max_databases, fixed */
-	DatabaseEntry slots[FLEXIBLE_ARRAY_MEMBER];
+	int			nentries;			/* firehose.max_databases, fixed */
+	DatabaseEntry entries[FLEXIBLE_ARRAY_MEMBER];
 } DatabaseTable;
 
 extern DatabaseTable *database_table;

@@ -301,7 +301,7 @@ static void
 exclude_database_workers(Oid dboid)
 {
 	ExcludedDatabase *held = MemoryContextAlloc(TopTransactionContext,
-											sizeof(ExcludedDatabase));
+												sizeof(ExcludedDatabase));
 
 	/* no error may come between the hold and its entry in the list */
 	if (!database_exclude_workers(dboid))

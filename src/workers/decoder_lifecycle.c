@@ -30,7 +30,7 @@
 #define DROP_RETRY_MS		5000	/* somebody uses the replication slot */
 
 /* This process's slot, from attaching to the end. */
-static PipelineEntry *my_slot = NULL;
+static PipelineEntry *my_entry = NULL;
 
 static void detach_decoder(int code, Datum arg);
 static bool next_dropped(int64 now, int *next, NameData *name, Oid *dboid);
@@ -47,15 +47,15 @@ decoder_attach(Datum arg, PipelineEntry **entry)
 	PipelineEntry *s;
 	bool		should_run;
 
-	if (database_arg_number(arg) >= pipeline_table->nslots)
+	if (database_arg_number(arg) >= pipeline_table->nentries)
 		return false;
-	s = &pipeline_table->slots[database_arg_number(arg)];
+	s = &pipeline_table->entries[database_arg_number(arg)];
 
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
 	should_run = worker_slot_attach(&s->decoder, database_arg_generation(arg));
 	if (should_run)
 	{
-		my_slot = *entry = s;
+		my_entry = *entry = s;
 		on_shmem_exit(detach_decoder, (Datum) 0);
 		database_wake_launcher();
 	}
@@ -68,7 +68,7 @@ decoder_attach(Datum arg, PipelineEntry **entry)
 bool
 decoder_must_exit(PipelineEntry *entry)
 {
-	Assert(entry == my_slot);
+	Assert(entry == my_entry);
 
 	return !workers_enabled ||
 		(pg_atomic_read_u32(&entry->decoder.requests) & REQUEST_EXIT) != 0;
@@ -78,7 +78,7 @@ decoder_must_exit(PipelineEntry *entry)
 static void
 detach_decoder(int code, Datum arg)
 {
-	PipelineEntry *entry = my_slot;
+	PipelineEntry *entry = my_entry;
 	PipelineState state;
 
 	/* nobody is to wake it any more */
@@ -122,9 +122,9 @@ void
 decoders_exclude(Oid dboid)
 {
 	LWLockAcquire(pipeline_table->lock, LW_SHARED);
-	for (int i = 0; i < pipeline_table->nslots; i++)
+	for (int i = 0; i < pipeline_table->nentries; i++)
 	{
-		PipelineEntry *entry = &pipeline_table->slots[i];
+		PipelineEntry *entry = &pipeline_table->entries[i];
 
 		if (!OidIsValid(dboid) || entry->dboid == dboid)
 		{
@@ -139,9 +139,9 @@ void
 decoders_start_now(Oid dboid)
 {
 	LWLockAcquire(pipeline_table->lock, LW_SHARED);
-	for (int i = 0; i < pipeline_table->nslots; i++)
+	for (int i = 0; i < pipeline_table->nentries; i++)
 	{
-		PipelineEntry *entry = &pipeline_table->slots[i];
+		PipelineEntry *entry = &pipeline_table->entries[i];
 
 		if (!OidIsValid(dboid) || entry->dboid == dboid)
 			worker_slot_start_now(&entry->decoder);
@@ -155,10 +155,10 @@ decoders_any_pid(Oid dboid)
 	int			pid = 0;
 
 	LWLockAcquire(pipeline_table->lock, LW_SHARED);
-	for (int i = 0; i < pipeline_table->nslots && pid == 0; i++)
+	for (int i = 0; i < pipeline_table->nentries && pid == 0; i++)
 	{
-		if (pipeline_table->slots[i].dboid == dboid)
-			pid = pipeline_table->slots[i].decoder.pid;
+		if (pipeline_table->entries[i].dboid == dboid)
+			pid = pipeline_table->entries[i].decoder.pid;
 	}
 	LWLockRelease(pipeline_table->lock);
 
@@ -171,9 +171,9 @@ decoders_abandon_pipelines(Oid dboid)
 {
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
 	LWLockAcquire(pipeline_table->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < pipeline_table->nslots; i++)
+	for (int i = 0; i < pipeline_table->nentries; i++)
 	{
-		PipelineEntry *entry = &pipeline_table->slots[i];
+		PipelineEntry *entry = &pipeline_table->entries[i];
 
 		if (OidIsValid(dboid) && entry->dboid == dboid)
 			pipeline_table_drop(entry);
@@ -192,7 +192,7 @@ decoders_drop_orphaned_slots(int64 now)
 
 	for (int i = 0; next_dropped(now, &i, &name, &dboid); i++)
 	{
-		PipelineEntry *entry = &pipeline_table->slots[i];
+		PipelineEntry *entry = &pipeline_table->entries[i];
 
 		if (replication_slot_drop(NameStr(name), dboid) == SLOT_BUSY)
 			entry->drop_retry_at = now + DROP_RETRY_MS;
@@ -203,9 +203,9 @@ decoders_drop_orphaned_slots(int64 now)
 	/*
 	 * only the launcher makes use of drop_retry_at, and nobody else releases
 	 */
-	for (int i = 0; i < pipeline_table->nslots; i++)
+	for (int i = 0; i < pipeline_table->nentries; i++)
 	{
-		PipelineEntry *entry = &pipeline_table->slots[i];
+		PipelineEntry *entry = &pipeline_table->entries[i];
 
 		if (entry->dropped && entry->drop_retry_at > now)
 			next_try = Min(next_try, entry->drop_retry_at);
@@ -224,9 +224,9 @@ next_dropped(int64 now, int *next, NameData *name, Oid *dboid)
 
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
 	LWLockAcquire(pipeline_table->lock, LW_SHARED);
-	for (; *next < pipeline_table->nslots; (*next)++)
+	for (; *next < pipeline_table->nentries; (*next)++)
 	{
-		PipelineEntry *entry = &pipeline_table->slots[*next];
+		PipelineEntry *entry = &pipeline_table->entries[*next];
 
 		if (!OidIsValid(entry->dboid) || !entry->dropped || entry->drop_retry_at > now)
 			continue;

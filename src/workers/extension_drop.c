@@ -23,9 +23,9 @@ count_pipelines(void)
 	int			n = 0;
 
 	LWLockAcquire(pipeline_table->lock, LW_SHARED);
-	for (int i = 0; i < pipeline_table->nslots; i++)
+	for (int i = 0; i < pipeline_table->nentries; i++)
 	{
-		const PipelineEntry *entry = &pipeline_table->slots[i];
+		const PipelineEntry *entry = &pipeline_table->entries[i];
 
 		if (entry->dboid == MyDatabaseId && !entry->dropped)
 			n++;

@@ -88,7 +88,6 @@ static void start_worker(const Vacancy *vacancy, int64 now);
 static void describe_sender(BackgroundWorker *worker, const DatabaseEntry *entry);
 static void describe_decoder(BackgroundWorker *worker, const PipelineEntry *entry);
 static void report_refusal(const char *worker, int64 now);
-static long sooner(long a, long b);
 
 /* Register the launcher with the postmaster. */
 void
@@ -143,7 +142,7 @@ firehose_launcher_main(Datum arg)
 
 		timeout = decoders_drop_orphaned_slots(clock_ms());
 		if (workers_enabled)
-			timeout = sooner(timeout, keep_workers_running(clock_ms()));
+			timeout = clock_sooner(timeout, keep_workers_running(clock_ms()));
 
 		worker_wait(NULL, timeout, WaitEventNamed("FirehoseLauncherMain"),
 					NULL, 0);
@@ -170,10 +169,10 @@ begin_launcher(void)
 	database_table->rescan = true;
 
 	/* starts of a launcher before this one, whose handles went with it */
-	for (int i = 0; i < database_table->nslots; i++)
-		worker_slot_give_up_start(&database_table->slots[i].sender);
-	for (int i = 0; i < pipeline_table->nslots; i++)
-		worker_slot_give_up_start(&pipeline_table->slots[i].decoder);
+	for (int i = 0; i < database_table->nentries; i++)
+		worker_slot_give_up_start(&database_table->entries[i].sender);
+	for (int i = 0; i < pipeline_table->nentries; i++)
+		worker_slot_give_up_start(&pipeline_table->entries[i].decoder);
 	LWLockRelease(database_table->lock);
 	on_shmem_exit(detach_launcher, (Datum) 0);
 
@@ -211,8 +210,8 @@ static void
 start_all_now(void)
 {
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < database_table->nslots; i++)
-		worker_slot_start_now(&database_table->slots[i].sender);
+	for (int i = 0; i < database_table->nentries; i++)
+		worker_slot_start_now(&database_table->entries[i].sender);
 	decoders_start_now(InvalidOid);
 	LWLockRelease(database_table->lock);
 }
@@ -295,9 +294,9 @@ choose_vacancy(int64 now, Vacancy *vacancy, int64 *due)
 
 	LWLockAcquire(database_table->lock, LW_SHARED);
 	probes_from = probing_until();
-	for (int i = 0; i < database_table->nslots; i++)
+	for (int i = 0; i < database_table->nentries; i++)
 	{
-		DatabaseEntry *entry = &database_table->slots[i];
+		DatabaseEntry *entry = &database_table->entries[i];
 		int64		at = entry->sender.start_at;
 
 		if (entry->sender.state != WORKER_SLOT_EMPTY || !sender_should_run(entry))
@@ -312,9 +311,9 @@ choose_vacancy(int64 now, Vacancy *vacancy, int64 *due)
 	}
 
 	LWLockAcquire(pipeline_table->lock, LW_SHARED);
-	for (int i = 0; i < pipeline_table->nslots; i++)
+	for (int i = 0; i < pipeline_table->nentries; i++)
 	{
-		PipelineEntry *entry = &pipeline_table->slots[i];
+		PipelineEntry *entry = &pipeline_table->entries[i];
 
 		if (entry->decoder.state == WORKER_SLOT_EMPTY && decoder_should_run(entry) &&
 			entry->decoder.start_at < *due)
@@ -337,9 +336,9 @@ probing_until(void)
 {
 	int64		until = 0;
 
-	for (int i = 0; i < database_table->nslots; i++)
+	for (int i = 0; i < database_table->nentries; i++)
 	{
-		DatabaseEntry *entry = &database_table->slots[i];
+		DatabaseEntry *entry = &database_table->entries[i];
 
 		if (entry->sender.state == WORKER_SLOT_TAKEN &&
 			entry->extension == EXTENSION_UNKNOWN)
@@ -430,8 +429,8 @@ start_worker(const Vacancy *vacancy, int64 now)
 static void
 describe_sender(BackgroundWorker *worker, const DatabaseEntry *entry)
 {
-	worker->bgw_main_arg = database_worker_arg(entry - database_table->slots,
-											&entry->sender);
+	worker->bgw_main_arg = database_worker_arg(entry - database_table->entries,
+											   &entry->sender);
 	strlcpy(worker->bgw_library_name, FIREHOSE_NAME, BGW_MAXLEN);
 	strlcpy(worker->bgw_function_name, SENDER_FUNCTION, BGW_MAXLEN);
 	snprintf(worker->bgw_name, BGW_MAXLEN, "firehose sender for %s",
@@ -443,8 +442,8 @@ describe_sender(BackgroundWorker *worker, const DatabaseEntry *entry)
 static void
 describe_decoder(BackgroundWorker *worker, const PipelineEntry *entry)
 {
-	worker->bgw_main_arg = database_worker_arg(entry - pipeline_table->slots,
-											&entry->decoder);
+	worker->bgw_main_arg = database_worker_arg(entry - pipeline_table->entries,
+											   &entry->decoder);
 	strlcpy(worker->bgw_library_name, FIREHOSE_NAME, BGW_MAXLEN);
 	strlcpy(worker->bgw_function_name, DECODER_FUNCTION, BGW_MAXLEN);
 	snprintf(worker->bgw_name, BGW_MAXLEN, "firehose decoder for pipeline %s",
@@ -470,13 +469,4 @@ report_refusal(const char *worker, int64 now)
 				 errdetail("The %s could not be started.", worker),
 				 errhint("You might need to increase %s.",
 						 "max_worker_processes")));
-}
-
-/* The sooner one of two times to sleep, where -1 is for ever. */
-static long
-sooner(long a, long b)
-{
-	if (a < 0)
-		return b;
-	return b < 0 ? a : Min(a, b);
 }

@@ -42,7 +42,7 @@ pipeline_table_define_settings(void)
 static Size
 table_size(void)
 {
-	return add_size(offsetof(PipelineTable, slots),
+	return add_size(offsetof(PipelineTable, entries),
 					mul_size(max_pipelines, sizeof(PipelineEntry)));
 }
 
@@ -54,7 +54,7 @@ pipeline_table_shmem_request(void)
 }
 
 static void
-init_slot(PipelineEntry *entry)
+init_entry(PipelineEntry *entry)
 {
 	uint32		generation = entry->generation;
 	uint16		worker_slot_generation = entry->decoder.generation;
@@ -98,12 +98,12 @@ pipeline_table_shmem_startup(void)
 	{
 		memset(pipeline_table, 0, table_size());
 		pipeline_table->lock = &GetNamedLWLockTranche(TRANCHE)->lock;
-		pipeline_table->nslots = max_pipelines;
+		pipeline_table->nentries = max_pipelines;
 		pg_atomic_init_u32(&pipeline_table->sleepers, 0);
 		pg_atomic_init_u64(&pipeline_table->epoch, 0);
 		pg_atomic_init_u64(&pipeline_table->asynchronous_upto, 0);
 		for (int i = 0; i < max_pipelines; i++)
-			init_slot(&pipeline_table->slots[i]);
+			init_entry(&pipeline_table->entries[i]);
 	}
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -111,9 +111,9 @@ pipeline_table_shmem_startup(void)
 PipelineEntry *
 pipeline_table_find(Oid dboid, int32 id)
 {
-	for (int i = 0; i < pipeline_table->nslots; i++)
+	for (int i = 0; i < pipeline_table->nentries; i++)
 	{
-		PipelineEntry *entry = &pipeline_table->slots[i];
+		PipelineEntry *entry = &pipeline_table->entries[i];
 
 		if (entry->dboid == dboid && entry->id == id)
 			return entry;
@@ -124,14 +124,14 @@ pipeline_table_find(Oid dboid, int32 id)
 PipelineEntry *
 pipeline_table_claim(Oid dboid, int32 id, const char *name, const char *slot_name)
 {
-	for (int i = 0; i < pipeline_table->nslots; i++)
+	for (int i = 0; i < pipeline_table->nentries; i++)
 	{
-		PipelineEntry *entry = &pipeline_table->slots[i];
+		PipelineEntry *entry = &pipeline_table->entries[i];
 
 		if (OidIsValid(entry->dboid))
 			continue;
 		entry->generation++;
-		init_slot(entry);
+		init_entry(entry);
 		entry->dboid = dboid;
 		entry->id = id;
 		namestrcpy(&entry->name, name);
@@ -190,9 +190,9 @@ pipeline_fail(PipelineEntry *entry, const char *reason)
 
 /* The slot of an origin, NULL if it has changed hands. */
 static PipelineEntry *
-slot_of(const CommitRef *origin)
+entry_of(const CommitRef *origin)
 {
-	PipelineEntry *entry = &pipeline_table->slots[origin->pipeline - 1];
+	PipelineEntry *entry = &pipeline_table->entries[origin->pipeline - 1];
 
 	return (uint16) entry->generation == origin->generation ? entry : NULL;
 }
@@ -210,7 +210,7 @@ set_decoder_latch(PipelineEntry *entry)
 void
 pipeline_settled(const CommitRef *origin)
 {
-	PipelineEntry *entry = &pipeline_table->slots[origin->pipeline - 1];
+	PipelineEntry *entry = &pipeline_table->entries[origin->pipeline - 1];
 
 	if (commit_ring_settle(&entry->ring, origin->entry, origin->generation) &&
 		pg_atomic_read_u32(&entry->wants_settled) != 0 &&
@@ -225,7 +225,7 @@ pipeline_name(const CommitRef *origin)
 	char	   *name = NULL;
 
 	LWLockAcquire(pipeline_table->lock, LW_SHARED);
-	entry = slot_of(origin);
+	entry = entry_of(origin);
 	if (entry != NULL)
 		name = pstrdup(NameStr(entry->name));
 	LWLockRelease(pipeline_table->lock);
@@ -273,9 +273,9 @@ wake_decoder(PipelineEntry *entry)
 void
 pipeline_wake_decoders(Oid dboid)
 {
-	for (int i = 0; i < pipeline_table->nslots; i++)
+	for (int i = 0; i < pipeline_table->nentries; i++)
 	{
-		PipelineEntry *entry = &pipeline_table->slots[i];
+		PipelineEntry *entry = &pipeline_table->entries[i];
 
 		if (entry->dboid == dboid)
 			wake_decoder(entry);
@@ -289,9 +289,9 @@ pipeline_wake_decoders(Oid dboid)
 static void
 wake_after_commit(XLogRecPtr upto)
 {
-	for (int i = 0; i < pipeline_table->nslots; i++)
+	for (int i = 0; i < pipeline_table->nentries; i++)
 	{
-		PipelineEntry *entry = &pipeline_table->slots[i];
+		PipelineEntry *entry = &pipeline_table->entries[i];
 
 		if (entry->dboid == MyDatabaseId ||
 			(OidIsValid(entry->dboid) &&

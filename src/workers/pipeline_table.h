@@ -109,13 +109,13 @@ typedef struct PipelineEntry
 typedef struct PipelineTable
 {
 	LWLock	   *lock;
-	int			nslots;			/* firehose.max_pipelines, fixed */
+	int			nentries;			/* firehose.max_pipelines, fixed */
 	pg_atomic_uint32 sleepers;	/* how many decoders want_commit */
 	/* of this run of the server; 0: not drawn yet */
 	pg_atomic_uint64 epoch;
 	pg_atomic_uint64 asynchronous_upto; /* end of the last commit that did not
 										 * wait for its flush; 0: none yet */
-	PipelineEntry slots[FLEXIBLE_ARRAY_MEMBER];
+	PipelineEntry entries[FLEXIBLE_ARRAY_MEMBER];
 } PipelineTable;
 
 extern PGDLLEXPORT PipelineTable *pipeline_table;	/* NULL: not preloaded */
@@ -127,7 +127,7 @@ extern void pipeline_table_shmem_startup(void);
 /* All of these want the lock held, exclusively where they change anything. */
 extern PipelineEntry *pipeline_table_find(Oid dboid, int32 id);
 extern PipelineEntry *pipeline_table_claim(Oid dboid, int32 id, const char *name,
-										  const char *slot_name);
+										   const char *slot_name);
 extern void pipeline_table_release(PipelineEntry *entry);
 
 /*
@@ -156,7 +156,7 @@ extern void pipeline_fail(PipelineEntry *entry, const char *reason);
 static inline void
 pipeline_commit_ref(const PipelineEntry *entry, uint64 number, XLogRecPtr lsn, CommitRef *ref)
 {
-	ref->pipeline = (entry - pipeline_table->slots) + 1;
+	ref->pipeline = (entry - pipeline_table->entries) + 1;
 	ref->generation = (uint16) entry->generation;
 	ref->entry = (uint32) number;
 	ref->lsn = lsn;

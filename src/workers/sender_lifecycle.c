@@ -30,7 +30,7 @@
 
 
 /* This process's slot, from attaching to the end. */
-static DatabaseEntry *my_slot = NULL;
+static DatabaseEntry *my_entry = NULL;
 
 static bool owes_records(Oid dboid);
 static bool discard_orphans(Oid dboid);
@@ -43,15 +43,15 @@ sender_attach(Datum arg, Oid *dboid)
 	DatabaseEntry *entry;
 	bool		should_run;
 
-	if (database_arg_number(arg) >= database_table->nslots)
+	if (database_arg_number(arg) >= database_table->nentries)
 		return false;
-	entry = &database_table->slots[database_arg_number(arg)];
+	entry = &database_table->entries[database_arg_number(arg)];
 
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
 	should_run = worker_slot_attach(&entry->sender, database_arg_generation(arg));
 	if (should_run)
 	{
-		my_slot = entry;
+		my_entry = entry;
 		*dboid = entry->dboid;
 		on_shmem_exit(detach_sender, (Datum) 0);
 		database_wake_launcher();
@@ -67,7 +67,7 @@ sender_check_extension(Oid dboid)
 {
 	bool		present;
 
-	Assert(my_slot && my_slot->dboid == dboid);
+	Assert(my_entry && my_entry->dboid == dboid);
 
 	StartTransactionCommand();
 	present = OidIsValid(get_extension_oid(FIREHOSE_NAME, true));
@@ -84,7 +84,7 @@ sender_check_extension(Oid dboid)
 
 	/* asked to look again meanwhile?  detach_sender sees to that */
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
-	my_slot->extension = present ? EXTENSION_PRESENT : EXTENSION_ABSENT;
+	my_entry->extension = present ? EXTENSION_PRESENT : EXTENSION_ABSENT;
 	database_wake_launcher();
 	LWLockRelease(database_table->lock);
 
@@ -95,12 +95,12 @@ sender_check_extension(Oid dboid)
 bool
 sender_take_recheck(Oid dboid)
 {
-	Assert(my_slot && my_slot->dboid == dboid);
+	Assert(my_entry && my_entry->dboid == dboid);
 
 	/* the common case is to find nothing, and costs no locked instruction */
-	if ((pg_atomic_read_u32(&my_slot->sender.requests) & REQUEST_RECHECK) == 0)
+	if ((pg_atomic_read_u32(&my_entry->sender.requests) & REQUEST_RECHECK) == 0)
 		return false;
-	pg_atomic_fetch_and_u32(&my_slot->sender.requests, ~REQUEST_RECHECK);
+	pg_atomic_fetch_and_u32(&my_entry->sender.requests, ~REQUEST_RECHECK);
 	return true;
 }
 
@@ -108,10 +108,10 @@ sender_take_recheck(Oid dboid)
 bool
 sender_must_exit(Oid dboid)
 {
-	Assert(my_slot && my_slot->dboid == dboid);
+	Assert(my_entry && my_entry->dboid == dboid);
 
 	return !workers_enabled ||
-		(pg_atomic_read_u32(&my_slot->sender.requests) & REQUEST_EXIT) != 0;
+		(pg_atomic_read_u32(&my_entry->sender.requests) & REQUEST_EXIT) != 0;
 }
 
 /* Has the queue a stream of this database? */
@@ -158,7 +158,7 @@ discard_orphans(Oid dboid)
 		if (discarded > 0)
 			ereport(LOG,
 					(errmsg("firehose sender: discarded " UINT64_FORMAT " records, for the extension was dropped from database \"%s\"",
-							discarded, NameStr(my_slot->name))));
+							discarded, NameStr(my_entry->name))));
 	}
 
 	return absent;
@@ -168,7 +168,7 @@ discard_orphans(Oid dboid)
 static void
 detach_sender(int code, Datum arg)
 {
-	DatabaseEntry *entry = my_slot;
+	DatabaseEntry *entry = my_entry;
 
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
 	worker_slot_detach(&entry->sender, code);

@@ -189,7 +189,7 @@ note_served(void)
 			/* it has no use for it: another one may have it */
 			w->stream = NULL;
 			s->reserved -= w->bytes;
-			queue_unreserve(m.q, s->slot, w->bytes);
+			queue_unreserve(m.q, s->queue_stream, w->bytes);
 			i = -1;				/* which may have served anybody */
 			break;
 		}
@@ -217,7 +217,7 @@ check_lines(void)
 	}
 }
 
-/* The slot changed hands: everybody in its line is told so. */
+/* The entry changed hands: everybody in its line is told so. */
 static void
 dismiss(ModelStream *s)
 {
@@ -253,7 +253,7 @@ join_or_leave(void)
 	w->bytes = 1 + below(chance(0.5) ? 1000 : 20 * QUEUE_PAGE_DATA);
 	w->ticket = next_ticket++;
 	tally.waited++;
-	queue_join_line(m.q, s->slot, w - waiters, s->generation, w->bytes);
+	queue_join_line(m.q, s->queue_stream, w - waiters, s->generation, w->bytes);
 }
 
 static ModelSender *
@@ -274,7 +274,7 @@ make_reader(ModelStream *s)
 	MemoryContext old = MemoryContextSwitchTo(sender->context);
 	QueueReader *reader = palloc(sizeof(QueueReader));
 
-	queue_reader_init(reader, m.q, s->slot, sender->outstanding);
+	queue_reader_init(reader, m.q, s->queue_stream, sender->outstanding);
 	MemoryContextSwitchTo(old);
 	return reader;
 }
@@ -288,7 +288,7 @@ owes_nothing(ModelStream *s)
 	return s->reserved == 0 && s->pending == 0 && model_pending(s) == 0;
 }
 
-/* Whose slot is it now?  Only who has no reader and owes nothing loses it. */
+/* Whose entry is it now?  Only who has no reader and owes nothing loses it. */
 static void
 note_evicted(void)
 {
@@ -297,11 +297,11 @@ note_evicted(void)
 		ModelStream *s = &m.streams[i];
 
 		if (!OidIsValid(s->serverid) ||
-			pg_atomic_read_u32(&s->slot->generation) == s->generation)
+			pg_atomic_read_u32(&s->queue_stream->generation) == s->generation)
 			continue;
 		if (s->reader != NULL || !owes_nothing(s))
-			MISMATCH(&m, "slot %d was taken from a stream that needs it",
-					 queue_slot(m.q, s->slot));
+			MISMATCH(&m, "entry %d was taken from a stream that needs it",
+					 queue_stream_number(m.q, s->queue_stream));
 		tally.evicted++;
 		forget_stream(s);
 	}
@@ -315,7 +315,7 @@ check_crowded(ModelStream *s)
 	for (int i = 0; i < MODEL_STREAMS; i++)
 	{
 		if (OidIsValid(m.streams[i].serverid) &&
-			pg_atomic_read_u32(&m.streams[i].slot->asked_to_leave) != 0)
+			pg_atomic_read_u32(&m.streams[i].queue_stream->asked_to_leave) != 0)
 			return;
 	}
 	for (int i = 0; i < MODEL_STREAMS; i++)
@@ -324,11 +324,11 @@ check_crowded(ModelStream *s)
 
 		if (OidIsValid(other->serverid) && other->dboid == s->dboid && owes_nothing(other) &&
 			first_in_line(other) == NULL)
-			MISMATCH(&m, "slot %d is idle and was not asked for", queue_slot(m.q, other->slot));
+			MISMATCH(&m, "entry %d is idle and was not asked for", queue_stream_number(m.q, other->queue_stream));
 	}
 }
 
-/* Claim a slot for a new stream; false: there is none. */
+/* Claim an entry for a new stream; false: there is none. */
 static bool
 claim(ModelStream *s)
 {
@@ -336,25 +336,25 @@ claim(ModelStream *s)
 	uint32		generation;
 	uint32		again;
 
-	QueueStream *slot;
+	QueueStream *queue_stream;
 
 	note_served();
 	snprintf(name, sizeof(name), "stream %u", next_serverid);
-	slot = queue_find_or_claim(m.q, s->dboid, next_serverid, name, &s->generation);
+	queue_stream = queue_find_or_claim(m.q, s->dboid, next_serverid, name, &s->generation);
 	note_evicted();
-	if (slot == NULL)
+	if (queue_stream == NULL)
 	{
 		check_crowded(s);
 		return false;
 	}
 	s->serverid = next_serverid++;
-	s->slot = slot;
-	if (queue_find_or_claim(m.q, s->dboid, s->serverid, name, &again) != s->slot ||
+	s->queue_stream = queue_stream;
+	if (queue_find_or_claim(m.q, s->dboid, s->serverid, name, &again) != s->queue_stream ||
 		again != s->generation)
-		MISMATCH(&m, "a stream has two slots");
-	generation = pg_atomic_read_u32(&s->slot->generation);
-	if (generation != s->generation || s->slot->npages != 0)
-		MISMATCH(&m, "slot %d is not new", queue_slot(m.q, s->slot));
+		MISMATCH(&m, "a stream has two entries");
+	generation = pg_atomic_read_u32(&s->queue_stream->generation);
+	if (generation != s->generation || s->queue_stream->npages != 0)
+		MISMATCH(&m, "entry %d is not new", queue_stream_number(m.q, s->queue_stream));
 	s->dropped = false;
 	s->reserved = 0;
 	s->end = 0;
@@ -363,7 +363,7 @@ claim(ModelStream *s)
 	return true;
 }
 
-/* The slot is gone. */
+/* The entry is gone. */
 static void
 forget_stream(ModelStream *s)
 {
@@ -371,9 +371,9 @@ forget_stream(ModelStream *s)
 
 	dismiss(s);
 	/* who comes with what he knew of it is told so */
-	if (queue_reserve(m.q, s->slot, generation, 100, 0) != QUEUE_STALE)
-		MISMATCH(&m, "slot %d takes records for a stream that has lost it",
-				 queue_slot(m.q, s->slot));
+	if (queue_reserve(m.q, s->queue_stream, generation, 100, 0) != QUEUE_STALE)
+		MISMATCH(&m, "entry %d takes records for a stream that has lost it",
+				 queue_stream_number(m.q, s->queue_stream));
 	tally.stale++;
 	model_stop_reader(s);
 	dlist_init(&s->runs);
@@ -382,18 +382,18 @@ forget_stream(ModelStream *s)
 
 /*
  * A sender parts with a stream that owes nothing to its knowledge: because it
- * was dropped, or because its slot is needed.
+ * was dropped, or because its entry is needed.
  */
 static void
 release(ModelStream *s)
 {
 	bool		open = s->reserved > 0 || s->pending > 0;
 	bool		asked = s->reader != NULL &&
-		pg_atomic_exchange_u32(&s->slot->asked_to_leave, 0) != 0;
+		pg_atomic_exchange_u32(&s->queue_stream->asked_to_leave, 0) != 0;
 
 	if (!asked && !s->dropped)
 	{
-		queue_mark_dropped(m.q, s->slot);
+		queue_mark_dropped(m.q, s->queue_stream);
 		s->dropped = true;
 	}
 	if (s->reader == NULL || s->claimed != NIL)
@@ -403,8 +403,8 @@ release(ModelStream *s)
 	if (!s->drained || s->deferred != NIL)
 		return;
 	note_served();
-	if (queue_release_stream(m.q, s->slot) == open)
-		MISMATCH(&m, "slot %d, which is %s, is %s", queue_slot(m.q, s->slot),
+	if (queue_release_stream(m.q, s->queue_stream) == open)
+		MISMATCH(&m, "entry %d, which is %s, is %s", queue_stream_number(m.q, s->queue_stream),
 				 open ? "in use" : "idle", open ? "released" : "not released");
 	if (open)
 		return;
@@ -483,10 +483,10 @@ reserve(ModelStream *s, Size bytes)
 
 	note_served();
 	expected = first_in_line(s) == NULL && model_may_reserve(&m, s, bytes);
-	result = queue_reserve(m.q, s->slot, s->generation, bytes, 0);
+	result = queue_reserve(m.q, s->queue_stream, s->generation, bytes, 0);
 
 	if (result != (expected ? QUEUE_RESERVED : QUEUE_FULL))
-		MISMATCH(&m, "slot %d %s room for %zu bytes", queue_slot(m.q, s->slot),
+		MISMATCH(&m, "entry %d %s room for %zu bytes", queue_stream_number(m.q, s->queue_stream),
 				 expected ? "should have had" : "should have had no", bytes);
 	if (expected)
 		s->reserved += bytes;
@@ -498,7 +498,7 @@ reserve(ModelStream *s, Size bytes)
 static void
 unreserve(Part *part, Size bytes)
 {
-	queue_unreserve(m.q, part->stream->slot, bytes);
+	queue_unreserve(m.q, part->stream->queue_stream, bytes);
 	part->stream->reserved -= bytes;
 	part->reserved -= bytes;
 }
@@ -613,7 +613,7 @@ append(Transaction *t)
 		if (part->nrecords == 0)
 			continue;
 		totals = totals_of(part);
-		flag = queue_append(m.q, part->stream->slot, part->buffer, part->used,
+		flag = queue_append(m.q, part->stream->queue_stream, part->buffer, part->used,
 							part->reserved, &totals);
 		part->stream->reserved -= part->reserved;
 		part->reserved = 0;
@@ -636,9 +636,9 @@ end_transaction(Transaction *t, bool commit)
 			RunTotals	totals = totals_of(part);
 
 			if (commit)
-				queue_publish(part->stream->slot, part->run->flag, &totals);
+				queue_publish(part->stream->queue_stream, part->run->flag, &totals);
 			else
-				queue_drop(part->stream->slot, part->run->flag);
+				queue_drop(part->stream->queue_stream, part->run->flag);
 			part->run->state = commit ? QUEUE_RUN_COMMITTED : QUEUE_RUN_ABORTED;
 			part->stream->pending--;
 			part->stream->drained = false;
@@ -715,25 +715,25 @@ take(ModelStream *s)
 	if (!got || expected == NULL)
 	{
 		if (got || expected != NULL)
-			MISMATCH(&m, "slot %d hands out record " UINT64_FORMAT ", not " UINT64_FORMAT,
-					 queue_slot(m.q, s->slot), got ? claimed.id : 0, expected ? expected->id : 0);
+			MISMATCH(&m, "entry %d hands out record " UINT64_FORMAT ", not " UINT64_FORMAT,
+					 queue_stream_number(m.q, s->queue_stream), got ? claimed.id : 0, expected ? expected->id : 0);
 		if (queue_reader_has_more(s->reader) != model_has_ended_deferred(s))
-			MISMATCH(&m, "slot %d hands out nothing, and then is wrong about having more",
-					 queue_slot(m.q, s->slot));
+			MISMATCH(&m, "entry %d hands out nothing, and then is wrong about having more",
+					 queue_stream_number(m.q, s->queue_stream));
 		if (queue_reader_has_deferred(s->reader) != (s->deferred != NIL))
-			MISMATCH(&m, "slot %d has other runs put aside", queue_slot(m.q, s->slot));
+			MISMATCH(&m, "entry %d has other runs put aside", queue_stream_number(m.q, s->queue_stream));
 		if (s->deferred == NIL && queue_reader_read_upto(s->reader) != s->end)
-			MISMATCH(&m, "slot %d is not read up to its end", queue_slot(m.q, s->slot));
+			MISMATCH(&m, "entry %d is not read up to its end", queue_stream_number(m.q, s->queue_stream));
 		return false;
 	}
 	if (!more)
-		MISMATCH(&m, "slot %d has nothing more to read and hands out a record",
-				 queue_slot(m.q, s->slot));
+		MISMATCH(&m, "entry %d has nothing more to read and hands out a record",
+				 queue_stream_number(m.q, s->queue_stream));
 	if (claimed.id != expected->id || claimed.length != expected->length ||
 		claimed.attempts != expected->attempts || claimed.position != expected->position ||
 		claimed.queued_at != (TimestampTz) expected->id)
-		MISMATCH(&m, "slot %d hands out record " UINT64_FORMAT " at " UINT64_FORMAT " (%u bytes, %u attempts), not "
-				 UINT64_FORMAT " at " UINT64_FORMAT " (%u, %u)", queue_slot(m.q, s->slot),
+		MISMATCH(&m, "entry %d hands out record " UINT64_FORMAT " at " UINT64_FORMAT " (%u bytes, %u attempts), not "
+				 UINT64_FORMAT " at " UINT64_FORMAT " (%u, %u)", queue_stream_number(m.q, s->queue_stream),
 				 claimed.id, claimed.position, claimed.length, claimed.attempts,
 				 expected->id, expected->position, expected->length, expected->attempts);
 	check_payload(s, &claimed);
@@ -850,9 +850,9 @@ finish(void)
 		while (s->claimed != NIL)
 			settle(s);
 		model_check_stream(&m, s);
-		if (model_pending(s) != 0 || s->slot->npages > 1)
-			MISMATCH(&m, "slot %d keeps %u pages", queue_slot(m.q, s->slot), s->slot->npages);
-		tails += s->slot->npages;
+		if (model_pending(s) != 0 || s->queue_stream->npages > 1)
+			MISMATCH(&m, "entry %d keeps %u pages", queue_stream_number(m.q, s->queue_stream), s->queue_stream->npages);
+		tails += s->queue_stream->npages;
 	}
 	model_check_reservations(&m);
 	if (m.q->promised != 0 || m.q->free_pages + tails != m.q->npages)

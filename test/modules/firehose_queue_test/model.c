@@ -22,11 +22,11 @@ model_fill_payload(uint64 id, char *payload, uint32 length)
 }
 
 ModelStream *
-model_stream_of(Model *m, QueueStream *slot)
+model_stream_of(Model *m, QueueStream *queue_stream)
 {
 	for (int i = 0; i < MODEL_STREAMS; i++)
 	{
-		if (OidIsValid(m->streams[i].serverid) && m->streams[i].slot == slot)
+		if (OidIsValid(m->streams[i].serverid) && m->streams[i].queue_stream == queue_stream)
 			return &m->streams[i];
 	}
 	return NULL;
@@ -47,7 +47,7 @@ pages_for(const ModelStream *s, uint64 reserved)
 static uint64
 held_pages(const ModelStream *s)
 {
-	return s->slot->npages + pages_for(s, s->reserved);
+	return s->queue_stream->npages + pages_for(s, s->reserved);
 }
 
 /*
@@ -126,22 +126,22 @@ model_check_reservations(Model *m)
 
 		if (!OidIsValid(s->serverid))
 			continue;
-		if (s->slot->reserved != s->reserved)
+		if (s->queue_stream->reserved != s->reserved)
 			MISMATCH(m, "stream %d has " UINT64_FORMAT " bytes reserved, not " UINT64_FORMAT,
-					 i, s->slot->reserved, s->reserved);
-		if (s->slot->promised != pages_for(s, s->reserved))
+					 i, s->queue_stream->reserved, s->reserved);
+		if (s->queue_stream->promised != pages_for(s, s->reserved))
 			MISMATCH(m, "stream %d has %u pages promised, not " UINT64_FORMAT,
-					 i, s->slot->promised, pages_for(s, s->reserved));
-		if (pg_atomic_read_u32(&s->slot->pending) != s->pending)
+					 i, s->queue_stream->promised, pages_for(s, s->reserved));
+		if (pg_atomic_read_u32(&s->queue_stream->pending) != s->pending)
 			MISMATCH(m, "stream %d has %u runs pending, not %d",
-					 i, pg_atomic_read_u32(&s->slot->pending), s->pending);
-		if (queue_database(q, s->slot->database)->dboid != s->dboid ||
-			queue_database(q, s->slot->database)->held != held_by_database(m, s->dboid))
+					 i, pg_atomic_read_u32(&s->queue_stream->pending), s->pending);
+		if (queue_database(q, s->queue_stream->database)->dboid != s->dboid ||
+			queue_database(q, s->queue_stream->database)->held != held_by_database(m, s->dboid))
 			MISMATCH(m, "database %u holds %u pages, not " INT64_FORMAT, s->dboid,
-					 queue_database(q, s->slot->database)->held,
+					 queue_database(q, s->queue_stream->database)->held,
 					 held_by_database(m, s->dboid));
-		promised += s->slot->promised;
-		npages += s->slot->npages;
+		promised += s->queue_stream->promised;
+		npages += s->queue_stream->npages;
 	}
 
 	for (QueuePageNo no = q->free_head; no != QUEUE_NO_PAGE && nfree <= q->npages;
@@ -239,7 +239,7 @@ void
 model_start_reader(ModelStream *s, QueueReader *reader)
 {
 	s->reader = reader;
-	pg_atomic_write_u32(&s->slot->sender_procno, MyProcNo());
+	pg_atomic_write_u32(&s->queue_stream->sender_procno, MyProcNo());
 	s->last = s->in = NULL;
 	s->drained = false;
 }
@@ -252,8 +252,8 @@ model_stop_reader(ModelStream *s)
 	s->reader = NULL;
 	/* unless it is another stream's by now */
 	if (OidIsValid(s->serverid) &&
-		pg_atomic_read_u32(&s->slot->generation) == s->generation)
-		pg_atomic_write_u32(&s->slot->sender_procno, PG_UINT32_MAX);
+		pg_atomic_read_u32(&s->queue_stream->generation) == s->generation)
+		pg_atomic_write_u32(&s->queue_stream->sender_procno, PG_UINT32_MAX);
 	s->last = s->in = NULL;
 	list_free(s->deferred);
 	list_free_deep(s->claimed);
@@ -420,30 +420,30 @@ static void
 check_chain(Model *m, ModelStream *s)
 {
 	Queue	   *q = m->q;
-	QueueStream *slot = s->slot;
+	QueueStream *queue_stream = s->queue_stream;
 	QueueReader *r = s->reader;
 	QueuePageNo prev = QUEUE_NO_PAGE;
 	uint32		n = 0;
 
-	for (QueuePageNo no = slot->head; no != QUEUE_NO_PAGE; no = queue_page(q, no)->next)
+	for (QueuePageNo no = queue_stream->head; no != QUEUE_NO_PAGE; no = queue_page(q, no)->next)
 	{
 		QueuePage  *page = queue_page(q, no);
 
-		if (page->prev != prev || ++n > slot->npages ||
+		if (page->prev != prev || ++n > queue_stream->npages ||
 			(prev != QUEUE_NO_PAGE && page->seq <= queue_page(q, prev)->seq))
-			MISMATCH(m, "the chain of slot %d is broken at page %u", queue_slot(q, slot), no);
+			MISMATCH(m, "the chain of entry %d is broken at page %u", queue_stream_number(q, queue_stream), no);
 		if (r != NULL && r->at.page != QUEUE_NO_PAGE &&
 			page->seq < queue_page(q, r->at.page)->seq && !is_held(s, page->seq))
-			MISMATCH(m, "page %u (" UINT64_FORMAT ") of slot %d should have been freed",
-					 no, page->seq, queue_slot(q, slot));
+			MISMATCH(m, "page %u (" UINT64_FORMAT ") of entry %d should have been freed",
+					 no, page->seq, queue_stream_number(q, queue_stream));
 		prev = no;
 	}
-	if (prev != slot->tail || n != slot->npages)
-		MISMATCH(m, "the chain of slot %d ends at page %u after %u pages, not at %u after %u",
-				 queue_slot(q, slot), prev, n, slot->tail, slot->npages);
-	if (pg_atomic_read_u64(&slot->end_position) != s->end)
-		MISMATCH(m, "slot %d ends at " UINT64_FORMAT ", not " UINT64_FORMAT,
-				 queue_slot(q, slot), pg_atomic_read_u64(&slot->end_position), s->end);
+	if (prev != queue_stream->tail || n != queue_stream->npages)
+		MISMATCH(m, "the chain of entry %d ends at page %u after %u pages, not at %u after %u",
+				 queue_stream_number(q, queue_stream), prev, n, queue_stream->tail, queue_stream->npages);
+	if (pg_atomic_read_u64(&queue_stream->end_position) != s->end)
+		MISMATCH(m, "entry %d ends at " UINT64_FORMAT ", not " UINT64_FORMAT,
+				 queue_stream_number(q, queue_stream), pg_atomic_read_u64(&queue_stream->end_position), s->end);
 }
 
 typedef struct Visit
@@ -472,8 +472,8 @@ check_visited(Queue *q, const QueueRecord *record, QueuePageNo page, uint32 offs
 		}
 	}
 	if (expected == NULL || expected->id != record->id || expected->length != record->length)
-		MISMATCH(v->m, "a visit of slot %d finds record " UINT64_FORMAT ", not " UINT64_FORMAT,
-				 queue_slot(q, v->s->slot), record->id, expected ? expected->id : 0);
+		MISMATCH(v->m, "a visit of entry %d finds record " UINT64_FORMAT ", not " UINT64_FORMAT,
+				 queue_stream_number(q, v->s->queue_stream), record->id, expected ? expected->id : 0);
 	return true;
 }
 
@@ -502,14 +502,14 @@ check_observers(Model *m, ModelStream *s)
 	dlist_iter	iter;
 
 	visited = 0;
-	queue_visit_pending(m->q, s->slot, count_visited, &v);
+	queue_visit_pending(m->q, s->queue_stream, count_visited, &v);
 	if (visited != pending)
-		MISMATCH(m, "a visit of slot %d finds " UINT64_FORMAT " records, not " UINT64_FORMAT,
-				 queue_slot(m->q, s->slot), visited, pending);
-	if (pg_atomic_read_u64(&s->slot->published_records) -
-		pg_atomic_read_u64(&s->slot->finished_records) != pending)
-		MISMATCH(m, "slot %d counts other records than " UINT64_FORMAT " as owed",
-				 queue_slot(m->q, s->slot), pending);
+		MISMATCH(m, "a visit of entry %d finds " UINT64_FORMAT " records, not " UINT64_FORMAT,
+				 queue_stream_number(m->q, s->queue_stream), visited, pending);
+	if (pg_atomic_read_u64(&s->queue_stream->published_records) -
+		pg_atomic_read_u64(&s->queue_stream->finished_records) != pending)
+		MISMATCH(m, "entry %d counts other records than " UINT64_FORMAT " as owed",
+				 queue_stream_number(m->q, s->queue_stream), pending);
 
 	dlist_foreach(iter, &s->runs)
 	{
@@ -525,14 +525,14 @@ check_observers(Model *m, ModelStream *s)
 			/* of runs that are not committed nothing is promised */
 			if (run->state == QUEUE_RUN_COMMITTED &&
 				queue_find(m->q, s->dboid, record->id, all_streams) != is_pending)
-				MISMATCH(m, "record " UINT64_FORMAT " of slot %d is %s", record->id,
-						 queue_slot(m->q, s->slot), is_pending ? "not found" : "found");
+				MISMATCH(m, "record " UINT64_FORMAT " of entry %d is %s", record->id,
+						 queue_stream_number(m->q, s->queue_stream), is_pending ? "not found" : "found");
 		}
 	}
 	/* a record is queued at the time of its number */
-	if (queue_oldest(m->q, s->slot) != oldest)
-		MISMATCH(m, "the oldest record of slot %d is not " INT64_FORMAT,
-				 queue_slot(m->q, s->slot), oldest);
+	if (queue_oldest(m->q, s->queue_stream) != oldest)
+		MISMATCH(m, "the oldest record of entry %d is not " INT64_FORMAT,
+				 queue_stream_number(m->q, s->queue_stream), oldest);
 }
 
 /* Everything before read_upto was handed out. */
@@ -551,8 +551,8 @@ check_read_upto(Model *m, ModelStream *s)
 			ModelRecord *record = &run->records[i];
 
 			if (record->position < upto && !record->handed_out && !record->settled)
-				MISMATCH(m, "slot %d is read up to " UINT64_FORMAT ", but not record " UINT64_FORMAT,
-						 queue_slot(m->q, s->slot), upto, record->id);
+				MISMATCH(m, "entry %d is read up to " UINT64_FORMAT ", but not record " UINT64_FORMAT,
+						 queue_stream_number(m->q, s->queue_stream), upto, record->id);
 		}
 	}
 }

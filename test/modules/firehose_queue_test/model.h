@@ -59,7 +59,7 @@ typedef struct ModelStream
 {
 	Oid			dboid;
 	Oid			serverid;		/* InvalidOid: not claimed */
-	QueueStream *slot;
+	QueueStream *queue_stream;
 	uint32		generation;
 	bool		dropped;
 	uint64		reserved;
@@ -103,7 +103,7 @@ typedef struct Model
 /* The payload of a record: words that look like ids nearby. */
 extern void model_fill_payload(uint64 id, char *payload, uint32 length);
 
-extern ModelStream *model_stream_of(Model *m, QueueStream *slot);
+extern ModelStream *model_stream_of(Model *m, QueueStream *queue_stream);
 
 /* Would a reservation be granted? */
 extern bool model_may_reserve(const Model *m, const ModelStream *s, Size bytes);
