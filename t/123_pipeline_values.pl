@@ -38,9 +38,11 @@ foreach my $db (sort keys %databases)
 {
     my ($encoding, $client, $bytes, $text) = @{ $databases{$db} };
     $node->safe_psql('postgres', qq{CREATE DATABASE $db TEMPLATE template0 ENCODING '$encoding' LC_COLLATE 'C' LC_CTYPE 'C';
-        ALTER DATABASE $db SET client_encoding = '$client'});
+        ALTER DATABASE $db SET client_encoding = '$client';
+        ALTER DATABASE $db SET quote_all_identifiers = on});
     $node->safe_psql($db, qq{SET client_encoding = 'SQL_ASCII'; CREATE EXTENSION firehose; CREATE SERVER $db FOREIGN DATA WRAPPER firehose;
         CREATE TABLE t (id int PRIMARY KEY, v text, a text[], n int);
+        ALTER TABLE t ADD r regclass DEFAULT 't'::regclass;
         CREATE PUBLICATION p FOR TABLE t});
     $node->safe_psql($db, qq{SELECT firehose_create_pipeline('p', '$db', '{p}', messages => '{m}')});
     wait_state($node, $db, 'p', 'streaming');
@@ -56,6 +58,7 @@ foreach my $db (sort keys %databases)
     is_deeply([ map { $_->{op} eq 'm' ? $_->{message}{content} : [ @{ $_->{after} }{qw(v a)} ] } @events ],
         [ $text, [ $text, [ $text, '"' ] ], "${text}1", [ 'after', [] ] ],
         "$encoding, client_encoding $client: text is what it was");
+    is($events[-1]{after}{r}, 'public.t', "$encoding: the database's quote_all_identifiers has no say");
 }
 
 # text that has no UTF-8
