@@ -4,7 +4,7 @@
  *
  * Loaded by the postmaster (shared_preload_libraries), so that every process
  * has it.  Each module defines its own settings, asks for its own shared
- * memory and registers its own hooks; this file only says in which order.
+ * memory and registers its own hooks; this file only has the order.
  */
 #include "postgres.h"
 
@@ -55,8 +55,9 @@ _PG_init(void)
 {
 	/*
 	 * Shared memory, and settings that belong to it, can be asked for only
-	 * while the postmaster starts.  In a session that loads us later,
-	 * CREATE EXTENSION and CREATE SERVER work, and puts say what is missing.
+	 * while the postmaster starts.  In a session that loads the library later,
+	 * CREATE EXTENSION and CREATE SERVER work, and puts raise an error that
+	 * says what is missing.
 	 */
 	if (!process_shared_preload_libraries_in_progress)
 	{

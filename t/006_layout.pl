@@ -1,7 +1,7 @@
 # The floor plan of src/ holds: a folder includes only what stands to its right
 # in the rule below, no two modules include each other in a circle, libcurl is
-# included in one file and PostgreSQL in none of aws/, and files, functions and
-# comments stay as short as they are.  Each check is first shown a tree that
+# included in one file and PostgreSQL in none of aws/, files, functions and
+# comments stay short, and comments have plain words.  Each check is first shown a tree that
 # breaks it, so that it cannot rot into one that passes whatever it reads.
 use strict;
 use warnings FATAL => 'all';
@@ -131,6 +131,30 @@ sub too_long
     return @found;
 }
 
+# Words that say less than the plain ones do, and words of a private language.
+# A comment that begins with "What" mostly has no main clause.
+my $unwanted = qr/\b(?i:some|no|any|every)body\b|\b(?:he|him|his)\b
+    |\b(?:outbox|fates?|seats?|vacate|nudge|bury|buried|burial)\b
+    |\brepl(?:y|ies)\b|\bby\ the\ WAL\b(?!\ writer)|\bforeign\ pipeline|\(trap\ \d/x;
+
+sub unwanted_words
+{
+    my ($tree) = @_;
+    my @found;
+    foreach my $file (sort keys %$tree)
+    {
+        while ($tree->{$file} =~ m{/\*(.*?)\*/}sg)
+        {
+            my $comment = $1 =~ s/\n\s*\*?/ /gr =~ s/\s+/ /gr;
+            push @found, "$file: \"$1\" in a comment:" . substr($comment, 0, 60)
+              if $comment =~ /($unwanted)/;
+            push @found, "$file: a comment begins with What:" . substr($comment, 0, 60)
+              if $comment =~ /^ (?:\w+\.[ch] )?What /;
+        }
+    }
+    return @found;
+}
+
 sub without_errcode
 {
     my ($tree) = @_;
@@ -158,8 +182,23 @@ my @checks = (
         { 'sender/sender.c' => "#include <curl/curl.h>\n" }],
     ['length of files, functions and comments', \&too_long,
         { 'put/a.c' => "{\n" . "x;\n" x MAX_FUNCTION . "}\n" }],
+    ['plain words in comments', \&unwanted_words,
+        { 'put/a.c' => '/* Somebody waits. */' }],
     ['an SQLSTATE on every error', \&without_errcode,
         { 'put/a.c' => 'ereport(ERROR, (errmsg("no")));' }]);
+
+# What is written for tests and benchmarks is as short
+sub read_programs
+{
+    my %programs;
+    foreach my $path (glob('test/*/*.[ch]'), glob('test/*/*/*.[ch]'), glob('bench/programs/*.[ch]'))
+    {
+        open(my $file, '<', $path) or die "$path: $!";
+        local $/ = undef;
+        $programs{$path} = <$file>;
+    }
+    return \%programs;
+}
 
 my $tree = read_tree();
 cmp_ok(scalar keys %$tree, '>', 100, 'there is a tree to look at');
@@ -170,6 +209,12 @@ foreach my $check (@checks)
     my @found = $find->($tree);
     is(scalar @found, 0, $name) or diag(join("\n", @found));
 }
+
+my $programs = read_programs();
+cmp_ok(scalar keys %$programs, '>', 20, 'there are programs of tests and benchmarks');
+my @long = too_long($programs);
+is(scalar @long, 0, 'length of files, functions and comments of tests and benchmarks')
+  or diag(join("\n", @long));
 
 # What ARCHITECTURE.md names is there
 open(my $file, '<', 'ARCHITECTURE.md') or die "ARCHITECTURE.md: $!";

@@ -6,8 +6,8 @@
  *	  cc -O2 -Isrc bench/programs/response.c src/aws/response.c \
  *		  src/aws/json_scan.c -o /tmp/response && /tmp/response
  *
- * Nothing in these replies has to be decoded, so one response can be read again
- * and again.
+ * Nothing in these responses has to be decoded, so one of them can be read
+ * again and again.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,7 +33,7 @@ now_ns(void)
 	return ts.tv_sec * 1e9 + ts.tv_nsec;
 }
 
-/* Write a response whose RecordIds have id_len characters; 0 = all throttled. */
+/* Write a response with RecordIds of id_len characters; 0: all throttled. */
 static size_t
 build_reply(char *buf, int id_len)
 {

@@ -4,11 +4,12 @@
  *	  Streaming base64 encoder for record data.
  *
  * Called by the sender for every record it puts into a request body; next to
- * SHA-256 this is what a byte costs.  Many groups of three bytes go through
- * encode_groups, of which there are two: AVX2, chosen at run time so that one
- * package serves every CPU, and a portable one that looks up twelve bits at a
- * time.  Records are often small, so a few groups are encoded on the spot, and
- * the AVX2 one ends with a vector that overlaps the one before, not in a loop.
+ * SHA-256 this is most of the cost of a byte.  Many groups of three bytes go
+ * through encode_groups, of which there are two: AVX2, chosen at run time so
+ * that one package serves every CPU, and a portable one that looks up twelve
+ * bits at a time.  Records are often small, so a few groups are encoded on the
+ * spot, and the AVX2 one ends with a vector that overlaps the one before, not
+ * in a loop.
  *
  * The vector arithmetic is that of W. Mula and D. Lemire, "Faster Base64
  * Encoding and Decoding Using AVX2 Instructions" (ACM TWEB 2018).

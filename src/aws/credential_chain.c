@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * credential_chain.c
- *	  What has to be fetched to have credentials: a list of steps.
+ *	  The list of steps that have to be carried out to have credentials.
  *
  * Filled by credential_profile.c and credentials.c, read by
  * credential_fetch.c.
@@ -67,7 +67,7 @@ credential_step_set(CredentialStep *step, CredentialStepValue which,
 	return step->values[which] != NULL;
 }
 
-/* Are these two the same, either of them possibly absent? */
+/* Are these two texts the same? Either may be absent. */
 static bool
 same(const char *a, const char *b)
 {

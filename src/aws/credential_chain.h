@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * credential_chain.h
- *	  What has to be fetched to have credentials: a list of steps.
+ *	  The list of steps that have to be carried out to have credentials.
  *
  * The first step gets credentials from a service or a program, unless there
  * are some from the start; each further step assumes a role with those of the
@@ -19,7 +19,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Roles assumed one after the other; AWS allows more, nobody needs them. */
+/*
+ * Roles assumed one after the other.  AWS allows longer chains, which no
+ * set-up is known to need.
+ */
 #define CREDENTIAL_MAX_STEPS	8
 
 typedef enum CredentialStepKind
@@ -71,14 +74,14 @@ extern CredentialStep *credential_chain_add(CredentialChain *chain,
 extern bool credential_step_set(CredentialStep *step,
 								CredentialStepValue which, const char *value);
 
-/* Do these two say the same? */
+/* Have these two chains the same steps with the same values? */
 extern bool credential_chain_equal(const CredentialChain *a,
 								   const CredentialChain *b);
 
 /* Free everything; the chain is blank again. */
 extern void credential_chain_free(CredentialChain *chain);
 
-/* What a kind of step is called in messages and views. */
+/* The name of a kind of step, for messages and views. */
 extern const char *credential_step_name(CredentialStepKind kind);
 
 /*

@@ -49,7 +49,7 @@ container_response(CredentialFetch *fetch, const CredentialResponse *response)
  * STS ----------------------------------------------------------------------
  */
 
-/* Does STS say that our clock is wrong? */
+/* Does STS say that the clock of this machine is wrong? */
 static bool
 is_about_the_clock(const StsResponse *sts)
 {
@@ -116,7 +116,7 @@ begin_sso(CredentialFetch *fetch, bool may_refresh, time_t now)
 	return action;
 }
 
-/* Use the new token, and keep it for later; or go on with the old one. */
+/* Use the new token, and keep it for later; or continue with the old one. */
 static CredentialFetchAction
 sso_refreshed(CredentialFetch *fetch, const CredentialResponse *response)
 {

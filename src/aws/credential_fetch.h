@@ -22,7 +22,7 @@
  * regular files on this machine.
  *
  * Knows no PostgreSQL.  Messages name the provider, the address as far as it
- * is no secret, and what was answered.  Everything secret is wiped when it is
+ * is no secret, and the response.  Everything secret is wiped when it is
  * replaced or freed.
  *
  *-------------------------------------------------------------------------
@@ -47,12 +47,12 @@ extern CredentialFetchAction credential_fetch_start(CredentialFetch *fetch,
 extern CredentialFetchAction credential_fetch_start_region(CredentialFetch *fetch,
 														   const char *metadata_url);
 
-/* There is a whole response; the body is written to. */
+/* Continue with a whole response; the body is written to. */
 extern CredentialFetchAction credential_fetch_response(CredentialFetch *fetch,
 													   int status, char *body,
 													   size_t length, time_t now);
 
-/* There is none; says why. */
+/* Continue without a response; `error` says why there is none. */
 extern CredentialFetchAction credential_fetch_no_response(CredentialFetch *fetch,
 														  const char *error);
 

@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * credential_fetch_state.h
- *	  What the state machine of credential_fetch.h and the writer of its
- *	  requests, credential_request.h, share.
+ *	  The state that the state machine of credential_fetch.h shares with the
+ *	  writer of its requests, credential_request.h.
  *
  *-------------------------------------------------------------------------
  */
@@ -37,7 +37,7 @@ typedef struct CredentialRequest
 	bool		direct;			/* never through a proxy */
 } CredentialRequest;
 
-/* What requests are made for; the strings are copied. */
+/* Where requests go; the strings are copied. */
 typedef struct CredentialFetchContext
 {
 	const char *region;			/* of STS; NULL: the global endpoint */
@@ -54,10 +54,11 @@ typedef struct CredentialFetch
 
 	/* the result */
 	Credentials credentials;
-	char		principal[256]; /* who they are, "" if nobody told */
+	char		principal[256]; /* who they are, "" if no service told */
 	char		region[64];
 	char		errmsg[800];
-	bool		wrong_clock;	/* a service refused our idea of the time */
+	bool		wrong_clock;	/* a service refused the time of this machine
+								 * */
 
 	/* private */
 	const CredentialChain *chain;	/* NULL: the region is wanted */

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * credential_lookup.h
- *	  What the providers of credentials look at, and what they find.
+ *	  The places where the providers of credentials look, and the form of what
+ *	  they find.
  *
  * Between credentials.c, which has the table of providers, and
- * credential_profile.c, which has those that read a profile; nobody else
- * includes it.
+ * credential_profile.c, which has the providers that read a profile.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,7 +17,7 @@
 #define CREDENTIAL_NFILES		2	/* the credentials file, the config file */
 #define CREDENTIAL_REASON_SIZE	1024
 
-/* All that providers look at */
+/* Everything that providers read */
 typedef struct CredentialLookup
 {
 	const CredentialSource *source;
@@ -32,7 +32,7 @@ typedef struct CredentialLookup
 	Profile		profiles[CREDENTIAL_NFILES];	/* the one in effect */
 } CredentialLookup;
 
-/* What a provider finds; blank before */
+/* The result of a provider; blank before */
 typedef struct CredentialFinding
 {
 	Credentials credentials;
@@ -42,7 +42,7 @@ typedef struct CredentialFinding
 
 /*
  * A provider fills the finding if it finds something, and otherwise says why
- * not.  No reason at all means that nobody asked for this provider.
+ * not.  No reason at all means that this provider is not configured.
  */
 typedef CredentialsResult (*CredentialProviderFind) (const CredentialLookup *lookup,
 													 CredentialFinding *finding,

@@ -104,13 +104,13 @@ take_metadata_region(CredentialFetch *fetch, const CredentialResponse *response)
 	return CREDENTIAL_FETCH_DONE;
 }
 
-/* Say what the metadata service means by a status that is not 200. */
+/* Explain a status of the metadata service that is not 200. */
 static CredentialFetchAction
 metadata_refused(CredentialFetch *fetch, int status)
 {
 	if (status == 401 && !fetch->renewed && fetch->phase != PHASE_METADATA_TOKEN)
 	{
-		fetch->renewed = true;	/* the token was good no more */
+		fetch->renewed = true;	/* the token has expired */
 		return begin_metadata(fetch);
 	}
 	if (status == 404 && fetch->phase == PHASE_METADATA_ROLE)

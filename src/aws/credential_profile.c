@@ -3,11 +3,11 @@
  * credential_profile.c
  *	  The providers of credentials that a profile configures.
  *
- * Called by credentials.c.  A profile is what the config file and the
- * credentials file say together; where both do, the credentials file counts,
- * as with the AWS CLI.  The rules for a role, its source and the order in
- * which the source's own providers are asked are botocore's, and a test
- * compares them with botocore itself.
+ * Called by credentials.c.  A profile is made of the config file and the
+ * credentials file together; where both do, the credentials file counts, as
+ * with the AWS CLI.  The rules for a role, its source and the order in which
+ * the source's own providers are asked are botocore's, and a test compares
+ * them with botocore itself.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,7 +25,7 @@
 #define fail(reason, reason_size, ...) \
 	(snprintf(reason, reason_size, __VA_ARGS__), CREDENTIALS_FAILED)
 
-/* A profile that is looked at, and how we came to it */
+/* A profile that is looked at, and the profile that named it */
 typedef struct ProfileView
 {
 	const CredentialLookup *lookup;
@@ -285,8 +285,8 @@ sso_token_path(const char *name, char *path, size_t path_size)
 }
 
 /*
- * Merge the keys of the session that the profile names.  What both have must
- * be the same.
+ * Merge the keys of the session that the profile names.  Keys that both have
+ * must have the same value.
  */
 static CredentialsResult
 merge_sso_session(const ProfileView *view, const char *session, Profile *merged,
@@ -314,7 +314,7 @@ merge_sso_session(const ProfileView *view, const char *session, Profile *merged,
 	return CREDENTIALS_FETCH;
 }
 
-/* Add the step for what the profile and its session say together. */
+/* Add the step that the profile and its session describe together. */
 static CredentialsResult
 add_sso_step(const ProfileView *view, const char *session, const Profile *merged,
 			 CredentialFinding *finding, char *reason, size_t reason_size)

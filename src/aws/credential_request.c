@@ -17,9 +17,9 @@
 #include "aws/endpoint.h"
 
 /*
- * The metadata service answers at once or not at all: a packet with a hop
- * limit of 1 is lost on its way to a container, and beyond EC2 nothing is
- * there.  STS and IAM Identity Center are services far away.
+ * Timeouts.  The metadata service responds at once or not at all, because a
+ * packet with a hop limit of 1 is lost on its way to a container, and outside
+ * of EC2 there is no such service.  STS and IAM Identity Center are far away.
  */
 #define METADATA_TIMEOUT	1000
 #define CONTAINER_TIMEOUT	2000
@@ -94,7 +94,7 @@ add_header(CredentialFetch *fetch, char *header)
 	return true;
 }
 
-/* Note whom a request goes to: scheme, host and port, and no more. */
+/* Note where a request goes: scheme, host and port, and no more. */
 static void
 set_address(CredentialFetch *fetch, const char *url)
 {
@@ -104,7 +104,7 @@ set_address(CredentialFetch *fetch, const char *url)
 	snprintf(fetch->address, sizeof(fetch->address), "%.*s", (int) len, url);
 }
 
-/* Is it something that may stand in a header? */
+/* Is the text allowed in a header? */
 static bool
 is_visible(const char *text)
 {
@@ -268,7 +268,8 @@ append_parameter(char **text, const char *name, const char *value)
  */
 
 /*
- * Where STS is: as the environment or the profile says, or the region's own.
+ * Find the endpoint of STS: the one that the environment or the profile names,
+ * or the region's own.
  */
 static bool
 find_sts(CredentialFetch *fetch, Endpoint *endpoint, const char **region)
@@ -378,7 +379,7 @@ credential_request_sts(CredentialFetch *fetch, const CredentialStep *step, time_
  * IAM Identity Center ------------------------------------------------------
  */
 
-/* Where one of its services is in the region of the session. */
+/* Find the endpoint of one of its services in the region of the session. */
 static bool
 find_sso(CredentialFetch *fetch, const char *service, const char *variable,
 		 const CredentialStep *step, Endpoint *endpoint)
@@ -414,10 +415,7 @@ credential_request_sso(CredentialFetch *fetch, const CredentialStep *step,
 	return ok;
 }
 
-/*
- * Is it something that JSON needs no escape for?  The service's own tokens
- * are.
- */
+/* Does the text need no escape in JSON? The service's own tokens need none. */
 static bool
 is_plain(const char *text)
 {

@@ -29,7 +29,7 @@ credential_step_now(const CredentialFetch *fetch)
 	return &fetch->chain->steps[fetch->step];
 }
 
-/* What the present step is called. */
+/* The name of the present step. */
 static const char *
 step_name(const CredentialFetch *fetch)
 {

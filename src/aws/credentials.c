@@ -126,7 +126,7 @@ credentials_set(Credentials *credentials, const char *access_key_id,
 	return true;
 }
 
-/* Are these two the same, either of them possibly absent? */
+/* Are these two texts the same? Either may be absent. */
 static bool
 same(const char *a, const char *b)
 {
@@ -249,7 +249,7 @@ is_on(const CredentialLookup *lookup, const char *variable, ProfileKey key)
 	return value != NULL && strcasecmp(value, "true") == 0;
 }
 
-/* Where the metadata service is; NULL if it is switched off. */
+/* The address of the metadata service; NULL if it is switched off. */
 static const char *
 metadata_url(const CredentialLookup *lookup)
 {
@@ -267,7 +267,9 @@ metadata_url(const CredentialLookup *lookup)
 		"http://[fd00:ec2::254]" : "http://169.254.169.254";
 }
 
-/* Note what the profile and the environment say besides credentials. */
+/*
+ * Note the region and the endpoints that the profile and the environment name.
+ */
 static void
 take_client_settings(const CredentialLookup *lookup, CredentialState *state)
 {
@@ -288,10 +290,7 @@ take_client_settings(const CredentialLookup *lookup, CredentialState *state)
 		 ENDPOINT_DUALSTACK : 0);
 }
 
-/*
- * Hand what was learnt about the files to the state, credentials apart, and
- * free the rest.
- */
+/* Hand the paths and versions of the files to the state, and free the rest. */
 static void
 end_lookup(CredentialLookup *lookup, CredentialState *state)
 {

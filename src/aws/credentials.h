@@ -21,7 +21,7 @@
  *	  instance metadata	   unless AWS_EC2_METADATA_DISABLED is true
  *
  * Keys that are at hand are copied.  For all others the result is
- * CREDENTIALS_FETCH, and the state's chain tells what to ask whom; only the
+ * CREDENTIALS_FETCH, and the state's chain lists the services to ask; only the
  * sender's event loop does I/O on a network (credential_fetch.h).
  *
  * Knows no PostgreSQL.  Secrets are wiped when they are replaced or freed, and
@@ -55,7 +55,7 @@ typedef struct Credentials
 	time_t		expiration;		/* 0 = never, as far as is known */
 } Credentials;
 
-/* What the settings say; NULL or "" for what they leave open. */
+/* The values of the settings; NULL or "" if one is not set. */
 typedef struct CredentialSource
 {
 	const char *credentials_file;
@@ -113,7 +113,7 @@ extern bool credentials_changed(const CredentialState *state);
 
 /*
  * The region to use: explicit, then AWS_REGION, AWS_DEFAULT_REGION, profile.
- * NULL if nobody tells.  Not validated; see endpoint_valid_region().
+ * NULL if none of them is set.  Not validated; see endpoint_valid_region().
  */
 extern const char *credentials_region(const CredentialState *state,
 									  const char *explicit_region);
@@ -121,7 +121,7 @@ extern const char *credentials_region(const CredentialState *state,
 /*
  * Check and copy three strings.  All of them end up in headers of HTTP or next
  * to them, so they have to be visible ASCII.  The token may be NULL or "".
- * place names where they are from in the message.
+ * `place` names their origin in the message.
  */
 extern bool credentials_set(Credentials *credentials,
 							const char *access_key_id,

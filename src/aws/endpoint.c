@@ -46,7 +46,8 @@ static bool is_region_label(const char *label, size_t len);
 
 /*
  * A region becomes a label of the host, so it must be one and look like a
- * region: "s3" would lead to a host of S3, to a bucket of anybody's.
+ * region: "s3" would lead to a host of S3, to a bucket that any customer may
+ * own.
  */
 bool
 endpoint_valid_region(const char *region)
@@ -63,7 +64,7 @@ endpoint_valid_region(const char *region)
 	return is_region_label(region, len);
 }
 
-/* Write what follows from scheme, host and port. */
+/* Write the texts that follow from scheme, host and port. */
 static void
 set_texts(Endpoint *endpoint)
 {
@@ -95,7 +96,7 @@ endpoint_of_service(const char *service, const char *region, int flags,
 		i++;
 	suffix = (flags & ENDPOINT_DUALSTACK) ? partitions[i].dualstack_suffix :
 		partitions[i].suffix;
-	/* every endpoint of STS for the government is a FIPS one */
+	/* every endpoint of STS in AWS GovCloud is a FIPS one */
 	if (strcmp(service, "sts") == 0 && url_has_prefix(region, "us-gov-") &&
 		!(flags & ENDPOINT_DUALSTACK))
 		fips = "";
@@ -288,7 +289,8 @@ is_aws_endpoint(const Endpoint *endpoint)
 
 		for (size_t j = 0; j < lengthof(suffixes); j++)
 		{
-			size_t		rest;	/* what is before the dot before the suffix */
+			size_t		rest;	/* length of the part before the dot and the
+								 * suffix */
 
 			if (len <= strlen(suffixes[j]) + 1)
 				continue;
@@ -340,9 +342,9 @@ host_matches(const char *host, const char *pattern)
 }
 
 /*
- * A pattern stands for what its writer has not seen.  That is good enough
- * where TLS proves who answers, or nothing leaves the machine; anywhere else
- * the URL must have been written out.
+ * A pattern matches URLs that its writer has not seen.  That is safe where TLS
+ * proves the identity of the server, or nothing leaves the machine; anywhere
+ * else the URL must have been written out.
  */
 static bool
 endpoint_matches(const Endpoint *endpoint, const Url *pattern)

@@ -40,7 +40,10 @@ typedef struct Endpoint
 	char		host[URL_HOST_SIZE];	/* lower case, no brackets */
 	char		url[URL_HOST_SIZE + 24];	/* "https://host:port/" */
 
-	/* What to send and to sign as Host; the port only if not the default */
+	/*
+	 * the header Host, as sent and signed; has the port only if it is not the
+	 * default
+	 */
 	char		host_header[URL_HOST_SIZE + 8];
 } Endpoint;
 
@@ -79,11 +82,10 @@ extern bool endpoint_parse_any(const char *url, Endpoint *endpoint,
 
 /*
  * Choose the endpoint: explicit_url, then AWS_ENDPOINT_URL_FIREHOSE,
- * AWS_ENDPOINT_URL, profile_url, and finally the region's own.  NULL or "" is
- * what is not set.  A URL that is set but wrong is an error, not a reason to
- * go on to the next; the message says where it came from.  With
- * ignore_configured only explicit_url counts, as
- * AWS_IGNORE_CONFIGURED_ENDPOINT_URLS wants it.
+ * AWS_ENDPOINT_URL, profile_url, and finally the region's own.  NULL or ""
+ * means not set.  A URL that is set but wrong is an error, and the next one is
+ * not tried; the message says where the URL came from.  With ignore_configured
+ * only explicit_url counts, as AWS_IGNORE_CONFIGURED_ENDPOINT_URLS wants it.
  */
 extern bool endpoint_resolve(const char *explicit_url,
 							 const char *profile_url,

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * error_class.c
- *	  Which kind of trouble an answer of Firehose is.
+ *	  The class of an error in a response of Firehose.
  *
  * Called by the sender for every response that is not a plain success.  The
  * tables below are the whole policy.  Their sources are the Firehose API
- * reference, the retry lists of the AWS SDKs, and replies of the real service
- * quoted in public issues.
+ * reference, the retry lists of the AWS SDKs, and responses of the real
+ * service quoted in public issues.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,8 +16,8 @@
 #include "aws/error_class.h"
 
 /*
- * What an error code means.  Where the message matters, rows of the same code
- * follow one another and the first match counts; a row without a needle
+ * The meaning of error codes.  Where the message matters, rows of the same
+ * code follow one another and the first match counts; a row without a needle
  * matches every message.
  */
 typedef struct CodeRule
@@ -28,7 +28,7 @@ typedef struct CodeRule
 } CodeRule;
 
 /*
- * How a size is refused.  "Records size exceeds 4 MB limit" and "... at
+ * Messages that refuse a size.  "Records size exceeds 4 MB limit" and "... at
  * 'records.97.member.data' failed to satisfy constraint: Member must have
  * length less than or equal to 1024000" were seen from the real service; the
  * others are there because the wording is not documented.
@@ -51,7 +51,7 @@ typedef struct CodeRule
 
 static const CodeRule code_rules[] =
 {
-	/* Slow down; ServiceUnavailableException is Firehose's own word for it */
+	/* Slow down; Firehose uses ServiceUnavailableException for it */
 	{"ServiceUnavailableException", ERROR_CLASS_THROTTLE, NULL},
 	{"Throttling", ERROR_CLASS_THROTTLE, NULL},
 	{"ThrottlingException", ERROR_CLASS_THROTTLE, NULL},
@@ -68,19 +68,21 @@ static const CodeRule code_rules[] =
 	{"TransactionInProgressException", ERROR_CLASS_THROTTLE, NULL},
 	{"EC2ThrottledException", ERROR_CLASS_THROTTLE, NULL},
 
-	/* The service gave up on its own account */
+	/* The service failed */
 	{"RequestTimeout", ERROR_CLASS_TRANSIENT, NULL},
 	{"RequestTimeoutException", ERROR_CLASS_TRANSIENT, NULL},
 	{"InternalFailure", ERROR_CLASS_TRANSIENT, NULL},
 
-	/* Our clock and AWS's are more than five minutes apart */
+	/*
+	 * The clocks of this machine and of AWS are more than five minutes apart
+	 */
 	{"InvalidSignatureException", ERROR_CLASS_CLOCK_SKEW, "signature expired"},
 	{"InvalidSignatureException", ERROR_CLASS_CLOCK_SKEW, "not yet current"},
 	{"RequestExpired", ERROR_CLASS_CLOCK_SKEW, NULL},
 	{"RequestInTheFuture", ERROR_CLASS_CLOCK_SKEW, NULL},
 	{"RequestTimeTooSkewed", ERROR_CLASS_CLOCK_SKEW, NULL},
 
-	/* The keys are wrong, or not good any more */
+	/* The keys are wrong, or no longer valid */
 	{"InvalidSignatureException", ERROR_CLASS_CREDENTIALS, NULL},
 	{"SignatureDoesNotMatch", ERROR_CLASS_CREDENTIALS, NULL},
 	{"ExpiredToken", ERROR_CLASS_CREDENTIALS, NULL},
@@ -92,26 +94,28 @@ static const CodeRule code_rules[] =
 	{"IncompleteSignature", ERROR_CLASS_CREDENTIALS, NULL},
 	{"IncompleteSignatureException", ERROR_CLASS_CREDENTIALS, NULL},
 
-	/* Status 400 in the wild, 403 in newer documentation */
+	/* Seen with status 400; newer documentation says 403 */
 	{"AccessDeniedException", ERROR_CLASS_ACCESS_DENIED, NULL},
 
-	/* The stream is not there, or not as it should be */
+	/*
+	 * The stream does not exist, or is in a state in which it takes no records
+	 */
 	{"ResourceNotFoundException", ERROR_CLASS_PARK, NULL},
 	{"InvalidKMSResourceException", ERROR_CLASS_PARK, NULL},
 	{"InvalidSourceException", ERROR_CLASS_PARK, NULL},
 	{"InvalidArgumentException", ERROR_CLASS_PARK, "kinesisstreamassource"},
 
-	/* A size is refused, against our own limits */
+	/* A size is refused that is within the limits of firehose */
 	NAME_RULE("InvalidArgumentException"),
 	SIZE_RULES("InvalidArgumentException"),
 	NAME_RULE("ValidationException"),
 	SIZE_RULES("ValidationException"),
 
-	/* Our JSON is not what Firehose expects */
+	/* Firehose does not understand the request */
 	{"SerializationException", ERROR_CLASS_OUR_BUG, NULL},
 };
 
-/* What a status means, whatever code is or is not with it */
+/* The meaning of a status without a known code */
 typedef struct StatusRule
 {
 	int			first;

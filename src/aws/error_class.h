@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * error_class.h
- *	  Which kind of trouble an answer of Firehose is.
+ *	  The class of an error in a response of Firehose.
  *
  * One table (error_class.c) maps status, code and message to a class; the
  * class alone decides what the sender does.  Knows no PostgreSQL.
@@ -34,19 +34,20 @@ typedef enum ErrorClass
 
 	/*
 	 * Set the clock offset from the Date header of the response and retry at
-	 * once, once; if the answer is the same, park.
+	 * once, once; if the error is the same, park.
 	 */
 	ERROR_CLASS_CLOCK_SKEW,
 
 	/*
-	 * Refresh the credentials (at most once in 30 s) and retry; if the answer
+	 * Refresh the credentials (at most once in 30 s) and retry; if the error
 	 * is the same, park.
 	 */
 	ERROR_CLASS_CREDENTIALS,
 
 	/*
-	 * The same treatment, shown as what it is: the keys are good but may not
-	 * do this.  A refresh helps when the role behind them was changed.
+	 * The same treatment, shown under a name of its own: the keys are valid
+	 * but lack a permission.  A refresh helps when the role behind them was
+	 * changed.
 	 */
 	ERROR_CLASS_ACCESS_DENIED,
 
@@ -60,18 +61,19 @@ typedef enum ErrorClass
 	ERROR_CLASS_TOO_LARGE,
 
 	/*
-	 * We sent what cannot be understood.  Park and report loudly; never drop.
+	 * The service does not understand the request.  Park and report loudly;
+	 * never drop.
 	 */
 	ERROR_CLASS_OUR_BUG,
 
 	/*
-	 * The endpoint points elsewhere.  Never followed, since it would carry
-	 * the data to an address nobody configured; park.
+	 * The endpoint points elsewhere.  Never followed, because that would carry
+	 * the data to an address that is not configured; park.
 	 */
 	ERROR_CLASS_REDIRECT,
 
 	/*
-	 * The answer is not Firehose's.  Nothing is acknowledged; resend as if
+	 * The response is not Firehose's.  Nothing is acknowledged; resend as if
 	 * transient, and count it.  This is also the class of a 200 whose body
 	 * response_parse_put_batch() does not believe.
 	 */

@@ -23,7 +23,7 @@ typedef struct FieldScan
 	size_t		lengths[JSON_FIELDS_MAX];
 } FieldScan;
 
-/* Find the field that has the key just read; -1 if nobody wants it. */
+/* Find the field that has the key just read; -1 if it is not wanted. */
 static int
 find_field(const FieldScan *f)
 {

@@ -3,9 +3,10 @@
  * json_fields.h
  *	  Pick some strings and numbers out of a JSON object.
  *
- * What hands out credentials answers with small, flat objects: the metadata
- * service, a container's agent, a credential_process, IAM Identity Center and
- * its cached token.  The text must be one valid JSON text (json_scan.h).
+ * Everything that hands out credentials responds with small, flat objects: the
+ * metadata service, a container's agent, a credential_process, IAM Identity
+ * Center and its cached token.  The text must be one valid JSON text
+ * (json_scan.h).
  *
  * Knows no PostgreSQL and never allocates.
  *

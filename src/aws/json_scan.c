@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * json_scan.c
- *	  Strict pull scanner for JSON replies, in place and without allocation.
+ *	  Strict pull scanner for JSON responses, in place and without allocation.
  *
  * Called by response.c for every response.  The state between two tokens is
  * one of six expectations, the depth, and one bit per level that tells objects
- * from arrays.  Strings are what replies consist of, so their plain ASCII part
+ * from arrays.  Responses consist mostly of strings, so their plain ASCII part
  * is searched 16 bytes at a time; everything else is one byte at a time.
  *
  *-------------------------------------------------------------------------
@@ -19,7 +19,7 @@
 #include <emmintrin.h>
 #endif
 
-/* What the grammar allows next */
+/* The tokens that the grammar allows next */
 typedef enum Expect
 {
 	/* at the start, after ':' or ',' in an array */
@@ -80,7 +80,7 @@ in_object(const JsonScan *scan)
 	return (scan->objects >> (scan->depth - 1)) & 1;
 }
 
-/* What follows a complete value. */
+/* Set the expectation after a complete value. */
 static inline void
 value_done(JsonScan *scan)
 {
@@ -371,7 +371,7 @@ scan_string(JsonScan *scan)
 
 /*
  * The rest of a string from its first special byte on: decode escapes and
- * check UTF-8.  What is decoded is never longer than it was.
+ * check UTF-8.  Decoded text is never longer than the escape.
  */
 static bool
 decode_string(JsonScan *scan, char *start, char *src)
@@ -413,7 +413,7 @@ decode_string(JsonScan *scan, char *start, char *src)
 			}
 		}
 
-		/* Move that sequence and what is plain behind it */
+		/* Move that sequence and the plain text behind it */
 		plain = skip_plain(src + len, scan->end);
 		memmove(dst, src, plain - src);
 		dst += plain - src;
@@ -454,7 +454,7 @@ decode_escape(JsonScan *scan, char *src, char **dst)
 	return src + 2;
 }
 
-/* The value of \uXXXX at src, or -1 if there is no such thing. */
+/* The value of \uXXXX at src, or -1 if it is invalid. */
 static int32_t
 hex_escape(const char *src, const char *end)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * json_scan.h
- *	  Strict pull scanner for JSON replies, in place and without allocation.
+ *	  Strict pull scanner for JSON responses, in place and without allocation.
  *
  * The caller asks for one token after the other.  The whole grammar of RFC
  * 8259 is enforced: what ends with JSON_SCAN_END was one valid JSON text.
@@ -56,7 +56,7 @@ typedef struct JsonScan
 	char	   *end;
 	uint64_t	objects;		/* bit d-1: is level d an object? */
 	int			depth;
-	int			expect;			/* what the grammar allows next */
+	int			expect;			/* tokens that the grammar allows next */
 } JsonScan;
 
 /* Begin to scan len bytes at buf. */

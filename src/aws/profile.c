@@ -202,9 +202,9 @@ parse_line(ProfileScan *scan, Slice line)
 }
 
 /*
- * A deeper line goes on with the value of the key before it.  Below a key
- * without a value there is a table of its own, which nothing here needs; a
- * second line of a value that we read makes that value a bad one.
+ * A deeper line continues the value of the key before it.  Below a key without
+ * a value there is a table of its own, which nothing here needs.  A value that
+ * is read here may not have a second line.
  */
 static bool
 continue_value(ProfileScan *scan)
@@ -251,7 +251,7 @@ match_section(const ProfileScan *scan, Slice section)
 	return slice_is(section, scan->name) ? SECTION_EXACT : SECTION_OTHER;
 }
 
-/* Begin a section; what is no section's name begins one of no interest. */
+/* Begin a section; an unknown kind of name begins one that is skipped. */
 static void
 parse_section(ProfileScan *scan, Slice line)
 {
@@ -321,7 +321,7 @@ is_key(Slice slice, const char *name)
 	return true;
 }
 
-/* "key = value" or "key: value"; a line with neither says nothing. */
+/* "key = value" or "key: value"; a line with neither is ignored. */
 static bool
 parse_property(ProfileScan *scan, Slice line)
 {

@@ -6,15 +6,14 @@
  * The dialect is that of the AWS CLI, which reads these files with Python's
  * configparser: "key = value" or "key: value", keys in either case, comments
  * from a # or ; at the start of a line, lines that are indented deeper than
- * the key before them belong to it, text behind a section's bracket says
- * nothing.  Sections are [name] in the credentials file, and [profile name] in
+ * the key before them belong to it, text behind a section's bracket is
+ * ignored.  Sections are [name] in the credentials file, and [profile name] in
  * the config file, where the default profile may also be [default], and
  * [sso-session name].
  *
  * It is more lenient in three points, as other SDKs are: a comment may follow
  * a value that cannot contain a blank, the last of several sections or values
- * wins, and a line that is nothing of all this is passed over.  A byte order
- * mark is skipped.
+ * wins, and any other line is ignored.  A byte order mark is skipped.
  *
  * Knows no PostgreSQL.  Values are malloc'd and are wiped when freed.
  *
@@ -72,7 +71,7 @@ typedef struct Profile
 	char	   *values[PROFILE_NKEYS];	/* NULL if absent or empty */
 } Profile;
 
-/* What tells one version of a file from another. */
+/* The properties by which versions of a file are told apart. */
 typedef struct ProfileStamp
 {
 	bool		exists;

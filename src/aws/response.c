@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * response.c
- *	  What a response of Firehose says about each record.
+ *	  Read the outcome of each record from a response of Firehose.
  *
  * Called by the sender once per response.  Everything is read to the end
  * before anything is believed, so that a truncated or contradictory response
@@ -16,7 +16,7 @@
 #include "aws/json_scan.h"
 #include "aws/response.h"
 
-/* No code of AWS is nearly as long; longer ones are not codes. */
+/* No code of AWS is nearly as long; a longer text is not a code. */
 #define MAX_CODE_LEN	128
 
 /* The keys that matter, in an entry and at the top. */
@@ -55,7 +55,7 @@ static const struct
 #define BATCH_KEYS	(KEY_BIT(KEY_ENCRYPTED) | KEY_BIT(KEY_FAILED_PUT_COUNT) | \
 					 KEY_BIT(KEY_REQUEST_RESPONSES))
 
-/* Where the values of a response go */
+/* The places for the values of a response */
 typedef struct ResponseTarget
 {
 	ResponseEntry *entries;
@@ -268,8 +268,8 @@ set_text(const JsonScan *scan, JsonScanToken token,
 }
 
 /*
- * What an endpoint says goes into the log and into views, and thus to
- * terminals: no line breaks, no escape sequences, nor those of 8 bits (C1).
+ * Text of an endpoint goes into the log and into views, and thus to terminals.
+ * So replace line breaks and escape sequences, those of 8 bits (C1) included.
  */
 static void
 blank_controls(char *text, size_t len)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * response.h
- *	  What a response of Firehose says about each record.
+ *	  Read the outcome of each record from a response of Firehose.
  *
  * The one rule: a record is acknowledged only by an entry with a non-empty
  * RecordId and no ErrorCode, in a response that is complete, well-formed and
@@ -21,7 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Whether the body of a 200 could be believed, and why not. */
+/* Can the body of a 200 be believed, and if not, why? */
 typedef enum ResponseResult
 {
 	RESPONSE_OK,				/* look at the entries */
@@ -56,9 +56,10 @@ typedef struct ResponseSummary
 	int			nacknowledged;
 	int			nfailed;		/* not acknowledged, mismatches included */
 	int			nmismatched;
-	int64_t		failed_put_count;	/* as told; -1 if missing or no integer */
+	int64_t		failed_put_count;	/* as the response has it; -1 if missing or
+									 * no integer */
 	bool		failed_put_count_wrong; /* it is not nfailed; only counted */
-	bool		encrypted;		/* false if not told */
+	bool		encrypted;		/* false if missing */
 	const char *error;			/* static detail for RESPONSE_MALFORMED,
 								 * otherwise NULL */
 } ResponseSummary;

@@ -3,8 +3,9 @@
  * retry.c
  *	  When to send again, and how much at a time: backoff and token buckets.
  *
- * Called by the sender.  A shipper that owes data uses AWS's delays but never
- * its attempt limit, so counts may become large and nothing may overflow.
+ * Called by the sender.  The delays are AWS's, but there is no limit of
+ * attempts, because data is never given up for lack of success.  So counts may
+ * become large, and nothing may overflow.
  *
  *-------------------------------------------------------------------------
  */
@@ -88,7 +89,7 @@ retry_after_parse(const char *value, int64_t *requested)
 	return true;
 }
 
-/* What the bucket holds now. */
+/* The amount that the bucket holds now. */
 static double
 tokens_now(const TokenBucket *bucket, int64_t now)
 {
@@ -100,7 +101,7 @@ tokens_now(const TokenBucket *bucket, int64_t now)
 	return tokens < bucket->burst ? tokens : bucket->burst;
 }
 
-/* Bring the account up to date. */
+/* Bring the bucket up to date. */
 static void
 settle(TokenBucket *bucket, int64_t now)
 {

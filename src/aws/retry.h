@@ -48,8 +48,8 @@ extern int64_t retry_delay(RetryRandom *random, RetryKind kind,
 						   uint64_t failures);
 
 /*
- * Adjust a delay to what the service asked for: the wish is honoured within
- * [delay, delay + RETRY_AFTER_MAX_EXTRA].  wish is in microseconds.
+ * Adjust a delay to the pause that the service asked for, as far as it lies
+ * within [delay, delay + RETRY_AFTER_MAX_EXTRA]. `wish` is in microseconds.
  */
 extern int64_t retry_delay_with_request(int64_t delay, int64_t requested);
 
@@ -77,7 +77,7 @@ typedef struct TokenBucket
 extern void token_bucket_init(TokenBucket *bucket, double rate,
 							  double max_item, int64_t now);
 
-/* Change the limits in use; what has been taken stays taken. */
+/* Change the limits in use; the amount taken so far stays taken. */
 extern void token_bucket_set_rate(TokenBucket *bucket, double rate,
 								  double max_item, int64_t now);
 

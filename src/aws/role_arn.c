@@ -67,7 +67,7 @@ role_external_id_valid(const char *external_id)
 
 /*
  * Match with a pattern of len characters.  Going back to the last "*" is
- * enough, because it can take over whatever an earlier one took.
+ * enough, because it can match everything that an earlier one matched.
  */
 static bool
 matches(const char *text, const char *pattern, size_t len)

@@ -316,7 +316,10 @@ compute_signature(Signing *signing, const SigV4Key *key)
 	return true;
 }
 
-/* Check what goes into buffers of fixed size, which are those of the key. */
+/*
+ * Check the texts that go into buffers of fixed size, which are those of the
+ * key.
+ */
 static bool
 check_identity(Signing *signing, const SigV4Key *key,
 			   const SigV4Identity *identity)

@@ -26,7 +26,7 @@
 /* Enough for an Authorization value with any region, service and key id. */
 #define SIGV4_AUTHORIZATION_SIZE	1024
 
-/* Who signs, and for which service in which region. */
+/* The credentials that sign, and the service and region to sign for. */
 typedef struct SigV4Identity
 {
 	const char *access_key_id;
@@ -43,7 +43,7 @@ typedef struct SigV4Header
 	const char *value;
 } SigV4Header;
 
-/* What is signed. */
+/* The parts of a request that are signed. */
 typedef struct SigV4Request
 {
 	const char *method;			/* "POST" */
@@ -57,10 +57,11 @@ typedef struct SigV4Request
 } SigV4Request;
 
 /*
- * A derived signing key and what it was derived from.  It serves a whole day,
- * so one per identity is kept by the caller, zero-initialised.  The secret is
- * part of what is compared: a secret corrected under the same key id takes
- * effect at once.  Contains secrets: end its life with sigv4_key_clear().
+ * A derived signing key and the values that it was derived from.  It serves a
+ * whole day, so one per identity is kept by the caller, zero-initialised.  The
+ * secret is compared as well, so that a secret corrected under the same key id
+ * takes effect at once.  Contains secrets: end its life with
+ * sigv4_key_clear().
  */
 typedef struct SigV4Key
 {
@@ -76,12 +77,12 @@ typedef struct SigV4Key
 /*
  * Sign a request.
  *
- * The headers host, x-amz-date and (if there is a token)
- * x-amz-security-token are implied: they are always signed and must not be
- * among request->headers, and the caller sends exactly these three values.
- * Headers may come in any order; the same name twice is joined with a comma,
- * as the specification has it.  Do not sign what a proxy or libcurl may
- * change: connection, expect, transfer-encoding, user-agent.
+ * The headers host, x-amz-date and (if there is a token) x-amz-security-token
+ * are implied: they are always signed and must not be among request->headers,
+ * and the caller sends exactly these three values.  Headers may come in any
+ * order; the same name twice is joined with a comma, as the specification has
+ * it.  Do not sign headers that a proxy or libcurl may change: connection,
+ * expect, transfer-encoding, user-agent.
  *
  * amz_date receives the value of the x-amz-date header, authorization the
  * value of the Authorization header.  Returns false, with a message that

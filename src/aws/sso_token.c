@@ -47,7 +47,7 @@ is_plain(const char *text)
 	return true;
 }
 
-/* Put a value in place of one that came earlier. */
+/* Replace a value that came earlier. */
 static bool
 set_value(SsoToken *token, SsoTokenValue which, const char *value)
 {

@@ -6,7 +6,7 @@
  * The file is JSON, named after the SHA-1 of its session or start URL.  A
  * token of a session can be refreshed without a person as long as the client's
  * registration lives; the refreshed one is written back, because the old
- * refresh token may be good no more.
+ * refresh token may be invalid from then on.
  *
  * Knows no PostgreSQL.  Values are malloc'd and are wiped when freed.
  *
@@ -47,13 +47,17 @@ extern bool sso_token_read(const char *path, SsoToken *token,
 extern bool sso_token_refreshable(const SsoToken *token, time_t now);
 
 /*
- * Take over what the service answered to a refresh; false with a message, and
- * the token as it was, if that is no token.  The body is written to.
+ * Take over the response of the service to a refresh.  False with a message,
+ * and the token as it was, if the response has no token.  The body is written
+ * to.
  */
 extern bool sso_token_refreshed(SsoToken *token, char *body, size_t length,
 								time_t now, char *errmsg, size_t errmsg_size);
 
-/* Put the token into its file, for its owner alone.  False: it was not. */
+/*
+ * Write the token into its file, readable by its owner alone.  False if that
+ * failed.
+ */
 extern bool sso_token_write(const char *path, const SsoToken *token);
 
 /* Wipe and free; blank again. */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * sts_response.c
- *	  Read what AWS's Security Token Service answers.
+ *	  Read a response of AWS's Security Token Service.
  *
  * Called by credential_fetch.c.  One pass over the buffer; the text of a leaf
  * is decoded where it is, which never makes it longer.
@@ -29,7 +29,8 @@ typedef struct XmlScan
 {
 	char	   *pos;
 	char	   *end;
-	Name		open[STS_MAX_DEPTH];	/* the elements we are in */
+	Name		open[STS_MAX_DEPTH];	/* the elements around the place of the
+										 * scan */
 	int			depth;
 	char	   *text;			/* of the innermost element so far */
 	char	   *text_end;
@@ -217,7 +218,7 @@ skip_attributes(XmlScan *scan)
 	return scan->pos < scan->end || broken(scan, "it ends too early");
 }
 
-/* Keep the text of the element that ends if it is one of ours. */
+/* Keep the text of the element that ends, if it is one of Strings. */
 static bool
 take_field(XmlScan *scan, StsResponse *response)
 {

@@ -3,7 +3,7 @@
  * sts_response.h
  *	  Read what AWS's Security Token Service answers.
  *
- * AssumeRole and AssumeRoleWithWebIdentity answer in XML:
+ * AssumeRole and AssumeRoleWithWebIdentity respond in XML:
  *
  *	  <AssumeRoleResponse><AssumeRoleResult>
  *		<Credentials><AccessKeyId>..., SecretAccessKey, SessionToken,

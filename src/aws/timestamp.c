@@ -3,7 +3,7 @@
  * timestamp.c
  *	  Times as AWS's services write them.
  *
- * Called by what reads credentials that expire.  The days are counted here
+ * Called by the readers of credentials that expire.  The days are counted here
  * because timegm() is not in POSIX of 2008.
  *
  *-------------------------------------------------------------------------

@@ -3,7 +3,7 @@
  * timestamp.h
  *	  Times as AWS's services write them: 2026-11-27T02:20:15Z.
  *
- * Fractions of a second are cut off; "Z", "+hh:mm" and "+hhmm" tell the zone,
+ * Fractions of a second are cut off; "Z", "+hh:mm" and "+hhmm" give the zone,
  * and a time without one is UTC, as the AWS CLI reads it.
  *
  * Knows no PostgreSQL and never allocates.

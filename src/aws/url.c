@@ -3,8 +3,8 @@
  * url.c
  *	  Take a URL of scheme, host and port apart, and check it.
  *
- * URLs come from users who may not be superusers, so everything is accepted by
- * what it is, nothing refused by what it is not.  Messages do not quote the
+ * URLs come from users who may not be superusers, so the parser lists the
+ * forms that it accepts, not those that it refuses.  Messages do not quote the
  * URL, which may contain a password.
  *
  *-------------------------------------------------------------------------

@@ -3,9 +3,9 @@
  *		Which build of firehose the server runs, and whether senders can run
  *		with it.
  *
- * The postmaster writes the build when it sets shared memory up, and nobody
- * after it.  Senders that start, or cannot, write the trouble; the views read
- * it; both under the lock "FirehoseBuild".
+ * The postmaster writes the build when it sets shared memory up, and no
+ * process changes it afterwards.  Senders write why they cannot start, and the
+ * views read it, both under the lock "FirehoseBuild".
  */
 #include "postgres.h"
 

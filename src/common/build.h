@@ -4,9 +4,9 @@
  *		with it.
  *
  * FIREHOSE_BUILD, from the Makefile, is the version and a checksum of all
- * headers: what two objects must agree on to share memory and call each other.
- * firehose.so is loaded when the server starts, firehose_sender.so whenever a
- * sender does.  After an upgrade without a restart they may differ.
+ * headers.  Two objects must agree on both to share memory and to call each
+ * other. firehose.so is loaded when the server starts, firehose_sender.so
+ * whenever a sender does.  After an upgrade without a restart they may differ.
  */
 #ifndef FIREHOSE_COMMON_BUILD_H
 #define FIREHOSE_COMMON_BUILD_H

@@ -1,7 +1,7 @@
 /*
  * compat.h
- *		What differs between the server versions we support (15, 17, 18), at
- *		one place, so that no other file needs a version check for it.
+ *		The differences between the supported server versions (15 to 18), in
+ *		one place, so that no other file needs a version check for them.
  */
 #ifndef FIREHOSE_COMMON_COMPAT_H
 #define FIREHOSE_COMMON_COMPAT_H
@@ -54,7 +54,7 @@
 
 /*
  * Logical messages that no commit will flush can be flushed at once from 17
- * on; we do it ourselves.
+ * on; before that, the caller flushes them.
  */
 #if PG_VERSION_NUM >= 170000
 #define WriteLogicalMessage(prefix, message, size, transactional) \
@@ -64,7 +64,7 @@
 	LogLogicalMessage(prefix, message, size, transactional)
 #endif
 
-/* 18 asks whether a deferrable primary key will do. */
+/* 18 takes an argument that says whether a deferrable primary key will do. */
 #if PG_VERSION_NUM >= 180000
 #define PrimaryKeyIndexOf(rel) RelationGetPrimaryKeyIndex(rel, true)
 #else

@@ -1,6 +1,6 @@
 /*
  * data_file.c
- *		Small files of ours in the data directory's pg_firehose.
+ *		Small files in the data directory's pg_firehose.
  *
  * Runs in the postmaster and in backends.  Allocates nothing, so that nothing
  * but the file system can fail.

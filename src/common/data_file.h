@@ -1,6 +1,6 @@
 /*
  * data_file.h
- *		Small files of ours in the data directory's pg_firehose.
+ *		Small files in the data directory's pg_firehose.
  *
  * An elevel below ERROR makes a failure a log line and a false.
  */
@@ -15,10 +15,10 @@ extern bool data_file_exists(const char *path);
 /* Make the directory, durably, unless it is there. */
 extern bool data_directory_make(int elevel);
 
-/* Write a file whole, durably, in place of the one that may be there. */
+/* Write a whole file, durably; it replaces one that may be there. */
 extern bool data_file_write(const char *path, const void *data, Size length, int elevel);
 
-/* Read `length` bytes of a file's beginning; false: it has not so many. */
+/* Read the first `length` bytes of a file; false if it has fewer. */
 extern bool data_file_read(const char *path, void *data, Size length);
 
 #endif							/* FIREHOSE_COMMON_DATA_FILE_H */

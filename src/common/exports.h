@@ -2,14 +2,14 @@
  * exports.h
  *		The names that firehose.so shows to other objects.
  *
- * The dynamic linker knows one name for the whole process: a library loaded
- * before ours that has a `queue_read` would replace ours.  So our objects show
- * only names that begin with firehose_ (exports.map hides all others), and
- * what firehose_sender.so and the tests' modules call is listed here with the
- * name that the linker sees.  The Makefiles include this file ahead of every
- * source, so that no file can see another name.  SQL functions and the
- * workers' main functions have the prefix in the source.  t/008_symbols.pl
- * compares this list with the objects.
+ * The dynamic linker resolves a name once for the whole process: another
+ * library loaded before with a `queue_read` would replace this one.  So the
+ * objects show only names that begin with firehose_ (exports.map hides all
+ * others), and what firehose_sender.so and the tests' modules call is listed
+ * here with the name that the linker sees.  The Makefiles include this file
+ * ahead of every source, so that no file can see another name.  SQL functions
+ * and the workers' main functions have the prefix in the source.
+ * t/008_symbols.pl compares this list with the objects.
  */
 #ifndef FIREHOSE_COMMON_EXPORTS_H
 #define FIREHOSE_COMMON_EXPORTS_H

@@ -31,7 +31,7 @@ static FmgrInfo conversion;		/* to UTF-8, for use outside of transactions */
 static void put_escaped(StringInfo out, const char *s, int len);
 static const char *to_utf8(const char *text, int *len);
 
-/* A conversion is looked up in the catalogs; to use it takes none. */
+/* Looking a conversion up needs the catalogs; using it does not. */
 void
 json_tolerate(int max_bytes)
 {

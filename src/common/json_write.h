@@ -3,8 +3,8 @@
  *		Bytes of JSON into a StringInfo: the few primitives that every format
  *		and every value encoder is made of, inline because they run per value.
  *
- * A StringInfo that is being written is not terminated after these calls;
- * whoever completes a record does that (json_terminate).
+ * A StringInfo that is being written is not terminated after these calls; the
+ * function that completes a record does that (json_terminate).
  */
 #ifndef FIREHOSE_COMMON_JSON_WRITE_H
 #define FIREHOSE_COMMON_JSON_WRITE_H
@@ -20,10 +20,10 @@ json_reserve(StringInfo out, int n)
 }
 
 /*
- * A process that cannot do with errors about values (decoders: one value must
- * not stop all that follow) has them noted instead, after json_tolerate(),
- * which needs a transaction.  What was written for such a value means nothing.
- * Whoever writes a record clears json_trouble before and looks at it
+ * A decoder must not stop at an error about a value, because everything behind
+ * that value would wait.  After json_tolerate(), which needs a transaction,
+ * such errors are only noted, and the bytes written for such a value mean
+ * nothing.  The writer of a record clears json_trouble before and looks at it
  * afterwards.
  */
 typedef enum JsonTrouble
@@ -31,7 +31,7 @@ typedef enum JsonTrouble
 	JSON_NO_TROUBLE,
 	/* larger than any record can be: not written */
 	JSON_TOO_LARGE,
-	JSON_NOT_TEXT				/* there is no UTF-8 for it */
+	JSON_NOT_TEXT				/* it has no equivalent in UTF-8 */
 } JsonTrouble;
 
 extern JsonTrouble json_trouble;

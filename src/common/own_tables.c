@@ -1,13 +1,14 @@
 /*
  * own_tables.c
- *		What the status ring and the dead letters share: finding the
- *		extension's own tables, and short transactions to write them.
+ *		Shared by the status ring and the dead letters: finding the extension's
+ *		own tables, and short transactions to write them.
  *
  * Runs in the sender, as bootstrap superuser; own_tables_table_oid in backends
- * too.  Nothing is found by name through a search path, where anybody could
- * have put something: the tables are members of the extension.  Rows go in
- * below triggers, rules and policies, so that nothing a user may have attached
- * to a table is run with the sender's powers.  No lock is waited for.
+ * too.  Nothing is found by name through a search path, where another user may
+ * have put a table of that name: the tables are members of the extension.
+ * Rows go in below triggers, rules and policies, so that nothing a user may
+ * have attached to a table is run with the sender's powers.  No function waits
+ * for a lock.
  */
 #include "postgres.h"
 
@@ -158,7 +159,10 @@ find_members(Oid extension)
 	table_close(depend, AccessShareLock);
 }
 
-/* A relation has changed: if it is one of ours, or may be, look again. */
+/*
+ * A relation has changed: if it is one of the extension's tables, or may be,
+ * look again.
+ */
 static void
 table_changed(Datum arg, Oid relid)
 {
@@ -217,7 +221,7 @@ own_tables_require_table(OwnTable table, LOCKMODE lockmode, const Oid *types, in
 	return rel;
 }
 
-/* Error unless a table has the columns that we are about to write. */
+/* Error unless a table has the columns that are about to be written. */
 static void
 check_columns(Relation rel, const Oid *types, int ntypes)
 {

@@ -1,6 +1,6 @@
 /*
  * own_tables.h
- *		What the status ring and the dead letters share: the extension's own
+ *		Shared by the status ring and the dead letters: the extension's own
  *		tables, and the short transactions in which the sender writes them.
  */
 #ifndef FIREHOSE_COMMON_OWN_TABLES_H
@@ -36,7 +36,10 @@ extern Oid	own_tables_table_oid(OwnTable table);
 extern Relation own_tables_open_table(OwnTable table, LOCKMODE lockmode,
 								  const Oid *types, int ntypes);
 
-/* The same for who may wait for the lock; error if it is not there. */
+/*
+ * The same for a caller that may wait for the lock; error if the table is not
+ * there.
+ */
 extern Relation own_tables_require_table(OwnTable table, LOCKMODE lockmode,
 									 const Oid *types, int ntypes);
 
@@ -48,10 +51,7 @@ typedef struct OwnTableError
 	char		message[256];	/* for a view: could not ..., or "" */
 } OwnTableError;
 
-/*
- * Say so in the log if work has got into trouble, into other trouble, or (0)
- * out of it.
- */
+/* Log when work gets into trouble, into other trouble, or (0) out of it. */
 extern void own_tables_report(OwnTableError *trouble, int sqlerrcode, const char *message);
 
 /* Work to be done in a transaction; false: not now. */

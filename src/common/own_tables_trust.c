@@ -1,17 +1,17 @@
 /*
  * own_tables_trust.c
- *		Is a table of the extension still ours?
+ *		May a table of the extension still be used?
  *
- * Expressions of indexes run with the powers of whoever inserts: in the sender
- * as bootstrap superuser.  So a table is used only while it belongs to the
- * extension's owner and carries nothing that someone else may have put there,
- * even if it was given away for a while only.  Its locks are all asked for at
- * once, those of its indexes and its TOAST table included, so that nothing
- * that is done to the table later waits for one.
+ * Expressions of indexes run with the powers of the inserting role, which in
+ * the sender is the bootstrap superuser.  So a table is used only while it
+ * belongs to the extension's owner and carries nothing that another role may
+ * have added, even while it owned the table for a time.  Its locks are all
+ * asked for at once, those of its indexes and its TOAST table included, so
+ * that nothing that is done to the table later waits for one.
  *
  * And a role that may write to every table (pg_write_all_data) is not to have
- * pipelines run, or dead letters sent, with the rights of others: a trigger,
- * which our own writes pass below, keeps it out.
+ * pipelines run, or dead letters sent, with the rights of others: a trigger
+ * keeps it out, which the writes of firehose itself do not fire.
  */
 #include "postgres.h"
 
@@ -51,7 +51,7 @@ own_tables_check_trust(Relation rel, Oid extension, Oid owner)
 				 errhint("Undo that change, or drop and create the extension firehose anew.")));
 }
 
-/* What is wrong with a table; NULL: nothing. */
+/* Find what is wrong with a table; NULL: nothing. */
 static char *
 find_fault(Relation rel, Oid extension, Oid owner)
 {
@@ -136,7 +136,10 @@ own_tables_lock_parts(Relation rel, LOCKMODE lockmode)
 	return locked;
 }
 
-/* Trigger BEFORE all writes on the extension's tables: by the owner alone. */
+/*
+ * Trigger BEFORE all writes on the extension's tables: only the owner may
+ * write.
+ */
 Datum
 firehose_guard_table(PG_FUNCTION_ARGS)
 {

@@ -1,6 +1,6 @@
 /*
  * own_tables_trust.h
- *		Is a table of the extension still ours?
+ *		May a table of the extension still be used?
  */
 #ifndef FIREHOSE_COMMON_OWN_TABLES_TRUST_H
 #define FIREHOSE_COMMON_OWN_TABLES_TRUST_H
@@ -16,7 +16,7 @@ extern void own_tables_check_trust(Relation rel, Oid extension, Oid owner);
 
 /*
  * Lock the indexes of a table, its TOAST table and that one's index, without
- * waiting; false if one cannot be had.  What was locked stays so until the
+ * waiting; false if one cannot be had.  The locks are held until the
  * transaction ends.
  */
 extern bool own_tables_lock_parts(Relation rel, LOCKMODE lockmode);

@@ -3,7 +3,7 @@
  *		Was the library loaded when the server started?
  *
  * Shared memory and background workers can be had then only.  In a session
- * that loads the library later, what needs them is an error.
+ * that loads the library later, everything that needs them raises an error.
  */
 #ifndef FIREHOSE_COMMON_PRELOAD_H
 #define FIREHOSE_COMMON_PRELOAD_H

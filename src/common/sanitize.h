@@ -1,6 +1,6 @@
 /*
  * sanitize.h
- *		Text from elsewhere: Firehose's answers (UTF-8), and names of other
+ *		Text from elsewhere: Firehose's responses (UTF-8), and names of other
  *		databases (their encoding), made valid in this database's encoding.
  */
 #ifndef FIREHOSE_COMMON_SANITIZE_H

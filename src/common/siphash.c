@@ -2,8 +2,9 @@
  * siphash.c
  *		SipHash-2-4; siphash.h says what for.
  *
- * Words are read as they lie in memory: tags are made and checked on one
- * machine, and only a little-endian one agrees with the published vectors.
+ * Words are read in the byte order of the machine, because tags are made and
+ * checked on one machine.  Only a little-endian machine agrees with the
+ * published vectors.
  */
 #include <string.h>
 

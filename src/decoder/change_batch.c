@@ -1,9 +1,9 @@
 /*
  * change_batch.c
- *		What a decoder has made and not yet handed to the queue.
+ *		The records that a decoder has made and not yet handed to the queue.
  *
  * Decoder process only.  Handing over waits for room in the queue; the WAL is
- * the buffer meanwhile, and no snapshot is held.  What follows the waiting
+ * the buffer meanwhile, and no snapshot is held.  The steps after the waiting
  * cannot fail, so that ring, queue and positions agree whenever this process
  * ends.
  */
@@ -29,7 +29,7 @@
 /* A stream's buffer larger than this is not kept. */
 #define KEEP_BUFFER		(2 * OUTBOX_FULL)
 
-/* (Re-)claim a stream's entry in the queue. */
+/* Claim a stream's entry of the queue's table, the first time or again. */
 static void
 claim_queue_stream(BatchStream *stream)
 {
@@ -108,8 +108,8 @@ finish_record(ChangeBatch *batch, BatchStream *stream, uint8 kind, XLogRecPtr ls
 }
 
 /*
- * A batch is made in a few milliseconds: one look at the clock will do for its
- * records.
+ * A batch is made in a few milliseconds, so its records share one look at the
+ * clock.
  */
 static TimestampTz
 batch_time(ChangeBatch *batch)
@@ -161,8 +161,8 @@ change_batch_add_dead(ChangeBatch *batch, BatchStream *stream, XLogRecPtr lsn, c
 }
 
 /*
- * The stream's server is gone, and soon its entry.  Go on in another, if that
- * is what the batch is to do.
+ * The stream's foreign server is gone, and its entry has changed hands or soon
+ * will.  Claim a new entry, if the batch outlives streams.
  */
 static void
 outlive_stream(ChangeBatch *batch, BatchStream *stream)
@@ -211,15 +211,19 @@ await_room(ChangeBatch *batch, BatchStream *stream, Size bytes)
 {
 	do
 	{
-		/* a snapshot of catalogs, kept while we wait, would hold up others */
+		/*
+		 * a snapshot of catalogs, kept while this waits, would hold back
+		 * VACUUM
+		 */
 		InvalidateCatalogSnapshot();
 		batch->on_full(stream->name);
 	} while (!try_reserve(batch, stream, bytes, ROOM_WAIT_MS));
 }
 
 /*
- * Room for all streams' batches.  What was reserved is given back before any
- * waiting: decoders that held some and waited for more could hold it all.
+ * Room for all streams' batches.  All reservations are given back before any
+ * waiting, because decoders that hold some and wait for more could hold all
+ * the space.
  */
 static void
 reserve_room(ChangeBatch *batch)

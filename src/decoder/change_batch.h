@@ -1,6 +1,6 @@
 /*
  * change_batch.h
- *		What a decoder has made and not yet handed to the queue.
+ *		The records that a decoder has made and not yet handed to the queue.
  *
  * Records of many small commits, or of a part of a large one, are collected
  * and handed over together: one batch is one run in each stream's queue and
@@ -63,7 +63,7 @@ typedef struct ChangeBatch
 /* A batch of this size is handed over at once. */
 #define OUTBOX_FULL		(256 * 1024)
 
-/* Add a stream, claiming its slot in the queue.  Needs no catalog. */
+/* Add a stream, claiming its entry of the queue's table. Needs no catalog. */
 extern BatchStream *change_batch_add_stream(ChangeBatch *batch, Oid serverid, const char *name,
 											bool newline);
 

@@ -1,6 +1,6 @@
 /*
  * change_reader.c
- *		From pgoutput's messages to records; change_reader.h says what for.
+ *		Turn pgoutput's messages into records.
  *
  * Decoder process only.  Everything here happens inside decoding, under a
  * historic snapshot: the system catalogs may be looked into, tables may not.
@@ -35,8 +35,9 @@ struct ChangeReader
 	TableCache *tables;
 
 	/* the transaction that is being read */
-	uint32		done_seq;		/* changes that an earlier decoder has sent */
-	Event		event;			/* what its events have in common */
+	uint32		done_seq;		/* changes of it that an earlier decoder has
+								 * sent */
+	Event		event;			/* the fields that its events share */
 };
 
 ChangeReader *
@@ -78,8 +79,8 @@ begin_transaction(ChangeReader *reader, StringInfo message)
 
 	/*
 	 * An earlier decoder may have ended in the middle of this one.  Under
-	 * another definition it may have left out what is to be sent now: then
-	 * begin again.
+	 * another definition it may have left out changes that are to be sent now:
+	 * then begin again.
 	 */
 	reader->done_seq = pg_atomic_read_u64(&entry->part_lsn) == begin.final_lsn &&
 		pg_atomic_read_u64(&entry->part_definition) == reader->batch->definition ?
@@ -127,7 +128,8 @@ put_table_and_key(StringInfo out, const Event *event)
 }
 
 /*
- * Name what an unsendable change was, in place of its data unless that fits.
+ * Describe a change that cannot be sent, in place of its data unless that
+ * fits.
  */
 static void
 add_dead(ChangeReader *reader, BatchStream *stream, const Event *event, const char *code,
@@ -171,8 +173,8 @@ add_troubled(ChangeReader *reader, BatchStream *stream, const Event *event)
 }
 
 /*
- * Is an event one that no record can be made of, as its table is?  A delete
- * that does not say which row is gone, or a key twice in a record.
+ * Is it impossible to make a record of this event, as its table is defined?  A
+ * delete that does not say which row is gone, or a key twice in a record.
  */
 static bool
 is_refused(ChangeReader *reader, BatchStream *stream, const Event *event, int part)
@@ -274,7 +276,8 @@ read_bytes(StringInfo message, int n)
 	const char *bytes = message->data + message->cursor;
 
 	if (unlikely(n < 0 || n > message->len - message->cursor))
-		return pq_getmsgbytes(message, n);	/* says what is wrong */
+		return pq_getmsgbytes(message, n);	/* raises the error that says what
+											 * is wrong */
 	message->cursor += n;
 	return bytes;
 }
@@ -454,10 +457,7 @@ take_logical_message(ChangeReader *reader, StringInfo message)
 		event.ts = 0;
 		event.epoch = progress_epoch(event.lsn);
 		add_part(reader, reader->main_stream, &event, 0);
-		/*
-		 * what lies before it was read, and what was committed there is in the
-		 * batch
-		 */
+		/* the WAL before it was read, and its commits are in the batch */
 		reader->batch->commits_upto = Max(reader->batch->commits_upto, lsn);
 	}
 	pg_atomic_fetch_add_u64(&reader->batch->pipeline->messages, 1);

@@ -1,8 +1,8 @@
 /*
  * change_reader.h
- *		From pgoutput's messages to records: reads what the WAL reader hands
- *		over, keeps a description of every table, and has the pipeline's format
- *		write each change into the batch.
+ *		Turn pgoutput's messages into records: takes the messages that the WAL
+ *		reader hands over, keeps a description of every table, and has the
+ *		pipeline's format write each change into the batch.
  *
  * Decoder process only.
  */
@@ -23,7 +23,7 @@ typedef struct ChangeReader ChangeReader;
 extern ChangeReader *change_reader_create(MemoryContext context, const Pipeline *pipeline,
 										  ChangeBatch *batch, const EventSource *origin);
 
-/* What the WAL reader calls, with a ChangeReader. */
+/* The functions that the WAL reader calls, with a ChangeReader. */
 extern const WalConsumer change_reader_consumer;
 
 #endif							/* FIREHOSE_DECODER_CHANGE_READER_H */

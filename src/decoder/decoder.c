@@ -4,9 +4,9 @@
  *		on the pipeline's slot, hands records to the queue, and confirms the
  *		slot as far as everything was delivered.
  *
- * The launcher starts it and, after an exit, another one.  What has been read
- * and handed over is in shared memory (pipeline_table.h), so a new decoder
- * goes on where the last one stopped; after a crash of the server everything
+ * The launcher starts it and, after an exit, another one.  Shared memory
+ * (pipeline_table.h) has how far it has read and handed over, so a new decoder
+ * continues where the last one stopped; after a crash of the server everything
  * not confirmed is read again.  An ERROR ends the process, having told the
  * table.
  *
@@ -96,10 +96,7 @@ firehose_decoder_main(Datum main_arg)
 
 	PG_TRY();
 	{
-		/*
-		 * what start() waits for is core's to wait for: locks, old
-		 * transactions
-		 */
+		/* start() waits inside core's code, for locks and old transactions */
 		if (!worker_enter_core())
 			proc_exit(0);
 		start();
@@ -114,7 +111,7 @@ firehose_decoder_main(Datum main_arg)
 }
 
 /*
- * An error ends the process; what it means is for the policy to say.  Does not
+ * An error ends the process; error_policy.c says what it means.  Does not
  * return.
  */
 static void
@@ -194,7 +191,10 @@ read_changes(void)
 	consumer_arg = change_reader_create(decoder_context, pipeline, &batch, event_fill_source());
 }
 
-/* In a transaction: the pipeline fails if what it needs is gone. */
+/*
+ * In a transaction: the pipeline fails if a publication or stream that it
+ * needs is gone.
+ */
 static void
 check_rights(void)
 {
@@ -223,7 +223,7 @@ reread_options(void)
 
 /*
  * Between transactions: check again if anything was changed that rights depend
- * on.  The start of a transaction is what takes note of invalidations.
+ * on.  Invalidations are processed at the start of a transaction.
  */
 static void
 recheck_rights(void)
@@ -277,7 +277,7 @@ read_pipeline(void)
 	database_wake_sender(MyDatabaseId);
 }
 
-/* Terminal: only a command can say from where to go on. */
+/* Terminal: only a command can say where to continue. */
 static void
 fail_lost_slot(const char *what, XLogRecPtr confirmed)
 {
@@ -307,8 +307,8 @@ heed_crashes(void)
 }
 
 /*
- * See that the slot is there, and make it the first time; returns where to
- * start.
+ * Make the replication slot the first time, later check that it exists;
+ * returns where to start.
  */
 static XLogRecPtr
 ensure_slot(void)
@@ -335,9 +335,9 @@ ensure_slot(void)
 }
 
 /*
- * The list pgoutput wants: each name quoted, with commas between.  It asks for
- * one even where no change is ever shown to it (durable puts), and then does
- * not look for it.
+ * The list pgoutput wants: each name quoted, with commas between. pgoutput
+ * requires a list even for durable puts, where it is never asked about a
+ * change and does not look the names up.
  */
 static char *
 quoted_names(List *names)
@@ -399,8 +399,9 @@ start(void)
 
 /*
  * Confirm as far as everything is delivered: to the end of the finished prefix
- * of commits or, if nothing is outstanding, to what was read, so that an idle
- * database retains no WAL.  Note and slot follow (progress.h).
+ * of commits or, if nothing is outstanding, to the end of the WAL that was
+ * read, so that an idle database retains no WAL.  Note and slot follow
+ * (progress.h).
  */
 static void
 confirm(void)
@@ -418,8 +419,8 @@ confirm(void)
 /* The loop ---------------------------------------------------------------- */
 
 /*
- * Decode one record of the WAL; false: there is none yet, or we are to leave.
- * The record of a commit may be hours of work, or wait for locks.
+ * Decode one record of the WAL; false: there is none yet, or this process is
+ * to exit.  The record of a commit may be hours of work, or wait for locks.
  */
 static bool
 next_record(void)
@@ -434,8 +435,8 @@ next_record(void)
 }
 
 /*
- * Decode what there is, at most a round's worth; returns how many records of
- * the WAL.
+ * Decode the WAL that is there, at most one round of it; returns how many
+ * records.
  */
 static int
 decode_round(void)
@@ -446,7 +447,7 @@ decode_round(void)
 	while (n < ROUND_RECORDS && next_record())
 	{
 		n++;
-		/* whole commits before one that failed go on without it */
+		/* hand over the whole commits before the one that failed */
 		if (unlikely(wal_reader_done(wal) <= failed_at))
 			change_batch_flush(&batch);
 	}
@@ -511,9 +512,9 @@ run(void)
 /* The end ----------------------------------------------------------------- */
 
 /*
- * At a shutdown of the server the sender awaits the responses to what is in
- * flight, and we await the sender, so that a clean restart repeats nothing.
- * What is in the queue and not in flight comes from the WAL again.
+ * At a shutdown of the server the sender awaits the responses to its requests,
+ * and the decoder awaits the sender, so that a clean restart repeats nothing.
+ * Records in the queue that are not in flight come from the WAL again.
  */
 static void
 await_sender(void)
@@ -531,10 +532,10 @@ await_sender(void)
 }
 
 /*
- * before_shmem_exit: the one way out, whether we were asked to leave, came
- * upon an error, or died by SIGTERM amid a record.  Only the handing over of a
- * batch moves state, so that a record may end anywhere; core's own callback
- * gives up the slot after this one, and drops one that is still being made.
+ * before_shmem_exit: the one way out, after a request to exit, an error, or a
+ * SIGTERM amid a record.  Only the handing over of a batch moves state, so
+ * that a record may end anywhere; core's own callback gives up the slot after
+ * this one, and drops one that is still being made.
  */
 static void
 leave_at_exit(int code, Datum arg)

@@ -1,11 +1,10 @@
 /*
  * durable_reader.c
- *		From durable puts in the WAL to records of the queue;
- *		durable_reader.h says what for.
+ *		Turn durable puts in the WAL into records of the queue.
  *
- * Decoder process only.  Logical messages are all that is read: the WAL reader
- * passes them on as they lie in the WAL and drops changes of tables, so that
- * no publication is looked for.  A message that is not transactional comes
+ * Decoder process only.  Only logical messages are read: the WAL reader passes
+ * them on as they lie in the WAL and drops changes of tables, so that no
+ * publication is looked for.  A message that is not transactional comes
  * outside of any transaction, where there is neither a resource owner nor a
  * snapshot; nothing here needs one.
  */
@@ -32,8 +31,8 @@ struct DurableReader
 	bool		warned;			/* of a message that passes for a put */
 
 	/*
-	 * ids of messages outside of transactions: those that began at or after
-	 * seen_from, and those in the window before that
+	 * ids of messages outside of transactions, of two windows of the WAL: the
+	 * one that begins at seen_from, and the one before it
 	 */
 	HTAB	   *seen;
 	HTAB	   *seen_before;
@@ -44,7 +43,8 @@ struct DurableReader
 	TransactionId xid;			/* top-level */
 	uint64		full_xid;		/* with its epoch; 0: not worked out yet */
 	uint32		seq;			/* puts of it so far */
-	uint32		done_seq;		/* those that an earlier decoder has sent */
+	uint32		done_seq;		/* puts of it that an earlier decoder has sent
+								 * */
 };
 
 /* Ids of messages outside of transactions. */
@@ -143,8 +143,8 @@ refuse_message(DurableReader *reader, XLogRecPtr lsn)
 }
 
 /*
- * A transaction's id with its epoch.  The slot does not let ids go more than
- * half round while it has transactions to read.
+ * A transaction's id with its epoch.  The slot holds back the horizon of
+ * transaction ids, so the id is less than 2^31 behind.
  */
 static uint64
 full_xid_of(TransactionId xid)
@@ -158,8 +158,8 @@ full_xid_of(TransactionId xid)
 }
 
 /*
- * Is this the first message with its id, of those that may belong here? What
- * lies further back than a window is not in its place any more, so that it
+ * Is this the first message with its id, of those that may belong here?  A
+ * message further back than a window is refused for its place, so that its id
  * need not be remembered.
  */
 static bool
@@ -182,10 +182,7 @@ is_first_seen(DurableReader *reader, uint64 id, XLogRecPtr lsn)
 	return !found;
 }
 
-/*
- * Does a sealed message lie where it was written, or has somebody written it
- * again?
- */
+/* Does a sealed message lie where the put wrote it, or is it a copy? */
 static bool
 is_in_place(DurableReader *reader, const DurableMessage *put, bool transactional,
 			XLogRecPtr lsn)
@@ -208,8 +205,8 @@ wants_prefix(const char *prefix, void *arg)
 
 /*
  * A message that durable_put has written, or that passes for one.  In a
- * transaction it counts as a change, for whoever goes on in the middle of it;
- * otherwise it is a commit of its own, at its LSN.
+ * transaction it counts as a change, so that a later decoder can continue in
+ * the middle of it; otherwise it is a commit of its own, at its LSN.
  */
 static void
 take_put(XLogRecPtr lsn, bool transactional, const char *content, Size length, void *arg)

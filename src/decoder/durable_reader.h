@@ -1,6 +1,6 @@
 /*
  * durable_reader.h
- *		From durable puts in the WAL to records of the queue.
+ *		Turn durable puts in the WAL into records of the queue.
  *
  * Decoder process only: the consumer of the pipeline "durable_puts".
  */
@@ -13,12 +13,13 @@
 typedef struct DurableReader DurableReader;
 
 /*
- * Make one; `context` must outlive it.  In a transaction, in which it prepares
- * what it cannot make later: many messages come outside of any.
+ * Make one; `context` must outlive it.  To be called in a transaction: it
+ * makes the keys and caches that need one, because many messages come outside
+ * of any.
  */
 extern DurableReader *durable_reader_create(MemoryContext context, ChangeBatch *batch);
 
-/* What the WAL reader calls, with a DurableReader. */
+/* The functions that the WAL reader calls, with a DurableReader. */
 extern const WalConsumer durable_reader_consumer;
 
 #endif							/* FIREHOSE_DECODER_DURABLE_READER_H */

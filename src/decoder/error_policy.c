@@ -1,17 +1,16 @@
 /*
  * error_policy.c
- *		What becomes of a pipeline whose decoder met an error;
- *		error_policy.h says what for.
+ *		Decide what an error of a decoder means for its pipeline.
  *
  * Decoder process only, after the error: nothing here looks into a catalog.
  *
  * One table says for each class of SQLSTATE what an error means, by the place
  * where it happened.  Amid a commit it may be that commit which cannot be
- * decoded, now or ever; only there can a decoder go on without what failed, by
- * leaving out that commit alone.  Amid another record nothing can be left out,
- * since what it changes may belong to any transaction: it is tried again until
- * it passes.  Outside of records, while the decoder starts, it is the
- * definition, or the server, that somebody can mend.
+ * decoded, now or ever; only there can a decoder continue without the failing
+ * part, by leaving out that commit alone.  Amid another record nothing can be
+ * left out, because its change may belong to any transaction: it is tried
+ * again until it passes.  Outside of records, while the decoder starts, the
+ * cause is the definition or the server, which an administrator can mend.
  */
 #include "postgres.h"
 
@@ -27,7 +26,8 @@ typedef enum ErrorMeaning
 {
 	PASSING,					/* tried again for ever, with backoff */
 	OF_TRANSACTION,				/* the commit cannot be decoded */
-	OF_DEFINITION				/* passes once somebody mends something */
+	OF_DEFINITION				/* passes once an administrator has mended the
+								 * cause */
 } ErrorMeaning;
 
 typedef struct ErrorPolicy
@@ -52,7 +52,7 @@ static const ErrorPolicy policies[] = {
 /* Classes of errors whose messages quote values. */
 static const char *const quoting_classes[] = {"22", "P0"};
 
-/* What can be said of them instead. */
+/* The text that stands for them. */
 static const struct
 {
 	int			sqlstate;
@@ -129,7 +129,7 @@ error_policy_text(const ErrorData *error, const WalPlace *place)
 	return text.data;
 }
 
-/* Remember it; returns how often the same has happened in a row. */
+/* Remember an error; returns how often the same has happened in a row. */
 static int
 remember_error(PipelineEntry *entry, const ErrorData *error, const WalPlace *place,
 			   const char *text)
@@ -161,7 +161,7 @@ show_retry(PipelineEntry *entry, ErrorMeaning meaning, const char *text)
 					   psprintf("restarting after an error: %s%s", text, remedy));
 }
 
-/* What stands at a place cannot be decoded; is there a way around it? */
+/* The record at a place cannot be decoded. Can it be left out? */
 static void
 fail_place(PipelineEntry *entry, const WalPlace *place, const char *what)
 {

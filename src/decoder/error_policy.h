@@ -1,7 +1,7 @@
 /*
  * error_policy.h
- *		What becomes of a pipeline whose decoder met an error: what the error
- *		means, what the state says, and what a person can do.
+ *		Decide what an error of a decoder means for its pipeline: whether it is
+ *		tried again, which state is shown, and what an administrator can do.
  *
  * Decoder process only.  Values that cannot be written are no errors here:
  * they go to the dead letters (change_reader.c).
@@ -18,7 +18,7 @@
  */
 extern bool error_policy_hides_text(const ErrorData *error, const WalPlace *place);
 
-/* What may be shown of an error, in palloc'd memory. */
+/* The text that may be shown of an error, in palloc'd memory. */
 extern const char *error_policy_text(const ErrorData *error, const WalPlace *place);
 
 /*

@@ -3,9 +3,9 @@
  *		How far this decoder's pipeline has got; progress.h says what for.
  *
  * The note in the table is made first, and the slot follows it, one note
- * behind: what a slot lets go has been noted, durably, as delivered, and most
- * likely on standbys as well.  So the slot's restart position is never ahead
- * of the note, unless the slot is another one than it was.
+ * behind: WAL that a slot releases has been noted, durably, as delivered, and
+ * most likely on standbys as well.  So the slot's restart position is never
+ * ahead of the note, unless the slot is another one than it was.
  */
 #include "postgres.h"
 
@@ -26,8 +26,8 @@
 #include "workers/worker.h"
 
 /*
- * How often what was delivered is noted: after a crash of the server it would
- * be sent again.
+ * How often the delivered position is noted (ms): after a crash of the server
+ * everything after it is sent again.
  */
 #define NOTE_INTERVAL_MS	5000
 
@@ -41,7 +41,8 @@
 static int32 my_id;
 static PipelineEntry *my_entry;
 static PipelinePosition position;	/* as it is in the table */
-static XLogRecPtr released;		/* what the slot was confirmed to */
+static XLogRecPtr released;		/* the position that the slot was confirmed to
+								 * */
 static int64 noted_at;			/* clock_ms */
 
 static bool read_position(int32 id);
@@ -79,7 +80,7 @@ progress_noted(const Pipeline *pipeline)
 	return read_position(pipeline->id) ? position.confirmed : InvalidXLogRecPtr;
 }
 
-/* What is wrong with a slot, seen from the note; NULL: nothing. */
+/* Compare a slot with the note: what is wrong with it; NULL: nothing. */
 static const char *
 find_fault(const SlotInfo *slot)
 {
@@ -141,7 +142,7 @@ progress_start(const Pipeline *pipeline, PipelineEntry *entry, XLogRecPtr *start
 
 /* Epochs ------------------------------------------------------------------ */
 
-/* Add an epoch, and drop those that no commit to come has. */
+/* Add an epoch, and drop those that no future commit has. */
 static void
 begin_epoch(XLogRecPtr from)
 {

@@ -1,7 +1,7 @@
 /*
  * progress.h
- *		How far this decoder's pipeline has got: where to start, what its slot
- *		may let go, and which epoch a commit has (pipeline/position.h).
+ *		How far this decoder's pipeline has got: where to start, which WAL its
+ *		slot may release, and which epoch a commit has (pipeline/position.h).
  *
  * Decoder process only.
  */
@@ -20,7 +20,7 @@
 extern const char *progress_start(const Pipeline *pipeline, PipelineEntry *entry,
 								  XLogRecPtr *start);
 
-/* What was noted last; Invalid: nothing. */
+/* The position that was noted last; Invalid: none. */
 extern XLogRecPtr progress_noted(const Pipeline *pipeline);
 
 /* A start of the server in the WAL (WalReader.on_server_start). */
@@ -30,12 +30,12 @@ extern void progress_on_server_start(XLogRecPtr lsn);
 extern uint64 progress_epoch(XLogRecPtr lsn);
 
 /*
- * Note how far all is delivered, and let the slot go, if it is time; or at the
- * end, whatever the time.
+ * Note how far all is delivered and let the slot release WAL, if a note is
+ * due, or at once if `now`.
  */
 extern void progress_note(bool now);
 
-/* In how many ms something will be to be noted; -1: nothing. */
+/* Milliseconds until a note is due; -1: nothing is to be noted. */
 extern long progress_due(void);
 
 #endif							/* FIREHOSE_DECODER_PROGRESS_H */

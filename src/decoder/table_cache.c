@@ -1,12 +1,12 @@
 /*
  * table_cache.c
- *		What a decoder knows of the tables whose changes it reads.
+ *		Descriptions of the tables whose changes a decoder reads.
  *
- * Decoder process only.  pgoutput describes a table before its first change,
+ * Decoder process only. pgoutput describes a table before its first change,
  * and again before the next change after the table was altered.  A table that
  * was altered may also never change again, because it was dropped: once an
- * invalidation has said that it changed, the catalogs are asked whether it is
- * still there, and what is not there any more is freed.  So a database that
+ * invalidation has said that it changed, the catalogs are asked whether it
+ * still exists, and if not its description is freed.  So a database that
  * creates and drops tables all day costs no more memory than the tables it
  * has.
  *

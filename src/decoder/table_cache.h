@@ -1,6 +1,6 @@
 /*
  * table_cache.h
- *		What a decoder knows of the tables whose changes it reads: their
+ *		Descriptions of the tables whose changes a decoder reads: their
  *		description by pgoutput, the plans made of it, and their stream.
  *
  * Decoder process only, inside decoding: under a historic snapshot.

@@ -36,7 +36,7 @@ typedef struct CachedRelation
 	EventRelation *relation;
 } CachedRelation;
 
-/* What can be invalidated, and the descriptions that it makes void. */
+/* A thing that can be invalidated, and the descriptions that it makes void. */
 typedef enum WatchedKind
 {
 	WATCHED_RELATION,			/* by OID */
@@ -99,7 +99,7 @@ event_relation_create(MemoryContext parent, Oid relid, const char *schema,
 	relation->context = context;
 	relation->relid = relid;
 
-	/* from now on: what changes while we look must not be missed */
+	/* from now on: a change during the look-up must not be missed */
 	watch_init();
 	relation->valid = true;
 	dlist_push_tail(&valid_relations, &relation->node);
@@ -199,7 +199,7 @@ describe_relation(Relation rel)
 	if (key == NULL)
 		key = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_PRIMARY_KEY);
 
-	/* the context is below ours until all has gone well */
+	/* the context is a child of the caller's until all has gone well */
 	schema = get_namespace_name(RelationGetNamespace(rel));
 	relation = event_relation_from_tupdesc(CurrentMemoryContext, RelationGetRelid(rel), schema,
 										   RelationGetRelationName(rel), RelationGetDescr(rel),
@@ -386,7 +386,7 @@ cache_init(void)
 						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
-/* Forget what has become void. */
+/* Forget the descriptions that have become void. */
 static void
 cache_sweep(void)
 {

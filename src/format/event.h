@@ -4,9 +4,9 @@
  *		Datums, or the WAL decoder, which has text.
  *
  * An Event points at what its reader owns and lives as long as that: one
- * record.  What is the same for every change of a table, names and the plans
- * of its columns, is an EventRelation.  Formats (format.h) turn an Event into
- * the bytes of a record; they know no queue and no process.
+ * record.  The parts that are the same for every change of a table, names and
+ * the plans of its columns, are in an EventRelation.  Formats (format.h) turn
+ * an Event into the bytes of a record; they know no queue and no process.
  */
 #ifndef FIREHOSE_FORMAT_EVENT_H
 #define FIREHOSE_FORMAT_EVENT_H
@@ -69,7 +69,7 @@ typedef struct EventRelation
 	uint32		reads;
 	List	   *relids;			/* composite types the plans are made of */
 	MemoryContext context;		/* all of it, delete it to free */
-	/* what makes it void, in the table of what is watched */
+	/* its entries in the table of watched things */
 	struct EventWatch *watches;
 
 	/*
@@ -141,8 +141,8 @@ typedef struct EventValue
 } EventValue;
 
 /*
- * Where events come from: the same for all of this process's, as JSON strings
- * in UTF-8.
+ * The source of events, the same for all events of this process, as JSON
+ * strings in UTF-8.
  */
 typedef struct EventSource
 {
@@ -185,7 +185,7 @@ typedef struct Event
 /* firehose.source */
 extern void event_define_settings(void);
 
-/* This process's origin; needs a transaction the first time. */
+/* The source of this process's events; needs a transaction the first time. */
 extern PGDLLEXPORT const EventSource *event_fill_source(void);
 
 /*
@@ -200,8 +200,8 @@ extern void event_values_from_arrays(const EventRelation *relation, const Datum 
 									 const bool *nulls, EventValue *values);
 
 /*
- * What is known of column i before the change; NULL: nothing.  It is what an
- * unchanged column still is.
+ * The known value of column i before the change; NULL: none.  An unchanged
+ * column still has it.
  */
 static inline const EventValue *
 event_old_value(const Event *event, int i)

@@ -1,6 +1,6 @@
 /*
  * format.c
- *		The table of formats, and what they have in common.
+ *		The table of formats, and the functions that they share.
  */
 #include "postgres.h"
 
@@ -44,7 +44,7 @@ format_name(int i)
 
 const EventColumn *format_trouble_column;
 
-/* Of a record that cannot become one no more is written than shows it. */
+/* A record that is too large is written only as far as needed to see that. */
 int
 format_put_columns(StringInfo out, const Event *event, bool old, bool key_only)
 {
@@ -89,10 +89,7 @@ write_hex(char *to, uint32 value, const char *digits, int n)
 	return to + n;
 }
 
-/*
- * What the events of a commit have in common, which is made once for all of
- * them.
- */
+/* The texts that the events of a commit share, made once for all of them. */
 #define COMMIT_ID_LEN	31
 typedef struct CommitText
 {

@@ -19,7 +19,7 @@ typedef enum FormatResult
 	FORMAT_TROUBLE
 } FormatResult;
 
-/* What a pipeline may choose about its format, besides the ValueOptions. */
+/* The options of a pipeline's format, besides the ValueOptions. */
 typedef enum FormatMetadata
 {
 	METADATA_FULL,
@@ -59,7 +59,7 @@ extern PGDLLEXPORT const Format *format_find(const char *name);
 /* The i-th format's name, for hints and views; NULL after the last. */
 extern PGDLLEXPORT const char *format_name(int i);
 
-/* What formats share */
+/* Shared by formats */
 
 static inline bool
 format_has_id(const Event *event)
@@ -78,16 +78,16 @@ extern void format_put_id(StringInfo out, const Event *event, int part);
 extern void format_put_lsn(StringInfo out, const Event *event);
 
 /*
- * Append `"column":value,...`: of the row after the change, or of what is
- * known of it before; all columns or those of the key.  Columns whose value
- * nobody has are left out.  Returns how many there were.
+ * Append `"column":value,...`: of the row after the change, or of its known
+ * values before it; all columns or those of the key.  Columns without a known
+ * value are left out.  Returns how many there were.
  */
 extern int	format_put_columns(StringInfo out, const Event *event, bool old, bool key_only);
 
 /* The column at which json_trouble arose; NULL: none. */
 extern const EventColumn *format_trouble_column;
 
-/* What a record ends with: terminates it. */
+/* End a record: terminate it. */
 static inline FormatResult
 format_end(StringInfo out)
 {

@@ -7,7 +7,7 @@
  *	 "_table":"orders","_lsn":"0/1A0000D8","_seq":12,
  *	 "_id":"00000001-000000001A0000D8-0000000c","_ts":1795300441659569}
  *
- * A delete carries what is known of the old row: its key, or all of it.  A
+ * A delete carries the known part of the old row: its key, or all of it.  A
  * change of the key is a delete and an insert, so that the destination finds
  * the row under its old key.  A table knows neither TRUNCATE nor messages.
  */
@@ -89,10 +89,7 @@ values_equal(const EventColumn *column, const EventValue *a, const EventValue *b
 	if (a->kind == EVENT_VALUE_TEXT && b->kind == EVENT_VALUE_TEXT)
 		return a->length == b->length && memcmp(a->v.text, b->v.text, a->length) == 0;
 
-	/*
-	 * Datums of one value may differ in their bytes: compare what they look
-	 * like
-	 */
+	/* Datums of one value may differ in their bytes: compare their texts */
 	initStringInfo(&buffers[0]);
 	initStringInfo(&buffers[1]);
 	event_put_value(&buffers[0], column, a);

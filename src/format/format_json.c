@@ -8,9 +8,9 @@
  *	 "ts":"2026-11-21T22:34:01.659569Z","key":{"id":1},
  *	 "after":{"id":1,"total":"10.50"},"before":{"id":1},"unchanged":["big"]}
  *
- * What the reader of the change does not know has no key.  `key` names the row
- * as it is after the change, or was before its delete; `before` has the row's
- * former key.
+ * Parts that the reader of the change does not know have no key. `key` names
+ * the row as it is after the change, or was before its delete; `before` has
+ * the row's former key.
  */
 #include "postgres.h"
 
@@ -80,7 +80,7 @@ json_append_row(StringInfo out, EventRelation *relation, const EventValue *row)
 	json_terminate(out);
 }
 
-/* What happened, and where. */
+/* Write the operation, and where it happened. */
 static void
 put_head(StringInfo out, const Event *event)
 {
@@ -103,7 +103,7 @@ put_head(StringInfo out, const Event *event)
 	}
 }
 
-/* Which change it is, and when it was made. */
+/* Write which change it is, and when it was made. */
 static void
 put_identity(StringInfo out, const Event *event)
 {
@@ -209,8 +209,8 @@ put_content(StringInfo out, const Event *event)
 }
 
 /*
- * A logical message; content that is no text (its sender may have given bytea)
- * as base64, which "encoding" says.
+ * A logical message.  Content that is no text (it may have been given as
+ * bytea) is written in base64, and "encoding" says so.
  */
 static void
 put_message(StringInfo out, const Event *event)

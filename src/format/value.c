@@ -5,12 +5,12 @@
  *
  * One table says for the types of PostgreSQL's own which class encodes them
  * and which settings their output functions read; arrays, composites, domains,
- * enums and ranges follow from what they are made of; every other type is
- * PostgreSQL's text.  Common types are encoded straight from the Datum and
- * read no setting.  Only where an output function is called that reads some
- * (of a point, a range of timestamps, a type of an extension) the plan says
- * so, and value_guard_enter fixes them, once per record and only when the
- * session's values differ.
+ * enums and ranges follow from their parts; every other type is PostgreSQL's
+ * text.  Common types are encoded straight from the Datum and read no setting.
+ * Only where an output function is called that reads some (of a point, a range
+ * of timestamps, a type of an extension) the plan says so, and
+ * value_guard_enter fixes them, once per record and only when the session's
+ * values differ.
  */
 #include "postgres.h"
 
@@ -106,9 +106,9 @@ static const struct KnownType
 };
 
 /*
- * What the output function of a type made elsewhere is taken to read.  Not
- * lc_monetary and search_path: fixing them costs too much for what no known
- * extension does.
+ * The settings that the output function of an extension's type is assumed to
+ * read. lc_monetary and search_path are not among them, because fixing them is
+ * expensive and no known extension reads them.
  */
 #define FOREIGN_TYPE_READS \
 	(VALUE_READS_ALL & ~(VALUE_READS_MONETARY | VALUE_READS_SEARCH_PATH))

@@ -3,9 +3,9 @@
  *		Values of PostgreSQL's types as JSON, the same from a Datum and from
  *		PostgreSQL's text.
  *
- * A ValueType is the plan of one type: found once from the catalogs, then
- * used for every value.  What a value looks like depends on the plan's options
- * and on nothing in the session: not on DateStyle, IntervalStyle, TimeZone,
+ * A ValueType is the plan of one type: found once from the catalogs, then used
+ * for every value.  The form of a value depends on the plan's options and on
+ * nothing in the session: not on DateStyle, IntervalStyle, TimeZone,
  * extra_float_digits, bytea_output, lc_monetary or search_path.
  *
  * Text given to value_put_text is in the database's encoding (a process that
@@ -34,7 +34,7 @@ typedef enum NumericForm
 {
 	/* "10.50", exact; NaN as a string, also of floats */
 	NUMERICS_STRING,
-	NUMERICS_NUMBER				/* 10.50; what no number can say is null */
+	NUMERICS_NUMBER				/* 10.50; NaN and infinity are null */
 } NumericForm;
 
 typedef enum JsonForm
@@ -152,8 +152,8 @@ extern void value_put_time(StringInfo out, TimestampTz time);
 
 /*
  * Give the settings in `reads` their fixed values where the session has
- * others, until value_guard_leave (or the end of the subtransaction).
- * Returns what value_guard_leave wants; costs nothing when `reads` is 0.
+ * others, until value_guard_leave (or the end of the subtransaction).  Returns
+ * the argument for value_guard_leave; costs nothing when `reads` is 0.
  */
 extern PGDLLEXPORT int value_guard_set(uint32 reads);
 extern PGDLLEXPORT void value_guard_reset(int nestlevel);

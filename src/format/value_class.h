@@ -40,7 +40,7 @@ extern void value_text_array(StringInfo out, ValueType *type, const char *text, 
 extern void value_text_composite(StringInfo out, ValueType *type, const char *text, int len);
 extern void value_text_string(StringInfo out, ValueType *type, const char *text, int len);
 
-/* Append null for a value that the chosen form has no way to say. */
+/* Append null for a value that the chosen form cannot express. */
 extern void value_put_nulled(StringInfo out, const ValueType *type);
 
 #endif							/* FIREHOSE_FORMAT_VALUE_CLASS_H */

@@ -167,8 +167,8 @@ put_epoch(StringInfo out, const ValueType *type, Timestamp time)
 }
 
 /*
- * Append a finite timestamp as a string.  Before Christ and after 9999 it is
- * what to_json makes of it: " BC" at the end, five digits.
+ * Append a finite timestamp as a string.  Before Christ and after 9999 the
+ * form is that of to_json: " BC" at the end, five digits.
  */
 static void
 put_time_string(StringInfo out, const ValueType *type, Timestamp time, bool utc)
@@ -371,7 +371,10 @@ value_datum_array(StringInfo out, ValueType *type, Datum value)
 	int			dim;
 
 	check_stack_depth();
-	/* the element's own type, which may be a domain over the one we encode */
+	/*
+	 * the element's own type, which may be a domain over the one that is
+	 * encoded
+	 */
 	deconstruct_array(array, ARR_ELEMTYPE(array), type->typlen, type->typbyval,
 					  type->typalign, &items, &nulls, &nitems);
 	if (nitems == 0)

@@ -1,17 +1,17 @@
 /*
  * catalog.c
- *		The rows of the catalog table firehose_pipelines: reading, writing,
- *		and what they mean.
+ *		The rows of the catalog table firehose_pipelines: how they are read and
+ *		written, and what they mean.
  *
  * Runs in backends, in the sender and, for pipeline_read, in decoders.  The
- * table is reached as the dead letters are (writer.h): nobody has privileges
- * on it, so that rows go in and out below the executor, and nothing a user may
- * have attached to it runs.
+ * table is reached as the dead letters are (own_tables.h).  No role has
+ * privileges on it, so rows go in and out below the executor, and nothing that
+ * a user may have attached to it runs.
  *
- * It must not disturb the subscribers of a FOR ALL TABLES publication, who
- * have no such table: rows are written without logical information, and for
- * want of a replica identity deletes carry none either.  An update has no such
- * variant, so that a change is a delete and an insert.
+ * It must not disturb the subscribers of a FOR ALL TABLES publication, which
+ * have no such table: rows are written without logical information, and
+ * deletes carry none either, because there is no replica identity.  An update
+ * has no such variant, so that a change is a delete and an insert.
  */
 #include "postgres.h"
 
@@ -214,7 +214,7 @@ pipeline_catalog_delete(Relation rel, PipelineRow *row)
 
 /*
  * The sequence may have been set back (DROP and CREATE EXTENSION), and slots
- * of those who had the number before may not have been dropped yet.
+ * of pipelines that had the number before may not have been dropped yet.
  */
 int32
 pipeline_catalog_new_id(Relation rel)
@@ -372,9 +372,7 @@ pipeline_from_row(const PipelineRow *row)
 	return pipeline;
 }
 
-/*
- * A number that changes with the streams, publications and form of records.
- */
+/* A number that changes with the streams, publications and form of records. */
 static uint64
 fingerprint(const PipelineRow *row)
 {
@@ -395,7 +393,10 @@ fingerprint(const PipelineRow *row)
 	return hash;
 }
 
-/* Take over what was chosen; what was not is as the format has it. */
+/*
+ * Take over the options that were chosen; the others keep the format's
+ * defaults.
+ */
 static void
 read_choices(const PipelineRow *row, Pipeline *pipeline)
 {

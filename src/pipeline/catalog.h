@@ -1,9 +1,9 @@
 /*
  * catalog.h
  *		The rows of the catalog table firehose_pipelines: for the files that
- *		read and write them.  Everybody else uses definition.h.
+ *		read and write them.  All others use definition.h.
  *
- * Who changes a row holds ShareRowExclusiveLock on the table to the end of the
+ * To change a row, hold ShareRowExclusiveLock on the table to the end of the
  * transaction, so that changes come one after the other; readers hold
  * AccessShareLock.  Workers wait for neither.
  */
@@ -77,8 +77,8 @@ extern PipelineRow *pipeline_catalog_find_id(Relation rel, int32 id);
 extern PipelineRow *pipeline_catalog_find_durable(Relation rel);
 
 /*
- * Write a row, new or changed, or delete it.  Later commands see it, and
- * everybody's relcache callbacks hear of it.
+ * Write a row, new or changed, or delete it.  Later commands see it, and the
+ * relcache callbacks of all processes hear of it.
  */
 extern void pipeline_catalog_store(Relation rel, PipelineRow *row);
 extern void pipeline_catalog_delete(Relation rel, PipelineRow *row);
@@ -86,7 +86,7 @@ extern void pipeline_catalog_delete(Relation rel, PipelineRow *row);
 /* A number for a new pipeline, that no slot's name has either. */
 extern int32 pipeline_catalog_new_id(Relation rel);
 
-/* What rows say */
+/* The contents of rows */
 
 static inline int32
 pipeline_row_id(const PipelineRow *row)
@@ -97,10 +97,7 @@ pipeline_row_id(const PipelineRow *row)
 /* A text of a row in palloc'd memory; NULL for null. */
 extern char *pipeline_row_text(const PipelineRow *row, PipelineColumn column);
 extern List *pipeline_row_texts(const PipelineRow *row, PipelineColumn column);
-/*
- * What is remembered by OID; NIL if that means nothing, since the server was
- * another one.
- */
+/* The objects remembered by OID; NIL if the OIDs are of another server. */
 extern List *pipeline_row_oids(const PipelineRow *row, PipelineColumn column);
 
 extern char *pipeline_row_slot_name(const PipelineRow *row);
@@ -112,8 +109,8 @@ extern char *pipeline_row_slot_name(const PipelineRow *row);
 extern bool pipeline_row_is_detached(const PipelineRow *row);
 
 /*
- * The commits that are left out; none of those up to `confirmed`, which is
- * behind us.
+ * The commits that are left out, without those up to `confirmed`, which are
+ * delivered.
  */
 extern XLogRecPtr *pipeline_row_skips(const PipelineRow *row, XLogRecPtr confirmed, int *n);
 
@@ -121,8 +118,7 @@ extern XLogRecPtr *pipeline_row_skips(const PipelineRow *row, XLogRecPtr confirm
 extern Pipeline *pipeline_from_row(const PipelineRow *row);
 
 /*
- * What may be chosen: columns with their values; the i-th column, false after
- * the last.
+ * The columns with a fixed set of values: the i-th one, false after the last.
  */
 extern bool pipeline_choice(int i, PipelineColumn *column, const char **name,
 							const char *const **values);

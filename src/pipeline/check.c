@@ -1,9 +1,9 @@
 /*
  * check.c
- *		What is checked before a pipeline is made, changed or resumed.
+ *		The checks before a pipeline is created, changed or resumed.
  *
- * Runs in backends.  The checks are those of the current user: who makes a
- * pipeline owns its publications, and with them the right to read their
+ * Runs in backends.  The checks are made for the current user: whoever creates
+ * a pipeline must own its publications, must have the right to read their
  * tables, and may use its streams.
  */
 #include "postgres.h"
@@ -31,8 +31,8 @@
 #include "wal/replication_slot.h"
 
 /*
- * Tables of publications $1, with a column of each that it publishes, but for
- * those of FOR ALL TABLES that are ours.
+ * Tables of publications $1, with a column of each that it publishes, except
+ * for the extension's own in FOR ALL TABLES.
  */
 #define PUBLISHED_COLUMNS \
 	"FROM pg_publication_tables p" \
@@ -152,7 +152,7 @@ pipeline_check_row(const PipelineRow *row)
 	}
 }
 
-/* Error unless all that was chosen can be chosen. */
+/* Error unless every option has one of its values. */
 static void
 check_choices(const PipelineRow *row)
 {
@@ -223,7 +223,7 @@ check_publications(const List *publications)
 	}
 }
 
-/* Error if somebody asks for the messages that are durable puts. */
+/* Error if the pipeline asks for the messages that are durable puts. */
 static void
 check_prefixes(const List *prefixes)
 {
@@ -260,7 +260,7 @@ check_streams(const Pipeline *pipeline)
 }
 
 /*
- * Error unless a route is that of a table as the publications publish it: of a
+ * Error unless a route names a table as the publications publish it: of a
  * partitioned one either its root or its leaves.
  */
 static void
@@ -392,7 +392,7 @@ query_list(const char *query, const List *publications, Oid oid)
 	args[1] = PointerGetDatum(construct_array(keys, nkeys, TEXTOID, -1, false, TYPALIGN_INT));
 	args[2] = ObjectIdGetDatum(oid);
 
-	/* names mean what we think, whoever calls */
+	/* names mean the same, whichever search_path the caller has */
 	(void) set_config_option("search_path", "pg_catalog, pg_temp",
 							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	if (SPI_connect() != SPI_OK_CONNECT)

@@ -1,6 +1,6 @@
 /*
  * check.h
- *		What is checked before a pipeline is made, changed or resumed.
+ *		The checks before a pipeline is created, changed or resumed.
  */
 #ifndef FIREHOSE_PIPELINE_CHECK_H
 #define FIREHOSE_PIPELINE_CHECK_H
@@ -25,7 +25,7 @@ extern void pipeline_check_name(const char *name);
 
 /*
  * Does all that a row names exist, does it fit together, and may the current
- * user have it?  Errors say what to do; warnings too.
+ * user have it?  Errors and warnings say what to do.
  */
 extern void pipeline_check_row(const PipelineRow *row);
 

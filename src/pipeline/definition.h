@@ -4,9 +4,9 @@
  *		streams, with a replication slot of their own.
  *
  * The catalog table firehose_pipelines is written by the functions
- * firehose_create_pipeline and so on (pipeline_sql.c), and read by the sender
- * of the database, which keeps the shared table in step
- * (pipeline_reconcile), and by a pipeline's decoder (pipeline_read).
+ * firehose_create_pipeline and so on (sql.c), and read by the sender of the
+ * database, which keeps the shared table in step (pipeline_reconcile), and by
+ * a pipeline's decoder (pipeline_read).
  */
 #ifndef FIREHOSE_PIPELINE_DEFINITION_H
 #define FIREHOSE_PIPELINE_DEFINITION_H
@@ -51,7 +51,7 @@ typedef struct Pipeline
 	/* transactions that commit here are not sent */
 	XLogRecPtr *skips;
 	int			nskips;
-	/* of what decides which records changes make */
+	/* of the parts that decide which records changes make */
 	uint64		fingerprint;
 	bool		durable_puts;	/* it is the one that ships durable puts */
 } Pipeline;
@@ -73,8 +73,8 @@ extern PGDLLEXPORT bool pipeline_note_slot_created(int32 id);
 /*
  * Sender: bring the shared table in step with this database's catalog, in
  * transactions of its own, and wake the launcher if it has something to do.
- * Called at start and whenever sender_take_recheck says so.  Neither waits
- * nor raises an error; false: something is left to be done, try again soon.
+ * Called at start and whenever sender_take_recheck says so.  Neither waits nor
+ * raises an error; false if some work is left, to be tried again soon.
  */
 extern PGDLLEXPORT bool pipeline_reconcile(void);
 

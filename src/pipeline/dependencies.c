@@ -26,7 +26,10 @@
 static ProcessUtility_hook_type prev_process_utility = NULL;
 static object_access_hook_type prev_object_access = NULL;
 
-/* The class of what a DROP ... RESTRICT drops; InvalidOid: none is running. */
+/*
+ * The catalog of the objects that a DROP ...  RESTRICT drops; InvalidOid: none
+ * is running.
+ */
 static Oid	restricted_class = InvalidOid;
 
 static void process_utility(PlannedStmt *pstmt, const char *query_string,
@@ -110,7 +113,7 @@ class_of(ObjectType type)
 	}
 }
 
-/* Object access hook: does a pipeline need what is dropped? */
+/* Object access hook: does a pipeline need the object that is dropped? */
 static void
 object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 			  int sub_id, void *arg)

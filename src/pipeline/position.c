@@ -3,16 +3,16 @@
  *		How far pipelines have got, durably; position.h says what for.
  *
  * Runs in decoders, and where commands and the sender remove rows.  The table
- * is reached as the other ones of ours are (own_tables.h): rows go in and out
- * below the executor, without logical information.
+ * is reached as the extension's other tables are (own_tables.h): rows go in
+ * and out below the executor, without logical information.
  *
  * A row is written anew when its pipeline starts for the first time or meets a
  * start of the server.  Its confirmed position advances in place, every few
  * seconds, as core does it with counters in the catalogs: there is no dead row
- * to be vacuumed, and no commit, which would wake the database's decoders, to
- * have them confirm more, and would make pg_upgrade refuse their slots.  Only
- * the pipeline's decoder does so, and it holds a lock on the table that
- * excludes whoever moves rows.
+ * to be vacuumed, and no commit.  A commit would wake the database's decoders,
+ * which would confirm again, and would make pg_upgrade refuse their slots.
+ * Only the pipeline's decoder does so, and it holds a lock on the table that
+ * excludes every process that moves rows.
  */
 #include "postgres.h"
 
@@ -60,7 +60,7 @@ static const Oid column_types[POSITION_COLUMNS] = {
 	[POSITION_EPOCHS] = INT8ARRAYOID
 };
 
-/* What of a row lies at a fixed place: the columns before the arrays. */
+/* The part of a row at a fixed place: the columns before the arrays. */
 typedef struct FixedColumns
 {
 	int32		pipeline;
@@ -69,7 +69,7 @@ typedef struct FixedColumns
 	XLogRecPtr	confirmed_lsn;
 } FixedColumns;
 
-/* What is to be done to a row, for own_tables_transaction. */
+/* The work on a row, for own_tables_transaction. */
 typedef struct PositionChange
 {
 	int32		id;
@@ -224,9 +224,9 @@ set_decoding(bool decoding)
 }
 
 /*
- * Change a row in a transaction of its own.  A process that decodes is passed
- * over by VACUUM, which may remove what it sees: not in a transaction that
- * reads tables.
+ * Change a row in a transaction of its own.  VACUUM ignores the snapshot of a
+ * process that decodes, and may remove rows that it sees.  So a transaction
+ * that reads tables must not be run as such a process.
  */
 static bool
 do_change(WriterWork work, const PositionChange *change)

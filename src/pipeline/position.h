@@ -1,27 +1,25 @@
 /*
  * position.h
  *		How far a pipeline has got, durably: the one truth, to which its
- *		replication slot, which anybody may drop, make again, move or bring
- *		along from elsewhere, is compared.
+ *		replication slot, is compared.  Other users may drop that slot, create
+ *		it again, move it or bring it along from elsewhere.
  *
  * A row of the table firehose_positions per pipeline, which lies in the WAL
- * like everything else: a standby has it, a copy of the storage and what is
- * restored from it have it as of then, and it cannot be mistaken for another
- * history's.  It says up to where all is delivered, and on which system; and
- * the epochs of the WAL from there on.
+ * like everything else: a standby has it, a copy of the storage has it as of
+ * then, and it cannot be mistaken for another history's.  It has the position
+ * up to which all is delivered, the system it was written on, and the epochs
+ * of the WAL from there on.
  *
- * Epochs
- * ------
- * Ids of changes begin with an epoch (48 bits: the second since 2000 in which
- * it was drawn, and 16 random ones), because positions in the WAL return: when
- * a copy of the storage goes on, beside the original or in its place, or a
- * standby that has not got all.  Each of these begins with a start of the
- * server, which the WAL shows (wal_reader.h).  A commit has the epoch of the
- * last such start before it; one that the decoder meets for the first time
- * gets the epoch of the server's run, and that is in the table before anything
- * behind it is handed over.  So whatever continues a history, and all who
- * continue it, agree on what was delivered from it, and nobody else has its
- * epochs.  (test/model has the model that this is checked with.)
+ * Epochs ------ Ids of changes begin with an epoch (48 bits: the second since
+ * 2000 in which it was drawn, and 16 random ones), because positions in the
+ * WAL return: when a copy of the storage continues, beside the original or in
+ * its place, or a standby that lacks the last WAL.  Each of these begins with
+ * a start of the server, which the WAL shows (wal_reader.h).  A commit has the
+ * epoch of the last such start before it; one that the decoder meets for the
+ * first time gets the epoch of the server's run, and that is in the table
+ * before anything behind it is handed over.  So every server that continues a
+ * history agrees on the delivered part of it, and no other history has its
+ * epochs.  (The model in test/model checks this.)
  */
 #ifndef FIREHOSE_PIPELINE_POSITION_H
 #define FIREHOSE_PIPELINE_POSITION_H
@@ -43,7 +41,8 @@ typedef struct PipelinePosition
 {
 	/* of the server that wrote it; 0: of none, see pipeline_position_set */
 	uint64		system;
-	TimeLineID	timeline;		/* that it then wrote, for people to see */
+	TimeLineID	timeline;		/* of the WAL that it wrote, for people to see
+								 * */
 	XLogRecPtr	confirmed;		/* all that commits before this is delivered */
 	int			nepochs;
 	Epoch	   *epochs;			/* ascending */
@@ -60,13 +59,13 @@ extern void pipeline_position_store(int32 id, const PipelinePosition *position);
 
 /*
  * Decoder: advance the confirmed position of one that exists; flushed when
- * this returns.  No transaction's commit: nobody who reads the WAL sees
- * anything of it.  False if it cannot be done now.
+ * this returns.  It is no transaction's commit: no reader of the WAL sees it.
+ * False if it cannot be done now.
  */
 extern bool pipeline_position_advance(int32 id, XLogRecPtr confirmed);
 
 /*
- * In a command's transaction: whatever lies before is given up, and a new
+ * In a command's transaction: everything before it is given up, and a new
  * epoch begins.  Invalid: forget the position; it will be that of a new slot.
  */
 extern void pipeline_position_set(int32 id, XLogRecPtr confirmed);

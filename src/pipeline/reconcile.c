@@ -3,14 +3,14 @@
  *		Keeping the shared table of pipelines in step with the catalog of a
  *		database.  Runs in its sender; pipeline_note_slot_created in decoders.
  *
- * The catalog says which pipelines there are to be, the shared table what
- * launcher and decoders go by.  A pipeline that was dropped leaves a row
- * behind that says so, since its replication slot can be dropped only after
- * the commit, and a crash may come before that.  The order is: row marked,
- * slot of the shared table marked, decoder gone, replication slot dropped and
- * slot of the shared table free (decoder_lifecycle.c), row deleted.
+ * The catalog has the pipelines that are to run; launcher and decoders read
+ * the shared table.  A pipeline that was dropped leaves a row behind that says
+ * so, since its replication slot can be dropped only after the commit, and a
+ * crash may come before that.  The order is: row marked, entry of the shared
+ * table marked, decoder gone, replication slot dropped and entry of the shared
+ * table free (decoder_lifecycle.c), row deleted.
  *
- * Nothing here waits for a lock of a user's or raises an error: what cannot be
+ * No function waits for a user's lock or raises an error: work that cannot be
  * done now is done a little later.
  */
 #include "postgres.h"
@@ -29,7 +29,7 @@
 #include "workers/database_table.h"
 #include "workers/pipeline_table.h"
 
-/* A row, as far as the shared table is concerned. */
+/* The part of a row that the shared table needs. */
 typedef struct DesiredPipeline
 {
 	int32		id;
@@ -42,7 +42,7 @@ typedef struct DesiredPipeline
 	bool		detached;
 } DesiredPipeline;
 
-/* What is to be done to a row. */
+/* The work on a row. */
 typedef struct RowChange
 {
 	int32		id;
@@ -50,7 +50,7 @@ typedef struct RowChange
 } RowChange;
 
 static MemoryContext context = NULL;	/* of one reconciliation */
-static bool warned_full = false;	/* warned: more pipelines than slots */
+static bool warned_full = false;	/* warned: more pipelines than entries */
 
 static OwnTableError read_trouble = {"read pipelines"};
 static OwnTableError write_trouble = {"update pipelines"};
@@ -186,7 +186,10 @@ apply_all_desired(const List *desired_list)
 	warned_full = left_out != NULL;
 }
 
-/* Make a slot of the shared table what its row says.  Both locks are held. */
+/*
+ * Bring an entry of the shared table in step with its row.  Both locks are
+ * held.
+ */
 static void
 apply_desired(PipelineEntry *entry, const DesiredPipeline *desired)
 {
@@ -245,9 +248,9 @@ drop_others(const List *desired_list)
 }
 
 /*
- * See to what is left of a dropped pipeline: nothing while the shared table
- * has it, then the replication slot, if the launcher knew nothing of it, then
- * the row.  False: to be looked at again.
+ * Finish the drop of a pipeline.  Do nothing while the shared table has it,
+ * then drop the replication slot, if the launcher did not know of it, then the
+ * row.  False: to be looked at again.
  */
 static bool
 finish_drop(const DesiredPipeline *desired)
@@ -258,7 +261,7 @@ finish_drop(const DesiredPipeline *desired)
 	known = pipeline_table_find(MyDatabaseId, desired->id) != NULL;
 	LWLockRelease(pipeline_table->lock);
 
-	/* the launcher will have us look again */
+	/* the launcher asks this sender to look again */
 	if (known)
 		return true;
 	if (!desired->detached && replication_slot_drop(desired->slot_name, MyDatabaseId) == SLOT_BUSY)
@@ -295,7 +298,7 @@ change_row(int32 id, bool delete)
 	return own_tables_transaction(change_row_work, &change, "local", &write_trouble);
 }
 
-/* A row goes with what was noted of its pipeline. */
+/* A row goes together with the position of its pipeline. */
 static bool
 delete_row(Relation rel, PipelineRow *row)
 {

@@ -1,13 +1,13 @@
 /*
  * rights.c
- *		Does what a pipeline needs still exist, and may its owner still have
- *		it?
+ *		Do the publications and streams of a pipeline still exist, and may its
+ *		owner still use them?
  *
- * Runs in decoders, and in backends for pipeline_remember_oids.  A decoder
- * reads tables with the rights of nobody, so that it has to ask for those of
- * the pipeline's owner: when it starts, and after every invalidation that may
- * concern them, between transactions.  Publications and streams are known by
- * OID, because another one may have the name meanwhile.
+ * Runs in decoders, and in backends for pipeline_remember_oids.  Decoding
+ * checks no privileges, so a decoder checks those of the pipeline's owner:
+ * when it starts, and after every invalidation that may concern them, between
+ * transactions.  Publications and streams are known by OID, because another
+ * one may have the name meanwhile.
  */
 #include "postgres.h"
 

@@ -1,7 +1,7 @@
 /*
  * rights.h
- *		Does what a pipeline needs still exist, and may its owner still have
- *		it?
+ *		Do the publications and streams of a pipeline still exist, and may its
+ *		owner still use them?
  */
 #ifndef FIREHOSE_PIPELINE_RIGHTS_H
 #define FIREHOSE_PIPELINE_RIGHTS_H
@@ -16,8 +16,8 @@ extern void pipeline_remember_oids(PipelineRow *row);
 /*
  * Decoder, in a transaction with a snapshot: give publications and streams the
  * names they have now, and check the rights of the owner.  Returns why the
- * pipeline cannot go on without a command, or NULL; raises an error for what
- * passes by itself once a privilege is granted again.
+ * pipeline cannot continue without a command, or NULL.  Raises an error for a
+ * missing privilege, which passes once it is granted again.
  */
 extern const char *pipeline_check_rights(Pipeline *pipeline);
 
@@ -26,7 +26,10 @@ extern const char *pipeline_check_rights(Pipeline *pipeline);
  */
 extern bool pipeline_rights_changed(void);
 
-/* Refuse the drop of what pipelines need, and follow renames. */
+/*
+ * Refuse the drop of publications and streams that pipelines need, and follow
+ * renames.
+ */
 extern void pipeline_install_hooks(void);
 
 #endif							/* FIREHOSE_PIPELINE_RIGHTS_H */

@@ -1,11 +1,12 @@
 /*
  * sql.c
- *		The SQL functions that make, change, pause, resume and drop pipelines.
+ *		The SQL functions that create, change, pause, resume and drop
+ *		pipelines.
  *
  * Runs in backends.  They write the catalog, and no more: when the transaction
  * has committed, the database's sender sees it and launcher and decoder do the
- * rest (pipeline_reconcile.c).  So they take part in transactions as other DDL
- * does, and what they ask for is done soon after the commit, not before.
+ * rest (reconcile.c).  So they take part in transactions as other DDL does,
+ * and take effect soon after the commit, not before.
  */
 #include "postgres.h"
 
@@ -55,7 +56,7 @@ enum
 	ARG_ENABLED
 };
 
-/* Which column an argument is for. */
+/* The column that an argument sets. */
 static const struct
 {
 	int			arg;
@@ -99,7 +100,7 @@ PG_FUNCTION_INFO_V1(firehose_pause_pipeline);
 PG_FUNCTION_INFO_V1(firehose_resume_pipeline);
 PG_FUNCTION_INFO_V1(firehose_drop_pipeline);
 
-/* Make a pipeline. */
+/* Create a pipeline. */
 Datum
 firehose_create_pipeline(PG_FUNCTION_ARGS)
 {
@@ -156,7 +157,7 @@ firehose_alter_pipeline(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* Have a pipeline stop. */
+/* Pause a pipeline. */
 Datum
 firehose_pause_pipeline(PG_FUNCTION_ARGS)
 {
@@ -170,8 +171,8 @@ firehose_pause_pipeline(PG_FUNCTION_ARGS)
 }
 
 /*
- * Have a pipeline go on: after a pause, after a failure, or here after it was
- * made elsewhere, and then it is the user's who resumes it.
+ * Resume a pipeline that was paused, has failed, or was created elsewhere.  In
+ * the last case the user who resumes it becomes its owner.
  */
 Datum
 firehose_resume_pipeline(PG_FUNCTION_ARGS)
@@ -231,7 +232,7 @@ firehose_drop_pipeline(PG_FUNCTION_ARGS)
 
 	refuse_durable(row, "Use: SELECT firehose_disable_durable_puts();");
 
-	/* the slot of a pipeline from elsewhere is not ours */
+	/* the slot of a pipeline from elsewhere is not this server's to drop */
 	if (pipeline_row_is_detached(row))
 	{
 		(void) pipeline_position_forget(pipeline_row_id(row));
@@ -247,7 +248,7 @@ firehose_drop_pipeline(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* What all of them begin with; returns the pipeline's name. */
+/* The common beginning of the functions; returns the pipeline's name. */
 static char *
 begin(FunctionCallInfo fcinfo, const char *function)
 {
@@ -264,7 +265,8 @@ begin(FunctionCallInfo fcinfo, const char *function)
 }
 
 /*
- * What they end with: write the row, and have it seen when this has committed.
+ * Their common end: write the row, and have the sender look when this has
+ * committed.
  */
 static void
 end(Relation rel, PipelineRow *row)
@@ -397,7 +399,8 @@ find_own(Relation rel, const char *name, bool missing_ok)
 }
 
 /*
- * A pipeline whose owner was dropped is that of the superuser who resumes it.
+ * A pipeline whose owner was dropped becomes that of the superuser who resumes
+ * it.
  */
 static void
 take_over_orphan(PipelineRow *row)
@@ -407,7 +410,7 @@ take_over_orphan(PipelineRow *row)
 	row->values[PIPELINE_OWNER] = ObjectIdGetDatum(GetUserId());
 }
 
-/* Make a row that of a pipeline of this database and of the current user. */
+/* Make the pipeline of a row one of this database and of the current user. */
 static void
 take_over_slot(PipelineRow *row)
 {
@@ -469,7 +472,7 @@ check_resumable(const PipelineRow *row, const char *name)
 					 quote_literal_cstr(name))));
 }
 
-/* Was a slot re-created or moved, past what was delivered? */
+/* Was a slot re-created or moved past the delivered position? */
 static bool
 is_ahead(const PipelineRow *row, const SlotInfo *slot)
 {
@@ -480,7 +483,7 @@ is_ahead(const PipelineRow *row, const SlotInfo *slot)
 		position.confirmed != InvalidXLogRecPtr && slot->restart > position.confirmed;
 }
 
-/* Has a pipeline failed, so that what it has not sent may be given up? */
+/* Has a pipeline failed, so that its undelivered changes may be given up? */
 static bool
 has_failed(int32 id)
 {
@@ -495,8 +498,8 @@ has_failed(int32 id)
 }
 
 /*
- * Have a new slot made in the place of one that was lost or is given up; one
- * that others have re-created will do, from its own position on.
+ * Replace a slot that was lost or is given up.  A slot that others have
+ * re-created is used from its own position on.
  */
 static void
 start_anew(PipelineRow *row, const char *name)
@@ -517,7 +520,7 @@ start_anew(PipelineRow *row, const char *name)
 					 errmsg("replication slot \"%s\" of pipeline \"%s\" is not lost, and the pipeline has not failed", slot_name, name),
 					 errhint("Resume the pipeline without from_now; to skip a transaction, use skip_lsn.")));
 
-		/* nobody can make use of it, whatever becomes of this transaction */
+		/* it is of no use, whether this transaction commits or not */
 		replication_slot_drop_lost(slot_name);
 	}
 	pipeline_position_set(pipeline_row_id(row), InvalidXLogRecPtr);
@@ -539,9 +542,9 @@ was_reported(int32 id, XLogRecPtr lsn)
 }
 
 /*
- * Leave out one more transaction, that a decoder has reported.  Those before
- * it stay in the list until their place is confirmed: a restart may read it
- * again.
+ * Leave out one more transaction, that a decoder has reported.  Earlier ones
+ * stay in the list until their position is confirmed, because a restart may
+ * read them again.
  */
 static void
 add_skip(PipelineRow *row, const char *name, XLogRecPtr lsn)

@@ -1,10 +1,10 @@
 /*
  * stat.c
- *		How pipelines are going: the function behind firehose_stat_pipeline.
+ *		The state of pipelines: the function behind firehose_stat_pipeline.
  *
  * Runs in backends.  One row per pipeline of this database's catalog, whether
- * any worker knows of it or not.  What its entry in shared memory says is
- * copied under the locks; counters are read without.
+ * any worker knows of it or not.  Its entry in shared memory is copied under
+ * the locks; counters are read without.
  */
 #include "postgres.h"
 
@@ -38,11 +38,11 @@ static const char *const state_names[] = {
 	[PIPELINE_STANDBY] = "standby"
 };
 
-/* What an entry of the shared table says, copied. */
+/* A copy of an entry of the shared table. */
 typedef struct PipelineReport
 {
 	bool		known;			/* there is an entry */
-	bool		table_full;		/* there is none, since there are too few */
+	bool		table_full;		/* there is none, because all are in use */
 	int			pid;
 	PipelineState state;
 	char		reason[PIPELINE_TEXT_LEN];
@@ -128,7 +128,7 @@ firehose_stat_pipeline(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* Find a pipeline's entry and copy what it says. */
+/* Find a pipeline's entry and copy it. */
 static void
 read_entry(int32 id, PipelineReport *report)
 {
@@ -154,7 +154,8 @@ read_entry(int32 id, PipelineReport *report)
 
 /*
  * A decoder that wants to be woken by commits has read all that was committed
- * in its database; other WAL is no lag.  Ask that before what is outstanding.
+ * in its database; other WAL is no lag.  Look at that before the outstanding
+ * records.
  */
 static void
 copy_entry(PipelineEntry *entry, PipelineReport *report)
@@ -188,8 +189,8 @@ copy_entry(PipelineEntry *entry, PipelineReport *report)
 }
 
 /*
- * What the pipeline's state is, all things considered: the catalog knows it
- * first.
+ * Decide the state to show: the catalog knows a pause or a drop before the
+ * shared table does.
  */
 static void
 decide_state(const PipelineRow *row, PipelineReport *report)

@@ -1,6 +1,6 @@
 /*
  * stat.h
- *		How pipelines are going.
+ *		The state of pipelines.
  */
 #ifndef FIREHOSE_PIPELINE_STAT_H
 #define FIREHOSE_PIPELINE_STAT_H

@@ -1,18 +1,17 @@
 /*
  * durable.c
- *		Durable puts: records that go by the WAL instead of the queue;
- *		durable.h says what for.
+ *		Durable puts: records that go through the WAL instead of the queue.
  *
- * Runs in backends.  Which pipeline reads the messages is remembered until
- * the catalog of pipelines changes; that its slot is still there is looked at
- * by every put, without a lock where all is well.
+ * Runs in backends.  Which pipeline reads the messages is remembered until the
+ * catalog of pipelines changes; every put checks that its slot is still there,
+ * without a lock in the normal case.
  *
  * Locking: the first durable put of a transaction takes RowShareLock on
- * firehose_pipelines, to the transaction's end.  Nobody else minds (it is
- * taken by the fast path, and rows of the table are changed under a lock that
- * does not conflict) but firehose_disable_durable_puts, which thereby waits
- * for all that was put to be committed or rolled back, and DROP EXTENSION.  A
- * prepared transaction keeps the lock, as any.
+ * firehose_pipelines, to the transaction's end.  It conflicts with two
+ * commands only: firehose_disable_durable_puts, which thereby waits until
+ * everything that was put is committed or rolled back, and DROP EXTENSION.  It
+ * is taken by the fast path, and rows of the table are changed under a lock
+ * that does not conflict.  A prepared transaction keeps the lock, as any.
  */
 #include "postgres.h"
 
@@ -41,13 +40,14 @@
 /* A message buffer larger than this is not kept. */
 #define KEEP_BUFFER		(64 * 1024)
 
-/* So many ranges of ids are remembered for durable_is_own_pending. */
+/* The number of ranges of ids remembered for durable_is_own_pending. */
 #define MAX_RANGES		256
 
 /* The pipeline that reads this database's messages. */
 typedef struct DurablePipeline
 {
-	bool		known;			/* what follows is as the catalog has it */
+	bool		known;			/* the fields below are as the catalog has them
+								 * */
 	Oid			relid;			/* of the catalog */
 	bool		slot_created;
 	char		name[NAMEDATALEN];
@@ -76,7 +76,7 @@ static DurablePipeline reader;
 
 /*
  * The current transaction: level at which it took the lock (0: not yet), and
- * what it put.
+ * the ids that it put.
  */
 static int	lock_level = 0;
 static bool has_put = false;
@@ -134,7 +134,7 @@ message_buffer(Size size)
 
 /*
  * Write a message into the WAL; returns where it ends.  If others have written
- * so much meanwhile that the decoder will refuse it, do it again.
+ * so much meanwhile that the decoder will refuse the message, write it again.
  */
 static XLogRecPtr
 write_message(char *message, Size size, const DurableMessage *put, RecordShape shape)
@@ -216,7 +216,7 @@ find_reader(void)
 	PipelineRow *row = pipeline_catalog_find_durable(rel);
 
 	/*
-	 * the one that came with a dump, or a copy of another database, reads
+	 * a pipeline that came with a dump, or a copy of another database, reads
 	 * nothing here
 	 */
 	if (row != NULL && pipeline_row_is_detached(row))
@@ -240,7 +240,7 @@ find_reader(void)
 	table_close(rel, AccessShareLock);
 }
 
-/* The catalog, or who knows what, has changed. */
+/* Relcache callback: the catalog, or any relation, has changed. */
 static void
 catalog_changed(Datum arg, Oid relid)
 {
@@ -250,8 +250,8 @@ catalog_changed(Datum arg, Oid relid)
 
 /*
  * Does this slot keep what is put for its pipeline?  Looked at without a lock:
- * it may be gone the next moment in any case.  It has to be persistent, for
- * while it is being made transactions of that time are not decoded.
+ * it may be gone the next moment in any case.  It has to be persistent,
+ * because transactions that run while a slot is being created are not decoded.
  */
 static bool
 slot_is_good(const ReplicationSlot *slot)
@@ -265,7 +265,7 @@ slot_is_good(const ReplicationSlot *slot)
 		strcmp(NameStr(slot->data.name), reader.slot_name) == 0;
 }
 
-/* Error unless what is put now will be read. */
+/* Error unless a put of now will be read. */
 static void
 check_will_be_read(void)
 {
@@ -278,7 +278,10 @@ check_will_be_read(void)
 		report_unread();
 }
 
-/* Say why nobody would read a durable put, and what to do. */
+/*
+ * Raise the error that says why no pipeline would read a durable put, and what
+ * to do.
+ */
 static void
 report_unread(void)
 {
@@ -308,7 +311,10 @@ report_unread(void)
 					 quote_literal_cstr(reader.name))));
 }
 
-/* What the current transaction has put ------------------------------------ */
+/*
+ * The ids that the current transaction has put
+ * ------------------------------------
+ */
 
 /* The oldest half of the ranges is forgotten when there are too many. */
 static void
@@ -399,7 +405,10 @@ durable_xact_callback(XactEvent event, void *arg)
 	}
 }
 
-/* What a subtransaction has put, and its lock, go to its parent or away. */
+/*
+ * The ids that a subtransaction has put, and its lock, go to its parent or
+ * away.
+ */
 static void
 durable_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 						 SubTransactionId parentSubid, void *arg)
@@ -421,7 +430,10 @@ durable_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 	}
 }
 
-/* For those who wait ------------------------------------------------------ */
+/*
+ * For processes that wait
+ * ------------------------------------------------------
+ */
 
 /*
  * The end of what was inserted into the WAL.  The insert position itself lies
@@ -451,8 +463,9 @@ is_reader(const PipelineEntry *entry, Oid dboid)
 }
 
 /*
- * Of this database the catalog tells, as its sender may not have told the
- * shared table yet; of others the shared table, as we cannot look.
+ * For this database look into the catalog, because its sender may not have
+ * updated the shared table yet.  The catalogs of others cannot be read, so
+ * look into the shared table.
  */
 bool
 durable_is_anywhere(Oid dboid)
@@ -511,7 +524,7 @@ durable_has_read(Oid dboid, XLogRecPtr upto)
 	LWLockRelease(pipeline_table->lock);
 
 	/*
-	 * after a start of the server our sender may not have filled the table yet
+	 * after a start of the server the sender may not have filled the table yet
 	 */
 	return all && (own || !reader.known);
 }

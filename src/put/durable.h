@@ -1,6 +1,6 @@
 /*
  * durable.h
- *		Durable puts: records that go by the WAL instead of the queue.
+ *		Durable puts: records that go through the WAL instead of the queue.
  *
  * With firehose.put_durability = wal a put writes a logical message
  * (durable_message.h), which commits or aborts with its transaction as any
@@ -8,7 +8,7 @@
  * hands it to the queue, and its replication slot remembers what is not yet
  * delivered.  The WAL is the buffer: such a put needs no room in the queue.
  *
- * A message that nobody will read would be a record lost in silence.  So
+ * A message that no pipeline reads would be a record lost in silence.  So
  * every put checks that the slot is there, a transaction checks it once more
  * before it commits, and firehose_disable_durable_puts waits for those that
  * have put and not ended.
@@ -66,8 +66,9 @@ extern void durable_visit(PendingVisitor visit, void *arg);
 extern bool durable_is_anywhere(Oid dboid);
 
 /*
- * For who waits: a position that the durable pipeline has read when everything
- * committed before this call is in the queue; the WAL is flushed up to it.
+ * For processes that wait: a position that the durable pipeline has read when
+ * everything committed before this call is in the queue; the WAL is flushed up
+ * to it.
  */
 extern XLogRecPtr durable_flush_wal(void);
 

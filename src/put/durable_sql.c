@@ -2,10 +2,10 @@
  * durable_sql.c
  *		firehose_enable_durable_puts and firehose_disable_durable_puts.
  *
- * Runs in backends.  Durable puts need a pipeline that reads them; it
- * has no publication, because nothing but messages is read.  It is made here,
- * in the caller's transaction, its replication slot after the commit by the
- * pipeline's decoder.
+ * Runs in backends.  Durable puts need a pipeline that reads them; it has no
+ * publication, because nothing but messages is read.  Its row is written here,
+ * in the caller's transaction; its replication slot is created after the
+ * commit by the pipeline's decoder.
  */
 #include "postgres.h"
 
@@ -42,13 +42,13 @@
 #define PIPELINE_NAME_TEXT	"durable_puts"
 
 /*
- * How long to wait for what is on its way, with the lock and without; and how
+ * How long to wait for undelivered records, with the lock and without; and how
  * often to look.
  */
 #define SETTLE_MS			5000
 #define SETTLE_LOOK_MS		50
 
-/* What the durable pipeline still has to do. */
+/* The work that the durable pipeline still has to do. */
 typedef struct Unsettled
 {
 	uint64		bytes;			/* of WAL not read */
@@ -66,7 +66,7 @@ static void check_settled(Relation rel, const PipelineRow *row);
 static bool await_settled(const PipelineRow *row, Unsettled *unsettled);
 static void set_default_durability(bool wal);
 
-/* What both begin with. */
+/* The common beginning of both functions. */
 static void
 begin(FunctionCallInfo fcinfo, const char *function, const char *argument)
 {
@@ -110,7 +110,8 @@ query_is_true(const char *query)
 }
 
 /*
- * Make durable puts possible, and the default of the database's new sessions.
+ * Enable durable puts, and make them the default of the database's new
+ * sessions.
  */
 Datum
 firehose_enable_durable_puts(PG_FUNCTION_ARGS)
@@ -188,7 +189,7 @@ make_pipeline(Relation rel)
 	ddl_hooks_request_recheck();
 }
 
-/* Make an end of durable puts. */
+/* Disable durable puts. */
 Datum
 firehose_disable_durable_puts(PG_FUNCTION_ARGS)
 {
@@ -238,9 +239,9 @@ drop_pipeline(Relation rel, PipelineRow *row)
 
 /*
  * Error unless everything that was durably put has met its outcome.  The slot
- * goes with the pipeline, and with it what a transaction has put that commits
- * later: so wait for those that have put, and let nobody begin, but not before
- * most of the waiting is done.
+ * goes with the pipeline, and with it the records of transactions that commit
+ * later.  So wait for the transactions that have put, and keep others from
+ * putting, but only after most of the waiting is done.
  */
 static void
 check_settled(Relation rel, const PipelineRow *row)
@@ -278,7 +279,7 @@ look_unsettled(const PipelineRow *row, const SlotInfo *info, XLogRecPtr upto, Un
 	unsettled->bytes = read < upto ? upto - read : 0;
 }
 
-/* Give what was put so far a while to be delivered. */
+/* Wait a while for the delivery of the records put so far. */
 static bool
 await_settled(const PipelineRow *row, Unsettled *unsettled)
 {
@@ -307,7 +308,9 @@ await_settled(const PipelineRow *row, Unsettled *unsettled)
 	}
 }
 
-/* Make wal the default of the database's new sessions, or no longer. */
+/*
+ * Make wal the default of the database's new sessions, or remove that default.
+ */
 static void
 set_default_durability(bool wal)
 {

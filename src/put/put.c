@@ -5,7 +5,7 @@
  * Runs in backends.  Checks a record, reserves room for it in the queue, and
  * lays it out in its transaction's run (put_xact.c), or appends it to the
  * queue at once if it is not transactional.  With firehose.put_durability =
- * wal nothing of this applies: the record goes through the WAL (durable.c).
+ * wal none of this applies: the record goes through the WAL (durable.c).
  */
 #include "postgres.h"
 
@@ -28,7 +28,11 @@
 #include "queue/reserve.h"
 #include "workers/database_control.h"
 
-/* A transaction that goes on putting reserves up to this much ahead. */
+/*
+ * A transaction that continues to put reserves up to this much ahead: 64 kB
+ * are about 8 pages of the queue, or a lock for every 200 records of 300
+ * bytes.
+ */
 #define RESERVE_AHEAD		(64 * 1024)
 
 /* firehose.queue_timeout, firehose.max_queue_timeout */
@@ -113,7 +117,7 @@ queue_full_error(const Stream *stream)
 			 errhint("See firehose_stat_stream for why records are not accepted; firehose.queue_size sets how much can wait.")));
 }
 
-/* The queue's entry of a stream, claimed if need be. */
+/* The stream's entry of the queue's table, claimed if need be. */
 static QueueStream *
 queue_stream_of(Stream *stream)
 {
@@ -187,8 +191,8 @@ check_transaction_fits(const Stream *stream, Size more)
 
 /*
  * The run for a stream with `space` more bytes reserved for it; NULL: discard.
- * A transaction that goes on putting reserves ahead, so that most puts take no
- * lock at all.
+ * A transaction that continues to put reserves ahead, so that most puts take
+ * no lock at all.
  */
 static PendingRun *
 reserve_in_run(Stream *stream, Size space, int nrecords)
@@ -209,7 +213,7 @@ reserve_in_run(Stream *stream, Size space, int nrecords)
 		put_xact_prepare_run();
 		if (!reserve(stream, missing, nrecords))
 			return NULL;
-		/* waiting may have brought us to another entry than we looked for */
+		/* the wait may have ended at another entry than the one looked for */
 		run = put_xact_add_run(stream->queue_stream);
 	}
 	else if (ahead > 0 && try_reserve(stream, missing + ahead, 0))

@@ -12,8 +12,8 @@
 extern void put_define_settings(void);
 
 /*
- * Refuse to put where it cannot be done: library not preloaded, parallel
- * worker, recovery, stream disabled.  `what` names the function in errors.
+ * Error where a put is impossible: library not preloaded, parallel worker,
+ * recovery, stream disabled. `what` names the function in errors.
  */
 extern void put_check_allowed(const char *what);
 

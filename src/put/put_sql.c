@@ -1,7 +1,7 @@
 /*
  * put_sql.c
  *		firehose_put_record, firehose_put_batch, and the same under names that
- *		say the type of the data: what SQL gives them, checked and turned into
+ *		say the type of the data: their arguments, checked and turned into
  *		bytes.
  *
  * Text and json are sent in UTF-8 whatever the database's encoding, as JSON
@@ -120,7 +120,7 @@ check_arguments(FunctionCallInfo fcinfo, const char *function)
 	return stream;
 }
 
-/* What the stream's delimiter means for records of this type. */
+/* The shape that the stream's delimiter gives to records of this type. */
 static RecordShape
 record_shape(const Stream *stream, DataType type)
 {

@@ -34,7 +34,8 @@
 
 /*
  * The current transaction's runs.  Entries beyond nruns keep their buffers.
- * Each of the others has a reservation, so that its entry stays its stream's.
+ * Each of the others has a reservation, so that its entry of the queue's table
+ * stays its stream's.
  */
 static PendingRun *runs = NULL;
 static int	nruns = 0;
@@ -61,7 +62,7 @@ put_xact_is_committing(void)
 
 /* Runs -------------------------------------------------------------------- */
 
-/* The transaction's run for an entry, or NULL. */
+/* The transaction's run for a stream, or NULL. */
 PendingRun *
 put_xact_find_run(QueueStream *queue_stream)
 {
@@ -233,7 +234,8 @@ put_xact_visit(PendingVisitor visit, void *arg)
 /* Transaction callbacks --------------------------------------------------- */
 
 /*
- * Copy everything into the queue, into room that is ours.  Waits for nobody.
+ * Copy everything into the queue, into the room reserved.  Waits for no other
+ * process.
  */
 static void
 append_runs(void)
@@ -274,7 +276,7 @@ put_note_end(QueueStream *queue_stream)
 		database_request_check(MyDatabaseId);
 }
 
-/* Whatever became of the runs: give back what is reserved, and forget them. */
+/* In any case: give back the reservations, and forget the runs. */
 static void
 forget_runs(void)
 {
@@ -309,10 +311,7 @@ put_xact_callback(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
-			/*
-			 * what another callback would put after this one, nobody would
-			 * append
-			 */
+			/* a put by a later callback would not be appended */
 			committing = true;
 			append_runs();
 			break;
@@ -363,8 +362,8 @@ roll_back_run(PendingRun *run, int level)
 }
 
 /*
- * Forget a run that has nothing left: its entry may change hands from now on.
- * The last one takes its place.
+ * Forget a run that has nothing left: its stream's entry may change hands from
+ * now on.  The last one takes its place.
  */
 static void
 remove_run(int i)
@@ -375,7 +374,7 @@ remove_run(int i)
 	runs[nruns] = run;
 }
 
-/* What the subtransaction put belongs to its parent from now on. */
+/* The records that the subtransaction put belong to its parent from now on. */
 static void
 merge_mark(PendingRun *run, int level)
 {

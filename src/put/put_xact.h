@@ -10,7 +10,7 @@
 #include "queue/layout.h"
 #include "queue/run_builder.h"
 
-/* What a run was when a subtransaction began to put. */
+/* The state of a run when a subtransaction began to put. */
 typedef struct RunMark
 {
 	int			level;			/* of the subtransaction */

@@ -4,15 +4,15 @@
  *
  * Row triggers (AFTER INSERT, UPDATE or DELETE) put one record per call,
  * statement triggers one per row of their transition tables, AFTER TRUNCATE
- * one in all.  Records have the format `json` less what only the WAL knows:
- * no lsn and seq, no cascade and restart_identity of a truncate; `id` is the
- * record id, `ts` the transaction's start (as now()), the same for all its
- * records as a commit's time would be, and `before` the whole old row.  With
- * 'row' a record is only the row, the old one for a delete, and a truncate
- * gives none.
+ * one in all.  Records have the format `json` without the keys that only the
+ * WAL knows: no lsn and seq, no cascade and restart_identity of a truncate;
+ * `id` is the record id, `ts` the transaction's start (as now()), the same for
+ * all its records as a commit's time would be, and `before` the whole old row.
+ * With 'row' a record is only the row, the old one for a delete, and a
+ * truncate gives none.
  *
  * The stream's USAGE is asked of the table's owner, who may have the trigger
- * there, not of whoever happens to write to the table.
+ * there, not of the role that writes to the table.
  */
 #include "postgres.h"
 
@@ -40,7 +40,7 @@
 
 static StringInfoData buffer = {NULL, 0, 0, 0};
 
-/* What one call of the trigger works with. */
+/* The state of one call of the trigger. */
 typedef struct TriggerCall
 {
 	TriggerData *data;
@@ -203,8 +203,8 @@ describe_call(void *arg)
  */
 
 /*
- * Check what can be checked, find stream and table, and fill in what all
- * records of the call have in common.
+ * Check the call, find stream and table, and fill in the fields that all
+ * records of the call share.
  */
 static void
 begin_call(TriggerCall *call, TriggerData *data)

@@ -3,10 +3,11 @@
  *		CREATE TRIGGER ... EXECUTE FUNCTION firehose_trigger('stream').
  *
  * Runs in backends, as object access hook.  A trigger sends with the rights of
- * the table's owner, and who holds TRIGGER on a table need not be its owner.
- * So that no one has another's table send where he may not send himself,
- * whoever creates the trigger needs USAGE on the stream, unless he has the
- * privileges of the owner, whose right is asked for whenever it fires.
+ * the table's owner, and a role that holds TRIGGER on a table need not be its
+ * owner.  So whoever creates the trigger needs USAGE on the stream, unless
+ * that role has the privileges of the owner, whose right is checked whenever
+ * the trigger fires.  Otherwise a role could have another's table send to a
+ * stream that it may not use itself.
  *
  * A trigger names its stream by a text, of which core knows no dependency: a
  * trigger on a stream that does not exist, and DROP and RENAME of a stream
@@ -161,8 +162,8 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 }
 
 /*
- * Error if a trigger is ours and its creator may not have it; a warning if it
- * names no stream that exists.
+ * Error if a trigger calls firehose_trigger and its creator may not have it; a
+ * warning if it names no stream that exists.
  */
 static void
 check_trigger(Relation triggers, HeapTuple tuple)

@@ -13,7 +13,7 @@
 #include "queue/reserve.h"
 #include "queue/wake.h"
 
-/* queue_find looks for interrupts after so many pages. */
+/* The number of pages after which queue_find looks for interrupts. */
 #define PAGES_UNINTERRUPTED	1024
 
 static void add_page(Queue *q, QueueStream *s);
@@ -140,7 +140,7 @@ queue_append(Queue *q, QueueStream *s, const char *records, Size length, Size re
 	if (gave_back)
 		queue_serve_waiters(q, s);
 
-	/* the records' bytes are ours alone until the run is published */
+	/* the records' bytes belong to this process until the run is published */
 	first_page = page;
 	first_offset = offset;
 	queue_write(q, &page, &offset, records, length);
@@ -247,7 +247,7 @@ note_first_items(Queue *q, QueuePageNo no, uint32 offset, const char *records, S
 /*
  * Publish a run: its transaction has committed.  A handful of stores, in a
  * place where nothing may fail.  The counters go first, so that "nothing is
- * owed" is never shown while a published record is.
+ * pending" is never shown while a published record is.
  */
 void
 queue_publish(QueueStream *s, pg_atomic_uint32 *run_state, const RunTotals *totals)
@@ -390,9 +390,9 @@ queue_visit_pending(Queue *q, QueueStream *s, QueueVisitor visit, void *arg)
 }
 
 /*
- * Is `id` owed by a record whose header begins in this page?  (The records of
- * a pending run may count: whether they are pending is being decided just
- * now.)
+ * Is there a pending record of this id whose header begins in this page?  (The
+ * records of a pending run may count: whether they are pending is being
+ * decided just now.)
  */
 static bool
 find_in_page(Queue *q, QueueStream *s, QueuePageNo no, uint64 id)
@@ -423,7 +423,10 @@ find_in_page(Queue *q, QueueStream *s, QueuePageNo no, uint64 id)
 	return false;
 }
 
-/* What queue_find saw of a page, which may leave the chain at any time. */
+/*
+ * The part of a page's header that queue_find has seen; the page may leave the
+ * chain at any time.
+ */
 typedef struct SeenPage
 {
 	uint64		seq;
@@ -464,9 +467,9 @@ search_page(Queue *q, QueueStream *s, QueuePageNo no, const SeenPage *seen, uint
 }
 
 /*
- * Search a stream of the database, from its end: young records are asked for
- * more often, and what is older than the page cannot be before it.  A page
- * that leaves the chain just where we stand makes us begin again.
+ * Search a stream of the database, from its end, because recent records are
+ * asked for more often.  The search ends at a page before which no larger id
+ * lies.  If the page at hand leaves the chain, the search begins again.
  */
 static bool
 find_in_stream(Queue *q, QueueStream *s, Oid dboid, uint64 id,
@@ -529,8 +532,8 @@ note_queued_at(Queue *q, const QueueRecord *record, QueuePageNo page, uint32 off
 }
 
 /*
- * When was the oldest record that is pending queued?  0: none.  Pages whose
- * records are all settled are freed, so the answer is near the chain's head.
+ * When was the oldest record that is pending queued? 0: none.  Pages whose
+ * records are all settled are freed, so the record is near the chain's head.
  */
 TimestampTz
 queue_oldest(Queue *q, QueueStream *s)

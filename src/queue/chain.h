@@ -9,9 +9,10 @@
 #include "queue/run_builder.h"
 
 /*
- * Before the publication of what a commit put that does not wait for its
- * flush: the sender is to flush the WAL up to there before it sends, or what
- * was delivered might never have been committed, after a crash.
+ * To be called before the records of a commit that does not wait for its flush
+ * are published.  The sender flushes the WAL up to there before it sends them.
+ * Otherwise a crash could leave a delivered record whose transaction was never
+ * committed.
  */
 extern void queue_note_asynchronous(Queue *q, XLogRecPtr commit_end);
 

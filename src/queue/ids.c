@@ -5,14 +5,14 @@
  * Ids start at the clock (microseconds since 2000) or at the number in the
  * file pg_firehose/ids, whichever is larger, so that neither a crash nor a
  * clock set back makes an id return.  The file holds a number above every id
- * given out; it is written by whoever takes the first id after a start, and
- * then each time half of what it allows is used up.
+ * given out; it is written by the process that takes the first id after a
+ * start, and then each time half of the ids below the number are used up.
  *
  * Runs in the postmaster (start and stop) and in backends.
  *
  * Locking: Queue.next_id and .id_limit are atomic; the lock "FirehoseIds" is
- * held by the one process that writes the file.  Those who need no more than
- * the file allows never wait for it.
+ * held by the one process that writes the file.  Processes whose ids are below
+ * the limit never wait for it.
  */
 #include "postgres.h"
 
@@ -27,7 +27,7 @@
 #define IDS_FILE			DATA_DIRECTORY "/ids"
 #define IDS_FILE_MAGIC		0x46484931	/* "FHI1" */
 
-/* How many ids one note on disk is good for. */
+/* The number of ids that one note on disk allows. */
 #define ID_STEP				UINT64CONST(1000000000)
 
 typedef struct IdsFile
@@ -113,9 +113,8 @@ ids_save(Queue *q)
 }
 
 /*
- * Raise the limit, durably, above `needed`.  Where the ids in hand still
- * suffice a file that cannot be written is a warning in the log, once for
- * each process that finds it so.
+ * Raise the limit, durably, above `needed`.  If the file cannot be written but
+ * the ids in hand still suffice, the log gets a warning, once per process.
  */
 static void
 extend_ids(Queue *q, uint64 needed)
@@ -156,9 +155,9 @@ queue_next_ids(Queue *q, int n)
 		return first;
 
 	/*
-	 * Once in a very long while: note durably how far ids may go.  What was
-	 * drawn beyond the limit is left out, since the limit's being raised may
-	 * have raised the ids, too.
+	 * The rare case: note durably how far ids may go.  Ids drawn beyond the
+	 * old limit are not used, because raising the limit may have raised the
+	 * next id, too.
 	 */
 	while (first + n > pg_atomic_read_u64(&q->id_limit))
 	{

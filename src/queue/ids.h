@@ -11,10 +11,13 @@
 extern void ids_shmem_request(void);
 extern void ids_shmem_startup(void);
 
-/* Postmaster, when it starts: say where ids begin. */
+/* Postmaster, when it starts: set the first id. */
 extern void ids_start(Queue *q);
 
-/* Postmaster, at a clean stop: the next start may go on where we are. */
+/*
+ * Postmaster, at a clean stop: the next start may continue from the present
+ * id.
+ */
 extern void ids_save(Queue *q);
 
 /*

@@ -1,6 +1,6 @@
 /*
  * layout.h
- *		What lies where in the queue, and who may touch it under which lock.
+ *		The layout of the queue, and its locking contract.
  *
  * The queue: records between the transactions that put them and the sender
  * that delivers them, in shared memory of a fixed size.
@@ -32,17 +32,17 @@
  * QueueDatabase.dboid and .nstreams.  in_use and dboid change only under
  * QueueStream.lock as well, so either lock will do to read them.
  *
- * To reserve, append, unlink a page, or stand in a stream's line, hold
+ * To reserve, append, unlink a page, or join a stream's line, hold
  * QueueStream.lock (LWLock) exclusively: it protects the chain (head, tail,
  * tail_used, next_seq, npages, highest_id; of a page next, prev, seq, owner,
- * min_id, max_id, ids_before), the accounts (reserved, promised) and the line
- * (first_waiter, last_waiter, and the waiters in it).  To walk the chain, hold
- * it shared.  Two walk without it.  The reader follows QueuePage.next only
- * below end_position, which is advanced after the pages and run headers before
- * it were written, and nobody but the reader unlinks pages.  queue_find looks
- * at the headers of pages, and believes what it has seen of one only if owner
- * and seq are the same before and after: owner is written last when a page
- * joins a chain, and first when it leaves.
+ * min_id, max_id, ids_before), the reservations (reserved, promised) and the
+ * line (first_waiter, last_waiter, and the waiters in it).  To walk the chain,
+ * hold it shared.  Two walk without it.  The reader follows QueuePage.next
+ * only below end_position, which is advanced after the pages and run headers
+ * before it were written, and only the reader unlinks pages. queue_find reads
+ * the headers of pages, and uses one only if owner and seq are the same before
+ * and after: owner is written last when a page joins a chain, and first when
+ * it leaves.
  *
  * To take or give back pages, hold Queue.pool_lock (spinlock): it protects
  * free_head, untouched, free_pages, promised, unmet_minimum, lowest_free and
@@ -207,8 +207,8 @@ typedef struct QueueRecord
 typedef struct QueueStream
 {
 	/*
-	 * These belong to the entry, whoever has it, and are never reset: a backend
-	 * may look at an entry that has just changed hands.
+	 * These belong to the entry, whichever stream has it, and are never reset,
+	 * because a backend may look at an entry that has just changed hands.
 	 */
 	LWLock	   *lock;			/* shared memory is mapped at one address in
 								 * every process, as core's pointers to locks
@@ -226,7 +226,7 @@ typedef struct QueueStream
 	/* of the foreign server, for when it is gone */
 	NameData	name;
 
-	/* the chain and its accounts, under .lock */
+	/* the chain and its reservations, under .lock */
 	QueuePageNo head;
 	QueuePageNo tail;
 	uint32		tail_used;		/* bytes given out of the tail page */
@@ -259,7 +259,7 @@ typedef struct QueueStream
 	pg_atomic_uint32 asked_to_leave;	/* 1: if it is idle, its entry is needed */
 
 	/*
-	 * flush handshake (recent.h): requests are numbered, the sender answers
+	 * flush handshake (recent.h): requests are numbered, the sender responds
 	 */
 	pg_atomic_uint64 flush_requested;	/* number of the last request */
 	pg_atomic_uint64 flushes;	/* how many have begun, each of which may end a
@@ -291,7 +291,7 @@ typedef struct QueueWaiter
 	Size		bytes;			/* that it waits for */
 } QueueWaiter;
 
-/* What the streams of a database have together. */
+/* The account that the streams of a database share. */
 typedef struct QueueDatabase
 {
 	Oid			dboid;			/* valid while nstreams > 0 */
@@ -300,8 +300,9 @@ typedef struct QueueDatabase
 } QueueDatabase;
 
 /*
- * Three cache lines or groups of them: what never changes is read by everybody
- * at every page; the pool changes with every page; ids with every record.
+ * Three cache lines or groups of them: the fixed fields are read by all
+ * processes at every page; the pool changes with every page, ids with every
+ * record.
  */
 typedef struct Queue
 {
@@ -312,7 +313,7 @@ typedef struct Queue
 	uint32		minimum;		/* pages every stream may always have; fixed */
 	Size		waiters_offset; /* QueueWaiter[max_waiters] */
 	Size		databases_offset;	/* QueueDatabase[max_streams] */
-	/* bits: streams in whose line somebody stands */
+	/* bits: streams with a line */
 	Size		lines_offset;
 	Size		streams_offset; /* QueueStream[max_streams] */
 	Size		pages_offset;	/* QueuePage[npages] */
@@ -345,7 +346,7 @@ typedef struct Queue
 	char		pad3[PG_CACHE_LINE_SIZE];
 } Queue;
 
-/* What a full queue does to a put (stream option on_full). */
+/* The effect of a full queue on a put (stream option on_full). */
 typedef enum OnFull
 {
 	ON_FULL_WAIT,

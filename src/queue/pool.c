@@ -7,9 +7,9 @@
  *
  *		(reserved - what is left in the tail page) / QUEUE_PAGE_DATA, raised
  *
- * pages beyond the tail, whoever appends first and in whatever pieces, since
- * the chain is one stream of bytes.  That many pages are set aside in the pool
- * (QueueStream.promised), so an append always finds its pages.
+ * pages beyond the tail, in whichever order and pieces they are appended,
+ * because the chain is one stream of bytes.  That many pages are set aside in
+ * the pool (QueueStream.promised), so an append always finds its pages.
  *
  * A database may hold QUEUE_SHARE times as many pages as it leaves free, and a
  * stream QUEUE_SHARE times as many as it leaves of what its database may still
@@ -21,7 +21,7 @@
  *
  * A stream that comes when the queue is full already may find less than the
  * minimum of all streams free.  Until that has mended, the streams below their
- * minimum have what is free, whoever comes first, and the others nothing.
+ * minimum share the free pages in order of arrival, and the others get none.
  */
 #include "postgres.h"
 
@@ -177,7 +177,9 @@ queue_return_page(Queue *q, QueueStream *s, QueuePageNo no)
 {
 	uint32		held = s->npages + s->promised;
 
-	/* whoever looks at it now, without a lock, is to see that it has left */
+	/*
+	 * a process that reads it without a lock now has to see that it has left
+	 */
 	queue_page(q, no)->owner = QUEUE_NO_OWNER;
 	pg_write_barrier();
 

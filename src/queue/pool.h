@@ -1,6 +1,6 @@
 /*
  * pool.h
- *		The pool's accounts, for the modules of the queue itself.
+ *		The pool's reservations, for the modules of the queue itself.
  *
  * Unless it says otherwise, call with the stream's lock held exclusively.
  */
@@ -16,22 +16,22 @@
 extern PGDLLEXPORT Size queue_largest_share(const Queue *q);
 
 /*
- * A stream that comes or goes: its minimum joins or leaves what is kept for
- * others.  s->database must be set.
+ * A stream that comes or goes: its minimum joins or leaves the pages kept for
+ * others. s->database must be set.
  */
 extern void queue_pool_join(Queue *q);
 extern void queue_pool_leave(Queue *q, QueueStream *s);
 
 /*
- * Reserve space if the accounts allow it.  Unfair: without regard to shares
- * and minimums, for what had its space before a restart.
+ * Reserve space if the pool allows it.  If not `fair`, shares and minimums are
+ * ignored, for records that had their space before a restart.
  */
 extern bool queue_pool_reserve(Queue *q, QueueStream *s, Size bytes, bool fair);
 
 /*
  * Forget `bytes` of the stream's reservations, and the pages only they needed.
- * Returns whether anybody may have waited for that: there were such pages, or
- * the stream has a line, to which even a part of a page may matter.
+ * Returns whether a process may have waited for that: there were such pages,
+ * or the stream has a line, to which even a part of a page may matter.
  */
 extern bool queue_settle_reservation(Queue *q, QueueStream *s, Size bytes);
 

@@ -111,7 +111,7 @@ queue_shmem_startup(void)
 	LWLockRelease(AddinShmemInitLock);
 }
 
-/* Where things lie, and how much they take. */
+/* Compute the offsets of the parts, and their total size. */
 static Size
 queue_lay_out(Queue *q, uint32 npages, int max_streams, int max_waiters)
 {
@@ -142,8 +142,8 @@ queue_memory_size(uint32 npages, int max_streams, int max_waiters)
 }
 
 /*
- * Make an entry ready for a stream that begins, all but what belongs to the
- * entry.
+ * Make an entry ready for a new stream, except for the fields that belong to
+ * the entry.
  */
 static void
 reset_entry(QueueStream *s)
@@ -208,7 +208,7 @@ queue_init(Queue *q, uint32 npages, int max_streams, int max_waiters,
 	}
 }
 
-/* Find a stream's entry.  Caller holds table_lock. */
+/* Find a stream's entry. Caller holds table_lock. */
 static QueueStream *
 find_stream(Queue *q, Oid dboid, Oid serverid)
 {
@@ -512,8 +512,8 @@ queue_release_stream(Queue *q, QueueStream *s)
 }
 
 /*
- * Called when a database, or the extension in it, is gone and nobody can put
- * or send there any more.  An entry that an open transaction counts on is
+ * Called when a database, or the extension in it, is gone, and no process can
+ * put or send there any more.  An entry that an open transaction relies on is
  * marked as dropped and left to the next call, which that transaction asks for
  * when it ends (put_xact.c).
  */
@@ -530,7 +530,7 @@ queue_discard_database(Queue *q, Oid dboid)
 		if (!s->in_use || s->dboid != dboid)
 			continue;
 		LWLockAcquire(s->lock, LW_EXCLUSIVE);
-		/* either we see its end, or it sees that nobody waits for it */
+		/* either this sees its end, or it sees that no process waits for it */
 		s->dropped = true;
 		pg_memory_barrier();
 		if (!has_open_transactions(s))

@@ -31,17 +31,13 @@ extern PGDLLEXPORT void queue_init(Queue *q, uint32 npages, int max_streams,
 extern Size queue_largest_transaction(const Queue *q);
 
 /*
- * Streams.  queue_find_or_claim finds the entry of a stream or claims one, and
- * tells the generation in which it is this stream's.  Where the database has
- * its share of them, an idle stream gives up its own, least recently used
- * first; NULL if there is none, or if its sender has been asked to.
- * queue_claim_stream waits for that, a second at most and interruptibly, and
- * raises configuration_limit_exceeded.
- *
- * queue_release_stream gives up the entry of a stream that owes nothing (false:
- * it still does).  queue_discard_database does so for all streams of a
- * database that has gone, with what they hold; returns the number of records
- * thrown away.
+ * Streams. queue_find_or_claim finds the entry of a stream or claims one (NULL
+ * when the database has its share of them), and tells the generation in which
+ * it is this stream's. queue_claim_stream raises configuration_limit_exceeded
+ * instead. queue_release_stream gives up the entry of a stream without pending
+ * records (false: it still has some). queue_discard_database does so for all
+ * streams of a database that has gone, with their records; returns the number
+ * of records thrown away.
  */
 extern PGDLLEXPORT QueueStream *queue_find_or_claim(Queue *q, Oid dboid, Oid serverid,
 													const char *name, uint32 *generation);

@@ -1,6 +1,6 @@
 /*
  * reader.c
- *		The consumer's side of the queue; reader.h says what it promises.
+ *		The consumer's side of the queue.
  *
  * Runs in the sender only.  Walks the chain without its lock, below
  * end_position, as the contract in queue.h allows the one reader; takes the
@@ -11,7 +11,10 @@
 #include "queue/chain.h"
 #include "queue/reader.h"
 
-/* How far ahead of the reader memory is asked for: some small records. */
+/*
+ * How far ahead of the reader memory is prefetched, in bytes: some small
+ * records.
+ */
 #define PREFETCH_AHEAD	1024
 #define PREFETCH_LINE	64
 
@@ -50,8 +53,8 @@ record_at(QueueReader *r, QueuePlace place)
 }
 
 /*
- * Free a page nobody needs any more: left by the reader, with nothing
- * outstanding.
+ * Free a page that is no longer needed: the reader has left it, and none of
+ * its records is outstanding.
  */
 static inline void
 free_if_unused(QueueReader *r, QueuePageNo no)
@@ -127,9 +130,8 @@ kind_at(QueueReader *r)
 
 /*
  * Records are read at about the distance of their headers, which are far from
- * the CPU when the queue is long: ask for what comes next ahead of time.
- * Where that is beyond the page, some other page's bytes are asked for in
- * vain.
+ * the CPU when the queue is long: prefetch the next ones.  Beyond the end of
+ * the page that prefetches another page's bytes in vain.
  */
 static inline void
 prefetch_records(const char *at)
@@ -158,7 +160,7 @@ hold_pages(QueueReader *r, QueuePageNo no, QueuePosition end, int change)
 	}
 }
 
-/* Where a pipeline's record comes from stands behind its header. */
+/* The CommitRef of a pipeline's record is behind its header. */
 static void
 read_commit_ref(QueueReader *r, QueuePlace at, CommitRef *origin)
 {
@@ -252,7 +254,7 @@ mark_visited(QueueReader *r, QueuePageNo page, uint32 offset)
 
 /*
  * Pass the run header the reader stands at: into a committed run, round any
- * other.  Returns where to go on.
+ * other.  Returns where to continue.
  */
 static QueuePosition
 pass_run(QueueReader *r)
@@ -272,7 +274,7 @@ pass_run(QueueReader *r)
 	return run.end;
 }
 
-/* Put the run aside whose header the reader stands at, holding its pages. */
+/* Defer the run whose header the reader stands at, holding its pages. */
 static void
 defer_run(QueueReader *r, const QueueRun *run)
 {
@@ -313,8 +315,8 @@ seek_in_deferred(QueueReader *r, DeferredRun *d)
 }
 
 /*
- * The records of an aborted run are settled, without a word to the counters,
- * which never heard of them.
+ * The records of an aborted run are settled, without a change of the counters,
+ * which never counted them.
  */
 static void
 settle_aborted(QueueReader *r, DeferredRun *d)
@@ -447,7 +449,7 @@ queue_reader_uncount_attempt(QueueReader *r, ClaimedRecord *claimed)
 
 /*
  * Settled and counted belong together: an error between them would leave a
- * stream owing records for ever.  The reader is the only writer of the
+ * stream with pending records for ever.  The reader is the only writer of the
  * counters.
  */
 void

@@ -2,15 +2,15 @@
  * reader.h
  *		The consumer's side of the queue: the sender's view of one stream.
  *
- * A reader walks the chain once, in order, and hands out every record that is
- * owed; the sender settles them in any order with queue_reader_settle.  A run
- * whose transaction has not ended yet is deferred, so that one stuck backend
- * does not block the stream, and read when it commits.  A page is freed when
- * the reader has left it and everything it handed out of it is settled.
+ * A reader walks the chain once, in order, and hands out every pending record;
+ * the sender settles them in any order with queue_reader_settle.  A run whose
+ * transaction has not ended yet is deferred, so that one stuck backend does
+ * not block the stream, and read when it commits.  A page is freed when the
+ * reader has left it and everything it handed out of it is settled.
  *
- * All that must survive the sender is in the chain: a new reader starts at its
- * head and hands out what is not settled.  Everything here is local to the
- * sender's process.
+ * Everything that must survive the sender is in the chain: a new reader starts
+ * at its head and hands out the records that are not settled.  Everything here
+ * is local to the sender's process.
  */
 #ifndef FIREHOSE_QUEUE_READER_H
 #define FIREHOSE_QUEUE_READER_H
@@ -81,10 +81,10 @@ extern PGDLLEXPORT QueuePosition queue_reader_read_upto(QueueReader *r);
  */
 extern PGDLLEXPORT void queue_reader_settle(QueueReader *r, const ClaimedRecord *claimed);
 
-/* Remember one more attempt in the chain, for whoever reads it after us. */
+/* Count one more attempt in the chain, for a later reader. */
 extern PGDLLEXPORT void queue_reader_count_attempt(QueueReader *r, ClaimedRecord *claimed);
 
-/* Take that back: nothing of the record has left. */
+/* Undo that: nothing of the record was sent. */
 extern PGDLLEXPORT void queue_reader_uncount_attempt(QueueReader *r, ClaimedRecord *claimed);
 
 /* The place of the record's payload. */

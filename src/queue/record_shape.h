@@ -1,7 +1,7 @@
 /*
  * record_shape.h
- *		A record's bytes, and what its stream's delimiter does to them on
- *		their way into the queue or the WAL.
+ *		A record's bytes, and how its stream's delimiter changes them on their
+ *		way into the queue or the WAL.
  */
 #ifndef FIREHOSE_QUEUE_RECORD_SHAPE_H
 #define FIREHOSE_QUEUE_RECORD_SHAPE_H
@@ -13,7 +13,7 @@ typedef struct RecordBytes
 	Size		length;
 } RecordBytes;
 
-/* What is done to them. */
+/* The changes. */
 typedef struct RecordShape
 {
 	bool		newline;		/* append one unless the record ends in one */

@@ -1,17 +1,19 @@
 /*
  * reserve.c
  *		Reserving space in the queue, and waiting for it.  Runs in backends and
- *		decoders, which reserve, and in senders, which serve those who wait.
+ *		decoders, which reserve, and in senders, which serve the processes that
+ *		wait.
  *
- * Those who wait for space in a stream stand in its line.  Whoever gives space
- * back makes the reservations of those at the head of the line for them, as
- * far as the accounts allow, and only then wakes them: nobody wakes in vain,
- * nobody is overtaken within a stream, and how many wait costs nothing.
+ * Processes that wait for space in a stream stand in its line.  The process
+ * that gives space back makes the reservations of those at the head of the
+ * line, as far as the pool allows, and only then wakes them.  So no process
+ * wakes in vain, none is overtaken within a stream, and the number of those
+ * that wait costs nothing.
  *
  * No wake-up is lost.  A process counts itself as waiting and stands in the
- * line before it looks at the pool a last time; whoever gives pages back does
- * so before looking at the count and at the lines; and both steps are
- * separated by a full barrier.
+ * line before it looks at the pool a last time; a process that gives pages
+ * back does so before it looks at the count and at the lines; and both steps
+ * are separated by a full barrier.
  *
  * The lines are under the locks of their streams; which streams have one is
  * also in a bitmap, so that only they are looked at.
@@ -37,8 +39,9 @@ static QueueReserveResult wait_in_line(Queue *q, QueueStream *s, uint32 generati
 									   Size bytes, int timeout_ms);
 
 /*
- * Reserve space.  The quick way takes one lock and looks at two numbers; only
- * when a page is needed is the pool asked, and only a full pool makes us wait.
+ * Reserve space.  The quick way takes one lock and compares two numbers.  The
+ * pool is asked only when a page is needed, and only a full pool makes this
+ * wait.
  */
 QueueReserveResult
 queue_reserve(Queue *q, QueueStream *s, uint32 generation, Size bytes, int timeout_ms)
@@ -48,7 +51,7 @@ queue_reserve(Queue *q, QueueStream *s, uint32 generation, Size bytes, int timeo
 	LWLockAcquire(s->lock, LW_EXCLUSIVE);
 	if (pg_atomic_read_u32(&s->generation) != generation)
 		result = QUEUE_STALE;
-	/* newcomers must not overtake those who wait for the same stream */
+	/* newcomers must not overtake processes that wait for the same stream */
 	else if (s->first_waiter == QUEUE_NO_WAITER && queue_pool_reserve(q, s, bytes, true))
 		result = QUEUE_RESERVED;
 	LWLockRelease(s->lock);
@@ -123,7 +126,7 @@ unlink_waiter(Queue *q, QueueStream *s, int procno)
 		pg_atomic_fetch_and_u32(line_word(q, number), ~(1U << (number % 32)));
 }
 
-/* Send the first of the line away, with this result. */
+/* Remove the first of the line, with this result. */
 static void
 dismiss_first(Queue *q, QueueStream *s, QueueWaiterState state)
 {
@@ -247,8 +250,8 @@ stop_waiting_at_exit(int code, Datum arg)
 }
 
 /*
- * Wait in line for space.  An error or a cancel leaves our place to
- * queue_stop_waiting, which the abort of the (sub)transaction calls.
+ * Wait in line for space.  An error or a cancel leaves the place in the line
+ * to queue_stop_waiting, which the abort of the (sub)transaction calls.
  */
 static QueueReserveResult
 wait_in_line(Queue *q, QueueStream *s, uint32 generation, Size bytes, int timeout_ms)
@@ -278,7 +281,7 @@ wait_in_line(Queue *q, QueueStream *s, uint32 generation, Size bytes, int timeou
 	return queue_leave_line(q, MyProcNo());
 }
 
-/* Leave the line; what we were given meanwhile goes back. */
+/* Leave the line, and give back a reservation received meanwhile. */
 void
 queue_stop_waiting(Queue *q)
 {

@@ -1,6 +1,7 @@
 /*
  * reserve.h
- *		Reserving space in the queue, and the lines of those who wait for it.
+ *		Reserving space in the queue, and the lines of processes that wait for
+ *		it.
  */
 #ifndef FIREHOSE_QUEUE_RESERVE_H
 #define FIREHOSE_QUEUE_RESERVE_H
@@ -19,19 +20,20 @@ extern PGDLLEXPORT void queue_stop_waiting(Queue *q);
 extern PGDLLEXPORT void queue_unreserve(Queue *q, QueueStream *s, Size bytes);
 
 /*
- * For the queue's own modules.  Space of `s` came free: serve those who wait
- * for it, and those of other streams.  No lock may be held.
+ * For the queue's own modules.  Space of `s` came free: serve the processes
+ * that wait for it, and those of other streams.  No lock may be held.
  */
 extern void queue_serve_waiters(Queue *q, QueueStream *s);
 
 /*
- * The entry changes hands: send everybody away.  Wants its lock, exclusively.
+ * The entry changes hands: remove all processes from its line.  Wants its
+ * lock, exclusively.
  */
 extern void queue_dismiss_waiters(Queue *q, QueueStream *s);
 
 /*
  * The line itself, also for the model test: process number `waiter` joins, and
- * leaves with what it has got; QUEUE_FULL: nothing.
+ * leaves with its result; QUEUE_FULL: it got nothing.
  */
 extern PGDLLEXPORT void queue_join_line(Queue *q, QueueStream *s, int waiter,
 										uint32 generation, Size bytes);

@@ -1,7 +1,7 @@
 /*
  * run_builder.h
  *		How a run is built before it is appended to a stream: the headers of
- *		its records, and what is counted of them.
+ *		its records, and their totals.
  *
  * Used in the process that builds the run, on memory of its own.
  */
@@ -10,7 +10,7 @@
 
 #include "queue/layout.h"
 
-/* What is counted of the records of a run.  Blank before the first. */
+/* The totals of the records of a run. Blank before the first. */
 typedef struct RunTotals
 {
 	uint32		nrecords;

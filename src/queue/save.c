@@ -7,13 +7,13 @@
  * by the next postmaster before it has any child; removed by the launcher
  * before it starts a sender.
  *
- * A file is taken only by the cluster and timeline that wrote it: a promoted
- * standby or a restored copy of another time must not send what the original
- * has sent.  Whatever is refused is kept aside, never deleted.
+ * A file is loaded only by the cluster and timeline that wrote it: a promoted
+ * standby or a restored copy of another time must not send records that the
+ * original has sent.  A refused file is renamed, never deleted.
  *
  * Nothing in a file may keep the server from starting.  It is read piece by
- * piece, straight into the queue, without allocating memory, and what was read
- * is thrown away if the end shows that the file cannot be believed.
+ * piece, straight into the queue, without allocating memory, and the records
+ * are thrown away if the end shows that the file is damaged.
  */
 #include "postgres.h"
 
@@ -59,8 +59,8 @@ void
 queue_save_startup(void)
 {
 	/*
-	 * children of a postmaster that execs, and pg_upgrade's servers, have no
-	 * part in this
+	 * children of a postmaster that execs, and pg_upgrade's servers, neither
+	 * save nor load
 	 */
 	if (IsUnderPostmaster || IsBinaryUpgrade)
 		return;
@@ -85,7 +85,7 @@ count_record(Queue *q, const QueueRecord *record, QueuePageNo page, uint32 offse
 {
 	SavedQueueStream *stream = arg;
 
-	/* what was read from the WAL is read again */
+	/* records read from the WAL are read again */
 	if (QUEUE_ITEM_HAS_ORIGIN(record->kind))
 		return true;
 	stream->nrecords++;
@@ -106,7 +106,7 @@ save_record(Queue *q, const QueueRecord *record, QueuePageNo page, uint32 offset
 	return true;
 }
 
-/* Say what a stream would write: nothing, or a header. */
+/* Fill in the header of a stream; false if it has nothing to save. */
 static bool
 describe_stream(Queue *q, QueueStream *s, SavedQueueStream *stream)
 {
@@ -134,7 +134,7 @@ save_streams(Queue *q, SaveFile *save, const SavedQueueHeader *header)
 	}
 }
 
-/* What the whole file will say of itself. */
+/* Fill in the header of the file. */
 static void
 describe_queue(Queue *q, const ControlFileData *control, SavedQueueHeader *header)
 {
@@ -254,7 +254,7 @@ add_records(void *arg, const SavedQueueRecords *records)
 	pg_atomic_uint32 *run;
 	bool		reserved;
 
-	/* shares depend on the order in which streams grew, which is not known */
+	/* without shares, which depend on the order in which streams grew */
 	LWLockAcquire(s->lock, LW_EXCLUSIVE);
 	reserved = queue_pool_reserve(firehose_queue, s, space, false);
 	LWLockRelease(s->lock);
@@ -283,8 +283,8 @@ check_end(void *arg)
 }
 
 /*
- * Open the file to read; NULL, and why, if it is nothing that we have written.
- * Neither a pipe nor a device may hold us up.
+ * Open the file to read; NULL, and why, if this server cannot have written it.
+ * O_NONBLOCK: opening a pipe or a device must not wait.
  */
 static FILE *
 open_saved(const Queue *q, const char **wrong)
@@ -307,7 +307,7 @@ open_saved(const Queue *q, const char **wrong)
 	return file;
 }
 
-/* Read what is there into the queue.  NULL, or why it is not to be taken. */
+/* Read the file into the queue. NULL, or why it is refused. */
 static const char *
 read_saved(Queue *q, uint64 *nrecords)
 {
@@ -327,7 +327,7 @@ read_saved(Queue *q, uint64 *nrecords)
 	return wrong;
 }
 
-/* Set a file aside, beside those that were before. */
+/* Rename a refused file, beside earlier ones. */
 static void
 set_aside(const char *why)
 {
@@ -340,7 +340,7 @@ set_aside(const char *why)
 			 errmsg("firehose: saved queue file was not loaded: %s", why),
 			 errhint("It is kept as \"%s\". If its records are to be sent after all, rename it to \"%s\" and restart the server.",
 					 path, QUEUE_FILE)));
-	/* whatever it is, so not durable_rename, which opens it */
+	/* not durable_rename, which opens the file: it may be a pipe */
 	if (rename(QUEUE_FILE, path) != 0)
 		ereport(LOG,
 				(errcode_for_file_access(),
@@ -349,7 +349,7 @@ set_aside(const char *why)
 		(void) fsync_fname_ext(DATA_DIRECTORY, true, true, LOG);
 }
 
-/* Take what was already read of a file back out of the queue. */
+/* Discard the records that were already read into the queue. */
 static void
 empty_queue(Queue *q)
 {
@@ -361,9 +361,8 @@ empty_queue(Queue *q)
 }
 
 /*
- * Read the saved queue.  In the postmaster, so nothing may fail here: whatever
- * is wrong is logged.  A server that starts as a standby leaves the file
- * alone.
+ * Read the saved queue.  In the postmaster, so nothing may fail here: problems
+ * are logged.  A server that starts as a standby leaves the file alone.
  */
 static void
 load_queue(Queue *q)

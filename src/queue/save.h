@@ -14,10 +14,10 @@
 extern void queue_save_startup(void);
 
 /*
- * Launcher, once recovery is over and before any sender runs: what was saved
- * is in the queue now, remove it.  As long as the file is there, nothing of it
- * has been sent.  A file that this server has not read, since it began as a
- * standby, is set aside.
+ * Launcher, once recovery is over and before any sender runs: the saved
+ * records are in the queue now, so remove the file.  As long as the file
+ * exists, none of its records has been sent.  A file that this server has not
+ * read, because it began as a standby, is renamed.
  */
 extern void queue_save_forget(void);
 

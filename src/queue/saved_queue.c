@@ -1,6 +1,6 @@
 /*
  * saved_queue.c
- *		The parser of a saved queue; saved_queue.h says what it promises.
+ *		The parser of a saved queue.
  *
  * Runs in the postmaster when it starts, and in a fuzzer.
  */
@@ -71,7 +71,7 @@ read_record(const SavedQueueReader *reader, SavedQueueRecords *records, uint64 *
 	return NULL;
 }
 
-/* Read one stream; what it has is taken from the number of records to come. */
+/* Read one stream, and subtract its records from those to come. */
 static const char *
 read_stream(const SavedQueueReader *reader, uint64 *nrecords)
 {

@@ -17,7 +17,7 @@
 
 #define SAVED_QUEUE_MAGIC	0x46485155	/* "FHQU" */
 
-/* Change it with anything below, and with QueueRecord. */
+/* Increase it when anything below or QueueRecord changes. */
 #define SAVED_QUEUE_VERSION	2
 
 typedef struct SavedQueueHeader
@@ -51,9 +51,8 @@ typedef struct SavedQueueRecords
 #define SAVED_QUEUE_BUFFER	(QUEUE_RECORD_SPACE(QUEUE_MAX_RECORD) + 8)
 
 /*
- * Where the file comes from and goes to.  `read` returns false when there are
- * not so many bytes.  The others return NULL, or why the file is not to be
- * taken.
+ * The source and the destination of the file. `read` returns false when there
+ * are not so many bytes.  The others return NULL, or why the file is refused.
  */
 typedef struct SavedQueueReader
 {
@@ -67,8 +66,8 @@ typedef struct SavedQueueReader
 } SavedQueueReader;
 
 /*
- * Read a file.  What was handed to add_records counts only when this returns
- * NULL; otherwise it returns why the file is not to be taken.
+ * Read a file.  The records handed to add_records are valid only if this
+ * returns NULL; otherwise it returns why the file is refused.
  */
 extern const char *saved_queue_read(const SavedQueueReader *reader, SavedQueueHeader *header);
 

@@ -2,9 +2,9 @@
  * stream_stats.c
  *		Counters of a stream: how they are set up, written and reset.
  *
- * The counters lie in the queue's streams (queue.h); stream_stats.h says who
- * writes which, and under what.  Runs in senders, which write, and in a
- * backend that resets.  stat_stream.c shows them.
+ * The counters lie in the queue's streams (queue.h); stream_stats.h says which
+ * process writes which, and under which lock.  Runs in senders, which write,
+ * and in a backend that resets. stat_stream.c shows them.
  */
 #include "postgres.h"
 
@@ -66,7 +66,7 @@ counter(StreamStatistics *stats, int i)
 	return (pg_atomic_uint64 *) ((char *) stats + reset_counters[i]);
 }
 
-/* Set a new stream's statistics up.  Nobody else knows the stream yet. */
+/* Set a new stream's statistics up. No other process knows the stream yet. */
 void
 stream_stats_init(StreamStatistics *stats)
 {
@@ -83,9 +83,9 @@ stream_stats_init(StreamStatistics *stats)
 }
 
 /*
- * Set the counters to zero, but not what describes the present: the state and
- * what is in flight.  A sender that is just counting may win over us; then it
- * is as if its batch had come a moment later.
+ * Set the counters to zero, but not the values that describe the present: the
+ * state and the records in flight.  A sender that is just counting may
+ * overwrite a zero; then it is as if its batch had come a moment later.
  */
 void
 stream_stats_reset(StreamStatistics *stats)

@@ -28,8 +28,8 @@ typedef enum StreamState
 } StreamState;
 
 /*
- * How a reason begins whose rest names files and profiles of the server, so
- * that only superusers may read it.
+ * The beginning of a reason whose rest names files and profiles of the server.
+ * Only superusers may read such a reason.
  */
 #define NO_CREDENTIALS			"no credentials: "
 
@@ -42,10 +42,11 @@ typedef struct StreamStatistics
 	pg_atomic_uint64 in_flight; /* records in requests that are under way */
 	pg_atomic_uint64 accepted;	/* records acknowledged by their RecordId */
 	pg_atomic_uint64 failed;	/* records that went to the dead letters */
-	pg_atomic_uint64 discarded; /* puts refused room under on_full = discard */
+	pg_atomic_uint64 discarded; /* puts discarded under on_full = discard */
 	pg_atomic_uint64 resent;	/* records sent once more */
-	pg_atomic_uint64 throttled; /* throttling answers (requests or entries) */
-	pg_atomic_uint64 mismatches;	/* answers that contradict themselves */
+	pg_atomic_uint64 throttled; /* throttling responses (requests or entries)
+								 * */
+	pg_atomic_uint64 mismatches;	/* responses that contradict themselves */
 	pg_atomic_uint64 requests;	/* requests sent */
 	pg_atomic_uint64 bytes;		/* payload bytes accepted */
 	/* the same, each record rounded up to 5 KiB */

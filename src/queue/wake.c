@@ -1,6 +1,6 @@
 /*
  * wake.c
- *		Waking the sender of a stream.  Runs in whatever process has news for
+ *		Waking the sender of a stream.  Runs in the process that has news for
  *		it.
  */
 #include "postgres.h"
@@ -11,9 +11,9 @@
 #include "queue/wake.h"
 
 /*
- * The atomic operation that comes before the call is a full barrier: either we
- * see the sender's wish, or the sender, which looks once more after it wished,
- * sees what we published.
+ * The atomic operation that comes before the call is a full barrier: either
+ * this process sees that the sender asked to be woken, or the sender, which
+ * looks once more after it asked, sees the publication.
  */
 void
 queue_wake_sender(QueueStream *s)

@@ -1,13 +1,13 @@
 /*
  * completion.c
- *		Collecting and writing what became of records; recent.h says what for.
+ *		Collecting and writing the outcomes of records.
  *
  * Sender process only.  A record that was accepted is settled in the queue at
  * once: a lost status row is better than a second delivery.  One that failed
  * is settled when its dead letter is durably stored: a lost payload is not.
  *
- * Fates are published after the status rows, so that who has waited for a
- * record finds its row.
+ * Outcomes are published after the status rows, so that a session that has
+ * waited for a record finds its row.
  */
 #include "postgres.h"
 
@@ -22,13 +22,15 @@
 #include "stream/stream.h"
 #include "workers/pipeline_table.h"
 
-/* Rows are written when there are so many, or the oldest is this old (us). */
+/*
+ * Rows are written when there are this many, or the oldest is this old (us).
+ */
 #define FLUSH_ROWS			4000
 #define FLUSH_AFTER			20000
 
 /*
- * Try again so long after rows could not be written (us); drop the oldest
- * beyond this many.
+ * The pause before rows that could not be written are tried again (us), and
+ * the number beyond which the oldest are dropped.
  */
 #define RETRY_AFTER			1000000
 #define MAX_ROWS			50000
@@ -119,7 +121,8 @@ add_outcome(uint64 id, RecordOutcome outcome, Oid serverid)
 	outcomes[noutcomes++].outcome = outcome;
 
 	/*
-	 * before the record leaves the queue, that it be found in one of the two
+	 * before the record leaves the queue, so that it is found in one of the
+	 * two
 	 */
 	recent_announce(id, outcome, serverid);
 }
@@ -183,8 +186,7 @@ copy_payload(CompletionTarget *target, const ClaimedRecord *claimed)
 }
 
 /*
- * A change that its decoder could not make a record of; queue.h has the
- * layout.
+ * A change that its decoder could not make a record of; layout.h has the form.
  */
 void
 completion_dead_event(CompletionTarget *target, const ClaimedRecord *claimed)
@@ -286,7 +288,7 @@ completion_flush(int64 now, bool now_or_never)
 		return;
 	if (nrows == 0 && dlist_is_empty(&failures))
 	{
-		/* nothing that a outcome would have to wait for */
+		/* nothing that an outcome would have to wait for */
 		publish_outcomes();
 		due = -1;
 		return;
@@ -297,7 +299,7 @@ completion_flush(int64 now, bool now_or_never)
 						  (now < due && nrows < FLUSH_ROWS && !recent_has_waiters())))
 		return;
 
-	/* one batch a turn: other streams have work, too */
+	/* one batch a turn, because other streams have work, too */
 	do
 		written = dlist_is_empty(&failures) || store_letters();
 	while (now_or_never && written && !dlist_is_empty(&failures));

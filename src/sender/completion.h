@@ -1,11 +1,11 @@
 /*
  * completion.h
- *		What became of records, on its way to those who want to know: status
- *		rows, dead letters, and the outcomes that firehose_wait looks at.
+ *		Outcomes of records on their way into status rows, dead letters, and
+ *		the ring that firehose_wait looks at.
  *
  * Sender process only.  Everything is collected and written in bulk by
- * completion_flush; what cannot be written now is kept and tried again, and
- * does not hold up delivery.
+ * completion_flush.  Rows that cannot be written now are kept and tried again,
+ * and do not hold up delivery.
  */
 #ifndef FIREHOSE_SENDER_COMPLETION_H
 #define FIREHOSE_SENDER_COMPLETION_H
@@ -30,8 +30,8 @@ extern void completion_accepted(CompletionTarget *target, const ClaimedRecord *c
 							 int record_id_len, bool encrypted, TimestampTz now);
 
 /*
- * A record can never be delivered: it goes to the dead letters, and stays owed
- * until it is durably there.
+ * A record can never be delivered: it goes to the dead letters, and stays
+ * pending until it is durably there.
  */
 extern void completion_failed(CompletionTarget *target, const ClaimedRecord *claimed, const char *code,
 						   const char *message);
@@ -40,7 +40,7 @@ extern void completion_failed(CompletionTarget *target, const ClaimedRecord *cla
 extern void completion_dead_event(CompletionTarget *target, const ClaimedRecord *claimed);
 
 /*
- * Write what has been collected, if it is time to: it is due, or somebody
+ * Write what has been collected, if it is time to: it is due, or a session
  * waits for it, or `now_or_never`.
  */
 extern void completion_flush(int64 now, bool now_or_never);

@@ -1,7 +1,7 @@
 /*
  * delivery.c
- *		The delivery of one stream: what is sent, and when.  What follows from
- *		a response is in response_handler.c, where requests go is in
+ *		The delivery of one stream: which records are sent, and when.
+ *		Responses are handled in response_handler.c, options in
  *		delivery_options.c.
  *
  * Sender process only.  A batch is sent at once when the stream has nothing in
@@ -119,7 +119,7 @@ fill_ready(Delivery *d, int64 now)
 	}
 }
 
-/* The server is gone: all it is pending goes to the dead letters. */
+/* The foreign server is gone: all pending records go to the dead letters. */
 static void
 drain_dropped(Delivery *d)
 {
@@ -147,9 +147,9 @@ suspects_due(Delivery *d, int64 now)
 }
 
 /*
- * Where nothing is left to do for a stream, nothing asks for less any more.
- * The pause of a rate may outlast the records that it was for, so this is
- * looked at in a pause, too: nobody would come back at the end of it.
+ * If nothing is left to send, the service no longer asks for less.  The pause
+ * of a rate may outlast the records that it was for, so this is checked in a
+ * pause, too: at its end nothing would wake the sender.
  */
 static void
 note_idle(Delivery *d, int64 now)
@@ -184,7 +184,9 @@ delivery_pump(Delivery *d, int64 now)
 	note_idle(d, now);
 }
 
-/* What a request is going to carry: the first of both lists. */
+/*
+ * The records that a request is going to carry: the first ones of both lists.
+ */
 typedef struct Choice
 {
 	int			nsuspects;
@@ -280,7 +282,10 @@ delivery_suspects_passed(Delivery *d)
 	d->suspect_failures = 0;
 }
 
-/* Count the attempt in the queue, for whoever may have to go on after us. */
+/*
+ * Count the attempt in the queue, for a later sender that may have to
+ * continue.
+ */
 static void
 count_attempts(Delivery *d, Request *request)
 {
@@ -289,7 +294,7 @@ count_attempts(Delivery *d, Request *request)
 	pg_atomic_fetch_add_u64(&d->queue_stream->stats.in_flight, request->nrecords);
 }
 
-/* Count what has left; an attempt of which nothing did is none. */
+/* Count the records sent; an attempt that sent nothing is not counted. */
 static void
 count_sent(Delivery *d, Request *request)
 {
@@ -319,8 +324,8 @@ set_http_limits(Delivery *d, HttpRequest *http)
 }
 
 /*
- * What is sent must not be forgotten: a commit that did not wait for its flush
- * could be, in a crash.
+ * Flush the commits of the records to be sent.  A commit that did not wait for
+ * its flush could otherwise be lost in a crash after the delivery.
  */
 static void
 flush_commits(void)
@@ -331,7 +336,7 @@ flush_commits(void)
 		XLogFlush(upto);
 }
 
-/* The request has been handed to libcurl: keep account of it. */
+/* The request has been handed to libcurl: count it. */
 static void
 note_sent(Delivery *d, Request *request, int64 now)
 {
@@ -345,7 +350,7 @@ note_sent(Delivery *d, Request *request, int64 now)
 	d->ready_since = now;		/* of what is left */
 }
 
-/* A request could not be started: that is no fault of the stream. */
+/* A request could not be started, for a reason that is not the stream's. */
 static void
 give_up_start(Delivery *d, Request *request, int64 now, const char *error)
 {
@@ -450,7 +455,7 @@ delivery_timeout_ms(Delivery *d, int64 now)
 bool
 delivery_ask_to_be_woken(Delivery *d, int64 now)
 {
-	/* a timer or an answer will bring us back */
+	/* a timer or a response will wake the sender */
 	if (!d->dropped &&
 		(d->ready.count > 0 || !delivery_sends(d) ||
 		 d->nin_flight >= pace_max_in_flight(&d->health.pace)))

@@ -1,7 +1,7 @@
 /*
  * delivery.h
  *		The delivery of one stream: which records go into which request, and
- *		when.  Where requests go is in delivery_options.h.
+ *		when.  The endpoint and the options are in delivery_options.h.
  *
  * Sender process only.
  */
@@ -30,8 +30,8 @@ extern void delivery_suspects_passed(Delivery *d);
 extern void delivery_pump(Delivery *d, int64 now);
 
 /*
- * A request has finished, in whatever way: account for it.  What follows from
- * its response is for the caller to do, who then puts the request back.
+ * A request has finished, with or without a response: count it.  The caller
+ * then handles the response and puts the request back.
  */
 extern void delivery_finished(Request *request);
 
@@ -42,14 +42,14 @@ extern long delivery_timeout_ms(Delivery *d, int64 now);
 
 /*
  * Ask to be woken by the next put, if that would change anything; false if
- * something has come already.
+ * records have come already.
  */
 extern bool delivery_ask_to_be_woken(Delivery *d, int64 now);
 
 /* Everything published before this has met its outcome. */
 extern QueuePosition delivery_finished_upto(Delivery *d);
 
-/* Is nothing owed and nothing open, so that a dropped stream's entry may go? */
+/* Is nothing pending, so that a dropped stream's entry may be released? */
 extern bool delivery_is_idle(Delivery *d);
 
 #endif							/* FIREHOSE_SENDER_DELIVERY_H */

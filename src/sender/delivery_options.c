@@ -1,7 +1,7 @@
 /*
  * delivery_options.c
- *		What a stream's options mean for its delivery: the pace, whose
- *		credentials sign, and which endpoint requests go to.
+ *		Apply a stream's options to its delivery: the pace, the identity that
+ *		signs, and the endpoint.
  *
  * Sender process only.  Options are read when the stream's foreign server
  * changes; the endpoint is resolved before the next request, so that a stream
@@ -19,7 +19,7 @@
 #include "sender/settings.h"
 #include "stream/stream_options.h"
 
-/* What the options say about the pace. */
+/* The limits of the pace that the options set. */
 static PaceOptions
 pace_options(const StreamOptions *o)
 {
@@ -134,8 +134,8 @@ delivery_reconsider(Delivery *d, int64 now)
 }
 
 /*
- * Wait for credentials that are being fetched for the first time: that is no
- * trouble, and delivery_reconsider() ends it.
+ * Wait for credentials that are being fetched for the first time: this is not
+ * shown as trouble, and delivery_reconsider() ends it.
  */
 static void
 await_credentials(Delivery *d, int64 now)

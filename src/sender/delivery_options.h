@@ -1,7 +1,7 @@
 /*
  * delivery_options.h
- *		What a stream's options mean for its delivery: the pace, whose
- *		credentials sign, and which endpoint requests go to.
+ *		Apply a stream's options to its delivery: the pace, the identity that
+ *		signs, and the endpoint.
  *
  * Sender process only.
  */

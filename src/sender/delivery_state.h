@@ -1,7 +1,7 @@
 /*
  * delivery_state.h
- *		What is known of the delivery of one stream: the structure that
- *		delivery.h and delivery_options.h work on.
+ *		The state of the delivery of one stream, on which delivery.h and
+ *		delivery_options.h work.
  *
  * Sender process only; one Delivery for each of the database's streams.
  */
@@ -22,7 +22,7 @@ struct Delivery
 {
 	dlist_node	node;			/* in the sender's list */
 	QueueStream *queue_stream;
-	/* name, reader and all that a completion needs */
+	/* name, reader and the other fields that a completion needs */
 	CompletionTarget target;
 	StreamOptions options;
 	MemoryContext context;		/* all that belongs to this delivery */
@@ -31,10 +31,12 @@ struct Delivery
 	Identity   *identity;		/* who signs; NULL: the role is not allowed */
 	bool		authenticating; /* it waits for its first credentials */
 
-	/* where to: resolved from the options, the environment and the profile */
+	/*
+	 * the endpoint, resolved from the options, the environment and the profile
+	 */
 	bool		resolved;
-	bool		dropped;		/* its server is gone: all it owes goes to the
-								 * dead letters */
+	bool		dropped;		/* its foreign server is gone: its records go
+								 * to the dead letters */
 	char		region[64];
 	Endpoint	endpoint;
 

@@ -1,6 +1,6 @@
 /*
  * health.c
- *		What the view and the log are told of a stream; health.h says how.
+ *		The state of a stream in the view and in the log.
  *
  * Sender process only.  The log has a line when trouble begins, when it
  * becomes another, and when it is over; each kind at most once a minute, and
@@ -113,7 +113,7 @@ health_trouble(Health *h, const Cause *cause, int64 now)
 	if (state != PACE_ACTIVE)
 		show_state(h, stream_states[state], text);
 
-	/* a service that asks for less is no trouble */
+	/* a service that asks for less is not trouble */
 	if (state == PACE_RETRYING || state == PACE_PARKED)
 	{
 		if (!h->troubled || state != h->shown || h->unlogged[line] > 0 ||

@@ -1,7 +1,7 @@
 /*
  * health.h
- *		How a stream is doing: its pace, and what the view and the log are told
- *		of it.
+ *		The health of a stream: its pace, and its state in the view and in the
+ *		log.
  *
  * Sender process only.  The state in the view is that of the pace, and the
  * reason is always the last cause, in words that name the party: AWS, a proxy,
@@ -13,16 +13,16 @@
 #include "queue/stream_stats.h"
 #include "sender/pace.h"
 
-/* Whose words a cause is told in. */
+/* The party that a cause is attributed to. */
 typedef enum Party
 {
 	PARTY_AWS,
-	PARTY_PROXY,				/* whoever answers and is not Firehose */
+	PARTY_PROXY,				/* a host that responds and is not Firehose */
 	PARTY_NETWORK,
 	PARTY_HERE					/* this server: configuration, resources */
 } Party;
 
-/* Why a request came to nothing. */
+/* The reason why a request failed. */
 typedef struct Cause
 {
 	Party		party;
@@ -55,7 +55,7 @@ typedef struct Health
 	int			unlogged[HEALTH_LINES]; /* lines left out since the last */
 } Health;
 
-/* Fill in a cause, with a text as printf makes it. */
+/* Fill in a cause; the message is formatted as by printf. */
 extern void cause_set(Cause *cause, Party party, const char *code, const char *format,...)
 			pg_attribute_printf(4, 5);
 
@@ -64,7 +64,10 @@ extern void cause_set(Cause *cause, Party party, const char *code, const char *f
  */
 extern void health_trouble(Health *h, const Cause *cause, int64 now);
 
-/* The last error, of a record or request, that is no trouble of the stream. */
+/*
+ * The last error of a record or request, when the stream itself is not in
+ * trouble.
+ */
 extern void health_note_error(Health *h, const Cause *cause);
 
 /*

@@ -1,10 +1,11 @@
 /*
  * helper.c
- *		Run a credential_process beside the event loop; helper.h says how.
+ *		Run a credential_process beside the event loop.
  *
  * The read end of its pipe is in the epoll set of http.c, so that output and
  * the end of output wake the sender.  Between the end of its output and its
- * exit, which usually are one moment, identity.c looks again by a timer.
+ * exit, which usually are one moment, identity_refresh.c looks again by a
+ * timer.
  */
 #include "postgres.h"
 
@@ -23,7 +24,7 @@
 #include "sender/helper.h"
 #include "sender/http.h"
 
-/* Become the command.  Runs in the child; touches nothing of PostgreSQL's. */
+/* Execute the command. Runs in the child, and uses nothing of PostgreSQL. */
 static void
 run_command(char *const argv[], int output, pid_t parent)
 {
@@ -42,7 +43,7 @@ run_command(char *const argv[], int output, pid_t parent)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 
-	/* the server's log is no place for what such a program says */
+	/* output of such a program does not belong into the server's log */
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDERR_FILENO) < 0 ||
 		dup2(output, STDOUT_FILENO) < 0)
 		_exit(127);
@@ -92,7 +93,7 @@ helper_start(Helper *helper, char *command, int64_t deadline,
 	return true;
 }
 
-/* Read what there is; closes the pipe at its end. */
+/* Read the available output; close the pipe at its end. */
 static void
 collect(Helper *helper)
 {

@@ -1,11 +1,11 @@
 /*
  * helper.h
- *		Run a credential_process beside the event loop: start it, collect what
- *		it prints, end it when it takes too long.
+ *		Run a credential_process beside the event loop: start it, collect its
+ *		output, end it when it takes too long.
  *
  * Sender process only.  No function waits.  The command is split without a
  * shell (command_line.h) and runs as the server's user, which is why only a
- * superuser's setting or a file that nobody else can write may name one.
+ * superuser's setting or a file that no other user can write may name one.
  */
 #ifndef FIREHOSE_SENDER_HELPER_H
 #define FIREHOSE_SENDER_HELPER_H
@@ -15,14 +15,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* What a helper may print; credentials are a few kB. */
+/* The most output of a helper; credentials are a few kB. */
 #define HELPER_MAX_OUTPUT	(64 * 1024)
 
 /* Zero it before the first use. */
 typedef struct Helper
 {
 	pid_t		pid;			/* 0: none runs */
-	int			fd;				/* what it prints, -1: it has closed that */
+	int			fd;				/* its output, -1: closed */
 	int64_t		deadline;		/* us, monotonic */
 	bool		too_much;		/* it printed more than it may */
 	char	   *output;			/* palloc'd in TopMemoryContext */
@@ -34,8 +34,8 @@ extern bool helper_start(Helper *helper, char *command, int64_t deadline,
 						 char *reason, size_t reason_size);
 
 /*
- * Collect what there is; true once it has ended, *error then says why its
- * output must not be used, or is NULL.  *status is its exit status.
+ * Collect the available output.  True once it has ended; *error then says why
+ * its output must not be used, or is NULL. *status is its exit status.
  */
 extern bool helper_finished(Helper *helper, int64_t now, int *status, const char **error);
 

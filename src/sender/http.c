@@ -1,17 +1,16 @@
 /*
  * http.c
- *		libcurl's multi interface over a private epoll descriptor; http.h says
- *		what it offers.
+ *		libcurl's multi interface over a private epoll descriptor.
  *
- * libcurl tells us which sockets to watch and when to call again; the sockets
- * go into an epoll set whose own descriptor is one event in the sender's
+ * libcurl tells which sockets to watch and when to call again; the sockets go
+ * into an epoll set whose own descriptor is one event in the sender's
  * WaitEventSet, beside the latch.  (A WaitEventSet cannot drop an event, and
  * curl_multi_poll cannot see a latch.)
  *
- * The body is fed by a read function without a seek function.  libcurl would
+ * The body is fed by a read function without a seek function. libcurl would
  * otherwise send a POST a second time by itself when a kept-alive connection
- * dies; this way such a request ends with CURLE_SEND_FAIL_REWIND, and whether
- * to send again is ours to decide.
+ * dies; this way such a request ends with CURLE_SEND_FAIL_REWIND, and the
+ * sender decides whether to send again.
  *
  * Signals are blocked while libcurl runs: its resolver thread inherits the
  * mask and must not take signals meant for this process.
@@ -207,7 +206,10 @@ set_common_options(HttpRequest *request)
 	return true;
 }
 
-/* Set the options of one request: all of them, whatever the last one left. */
+/*
+ * Set the options of one request: all of them, because the last request may
+ * have left others.
+ */
 static bool
 set_request_options(HttpRequest *request)
 {
@@ -317,7 +319,7 @@ http_unwatch(int fd)
 	(void) epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fd, NULL);
 }
 
-/* libcurl ignores sockets that are not its own, those that we watch. */
+/* libcurl ignores descriptors that are not its own, such as a helper's. */
 void
 http_drive(void)
 {
@@ -426,8 +428,8 @@ http_release(HttpRequest *request)
 	if (handle->finished && request->result != CURLE_OK)
 	{
 		/*
-		 * Start afresh: libcurl (8.14) remembers a rewind that was not
-		 * possible over a reset, and would fail with it for ever.
+		 * Start anew: libcurl (8.14) remembers a rewind that was not possible
+		 * over a reset, and would fail with it for ever.
 		 */
 		curl_easy_cleanup(handle->easy);
 		free(handle->response);

@@ -1,11 +1,11 @@
 /*
  * http.h
- *		HTTP requests that run side by side in one event loop: libcurl behind a
+ *		HTTP requests that run concurrently in one event loop: libcurl behind a
  *		descriptor that a WaitEventSet can wait for.
  *
  * Sender process only.  No function waits; callbacks of libcurl only store
- * what they are given, so no error is ever raised across it.  What is finished
- * is collected with http_next_finished.
+ * their arguments, so no error is ever raised across it.  Finished requests
+ * are collected with http_next_finished.
  */
 #ifndef FIREHOSE_SENDER_HTTP_H
 #define FIREHOSE_SENDER_HTTP_H
@@ -55,7 +55,8 @@ typedef struct HttpRequest
 	char		date[64];		/* header Date, or empty */
 	char		location[128];	/* header Location, or empty */
 	bool		short_of_resources; /* this process lacks memory, descriptors
-									 * or ports: nobody else's fault */
+									 * or ports: not the fault of another party
+									 * */
 	size_t		sent;			/* bytes of the body that libcurl has taken */
 
 	/* private */
@@ -72,19 +73,19 @@ extern int	http_init(const char **error);
 extern bool http_start(HttpRequest *request);
 
 /*
- * Do what can be done now: call when the descriptor is ready or the timeout
- * over.
+ * Advance all requests; to be called when the descriptor is ready or the
+ * timeout over.
  */
 extern void http_drive(void);
 
-/* Let a further descriptor make that one readable, and no more. */
+/* Let a further descriptor make that one readable; it has no other effect. */
 extern void http_watch(int fd);
 extern void http_unwatch(int fd);
 
 /* The next request that has finished, NULL if there is none. */
 extern HttpRequest *http_next_finished(void);
 
-/* The time that the header Date tells, 0 if there is none. */
+/* The time of the header Date, 0 if there is none. */
 extern time_t http_date(const HttpRequest *request);
 
 /* Give back what a finished request holds; its response is gone then. */

@@ -1,7 +1,7 @@
 /*
  * identity.c
- *		Who the sender is towards AWS: the identities, and what is known of
- *		them.
+ *		The identities that the sender has towards AWS, and their present
+ *		state.
  *
  * Sender process only.
  */
@@ -125,9 +125,7 @@ identity_forget_unmarked(void)
 	}
 }
 
-/*
- * What is known ------------------------------------------------------------
- */
+/* State ------------------------------------------------------------ */
 
 IdentityState
 identity_state(const Identity *identity)
@@ -206,7 +204,8 @@ identity_publish(Identity *identity)
 }
 
 /*
- * Having, losing and failing ------------------------------------------------
+ * Getting and losing credentials
+ * ------------------------------------------------
  */
 
 /* The server has credentials again: assume the roles that waited for them. */
@@ -279,7 +278,7 @@ identity_drop(Identity *identity)
 void
 identity_note_failure(Identity *identity, const char *problem)
 {
-	/* a stream that was waiting has to be told that this came to nothing */
+	/* streams that wait for the credentials have to be told of the failure */
 	if (identity->failures++ == 0 && !identity->present)
 		identities.changed = true;
 	strlcpy(identity->problem, problem, sizeof(identity->problem));

@@ -1,7 +1,7 @@
 /*
  * identity.h
- *		Who the sender is towards AWS: the server's own credentials, and those
- *		of the roles that streams name.
+ *		The identities that the sender has towards AWS: the server's own, and
+ *		the roles that streams name.
  *
  * Sender process only.  An identity is shared by all streams that name the
  * same role and external id.  identity_refresh.h says when credentials are
@@ -33,7 +33,7 @@ extern void identity_forget_unmarked(void);
 
 extern IdentityState identity_state(const Identity *identity);
 
-/* Why there are no credentials, or what is done to have some. */
+/* Why there are no credentials, or how they are being fetched. */
 extern const char *identity_problem(const Identity *identity);
 
 /* The number of the present credentials. */
@@ -44,9 +44,9 @@ extern const Credentials *identity_credentials(const Identity *identity);
 extern SigV4Key *identity_signing_key(Identity *identity);
 
 /*
- * What else the environment and the profile say.  The region is the option's,
- * or the environment's, the profile's or the instance's; NULL if nobody tells,
- * which makes us ask the instance.
+ * Other values of the environment and the profile.  The region is the
+ * option's, or the environment's, the profile's or the instance's.  NULL if
+ * none is known; the instance is then asked.
  */
 extern const char *identity_region(const char *option);
 extern const char *identity_endpoint_url(void);

@@ -141,7 +141,7 @@ identity_fetch_check_helper(Identity *identity, int64_t now)
 	helper_clear(helper);
 }
 
-/* The source that the view names for credentials that were fetched. */
+/* The source of fetched credentials, as the view shows it. */
 static const char *
 fetched_from(const Identity *identity)
 {
@@ -152,7 +152,7 @@ fetched_from(const Identity *identity)
 	return identities.found.provider;
 }
 
-/* Keep what a fetch has brought. */
+/* Keep the result of a fetch. */
 static void
 finish_fetch(Identity *identity, int64_t now)
 {
@@ -177,7 +177,7 @@ finish_fetch(Identity *identity, int64_t now)
 				  fetch->principal, lifetime, now);
 }
 
-/* Do what the fetch says comes next. */
+/* Take the next action of a fetch. */
 static void
 advance_fetch(Identity *identity, CredentialFetchAction action, int64_t now)
 {
@@ -218,7 +218,7 @@ prepare_role(Identity *identity)
 		credential_step_set(step, CREDENTIAL_EXTERNAL_ID, identity->external_id);
 }
 
-/* Does it take STS, which is asked in a region? */
+/* Does the fetch ask STS, which needs a region? */
 static bool
 needs_region(const Identity *identity)
 {

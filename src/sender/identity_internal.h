@@ -1,7 +1,7 @@
 /*
  * identity_internal.h
- *		What identity.c, identity_fetch.c and identity_refresh.c share: an
- *		identity, and all that the sender has.
+ *		Shared by identity.c, identity_fetch.c and identity_refresh.c: the
+ *		structure of an identity, and the sender's set of them.
  *
  * Sender process only.
  */
@@ -53,14 +53,16 @@ struct Identity
 	IdentityStats stats;
 };
 
-/* The identities of this sender, and what they are looked for with. */
+/*
+ * The identities of this sender, and the state of the search for credentials.
+ */
 typedef struct Identities
 {
 	dlist_head	all;			/* without .region_seeker */
 	Identity   *own;			/* the server's; one of .all */
 	Identity	region_seeker;	/* asks the instance for its region: only its
 								 * fetch is used */
-	char		instance_region[64];	/* what it was told */
+	char		instance_region[64];	/* the instance's region */
 	CredentialState found;		/* how the server's own were found */
 	bool		changed;		/* since the last identity_refresh() */
 	RetryRandom random;
@@ -82,7 +84,7 @@ extern void identity_drop(Identity *identity);
 /* Note a failure, in the view and once in the log. */
 extern void identity_note_failure(Identity *identity, const char *problem);
 
-/* Show in the view what is known. */
+/* Show the identity's state in the view. */
 extern void identity_publish(Identity *identity);
 
 #endif							/* FIREHOSE_SENDER_IDENTITY_INTERNAL_H */

@@ -56,7 +56,8 @@ warn_if_exposed(void)
 
 /*
  * Look for the server's credentials.  Those found earlier are used for a while
- * if there are none now: whoever replaces a file may take it away first.
+ * if there are none now: a file may be removed for a moment while it is
+ * replaced.
  */
 static void
 load_own(int64_t now)
@@ -96,7 +97,7 @@ load_own(int64_t now)
 	}
 }
 
-/* Has anything changed that credentials are looked for with? */
+/* Have the settings or files changed that credentials are searched in? */
 static bool
 sources_changed(void)
 {
@@ -108,7 +109,7 @@ sources_changed(void)
 	return outdated;
 }
 
-/* Do what is due for one identity. */
+/* Drop expired credentials of one identity, and start a fetch that is due. */
 static void
 refresh_identity(Identity *identity, int64_t now)
 {
@@ -134,7 +135,8 @@ identity_refresh(int64_t now)
 		if (sources_changed())
 		{
 			load_own(now);
-			identities.changed = true;	/* what is allowed may be another list now */
+			identities.changed = true;	/* the lists of allowed roles and
+										 * endpoints may have changed */
 		}
 	}
 	if (missing_since >= 0 && identities.own->present &&

@@ -1,22 +1,22 @@
 /*
  * pace.c
- *		How fast a stream is sent; pace.h says what for.
+ *		How fast a stream is sent.
  *
  * Four things limit a stream, each in its own way.
  *
  * Requests that take too long (a slow service, a thin line) are too large or
- * too many.  A timeout cuts both; as long as nothing passes, the cut grows, so
+ * too many.  A timeout cuts both; while nothing is accepted, the cut grows, so
  * that the third time in a row leaves one request of one record.  Both grow
  * back while requests end well within the timeout, judged by how long the last
  * one took, so that a limit once found is not overrun again and again.
  *
- * A service that refuses for want of quota is sent to at a rate: pace_rate.c.
+ * A service that refuses for lack of quota is sent to at a rate: pace_rate.c.
  *
- * Requests that fail are followed by a pause, as AWS's SDKs make it.  All that
- * was under way when one failed is one failure: it tells the same news.
+ * Requests that fail are followed by a pause, as AWS's SDKs make it.  All
+ * requests under way when one failed count as one failure.
  *
- * A size answer halves the request, and what it left is tried request by
- * request until the record is found that was meant.
+ * A response that refuses the size halves the request, and the records left
+ * are tried request by request until the one that is too large is found.
  */
 #include <math.h>
 #include <string.h>
@@ -85,7 +85,10 @@ pace_set_options(Pace *p, const PaceOptions *options, int64_t now)
 		p->window = options->max_in_flight;
 }
 
-/* What may be sent -------------------------------------------------------- */
+/*
+ * Limits of the next request
+ * --------------------------------------------------------
+ */
 
 /* The most volume of a request, by the rate. */
 static double
@@ -280,9 +283,9 @@ grow(Pace *p, const PaceRequest *request, int64_t now)
 	p->changed_at = now;
 }
 
-/* What happens to requests ------------------------------------------------ */
+/* Results of requests ------------------------------------------------ */
 
-/* Something was accepted: the stream lives. */
+/* Something was accepted: the stream works. */
 static void
 mark_alive(Pace *p, const PaceRequest *request)
 {

@@ -3,11 +3,11 @@
  *		How fast a stream is sent: how many records and bytes a request may
  *		have, how many requests may be under way, and when the next may go.
  *
- * One state machine for everything that slows a stream down and lets it go
- * faster again.  It is told what happens to each request and reads no clock:
- * times are microseconds of a monotonic clock that the caller passes, and
- * chance comes from a seed, so a test can simulate an hour in a moment.  Knows
- * neither PostgreSQL nor libcurl.
+ * One state machine for everything that slows a stream down and speeds it up
+ * again.  It is told the result of each request and reads no clock: times are
+ * microseconds of a monotonic clock that the caller passes, and random numbers
+ * come from a seed, so a test can simulate an hour in a moment.  Knows neither
+ * PostgreSQL nor libcurl.
  */
 #ifndef FIREHOSE_SENDER_PACE_H
 #define FIREHOSE_SENDER_PACE_H
@@ -17,7 +17,7 @@
 
 #include "aws/retry.h"
 
-/* What the stream's options allow; a rate of 0 is no limit. */
+/* The limits of the stream's options; a rate of 0 is no limit. */
 typedef struct PaceOptions
 {
 	int			max_records;	/* in a request */
@@ -30,7 +30,9 @@ typedef struct PaceOptions
 	int64_t		largest_record; /* bytes */
 } PaceOptions;
 
-/* A request as it was sent; kept by the caller until its end is told. */
+/*
+ * A request as it was sent; kept by the caller until its result is reported.
+ */
 typedef struct PaceRequest
 {
 	int64_t		sent_at;
@@ -68,10 +70,11 @@ typedef struct Pace
 	int			strikes;		/* waves in a row of which nothing was accepted
 								 * because they were too much */
 	int64_t		fastest;		/* shortest request since the last strike */
-	int			bisect_left;	/* records that a size answer left to be tried
-								 * in smaller requests, one at a time */
+	int			bisect_left;	/* records of a request that was too large, to
+								 * be tried in smaller requests, one at a time
+								 * */
 
-	/* the rate that the service takes, learnt from what it refuses */
+	/* the rate that the service accepts, learnt from its refusals */
 	double		rate;			/* volume per second, 0: not limited */
 	double		refused_rate;	/* where the last cut came from */
 	double		step;			/* share by which the rate grows next */
@@ -109,10 +112,10 @@ typedef struct Pace
 
 extern void pace_init(Pace *p, const PaceOptions *options, uint64_t seed, int64_t now);
 
-/* The options have changed; what was learnt about the service is kept. */
+/* The options have changed; everything learnt about the service is kept. */
 extern void pace_set_options(Pace *p, const PaceOptions *options, int64_t now);
 
-/* What the next request may have; one record always passes. */
+/* The limits of the next request; one record is always allowed. */
 extern int	pace_max_records(const Pace *p);
 extern int64_t pace_max_bytes(const Pace *p);
 
@@ -125,15 +128,18 @@ extern int64_t pace_delay(Pace *p, int records, int64_t bytes, int64_t now);
 /* The same for a request whose size is not known yet: not before this. */
 extern int64_t pace_not_before(const Pace *p);
 
-/* A request goes.  Fills in what the end of it is told with. */
+/*
+ * A request is sent.  Fills in *request, which is passed when its result is
+ * reported.
+ */
 extern void pace_sent(Pace *p, PaceRequest *request, int records, int64_t bytes,
 					  int64_t now);
 
 /*
- * An answer to each record: so many were accepted, and so many refused because
- * they were too many or too fast.  Records that failed for other reasons are
- * no matter of pace, unless nothing was accepted (pace_failed).  `wish` is
- * what the service asked to wait (us), or -1.
+ * A response with a result for each record: so many were accepted, and so many
+ * refused because they were too many or too fast.  Records that failed for
+ * other reasons do not affect the pace, unless nothing was accepted
+ * (pace_failed). `wish` is the pause that the service asked for (us), or -1.
  */
 extern void pace_answered(Pace *p, const PaceRequest *request, int accepted,
 						  int64_t accepted_bytes, int throttled, int64_t wish,
@@ -142,19 +148,22 @@ extern void pace_answered(Pace *p, const PaceRequest *request, int accepted,
 /* The whole request was refused, because there were too many or too fast. */
 extern void pace_throttled(Pace *p, const PaceRequest *request, int64_t wish, int64_t now);
 
-/* No answer within the time a request may take. */
+/* No response within the timeout of a request. */
 extern void pace_timed_out(Pace *p, const PaceRequest *request, int64_t now);
 
-/* The request came to nothing for another reason that may pass. */
+/* The request failed for another reason that may pass. */
 extern void pace_failed(Pace *p, const PaceRequest *request, int64_t wish, int64_t now);
 
-/* The request is larger than the service takes. */
+/* The request is larger than the service accepts. */
 extern void pace_too_large(Pace *p, const PaceRequest *request, int64_t now);
 
 /* So many of those records were the reason, and are sent no more. */
 extern void pace_gave_up(Pace *p, int records);
 
-/* The process lacks something (memory, descriptors); nobody else's fault. */
+/*
+ * The process lacks something (memory, descriptors); not the fault of another
+ * party.
+ */
 extern void pace_short_of_resources(Pace *p, int64_t now);
 
 /*
@@ -163,7 +172,7 @@ extern void pace_short_of_resources(Pace *p, int64_t now);
  */
 extern void pace_park(Pace *p, int64_t interval, int64_t now);
 
-/* Something has changed that may be what a parked stream waits for. */
+/* Something has changed that may let a parked stream continue. */
 extern void pace_probe_now(Pace *p, int64_t now);
 
 /* The stream is another one now: end whatever pause it is in. */

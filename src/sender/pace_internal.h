@@ -1,6 +1,6 @@
 /*
  * pace_internal.h
- *		What pace.c and pace_rate.c share.
+ *		Shared by pace.c and pace_rate.c.
  */
 #ifndef FIREHOSE_SENDER_PACE_INTERNAL_H
 #define FIREHOSE_SENDER_PACE_INTERNAL_H
@@ -9,13 +9,13 @@
 
 #define SECOND				INT64_C(1000000)
 
-/* What a record weighs beside its bytes: its frame in a request. */
+/* The volume of a record besides its bytes: its frame in a request. */
 #define RECORD_VOLUME		128
 
 #define Min(a, b)			((a) < (b) ? (a) : (b))
 #define Max(a, b)			((a) > (b) ? (a) : (b))
 
-/* What records weigh, in the unit of the rate. */
+/* The volume of records, in the unit of the rate. */
 static inline double
 volume(int records, int64_t bytes)
 {
@@ -39,8 +39,8 @@ extern void pace_strike(Pace *p, const PaceRequest *request, int64_t now);
 extern void pace_set_ceiling(Pace *p, double share, int64_t now);
 
 /*
- * pace_rate.c: count what an answer accepted and refused; some or all of it
- * was refused for want of quota; judge the rate when it is time to.
+ * pace_rate.c: count what a response accepted and refused; some or all of it
+ * was refused for lack of quota; judge the rate when it is time to.
  */
 extern void pace_rate_count(Pace *p, const PaceRequest *request, int accepted,
 							int64_t accepted_bytes, int throttled);

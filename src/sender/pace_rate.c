@@ -1,15 +1,16 @@
 /*
  * pace_rate.c
- *		The rate that a service takes, learnt from what it refuses; a part of
+ *		The rate that a service accepts, learnt from its refusals; a part of
  *		pace.c.
  *
- * A service that refuses for want of quota tells by what it accepts how much
- * that is.  Its rate is learnt in volume, bytes and a little for each record,
- * which is near enough to records and requests while the mix of records does
- * not change much.  The rate is set slightly above what was accepted, and kept
- * while no more than a tenth is refused: the quota is used up, and few records
- * are sent twice.  When cutting the rate three times leaves the same part of
- * the records refused, quota is not the reason, and the rate is let go.
+ * A service that refuses for lack of quota shows by the records it accepts how
+ * large the quota is.  Its rate is learnt in volume, bytes and a little for
+ * each record, which is near enough to records and requests while the mix of
+ * records does not change much.  The rate is set slightly above what was
+ * accepted, and kept while no more than a tenth is refused: the quota is used
+ * up, and few records are sent twice.  When cutting the rate three times
+ * leaves the same part of the records refused, quota is not the reason, and
+ * the rate is let go.
  */
 #include <math.h>
 
@@ -42,7 +43,7 @@
 #define CAREFUL_STEP		0.04
 #define MAX_STEP			0.6
 
-/* A rate is not judged by fewer answers than this. */
+/* A rate is not judged by fewer responses than this. */
 #define EPOCH_ANSWERS		4
 
 /* Begin to count anew. */
@@ -55,7 +56,7 @@ start_epoch(Pace *p, int64_t now)
 	p->rate_binds = false;
 }
 
-/* What the service has accepted per second. */
+/* The volume that the service has accepted per second. */
 static double
 goodput(const Pace *p, int64_t now)
 {
@@ -148,7 +149,7 @@ refused_again(Pace *p, const PaceRequest *request, int64_t now)
 		p->rate_next = Max(p->rate_next, next);
 }
 
-/* Some or all of a request was refused for want of quota. */
+/* Some or all of a request was refused for lack of quota. */
 void
 pace_rate_refused(Pace *p, const PaceRequest *request, int accepted, int64_t now)
 {
@@ -159,7 +160,7 @@ pace_rate_refused(Pace *p, const PaceRequest *request, int accepted, int64_t now
 		p->refusals = 0;
 	}
 	if (request->sent_at < p->cut_at)
-		return;					/* the news that the last cut came from */
+		return;					/* the refusals that the last cut came from */
 	if (p->rate == 0)
 	{
 		double		was = goodput(p, now);
@@ -197,7 +198,7 @@ is_futile(const Pace *p, double fraction)
 	return p->by_entry && p->cuts > FUTILE_CUTS && fraction > p->first_fraction * 0.5;
 }
 
-/* More was refused than at the right rate: go back to what was accepted. */
+/* More was refused than at the right rate: go back to the accepted rate. */
 static void
 cut_to_goodput(Pace *p, double fraction, int64_t now)
 {
@@ -265,7 +266,7 @@ pace_rate_count(Pace *p, const PaceRequest *request, int accepted,
 		return;
 	p->epoch_answers++;
 	p->epoch_accepted += volume(accepted, accepted_bytes);
-	/* tried again soon, a request that is refused again is the same news */
+	/* tried again soon, a request that is refused again tells nothing new */
 	if (p->refusals == 0 || accepted > 0)
 		p->epoch_refused += throttled * mean;
 }

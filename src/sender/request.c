@@ -1,6 +1,6 @@
 /*
  * request.c
- *		Building requests; request.h says how.
+ *		Building requests.
  *
  * Sender process only.  The bodies (AWS JSON 1.1, as the API reference of
  * PutRecord and PutRecordBatch has it):
@@ -238,10 +238,10 @@ request_build(Request *request, QueueReader *reader, const char *stream_name,
 	http->headers[http->nheaders++] = request->target;
 	http->headers[http->nheaders++] = request->headers.date;
 	http->headers[http->nheaders++] = request->headers.authorization;
-	/* no waiting for leave to send a large body; nothing to negotiate */
+	/* do not wait for a 100 response before a large body */
 	http->headers[http->nheaders++] = "Expect:";
 	http->headers[http->nheaders++] = "Accept:";
-	/* what is compressed on the way cannot be believed */
+	/* a response that was compressed on the way cannot be trusted */
 	http->headers[http->nheaders++] = "Accept-Encoding: identity";
 	if (request->headers.token)
 		http->headers[http->nheaders++] = request->headers.token;

@@ -1,12 +1,12 @@
 /*
  * response_handler.c
- *		What follows from the answer to a request; error_class.h says what the
- *		classes of errors mean.
+ *		Handling the response to a request; error_class.h says what the classes
+ *		of errors mean.
  *
  * Sender process only.  The one rule for records: only an entry with a
- * RecordId and without an ErrorCode makes a record accepted.  Whatever else
- * happens, it goes back to the front of the stream's list, or, if it can never
- * be sent, to the dead letters.
+ * RecordId and without an ErrorCode makes a record accepted.  In all other
+ * cases it goes back to the front of the stream's list, or, if it can never be
+ * sent, to the dead letters.
  */
 #include "postgres.h"
 
@@ -24,7 +24,9 @@
 /* Firehose bills each record as a multiple of this. */
 #define BILLING_UNIT		5120
 
-/* So much is shown of a response that is not Firehose's. */
+/*
+ * The length of the part that is shown of a response that is not Firehose's.
+ */
 #define FOREIGN_WORDS	128
 
 /* A text that is not terminated, for "%.*s". */
@@ -132,7 +134,7 @@ refuse_record(Delivery *d, const ClaimedRecord *claimed, const Cause *cause)
 		delivery_suspect(d, claimed);
 }
 
-/* Is it said of this record that there are too many? */
+/* Was this record refused for lack of quota? */
 static inline bool
 is_throttled(const ResponseEntry *entry)
 {
@@ -163,8 +165,9 @@ count_refused(Request *request, const ResponseEntry *entries, Tally *tally)
 }
 
 /*
- * Give back what was not accepted, backwards, since it goes to the front.  A
- * record that was refused while others passed waits on its own.
+ * Give back the records that were not accepted, in reverse order, because each
+ * goes to the front.  A record that was refused while others passed waits on
+ * its own.
  */
 static void
 give_refused_back(Delivery *d, Request *request, const ResponseEntry *entries,
@@ -192,7 +195,9 @@ give_refused_back(Delivery *d, Request *request, const ResponseEntry *entries,
 		delivery_suspects_refused(d, now);
 }
 
-/* Tell the pace, the view and the log what came of a request's records. */
+/*
+ * Report the results of a request's records to the pace, the view and the log.
+ */
 static void
 report_entries(Delivery *d, Request *request, const Tally *tally, int64 now)
 {
@@ -327,7 +332,7 @@ largest_number(const char *text, size_t length)
 	return largest;
 }
 
-/* Name an error, and who says it: Firehose's errors have a code. */
+/* Name an error and its party: Firehose's errors have a code. */
 static void
 error_cause(HttpRequest *http, const ErrorReport *report, Cause *cause)
 {
@@ -350,7 +355,7 @@ error_cause(HttpRequest *http, const ErrorReport *report, Cause *cause)
 			  http->location[0] ? "" : words);
 }
 
-/* The request came to nothing, for a reason that may pass. */
+/* The request failed, for a reason that may pass. */
 static void
 fail_request(Delivery *d, Request *request, const Cause *cause, int64 requested, int64 now)
 {
@@ -361,7 +366,7 @@ fail_request(Delivery *d, Request *request, const Cause *cause, int64 requested,
 
 /*
  * Is this record too large by the limit that Firehose names, or by the one
- * that is known?  A smaller number in a message ("exceeds 4 MB") is none of
+ * that is known?  A smaller number in a message ("exceeds 4 MB") is not in
  * bytes.
  */
 static bool
@@ -374,9 +379,9 @@ is_over_limit(const ClaimedRecord *claimed, const Cause *cause)
 }
 
 /*
- * The request, or one record of it, is too large for whoever answers.  Smaller
- * ones are tried, down to one record.  That is given up only if it is over
- * Firehose's limit; otherwise it is not the record's fault.
+ * The request, or one record of it, is too large for the service, or for a
+ * proxy.  Smaller ones are tried, down to one record.  That is given up only
+ * if it is over Firehose's limit; otherwise it is not the record's fault.
  */
 static void
 bisect(Delivery *d, Request *request, const Cause *cause, int64 now)
@@ -448,7 +453,7 @@ take_transient(Delivery *d, Request *request, const Cause *cause, int64 now)
 	health_trouble(&d->health, cause, now);
 }
 
-/* What to do about an error, after the records were given back. */
+/* React to an error, after the records were given back. */
 static void
 follow_error(Delivery *d, Request *request, ErrorClass class, const Cause *cause, int64 now)
 {
@@ -512,7 +517,7 @@ take_error(Delivery *d, Request *request, int64 now)
 
 /* No response at all ------------------------------------------------------ */
 
-/* Faults that do not pass by themselves: retrying fast would help nobody. */
+/* Faults that do not pass by themselves: retrying fast would not help. */
 static bool
 is_lasting(CURLcode result)
 {

@@ -1,7 +1,7 @@
 /*
  * response_handler.h
- *		What follows from the answer to a request, for its records and for the
- *		pace of its stream.
+ *		Handling the response to a request, for its records and for the pace of
+ *		its stream.
  */
 #ifndef FIREHOSE_SENDER_RESPONSE_HANDLER_H
 #define FIREHOSE_SENDER_RESPONSE_HANDLER_H

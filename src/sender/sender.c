@@ -2,11 +2,11 @@
  * sender.c
  *		The sender: one background worker per database, the only process that
  *		loads libcurl.  Takes records out of the queue's streams of its
- *		database, sends them, and tells what became of them.
+ *		database, sends them, and reports their outcomes.
  *
- * The launcher starts it and, after any exit, another one; what this process
- * knows and the queue does not is forgotten then, and in-flight records are
- * sent again.  So there is no error handling here: an ERROR ends the process.
+ * The launcher starts it and, after any exit, another one; everything that
+ * only this process knows is lost then, and in-flight records are sent again.
+ * So there is no error handling here: an ERROR ends the process.
  *
  * One event loop does everything: finished requests, new records, timers.  It
  * holds no transaction, snapshot or heavyweight lock while it waits, and waits
@@ -44,8 +44,8 @@
 #include "workers/worker.h"
 
 /*
- * How long the rest is sent, and answers are awaited, when the sender has to
- * go (ms).
+ * How long the rest is sent, and responses are awaited, when the sender has to
+ * exit (ms).
  */
 #define SEND_AT_SHUTDOWN	2000
 #define GRACE_AT_SHUTDOWN	3000
@@ -60,7 +60,8 @@
 PG_MODULE_MAGIC;
 
 /*
- * What sender_start.c looks up: the build, before anything else, and the rest.
+ * The symbols that sender_start.c looks up: the build, before anything else,
+ * and the main function.
  */
 extern PGDLLEXPORT const char firehose_sender_build[];
 extern PGDLLEXPORT void firehose_sender_main(Oid dboid);
@@ -104,7 +105,9 @@ firehose_sender_main(Oid dboid)
 			finish(SEND_AT_SHUTDOWN, GRACE_AT_SHUTDOWN);
 		if (sender_must_exit(my_database))
 			finish(0, GRACE_WHEN_HELD);
-		/* without the extension the queue is not ours to touch any more */
+		/*
+		 * without the extension the sender must not touch the queue any more
+		 */
 		if (sender_take_recheck(my_database))
 		{
 			if (!sender_check_extension(my_database))
@@ -182,8 +185,8 @@ find_delivery(QueueStream *s)
 }
 
 /*
- * Take charge of the streams of our database that are new in the queue's
- * table.
+ * Create deliveries for the streams of this database that are new in the
+ * queue's table.
  */
 static bool
 attach_new_streams(void)
@@ -213,8 +216,9 @@ attach_new_streams(void)
 }
 
 /*
- * Look again for a server that is not to be seen.  False: the transaction that
- * creates it may be under way (ddl_hooks.c); its end will bring us back.
+ * Look again for a foreign server that is not visible.  False: the transaction
+ * that creates it may be under way (ddl_hooks.c), and its end wakes the
+ * sender.
  */
 static bool
 find_committed(Oid serverid, Stream **stream)
@@ -254,9 +258,9 @@ read_options(int64 now)
 }
 
 /*
- * Part with streams that owe nothing: those that were dropped, and those whose
- * entries are needed.  An open transaction that still counts on a dropped one
- * wakes us at its end, if we have asked.
+ * Release the streams that have no pending records and were dropped, or whose
+ * entries are needed.  An open transaction that still relies on a dropped one
+ * wakes the sender at its end, if the sender has asked.
  */
 static void
 release_idle(void)
@@ -282,9 +286,9 @@ release_idle(void)
 }
 
 /*
- * Notice what has changed around us: streams, options, credentials.  Whoever
- * alters a stream wakes us, but we may go for days without a transaction that
- * would read the invalidation.
+ * Notice changes of streams, options and credentials.  A session that alters a
+ * stream wakes the sender, which may be without a transaction for days, and so
+ * has to process the invalidation here.
  */
 static void
 refresh_config(int64 now)
@@ -302,7 +306,9 @@ refresh_config(int64 now)
 		read_options(now);
 }
 
-/* Answers ----------------------------------------------------------------- */
+/*
+ * Responses -----------------------------------------------------------------
+ */
 
 static void
 handle_finished(void)
@@ -360,7 +366,7 @@ respond_to_flushes(int64 now)
 		upto = delivery_finished_upto(d);
 		if (recent_flush_is_known(s, request, upto))
 			continue;
-		/* who was waiting for the records finds their rows */
+		/* a session that waited for the records finds their rows */
 		completion_flush(now, true);
 		recent_flush_done(s, request, upto);
 	}
@@ -377,7 +383,9 @@ show_table_error(void)
 	{
 		StreamStatistics *stats = dlist_container(Delivery, node, iter.cur)->target.stats;
 
-		/* nobody else writes it, so that it may be read without the lock */
+		/*
+		 * no other process writes it, so that it may be read without the lock
+		 */
 		if (strcmp(stats->table_error, error) != 0)
 			stream_stats_set_table_error(stats, error);
 	}
@@ -484,8 +492,8 @@ await_responses(int64 deadline)
 /*
  * Leave, so that as little as possible need be sent again: at a shutdown send
  * the rest of the queue if that goes quickly, and in any case await the
- * answers to what is in flight.  libcurl is not cleaned up: that might wait
- * for a resolver thread.
+ * responses to the requests in flight. libcurl is not cleaned up: that might
+ * wait for a resolver thread.
  */
 static void
 finish(long send_ms, long grace_ms)

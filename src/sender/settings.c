@@ -1,7 +1,7 @@
 /*
  * settings.c
- *		Settings that the sender goes by; sender_settings.h says why they live
- *		here.
+ *		The settings of the sender; settings.h says why firehose.so defines
+ *		them.
  */
 #include "postgres.h"
 

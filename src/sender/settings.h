@@ -1,9 +1,9 @@
 /*
  * settings.h
- *		Settings that the sender goes by.  They are defined in firehose.so,
- *		since a prefix once reserved takes no more, and all of them
- *		only in the configuration file or by ALTER SYSTEM: where data and
- *		credentials go is the administrator's to say.
+ *		The settings of the sender.  They are defined in firehose.so, because
+ *		no setting can be added to a prefix once it is reserved.  All of them
+ *		can be set only in the configuration file or by ALTER SYSTEM, because
+ *		the administrator decides where data and credentials go.
  */
 #ifndef FIREHOSE_SENDER_SETTINGS_H
 #define FIREHOSE_SENDER_SETTINGS_H

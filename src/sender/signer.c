@@ -1,6 +1,7 @@
 /*
  * signer.c
- *		The signature of a request; signer.h says what else.
+ *		The signature of a request, its endpoint, and the clock of that
+ *		endpoint.
  */
 #include "postgres.h"
 
@@ -15,15 +16,17 @@
 #define CLOCK_TOLERANCE		30
 
 /*
- * Endpoints whose clocks are known to differ from ours.  Of more than these
- * the one that was corrected longest ago is forgotten.
+ * The number of endpoints whose clocks are known to differ from this
+ * machine's.  When there are more, the one that was corrected longest ago is
+ * forgotten.
  */
 #define MAX_CLOCKS			32
 
 typedef struct Clock
 {
 	char		host[URL_HOST_SIZE + 8];	/* "": free */
-	time_t		offset;			/* seconds that it is ahead of ours */
+	time_t		offset;			/* seconds that it is ahead of this machine's
+								 * */
 	int64_t		corrected_at;	/* us, monotonic */
 } Clock;
 

@@ -1,8 +1,9 @@
 /*
  * signer.h
- *		The signature of a request: where it goes, and what time it is there.
+ *		The signature of a request, its endpoint, and the clock of that
+ *		endpoint.
  *
- * Sender process only.  Who signs is identity.h's business.
+ * Sender process only.  The identity that signs is in identity.h.
  */
 #ifndef FIREHOSE_SENDER_SIGNER_H
 #define FIREHOSE_SENDER_SIGNER_H
@@ -35,7 +36,8 @@ extern bool signer_endpoint(const char *url_option, const char *region,
 /*
  * A signature made at `signed_at` was refused for its time, by a server whose
  * clock says server_time (0: it does not tell).  True if signing anew may
- * help: our idea of that endpoint's time was set right, now or since.
+ * help, because the offset of that endpoint's clock was corrected, now or
+ * since.
  */
 extern bool signer_correct_clock(const Endpoint *endpoint, int64_t signed_at, int64_t now,
 								 time_t server_time);

@@ -67,7 +67,10 @@ dead_letter_write(const DeadLetter *letters, int n)
 {
 	LetterBatch batch = {letters, n};
 
-	/* local: on our disk; a standby that is away must not stop delivery */
+	/*
+	 * local: durable on this server's disk, because a standby that is away
+	 * must not stop delivery
+	 */
 	return n == 0 || own_tables_transaction(insert_letters, &batch, "local", &trouble);
 }
 
@@ -116,9 +119,9 @@ insert_letters(const void *arg)
 }
 
 /*
- * Is the letter there already?  Nobody else writes letters, so that what is
- * not there now is not there when we insert; what this command has inserted
- * counts too.
+ * Is the letter there already?  No other process writes letters, so a letter
+ * that is absent now is absent at the insert.  A letter that this command has
+ * inserted counts too.
  */
 static bool
 letter_exists(Relation rel, const DeadLetter *letter)

@@ -1,7 +1,7 @@
 /*
  * dead_letter.h
- *		The table of dead letters, for those who write it (dead_letter.c) and
- *		those who retry or purge (dead_letter_sql.c).
+ *		The table of dead letters, shared by dead_letter.c, which writes it,
+ *		and dead_letter_sql.c, which retries or purges.
  */
 #ifndef FIREHOSE_STATUS_DEAD_LETTER_H
 #define FIREHOSE_STATUS_DEAD_LETTER_H

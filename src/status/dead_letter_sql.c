@@ -2,12 +2,12 @@
  * dead_letter_sql.c
  *		firehose_retry_dead_letters and firehose_purge_dead_letters.
  *
- * Runs in backends, with the caller's identity: nobody has rights on the table
- * itself, so these functions go through it letter by letter, oldest first, and
- * take those that the caller owns.  A letter belongs to a stream's owner if
- * both OID and name of the stream agree (see the extension's script); all
- * others are the superuser's.  A letter that somebody else is taking at the
- * same time is left to him.
+ * Runs in backends, with the caller's identity: no role has rights on the
+ * table itself, so these functions go through it letter by letter, oldest
+ * first, and take those that the caller owns.  A letter belongs to a stream's
+ * owner if both OID and name of the stream agree (see the extension's script);
+ * all others are the superuser's.  A letter that another session is taking at
+ * the same time is left to that session.
  */
 #include "postgres.h"
 
@@ -37,7 +37,7 @@
 #include "status/retried.h"
 #include "stream/stream.h"
 
-/* Which letters are meant, and what is to be done with them. */
+/* The letters that are selected, and the work on them. */
 typedef struct LetterRequest
 {
 	char	   *stream;			/* NULL: of all streams */
@@ -99,7 +99,7 @@ firehose_retry_dead_letters(PG_FUNCTION_ARGS)
 				 errmsg("max_records must not be negative"),
 				 errhint("Use NULL to retry as many as fit into one transaction.")));
 
-	/* leave room in the transaction for what else it may put */
+	/* leave room in the transaction for its other puts */
 	request.space_left = queue_largest_transaction(firehose_queue) / 2;
 
 	PG_RETURN_INT64(process_letters(&request));
@@ -155,9 +155,7 @@ read_ids(LetterRequest *request, ArrayType *array)
 	qsort(request->ids, request->nids, sizeof(int64), compare_ids);
 }
 
-/*
- * Go through the letters and take those that are meant.  Returns their number.
- */
+/* Go through the letters and take the selected ones. Returns their number. */
 static int64
 process_letters(LetterRequest *request)
 {
@@ -251,14 +249,17 @@ take_letter(Relation rel, HeapTuple tuple, LetterRequest *request, bool *full)
 		return false;
 
 	/*
-	 * one of many streams does not stop the others; one that was named says
-	 * why
+	 * one of many streams does not stop the others; for one that was named the
+	 * error says why
 	 */
 	if (request->stream == NULL && request->to_stream == NULL &&
 		!stream_get(target)->options.enabled)
 		return false;
 
-	/* the first one may try its luck; its put says so if it can never fit */
+	/*
+	 * the first one is always tried; its put raises the error if it can never
+	 * fit
+	 */
 	letter.data = DatumGetByteaPP(letter.values[LETTER_DATA]);
 	space = QUEUE_RECORD_SPACE(VARSIZE_ANY_EXHDR(letter.data));
 	if (space > request->space_left && request->taken_any)
@@ -304,7 +305,7 @@ is_own(const Letter *letter)
 		has_privs_of_role(GetUserId(), server->owner);
 }
 
-/* Delete it, unless somebody else has done so, or is about to. */
+/* Delete it, unless another session has done so, or is about to. */
 static bool
 delete_letter(Relation rel, const Letter *letter)
 {

@@ -1,9 +1,9 @@
 /*
  * recent.c
- *		What became of recent records, and who waits for it.
+ *		The outcomes of recent records, and the processes that wait for them.
  *
- * Runs in senders, which publish outcomes and answer flushes, and in backends,
- * which look outcomes up and wait (wait.c).
+ * Runs in senders, which publish outcomes and respond to flushes, and in
+ * backends, which look outcomes up and wait (wait.c).
  *
  * Shared state and its contract
  * -----------------------------
@@ -56,7 +56,8 @@
 /*
  * The record's server and as much of its id as the place in the ring does not
  * tell.  Servers of two databases may have one OID, so it is disguised by the
- * database: whoever takes it for one of his own database finds no such server.
+ * database: a session of another database that takes it for a server finds
+ * none.
  */
 #define SOURCE_WORD(id, serverid) \
 	((((id) / OUTCOME_RING_SIZE) << 32) | ((serverid) ^ murmurhash32(MyDatabaseId)))
@@ -64,7 +65,7 @@
 typedef struct RecentWaiter
 {
 	pg_atomic_uint64 record;	/* OUTCOME_WORD, 0: waits for no record */
-	pg_atomic_uint32 flushing;	/* 1: waits for any answer to a flush */
+	pg_atomic_uint32 flushing;	/* 1: waits for any response to a flush */
 } RecentWaiter;
 
 typedef struct RecentShared
@@ -136,7 +137,7 @@ ring_word(uint64 id)
 	return &outcomes->ring[id % OUTCOME_RING_SIZE];
 }
 
-/* Let a outcome be found, but not yet be told. */
+/* Let an outcome be found, but not yet be told. */
 void
 recent_announce(uint64 id, RecordOutcome outcome, Oid serverid)
 {
@@ -163,7 +164,7 @@ recent_publish(const RecentEntry *entries, int n)
 		settle_waiters(entries, n);
 }
 
-/* Is somebody waiting for a record? */
+/* Is a process waiting for a record? */
 bool
 recent_has_waiters(void)
 {
@@ -171,8 +172,8 @@ recent_has_waiters(void)
 }
 
 /*
- * Settle those among the waiters whose record is in a batch.  The filter keeps
- * this linear: the batch is searched for those waiters only that may be in it.
+ * Settle the waiters whose record is in a batch.  The filter keeps this
+ * linear: the batch is searched for those waiters only that may be in it.
  */
 static void
 settle_waiters(const RecentEntry *entries, int n)
@@ -275,14 +276,14 @@ recent_wake_flushers(void)
 	}
 }
 
-/* Is somebody waiting for an answer to a flush? */
+/* Is a process waiting for a response to a flush? */
 bool
 recent_has_flushers(void)
 {
 	return pg_atomic_read_u32(&outcomes->nflushing) > 0;
 }
 
-/* What the ring says of a record, if that may be told already. */
+/* The outcome of a record in the ring, if it is published. */
 RecordOutcome
 recent_lookup(uint64 id)
 {
@@ -292,7 +293,7 @@ recent_lookup(uint64 id)
 		OUTCOME_WORD_FATE(word) : OUTCOME_NONE;
 }
 
-/* What the ring says of a record, even if it was only announced. */
+/* The outcome of a record in the ring, even if it is only announced. */
 RecordOutcome
 recent_lookup_announced(uint64 id)
 {
@@ -301,7 +302,7 @@ recent_lookup_announced(uint64 id)
 	return OUTCOME_WORD_ID(word) == id ? OUTCOME_WORD_FATE(word) : OUTCOME_NONE;
 }
 
-/* Whose record is it? */
+/* The foreign server of a record. */
 Oid
 recent_server(uint64 id)
 {
@@ -346,7 +347,7 @@ recent_start_waiting(uint64 id)
 	pg_atomic_fetch_add_u32(&outcomes->nwaiting, 1);
 }
 
-/* What became of the record this process waits for, so far. */
+/* The outcome, so far, of the record that this process waits for. */
 RecordOutcome
 recent_awaited(void)
 {
@@ -357,7 +358,7 @@ recent_awaited(void)
 	return recent_lookup(OUTCOME_WORD_ID(word));
 }
 
-/* Wait for the record no longer. */
+/* Stop waiting for the record. */
 void
 recent_stop_waiting(void)
 {
@@ -365,7 +366,7 @@ recent_stop_waiting(void)
 	pg_atomic_fetch_sub_u32(&outcomes->nwaiting, 1);
 }
 
-/* Register this process as waiting for answers to flushes. */
+/* Register this process as waiting for responses to flushes. */
 void
 recent_start_flushing(void)
 {
@@ -374,7 +375,7 @@ recent_start_flushing(void)
 	pg_atomic_fetch_add_u32(&outcomes->nflushing, 1);
 }
 
-/* Wait for answers no longer. */
+/* Stop waiting for responses. */
 void
 recent_stop_flushing(void)
 {

@@ -1,7 +1,7 @@
 /*
  * recent.h
- *		What became of recent records, in shared memory, and those who wait
- *		for it: firehose_wait, firehose_flush, firehose_drain.
+ *		The outcomes of recent records in shared memory, and the processes that
+ *		wait for them: firehose_wait, firehose_flush, firehose_drain.
  *
  * A ring of atomics indexed by record id holds the outcomes of the records
  * that finished last.  A backend that waits registers the id in its own entry
@@ -31,19 +31,19 @@ extern void recent_shmem_startup(void);
 
 /*
  * Sender: a record's outcome is settled, and will be published when its row is
- * written.  To be called before the record is finished in the queue, so that
- * who looks for a recent record always finds it in one of the two.
+ * written.  To be called before the record is finished in the queue, so that a
+ * process that looks for a recent record always finds it in one of the two.
  */
 extern PGDLLEXPORT void recent_announce(uint64 id, RecordOutcome outcome, Oid serverid);
 
 /*
- * Sender: make outcomes known and wake those who wait for them.  Never waits,
- * never fails.
+ * Sender: publish outcomes and wake the processes that wait for them.  Never
+ * waits, never fails.
  */
 extern PGDLLEXPORT void recent_publish(const RecentEntry *entries, int n);
 
 /*
- * Sender: is somebody waiting for a record? (Status rows are then written at
+ * Sender: is a process waiting for a record?  (Status rows are then written at
  * once.)
  */
 extern PGDLLEXPORT bool recent_has_waiters(void);
@@ -59,7 +59,7 @@ extern PGDLLEXPORT bool recent_has_waiters(void);
 /* Backend: ask a stream's sender how far it is; the number of the request. */
 extern uint64 recent_flush_request(QueueStream *s);
 
-/* Backend: has the sender answered this request, from `mark` or beyond? */
+/* Backend: has the sender responded to this request, from `mark` or beyond? */
 extern bool recent_flush_reached(QueueStream *s, uint64 request, QueuePosition mark);
 
 /* Sender: the number of the last request, 0: there was none. */
@@ -71,22 +71,22 @@ extern PGDLLEXPORT bool recent_flush_is_known(QueueStream *s, uint64 request,
 extern PGDLLEXPORT void recent_flush_done(QueueStream *s, uint64 request,
 										  QueuePosition finished_upto);
 
-/* Decoder: wake those who flush, if any, to look how far it is. */
+/* Decoder: wake the processes that flush, to look how far it is. */
 extern void recent_wake_flushers(void);
 
-/* Sender: is somebody waiting for an answer to a flush, of whatever stream? */
+/* Sender: is a process waiting for a response to a flush, of any stream? */
 extern PGDLLEXPORT bool recent_has_flushers(void);
 
 /*
- * Backend: what the ring says of a record, published or announced;
+ * Backend: the outcome of a record in the ring, published or announced;
  * OUTCOME_NONE when it is not recent.
  */
 extern RecordOutcome recent_lookup(uint64 id);
 extern RecordOutcome recent_lookup_announced(uint64 id);
 
 /*
- * Backend: the foreign server whose record this is, to see who may know; no
- * such server, or InvalidOid, for one that is not recent or of another
+ * Backend: the foreign server whose record this is, to check who may know of
+ * it; no such server, or InvalidOid, for one that is not recent or of another
  * database.
  */
 extern Oid	recent_server(uint64 id);
@@ -100,7 +100,7 @@ extern RecordOutcome recent_forget(uint64 id);
 extern void recent_restore(uint64 id, RecordOutcome outcome);
 
 /*
- * Backend: wait for a record (1 to QUEUE_MAX_ID), or for answers to flushes.
+ * Backend: wait for a record (1 to QUEUE_MAX_ID), or for responses to flushes.
  * The latch is set at every change.  The stop must follow, whatever happens.
  */
 extern void recent_start_waiting(uint64 id);

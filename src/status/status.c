@@ -4,7 +4,7 @@
  *
  * Runs in the sender only.  Rows go into the current table of a ring
  * (status_ring.c), hundreds at a time, through one buffer ring, so that they
- * neither take the buffer pool away from others nor wait for anybody.
+ * neither take the buffer pool away from others nor wait for another process.
  */
 #include "postgres.h"
 

@@ -4,9 +4,9 @@
  *		tables) and the dead letters; written by the sender only, in short
  *		transactions of their own, in bulk, below triggers.
  *
- * None of the functions raises an error: what cannot be written now (a lock,
- * a full disk) is reported once per change of state in the log, and false
- * tells the caller to come back.
+ * None of the functions raises an error: a failure to write (a lock, a full
+ * disk) is reported once per change of state in the log, and false tells the
+ * caller to come back.
  */
 #ifndef FIREHOSE_STATUS_H
 #define FIREHOSE_STATUS_H

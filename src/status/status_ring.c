@@ -11,15 +11,16 @@
  * Which table is current is written nowhere: it is the one whose first row is
  * the youngest, and that row's time is when the table's turn began.
  *
- * A lock that somebody else holds never makes us wait.  If it is on the table
- * to write, the caller comes back; if it is on the next one, the current table
- * is filled further, up to twice its share, and only then do rows get lost.
+ * A lock of another process never makes the sender wait.  If it is on the
+ * table to write, the caller comes back; if it is on the next one, the current
+ * table is filled further, up to twice its share, and only then do rows get
+ * lost.
  *
  * The tables have a BRIN index on the id and the times, which ascend more or
  * less: it costs a tenth of a microsecond a row, and makes finding one row of
- * a million a matter of a few milliseconds.  Ranges are summarized by us as
- * soon as they are full; to ask autovacuum for it (autosummarize) fills its
- * list of requests, and then the log, at the rate that we write.
+ * a million a matter of a few milliseconds.  The sender summarizes ranges as
+ * soon as they are full.  Autovacuum cannot (autosummarize), because its list
+ * of requests, and then the log, would fill at this rate of writing.
  */
 #include "postgres.h"
 
@@ -73,10 +74,11 @@ static const Oid column_types[STATUS_COLUMNS] = {
 static int	status_retention;	/* seconds; 0: by size only */
 static int	status_max_size;	/* megabytes */
 
-/* What the sender knows of the ring. */
+/* The sender's view of the ring. */
 typedef struct StatusRing
 {
-	Oid			first;			/* OID of table 0: is this the ring we know? */
+	Oid			first;			/* OID of table 0: tells if the ring is still
+								 * the same one */
 	int			current;
 	TimestampTz since;			/* when the turn of the current table began */
 	uint64		size;			/* its size in bytes */
@@ -273,8 +275,8 @@ rotate(const void *arg)
 }
 
 /*
- * What TRUNCATE does, below triggers: new storage, and the old one goes at
- * commit.
+ * Do the same as TRUNCATE, below triggers: new storage, and the old one goes
+ * at commit.
  */
 static void
 empty_table(Relation rel)
@@ -298,7 +300,7 @@ empty_table(Relation rel)
 
 /*
  * In a transaction of its own: summarize the ranges of the index that are
- * full.  The core function takes the same lock as we do, but would wait.
+ * full.  The core function takes the same lock, but would wait for it.
  */
 static bool
 summarize(const void *arg)

@@ -40,8 +40,8 @@ extern void status_ring_define_settings(void);
 extern bool status_ring_make_room(void);
 
 /*
- * In a transaction: open the current table to write; NULL when it cannot be
- * had now.
+ * In a transaction: open the current table to write; NULL when it is locked or
+ * gone.
  */
 extern Relation status_ring_open(void);
 
@@ -49,7 +49,8 @@ extern Relation status_ring_open(void);
 extern void status_ring_grown(Relation rel);
 
 /*
- * Outside a transaction: summarize what is new in the current table's index.
+ * Outside a transaction: summarize the new ranges of the current table's
+ * index.
  */
 extern void status_ring_summarize(void);
 

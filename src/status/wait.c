@@ -3,16 +3,15 @@
  *		firehose_wait and firehose_wait_all, and what they share with
  *		firehose_flush and firehose_drain (flush.c).
  *
- * Runs in backends.  No wait reads a table: the answers come from shared
+ * Runs in backends.  Nothing here reads a table: the results come from shared
  * memory (recent.c), and the process sleeps on its latch, which the sender
- * sets when there is news.  It also wakes from time to time by itself, for
- * what no sender tells: that there is no sender.  Of records that shared
- * memory does not know any more firehose_status tells, once, when the waiting
- * is over.
+ * sets when there is news.  It also wakes from time to time by itself, because
+ * no sender can tell that there is no sender.  For records that shared memory
+ * does not know any more, firehose_status is read, once, after the wait.
  *
- * A durable put is in the queue only when its decoder has read it.  So what is
- * not in the queue may still be in the WAL, and all of them wait first until
- * the decoder has read as far as the WAL went at their call.
+ * A durable put is in the queue only when its decoder has read it.  So a
+ * record that is not in the queue may still be in the WAL, and every wait
+ * begins with one for the decoder to read as far as the WAL goes at its call.
  */
 #include "postgres.h"
 
@@ -293,7 +292,7 @@ firehose_wait_all(PG_FUNCTION_ARGS)
 }
 
 /*
- * May the user know what becomes of a stream's records?  As firehose_status:
+ * May the user know the outcomes of a stream's records?  As firehose_status:
  * whoever may put into it, owns it, or may read all statistics.
  */
 static bool
@@ -381,10 +380,10 @@ wait_read_wal(Oid dboid, int64 deadline)
 /*
  * A record's outcome is announced before it leaves the queue.  So if the queue
  * does not have it, and the ring, looked at after that, does not either, then
- * it was never there, or too long ago, or is none of the user's business.  One
- * that is announced has its row written now, which the sender does at once if
- * it is woken and sees us wait; should that not come to pass, the outcome is
- * told all the same.
+ * it was never there, or too long ago, or the user may not know of it.  The row
+ * of an announced one is written at once if the sender is woken and sees that
+ * this process waits.  If that does not happen, the outcome is told all the
+ * same.
  */
 static const char *
 await_record(uint64 id, int64 deadline, bool *read)

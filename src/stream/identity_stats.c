@@ -1,7 +1,7 @@
 /*
  * identity_stats.c
- *		What the senders tell of the identities they act under towards AWS;
- *		identity_stats.h says who writes what, and under which lock.
+ *		Statistics of the identities that the senders have towards AWS;
+ *		identity_stats.h has the locking contract.
  */
 #include "postgres.h"
 
@@ -19,7 +19,7 @@
 #include "queue/stream_stats.h"
 #include "stream/identity_stats.h"
 
-/* More identities than a server has roles for streams; 200 kB. */
+/* More identities than a server has roles for streams; together 200 kB. */
 #define MAX_IDENTITIES		96
 
 #define STAT_IDENTITY_COLUMNS	11

@@ -1,6 +1,6 @@
 /*
  * identity_stats.h
- *		What the senders tell of the identities they act under towards AWS.
+ *		Statistics of the identities that the senders have towards AWS.
  *
  * One entry per identity and database, in shared memory, of a fixed number.
  * The sender of the database is the one writer of its entries; a view reads
@@ -29,7 +29,7 @@ typedef struct IdentityStats
 	IdentityState state;
 	char		role_arn[IDENTITY_ROLE_LEN];	/* "": the server's own */
 	char		source[IDENTITY_TEXT_LEN];	/* the provider */
-	char		principal[IDENTITY_TEXT_LEN];	/* "" if nobody told */
+	char		principal[IDENTITY_TEXT_LEN];	/* "" if unknown */
 	TimestampTz expires_at;		/* 0: not known to */
 	TimestampTz fetched_at;		/* when they last changed, 0: never */
 	int64		fetches;		/* how often they were found or fetched */

@@ -1,13 +1,12 @@
 /*
  * stat_stream.c
- *		What a backend may see of the streams in shared memory: the functions
- *		behind firehose_stat_stream and firehose_stat_queue, and
- *		firehose_stat_reset.
+ *		Statistics of the streams in shared memory: the functions behind
+ *		firehose_stat_stream and firehose_stat_queue, and firehose_stat_reset.
  *
  * Runs in backends.  The identity of the streams in use is copied under the
- * queue's table lock, and everything else is read afterwards without it, since
- * what must be looked up in catalogs cannot be looked up under a lock.  A slot
- * that has changed hands meanwhile is known by its generation and left out.
+ * queue's table lock, and everything else is read afterwards without it,
+ * because catalogs cannot be read under a lock.  An entry that has changed
+ * hands meanwhile is known by its generation and left out.
  */
 #include "postgres.h"
 
@@ -141,8 +140,8 @@ hide_counters(ResultRow *row)
 }
 
 /*
- * Cut off what only superusers may read: which files and profiles of the
- * server were looked at for credentials.
+ * Cut off the part that only superusers may read: the files and profiles of
+ * the server that were searched for credentials.
  */
 static void
 hide_paths(char *text)
@@ -164,7 +163,7 @@ stat_stream_state(const ListedStream *id, char **reason)
 	state = pg_atomic_read_u32(&stats->state);
 	strlcpy(*reason, stats->reason, STATISTICS_MESSAGE_LEN);
 	LWLockRelease(stream_stats_lock());
-	/* no sender tells that there is none */
+	/* no sender can tell that there is none */
 	if (pg_atomic_read_u32(&id->stream->sender_procno) == PG_UINT32_MAX &&
 		build_get_trouble(*reason))
 		state = STREAM_STOPPED;
@@ -229,9 +228,9 @@ firehose_stat_stream(PG_FUNCTION_ARGS)
 }
 
 /*
- * queued, queued_bytes and in_flight.  What is finished is read before what is
- * published, so that queued + in_flight may be too large for a moment, but is
- * never zero while something is pending.
+ * queued, queued_bytes and in_flight.  The finished counters are read before
+ * the published ones, so that queued + in_flight may be too large for a
+ * moment, but is never zero while something is pending.
  */
 static void
 add_stream_pending(ResultRow *row, const ListedStream *id)

@@ -1,6 +1,6 @@
 /*
  * stat_stream.h
- *		What a backend may see of the streams in shared memory.
+ *		Statistics of the streams in shared memory.
  */
 #ifndef FIREHOSE_STREAM_STAT_STREAM_H
 #define FIREHOSE_STREAM_STAT_STREAM_H
@@ -8,7 +8,7 @@
 #include "queue/queue.h"
 
 /*
- * A stream in use, as it was when listed.  Another stream has its slot if the
+ * A stream in use, as it was when listed.  Another stream has its entry if the
  * generation differs.
  */
 typedef struct ListedStream
@@ -27,7 +27,7 @@ typedef struct ListedStream
  */
 extern int	stat_stream_list(Oid dboid, Oid serverid, ListedStream **list);
 
-/* Does the stream still have the slot that it was listed with? */
+/* Does the stream still have the entry that it was listed with? */
 extern bool stat_stream_is_current(const ListedStream *id);
 
 /* May the current user read the stream's statistics? */

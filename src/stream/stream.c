@@ -1,9 +1,10 @@
 /*
  * stream.c
- *		Streams: foreign servers of our wrapper, resolved and cached.
+ *		Streams: foreign servers of the wrapper "firehose", resolved and
+ *		cached.
  *
  * Runs in backends (by name) and in the sender (by OID).  An entry is never
- * freed, only marked: invalidation may come while somebody holds a pointer.
+ * freed, only marked: an invalidation may come while a caller holds a pointer.
  */
 #include "postgres.h"
 
@@ -103,7 +104,7 @@ stream_wrapper_oid(void)
 	return get_foreign_data_wrapper_oid(FIREHOSE_NAME, true);
 }
 
-/* Is this server one of ours? */
+/* Is this foreign server a stream? */
 static bool
 is_stream(const ForeignServer *server)
 {
@@ -144,7 +145,7 @@ in_lower_case(const char *name)
 
 /*
  * The stream whose name is nearest to one that does not exist, in any case of
- * letters; NULL if none is near.  Everybody can read the names of servers in
+ * letters; NULL if none is near.  Every role can read the names of servers in
  * pg_foreign_server, so this tells nothing new.
  */
 static const char *

@@ -24,7 +24,7 @@ typedef struct Stream
 	MemoryContext context;		/* of the strings in options */
 	bool		valid;
 
-	/* put.c: the queue's slot, re-looked up when the generation differs */
+	/* put.c: the queue's entry, looked up again when the generation differs */
 	QueueStream *queue_stream;
 	uint32		queue_generation;
 
@@ -56,7 +56,7 @@ extern PGDLLEXPORT uint64 stream_cache_generation(void);
 extern PGDLLEXPORT void stream_check_usage(Stream *stream, Oid role);
 
 /*
- * OID of our foreign-data wrapper in this database, InvalidOid when the
+ * OID of the foreign-data wrapper in this database, InvalidOid when the
  * extension is not there.
  */
 extern PGDLLEXPORT Oid stream_wrapper_oid(void);

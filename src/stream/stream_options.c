@@ -1,6 +1,6 @@
 /*
  * stream_options.c
- *		Options of a stream; stream_options.h says what the table is for.
+ *		Options of a stream.
  *
  * Runs in backends (CREATE SERVER, the view) and in the sender.
  */
@@ -373,7 +373,7 @@ invalid_value(const OptionDef *def, const char *value, const char *detail)
 			 detail ? errdetail_internal("%s", detail) : 0));
 }
 
-/* The unit a bare number is taken in, and what bounds are shown in. */
+/* The unit of a number without one, and of the bounds that are shown. */
 static const char *
 unit_name(const OptionDef *def)
 {
@@ -500,8 +500,9 @@ option_names(void)
 }
 
 /*
- * Validator of the foreign-data wrapper: are these options, of the catalog
- * given, good ones?  Sees them merged, so it must not judge who set which.
+ * Validator of the foreign-data wrapper: are these options valid for the
+ * catalog given?  They are already merged, so it cannot tell which role set
+ * which.
  */
 Datum
 firehose_fdw_validator(PG_FUNCTION_ARGS)

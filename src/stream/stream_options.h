@@ -1,9 +1,9 @@
 /*
  * stream_options.h
- *		The one table of a stream's options: what each is called, what it
- *		takes, where it lies in StreamOptions, and which setting gives its
- *		default.  The validator, the settings, the resolved options and the
- *		view firehose_stream_options are all made from it.
+ *		The one table of a stream's options: the name of each, its values, its
+ *		place in StreamOptions, and the setting that gives its default.  The
+ *		validator, the settings, the resolved options and the view
+ *		firehose_stream_options are all made from it.
  */
 #ifndef FIREHOSE_STREAM_STREAM_OPTIONS_H
 #define FIREHOSE_STREAM_STREAM_OPTIONS_H

@@ -1,6 +1,6 @@
 /*
  * durable_message.c
- *		A durable put as it lies in the WAL; durable_message.h says how.
+ *		The form of a durable put in the WAL.
  *
  * Written by backends, read by the decoder of the database's durable pipeline.
  */
@@ -94,7 +94,7 @@ durable_message_read(DurableMessage *message, const char *content, Size length)
 		header.tag != siphash(message_key(), content + TAGGED, length - TAGGED))
 		return false;
 
-	/* what a put has written holds this; yet nothing is lost by looking */
+	/* every message of a put passes this; the check is cheap */
 	length -= DURABLE_HEADER_SIZE;
 	name_length = strnlen(name, length);
 	if (name_length == length || name_length == 0 || name_length >= NAMEDATALEN ||

@@ -1,15 +1,15 @@
 /*
  * durable_message.h
- *		A durable put as it lies in the WAL: the content of a logical message
+ *		The form of a durable put in the WAL: the content of a logical message
  *		with the prefix "firehose".
  *
  *		DurableHeader, the stream's name, NUL | the record's bytes
  *
- * Anybody may write a logical message with any prefix: PostgreSQL leaves
+ * Every role may write a logical message with any prefix: PostgreSQL leaves
  * pg_logical_emit_message to PUBLIC.  Without a guard that would put records
- * into streams on which the writer has no USAGE.  So a message carries a
- * keyed hash (SipHash-2-4) of all of it, and one whose hash does not fit was
- * not written by a put, and is not sent.
+ * into streams on which the writer has no USAGE.  So a message carries a keyed
+ * hash (SipHash-2-4) of all of it, and one whose hash does not fit was not
+ * written by a put, and is not sent.
  *
  * The key is derived from the cluster's mock authentication nonce: 256 random
  * bits that initdb writes to pg_control and that no SQL function shows.  So it

@@ -1,13 +1,14 @@
 /*
  * replication_slot.c
- *		Replication slots of pipelines, as others than their decoders see
- *		them: looking at them, and dropping those that nobody needs any more.
+ *		Replication slots of pipelines, as processes other than their decoders
+ *		see them: looking at them, and dropping those that are no longer
+ *		needed.
  *
- * Slots take no part in transactions, and a slot that nobody reads holds back
+ * Slots take no part in transactions, and a slot without a reader holds back
  * WAL until the disk is full.  So a slot is dropped only once it is certain
- * that its pipeline is gone, by the launcher and by senders, and what they
- * miss (a crash) is found again by the name of the slot, which tells database
- * and pipeline.
+ * that its pipeline is gone, by the launcher and by senders.  A slot that they
+ * miss (after a crash) is found again by its name, which tells database and
+ * pipeline.
  *
  * Locking: core's ReplicationSlotControlLock, and each slot's mutex.
  */

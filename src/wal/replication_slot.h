@@ -1,6 +1,7 @@
 /*
  * replication_slot.h
- *		Replication slots of pipelines, as others than their decoders see them.
+ *		Replication slots of pipelines, as processes other than their decoders
+ *		see them.
  */
 #ifndef FIREHOSE_WAL_REPLICATION_SLOT_H
 #define FIREHOSE_WAL_REPLICATION_SLOT_H
@@ -8,7 +9,7 @@
 #include "access/xlogdefs.h"
 #include "nodes/pg_list.h"
 
-/* What the server knows of a replication slot. */
+/* The properties of a replication slot. */
 typedef struct SlotInfo
 {
 	Oid			database;		/* InvalidOid: a physical one */
@@ -17,18 +18,19 @@ typedef struct SlotInfo
 	bool		lost;			/* invalidated: the WAL it needs is gone */
 	/* made by synchronization while on a standby */
 	bool		synced;
-	int			active_pid;		/* 0: nobody uses it */
+	int			active_pid;		/* 0: not in use */
 	XLogRecPtr	confirmed;
 	XLogRecPtr	restart;
 } SlotInfo;
 
-/* What became of a slot that was to be dropped. */
+/* The result of dropping a slot. */
 typedef enum SlotDrop
 {
 	SLOT_DROPPED,
 	/* there is none of this name in the database */
 	SLOT_ABSENT,
-	SLOT_BUSY					/* somebody uses it, or it failed: try later */
+	SLOT_BUSY					/* it is in use, or the drop failed: try later
+								 * */
 } SlotDrop;
 
 /* The slot of a pipeline that names none: firehose_<database>_<pipeline>. */

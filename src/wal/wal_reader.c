@@ -1,6 +1,6 @@
 /*
  * wal_reader.c
- *		Logical decoding in this process; wal_reader.h says what for.
+ *		Logical decoding in this process.
  */
 #include "postgres.h"
 
@@ -56,7 +56,10 @@ read_page(XLogReaderState *state, XLogRecPtr page, int length, XLogRecPtr target
 	return read_local_xlog_page(state, page, length, target, buffer);
 }
 
-/* The same for making a slot, whose caller cannot come again: wait here. */
+/*
+ * The same while a slot is created, where the caller cannot come again: wait
+ * here.
+ */
 static int
 read_page_or_wait(XLogReaderState *state, XLogRecPtr page, int length, XLogRecPtr target,
 				  char *buffer)
@@ -192,8 +195,8 @@ note_publications(Datum arg, int cacheid, uint32 hashvalue)
 
 /*
  * pgoutput looks up publications by name, as of the transaction that is being
- * decoded, while a rename may come before or after it: give it the names of
- * then.  One that did not exist then is an error, because another one may have
+ * decoded, while a rename may come before or after it: pass the names of that
+ * time.  One that did not exist then is an error, because another one may have
  * had its name.
  */
 static void
@@ -223,7 +226,7 @@ follow_renames(WalReader *reader)
 	publications_changed = false;
 }
 
-/* Have pgoutput write a change, of which is known whose it is. */
+/* Have pgoutput write a change, and remember its table for errors. */
 static void
 change_for_pgoutput(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 					Relation relation, ReorderBufferChange *change)
@@ -239,8 +242,8 @@ change_for_pgoutput(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 }
 
 /*
- * Callbacks before pgoutput's, that count: by what the WAL has, for an id must
- * not depend on what a publication or a format makes of it.
+ * Callbacks before pgoutput's, that count: they count the changes in the WAL,
+ * because an id must not depend on a publication or a format.
  */
 
 static void
@@ -323,7 +326,7 @@ drop_truncate(LogicalDecodingContext *decoding, ReorderBufferTXN *txn, int nrela
 {
 }
 
-/* ... and of all: what nobody wants is dropped before it is copied. */
+/* ... and of all: unwanted messages are dropped before they are copied. */
 static void
 filter_message(LogicalDecodingContext *decoding, ReorderBufferTXN *txn, XLogRecPtr lsn,
 			   bool transactional, const char *prefix, Size length, const char *content)
@@ -340,7 +343,9 @@ filter_message(LogicalDecodingContext *decoding, ReorderBufferTXN *txn, XLogRecP
 		reader->plugin.message_cb(decoding, txn, lsn, transactional, prefix, length, content);
 }
 
-/* Put our callbacks in the place of pgoutput's, or before them. */
+/*
+ * Install the reader's callbacks in the place of pgoutput's, or before them.
+ */
 static void
 replace_callbacks(WalReader *reader)
 {

@@ -1,7 +1,7 @@
 /*
  * wal_reader.h
  *		Logical decoding in this process, on a slot of core's pgoutput: no
- *		walsender, no connection, no output plugin of our own.
+ *		walsender, no connection, no output plugin besides pgoutput.
  *
  * Decoder process only, outside any transaction, as a walsender does it.
  */
@@ -14,7 +14,7 @@
 
 typedef struct WalReader WalReader;
 
-/* Where in the WAL something happened. */
+/* A place in the WAL. */
 typedef struct WalPlace
 {
 	XLogRecPtr	lsn;			/* of the record; Invalid: amid none */
@@ -23,7 +23,7 @@ typedef struct WalPlace
 	char		table[NAMEDATALEN + 32];
 } WalPlace;
 
-/* The record that is being decoded, for whoever comes after a crash. */
+/* The record that is being decoded, for the decoder after a crash. */
 typedef struct WalMark
 {
 	XLogRecPtr	lsn;			/* Invalid: none */
@@ -31,7 +31,7 @@ typedef struct WalMark
 } WalMark;
 
 /*
- * Whoever reads what was decoded: the messages that pgoutput writes (take), or
+ * The consumer of decoded messages: those that pgoutput writes (take), or
  * transactions with nothing but their logical messages as they lie in the WAL
  * (begin, commit, logical_message), for which pgoutput is not asked at all.
  * All of it is called inside decoding: under a historic snapshot but for what
@@ -65,7 +65,7 @@ struct WalReader
 	const WalConsumer *consumer;
 	void	   *arg;			/* of the consumer */
 	bool		in_record;		/* a record of the WAL is being decoded */
-	volatile WalMark *mark;		/* says which; NULL: nobody wants to know */
+	volatile WalMark *mark;		/* says which; NULL: not wanted */
 	const XLogRecPtr *skips;	/* commits here are left out */
 	int			nskips;
 	Relation	relation;		/* whose change pgoutput is given */
@@ -73,8 +73,8 @@ struct WalReader
 
 	/*
 	 * The place in its transaction of the change that is being decoded, from
-	 * 1: every change that the WAL has takes one, whoever wants it, and an
-	 * update with its old row two.  (Of a truncate: of its first table.)
+	 * 1: every change in the WAL takes one, sent or not, and an update with
+	 * its old row two.  (Of a truncate: of its first table.)
 	 */
 	uint32		seq;
 	const Oid  *truncated;		/* the tables of a truncate, as in the WAL */
@@ -107,11 +107,14 @@ extern WalReader *wal_reader_open(const char *slot_name, XLogRecPtr start, List 
 extern void wal_reader_set_mark(WalReader *reader, WalMark *mark);
 
 /*
- * Have pgoutput send these publications, whatever their names are meanwhile.
+ * Have pgoutput send these publications, even if they were renamed meanwhile.
  */
 extern void wal_reader_follow(WalReader *reader, List *publications);
 
-/* Leave out what commits at these: it is not even decoded. */
+/*
+ * Leave out the transactions that commit at these positions: they are not even
+ * decoded.
+ */
 extern void wal_reader_skip(WalReader *reader, const XLogRecPtr *commits, int n);
 
 /* Decode one more record of the WAL; false when there is none yet. */

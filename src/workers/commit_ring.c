@@ -1,6 +1,6 @@
 /*
  * commit_ring.c
- *		Which commits have been delivered; commit_ring.h says how.
+ *		Which commits have been delivered.
  */
 #include "postgres.h"
 
@@ -51,8 +51,8 @@ commit_ring_next(const CommitRing *ring)
 }
 
 /*
- * The last entry may have been finished when more joins it: nobody but the
- * decoder draws conclusions from that.
+ * The last entry may have been finished when more records join it.  That is
+ * safe, because only the decoder acts on a finished entry.
  */
 void
 commit_ring_push(CommitRing *ring, uint64 number, XLogRecPtr upto, uint32 n)

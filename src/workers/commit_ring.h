@@ -3,13 +3,13 @@
  *		Which commits have been delivered: the acknowledgement queue of a
  *		pipeline.
  *
- * A decoder hands its records to the queue in batches.  Each batch is an
- * entry here, in the order of the WAL: how many of its records are not settled
- * yet, and the position up to which all commits are in this batch or an
- * earlier one.  Records may be settled in any order; the slot may be confirmed
- * to the position of the last entry of the finished prefix, never further.
- * When all entries are taken, further batches join the last one, so that a
- * stream that is not delivered to never keeps records of others out.
+ * A decoder hands its records to the queue in batches.  Each batch is an entry
+ * here, in the order of the WAL: how many of its records are not settled yet,
+ * and the position up to which all commits are in this batch or an earlier
+ * one.  Records may be settled in any order; the slot may be confirmed to the
+ * position of the last entry of the finished prefix, never further.  When all
+ * entries are taken, further batches join the last one, so that a stream
+ * without delivery never keeps records of others out.
  *
  * Plain memory with atomics: the decoder alone pushes and pops, the sender
  * alone settles.  Nothing here waits or fails.  Lives in shared memory, where
@@ -60,10 +60,7 @@ extern PGDLLEXPORT void commit_ring_push(CommitRing *ring, uint64 number,
  */
 extern PGDLLEXPORT XLogRecPtr commit_ring_advance(CommitRing *ring);
 
-/*
- * Is everything settled that was ever pushed?  Others than the decoder may
- * ask, too.
- */
+/* Is everything settled that was ever pushed? Any process may ask. */
 extern PGDLLEXPORT bool commit_ring_is_empty(const CommitRing *ring);
 
 /* Records not settled, for a view. */

@@ -1,6 +1,6 @@
 /*
  * crash_mark.c
- *		Which record of the WAL a decoder is at; crash_mark.h says what for.
+ *		Which record of the WAL a decoder is at.
  *
  * Runs in decoders; crash_mark_forget in the launcher.
  */
@@ -40,7 +40,7 @@ set_path(char *to, Oid dboid, int32 id)
 	snprintf(to, MAXPGPATH, "%s/decoder.%u.%d", DIRECTORY, dboid, id);
 }
 
-/* SIGQUIT: somebody else crashed, or the stop is immediate. */
+/* SIGQUIT: another process crashed, or the stop is immediate. */
 static void
 handle_quit(SIGNAL_ARGS)
 {
@@ -108,7 +108,7 @@ crash_mark(void)
 	return mark ? &mark->reading : NULL;
 }
 
-/* A file that has nothing to tell goes. */
+/* Remove a file that counts no crash. */
 void
 crash_mark_close(void)
 {

@@ -3,11 +3,11 @@
  *		A brake: which record of the WAL a decoder is at, in a place that
  *		outlives a crash of the server.
  *
- * A record at which the decoder crashes, whatever the fault is, would crash
- * the server again after each restart.  A decoder that finds that it has
- * crashed at the same record ENOUGH_CRASHES times in a row does not read it
- * once more: the pipeline fails, the server lives.  A command of the user
- * starts the count anew.
+ * A record at which the decoder crashes would crash the server again after
+ * each restart, because decoding begins at the same place.  A decoder that
+ * finds that it has crashed at the same record ENOUGH_CRASHES times in a row
+ * does not read it once more: the pipeline fails, the server lives.  A command
+ * of the user starts the count anew.
  *
  * The mark is a page of a file in pg_firehose that the decoder maps: two
  * stores for each record.  It need not outlive the operating system.  A
@@ -21,12 +21,12 @@
 
 /*
  * Decoder: map the mark of a pipeline, whose definition has this version, and
- * count what it tells.  True: it crashed too often at *place.  Without the
- * file (a full disk) there is no brake, and a word in the log.
+ * count the crash that it tells.  True: it crashed too often at *place.
+ * Without the file (a full disk) there is no brake, and the log says so.
  */
 extern bool crash_mark_open(Oid dboid, int32 id, int32 version, WalPlace *place);
 
-/* What the WAL reader is to write; NULL: there is none. */
+/* The mark that the WAL reader writes; NULL: there is none. */
 extern WalMark *crash_mark(void);
 
 /* Decoder, at exit: this was no crash. */

@@ -1,7 +1,7 @@
 /*
  * database_control.c
- *		What backends and senders ask of the workers of a database: look at it
- *		again, wake up, keep out of it.
+ *		Requests of backends and senders to the workers of a database: look at
+ *		it again, wake up, keep out of it.
  *
  * Shared memory and its locking contract: database_table.h.
  */
@@ -67,7 +67,7 @@ database_claim_stream(Oid serverid, const char *name, uint32 *generation)
 	return stream;
 }
 
-/* Keep workers out of a database, and ask those that are there to go. */
+/* Keep workers out of a database, and ask the present ones to exit. */
 bool
 database_exclude_workers(Oid dboid)
 {
@@ -149,7 +149,7 @@ has_workers(Oid dboid)
 	return result;
 }
 
-/* Drop the queue, the slot and the pipelines of a database that is gone. */
+/* Drop the queue, the entry and the pipelines of a database that is gone. */
 void
 database_forget(Oid dboid)
 {

@@ -1,6 +1,6 @@
 /*
  * database_control.h
- *		What backends and senders ask of the workers of a database.
+ *		Requests of backends and senders to the workers of a database.
  *
  * Unless stated otherwise, these functions raise no error and wait for nothing
  * but the table's lock.
@@ -39,8 +39,8 @@ extern bool database_exclude_workers(Oid dboid);
 extern void database_readmit_workers(Oid dboid);
 
 /*
- * Wait, at most timeout_ms, until the database has no worker of ours.  Can be
- * cancelled.
+ * Wait, at most timeout_ms, until the database has no worker of firehose.  Can
+ * be cancelled.
  */
 extern void database_await_vacant(Oid dboid, int timeout_ms);
 

@@ -1,7 +1,7 @@
 /*
  * database_scan.c
- *		What the launcher reads in pg_database, and its way into the table of
- *		databases.  Launcher process only.
+ *		Reading pg_database, and bringing the table of databases in step.
+ *		Launcher process only.
  *
  * Shared memory and its locking contract: database_table.h.
  */
@@ -95,7 +95,7 @@ read_pg_database(void)
 	CommitTransactionCommand();
 }
 
-/* Bring the slots in use up to date, and forget databases that are gone. */
+/* Bring the entries in use up to date, and forget databases that are gone. */
 static void
 update_known_databases(void)
 {
@@ -138,8 +138,8 @@ update_known_databases(void)
 }
 
 /*
- * Give slots to databases that have none.  When there are more of them than
- * slots, the rest waits until senders have found out that the extension is
+ * Give entries to databases that have none.  When there are more of them than
+ * entries, the rest waits until senders have found out that the extension is
  * not in those that came first.
  */
 void
@@ -169,7 +169,7 @@ database_scan_place(void)
 		if (!full)
 			scan.nplaced++;
 	}
-	/* a sender that has found nothing gives its slot back when it has left */
+	/* a sender that has found nothing gives its entry back when it has left */
 	for (int i = 0; i < database_table->nentries; i++)
 	{
 		DatabaseEntry *entry = &database_table->entries[i];

@@ -1,6 +1,6 @@
 /*
  * database_scan.h
- *		What the launcher reads in pg_database.  Launcher process only.
+ *		Reading pg_database.  Launcher process only.
  */
 #ifndef FIREHOSE_WORKERS_DATABASE_SCAN_H
 #define FIREHOSE_WORKERS_DATABASE_SCAN_H

@@ -20,7 +20,7 @@
 #include "workers/database_table.h"
 
 #define LOCK_NAME			"FirehoseDatabases"
-#define MAX_DATABASES		10000	/* a slot's number has 16 bits */
+#define MAX_DATABASES		10000	/* an entry's number has 16 bits */
 
 bool		workers_enabled = true;
 DatabaseTable *database_table = NULL;
@@ -83,7 +83,7 @@ database_table_shmem_startup(void)
 	LWLockRelease(AddinShmemInitLock);
 }
 
-/* Find the slot of a database. */
+/* Find the entry of a database. */
 DatabaseEntry *
 database_find(Oid dboid)
 {
@@ -100,7 +100,8 @@ database_find(Oid dboid)
 }
 
 /*
- * Give a database a free slot, or that of one known not to have the extension.
+ * Give a database a free entry, or that of one known not to have the
+ * extension.
  */
 DatabaseEntry *
 database_claim(Oid dboid)
@@ -135,7 +136,7 @@ database_claim(Oid dboid)
 }
 
 /*
- * Free the slot of a database where no sender is wanted, when nobody is in it.
+ * Free the entry of a database where no sender is wanted, when none is in it.
  */
 void
 database_free_if_idle(DatabaseEntry *entry)

@@ -2,15 +2,14 @@
  * database_table.h
  *		The table of databases, for the files of this folder: the launcher, the
  *		life of senders and decoders (sender_lifecycle.c, decoder_lifecycle.c),
- *		and what backends ask of workers (database_control.c).
+ *		and the requests of backends (database_control.c).
  *
- * Locking contract
- * ----------------
- * One LWLock ("FirehoseDatabases") protects everything in the table, and the
- * worker slots of decoders in the table of pipelines: shared to read,
- * exclusive to change.  It is held for a walk over slots at most and nothing
- * is called under it that could wait or raise an error.  The lock of the table
- * of pipelines may be taken under it, never the other way round.
+ * Locking contract ---------------- To read anything in the table, or the
+ * worker slots of decoders in the table of pipelines, hold the LWLock
+ * "FirehoseDatabases" shared; to change it, exclusively.  It is held for a
+ * walk over entries at most, and nothing is called under it that could wait or
+ * raise an error.  The lock of the table of pipelines may be taken under it,
+ * never the other way round.
  *
  * Processes are named by the number of their PGPROC, never by a latch.  A
  * process clears its number, under the lock, before its PGPROC is given back,
@@ -34,7 +33,7 @@ typedef enum ExtensionState
 
 typedef struct DatabaseEntry
 {
-	Oid			dboid;			/* InvalidOid: the slot is free */
+	Oid			dboid;			/* InvalidOid: the entry is free */
 	NameData	name;			/* for messages; as of the last scan */
 	bool		eligible;		/* the last scan found it connectable and no
 								 * template; false as well: not seen yet */
@@ -68,7 +67,7 @@ extern void database_free_if_idle(DatabaseEntry *entry);
 extern void database_wake_launcher(void);
 
 /*
- * What a worker's bgw_main_arg says: the number of its slot, and the
+ * The contents of a worker's bgw_main_arg: the number of its entry, and the
  * generation of the worker slot in it.
  */
 static inline Datum

@@ -4,16 +4,16 @@
  *
  * Statements that need a database without connections (DROP DATABASE, ALTER
  * DATABASE RENAME TO and SET TABLESPACE, and CREATE DATABASE for its template)
- * would wait 5 s for our worker there and then fail.  For a user who may run
- * such a statement we have the worker leave first, and keep it away until the
+ * would wait 5 s for the worker there and then fail.  If the user may run such
+ * a statement, the worker is asked to leave first, and is kept away until the
  * locks of the transaction are gone: a new one would only wait for them.
  *
  * CREATE, ALTER and DROP of the extension and of its foreign servers, noticed
  * by the object access hook, and changes of pipelines are told to launcher and
- * sender when the transaction has committed and released its locks, for what
- * they look at must be there to be seen.  What a rolled-back subtransaction
- * asked for is told as well if the rest commits: to look once too often does
- * no harm.
+ * sender when the transaction has committed and released its locks, because
+ * its changes must be visible to them.  The request of a rolled-back
+ * subtransaction is passed on as well if the rest commits: to look once too
+ * often does no harm.
  *
  * Everything pending is in this process's memory and ends with the top-level
  * transaction, in the resource-release callback, which COMMIT, ROLLBACK, ERROR
@@ -49,8 +49,8 @@
 
 
 /*
- * A sender leaves well within this; core then waits 5 s more and says who is
- * left.
+ * A sender leaves well within this.  Core then waits 5 s more and lists the
+ * sessions that are left.
  */
 #define VACATE_TIMEOUT_MS	5000
 
@@ -62,15 +62,16 @@ typedef struct ExcludedDatabase
 	struct ExcludedDatabase *next;
 } ExcludedDatabase;
 
-/* What is to be done when the transaction ends. */
+/* The work to be done when the transaction ends. */
 static struct
 {
 	ExcludedDatabase *held;			/* in TopTransactionContext */
 	Oid			dropped;		/* a database; DROP DATABASE is alone in its
 								 * transaction */
 	bool		databases;		/* some were created, altered or dropped */
-	bool		extension;		/* ours: created, altered or dropped here */
-	bool		servers;		/* of our wrapper, likewise */
+	bool		extension;		/* this extension: created, altered or dropped
+								 * here */
+	bool		servers;		/* of the wrapper "firehose", likewise */
 	bool		pipelines;		/* likewise */
 	bool		undone;			/* a prepared transaction was rolled back */
 }			pending;
@@ -153,8 +154,8 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 }
 
 /*
- * What the prepared transaction did to streams, only its invalidations tell,
- * which reach this session as all others.
+ * Only its invalidations, which reach this session as all others do, tell how
+ * the prepared transaction changed streams.
  */
 static void
 note_committed_prepared(uint64 streams_before)
@@ -294,7 +295,7 @@ find_option(const List *options, const char *name)
 }
 
 /*
- * Have our worker leave a database, and keep it away until the transaction
+ * Have the worker leave a database, and keep it away until the transaction
  * ends.
  */
 static void
@@ -314,7 +315,7 @@ exclude_database_workers(Oid dboid)
 	database_await_vacant(dboid, VACATE_TIMEOUT_MS);
 }
 
-/* Object access hook: note what happens to our extension and streams. */
+/* Object access hook: note changes of the extension and of streams. */
 static void
 object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 			  int sub_id, void *arg)
@@ -349,7 +350,7 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 	}
 }
 
-/* Our extension was created, altered or dropped. */
+/* The extension was created, altered or dropped. */
 static void
 note_extension(ObjectAccessType access)
 {
@@ -358,10 +359,10 @@ note_extension(ObjectAccessType access)
 		extension_drop_follow();
 
 	/*
-	 * A sender that finds no extension discards the queue of its database,
-	 * and must not do so when a transaction is about to commit both the
-	 * extension and a record.  It wants a lock for it that this one conflicts
-	 * with until then (core has given up its own already).
+	 * A sender that finds no extension discards the queue of its database, and
+	 * must not do so when a transaction is about to commit both the extension
+	 * and a record.  For that it takes a lock that conflicts with this one
+	 * until then (core has released its own already).
 	 */
 	if (access == OAT_POST_CREATE)
 		LockRelationOid(ExtensionRelationId, RowExclusiveLock);
@@ -376,8 +377,8 @@ ddl_hooks_request_recheck(void)
 
 /*
  * A stream was created, altered or dropped.  A new one can be put into before
- * the transaction commits; the sender, which then finds its slot but no
- * server, takes this lock for the sign that one may yet appear.
+ * the transaction commits; the sender, which then finds its entry but no
+ * server, sees by this lock that a server may yet appear.
  */
 static void
 note_server(ObjectAccessType access, Oid server_id)
@@ -388,8 +389,8 @@ note_server(ObjectAccessType access, Oid server_id)
 }
 
 /*
- * Is this extension the one we are?  The hook comes before the command counter
- * has made a new row visible, so look with SnapshotSelf.
+ * Is this extension firehose?  The hook comes before the command counter has
+ * made a new row visible, so look with SnapshotSelf.
  */
 static bool
 is_our_extension(Oid extension_id)
@@ -406,7 +407,10 @@ is_our_extension(Oid extension_id)
 	return result;
 }
 
-/* Is this foreign server one of our wrapper?  SnapshotSelf as above. */
+/*
+ * Is this foreign server one of the wrapper "firehose"?  SnapshotSelf as
+ * above.
+ */
 static bool
 is_stream(Oid server_id)
 {
@@ -423,7 +427,7 @@ is_stream(Oid server_id)
 
 /*
  * A prepared transaction may be committed by another session, which would not
- * know that there is something to tell.
+ * know of the pending requests.
  */
 static void
 at_transaction_event(XactEvent event, void *arg)

@@ -1,11 +1,10 @@
 /*
  * decoder_lifecycle.c
- *		What the launcher has to do with decoders: who is to run, their coming
- *		and going, and the burial of pipelines that are gone.  Runs in the
- *		launcher, in decoders and, where it keeps them out of a database, in
- *		backends.
+ *		The life of decoders: which are to run, their start and exit, and the
+ *		end of pipelines that are gone.  Runs in the launcher, in decoders and,
+ *		where it keeps them out of a database, in backends.
  *
- * A pipeline that is gone keeps its slot in the table, marked as dropped,
+ * A pipeline that is gone keeps its entry in the table, marked as dropped,
  * until its decoder has left and the launcher has dropped the replication
  * slot.
  *
@@ -27,9 +26,9 @@
 #include "workers/pipeline_table.h"
 #include "workers/worker.h"
 
-#define DROP_RETRY_MS		5000	/* somebody uses the replication slot */
+#define DROP_RETRY_MS		5000	/* the replication slot is in use */
 
-/* This process's slot, from attaching to the end. */
+/* This process's entry, from attaching to the end. */
 static PipelineEntry *my_entry = NULL;
 
 static void detach_decoder(int code, Datum arg);
@@ -40,7 +39,7 @@ static void release(PipelineEntry *entry);
  * For decoders
  */
 
-/* Claim the slot that the launcher started this process for. */
+/* Claim the entry that the launcher started this process for. */
 bool
 decoder_attach(Datum arg, PipelineEntry **entry)
 {
@@ -64,7 +63,7 @@ decoder_attach(Datum arg, PipelineEntry **entry)
 	return should_run;
 }
 
-/* Is this decoder to go? */
+/* Is this decoder to exit? */
 bool
 decoder_must_exit(PipelineEntry *entry)
 {
@@ -81,14 +80,14 @@ detach_decoder(int code, Datum arg)
 	PipelineEntry *entry = my_entry;
 	PipelineState state;
 
-	/* nobody is to wake it any more */
+	/* no process is to wake it any more */
 	pg_atomic_write_u32(&entry->wants_settled, 0);
 	pipeline_want_commit(entry, false);
 
 	LWLockAcquire(database_table->lock, LW_EXCLUSIVE);
 	worker_slot_detach(&entry->decoder, code);
 
-	/* what it said of itself while it ran holds no longer */
+	/* the state it showed while it ran holds no longer */
 	LWLockAcquire(pipeline_table->lock, LW_EXCLUSIVE);
 	state = pg_atomic_read_u32(&entry->state);
 	if (state == PIPELINE_STREAMING || state == PIPELINE_WAITING)
@@ -104,9 +103,7 @@ detach_decoder(int code, Datum arg)
 	ConditionVariableBroadcast(&database_table->vacated);
 }
 
-/*
- * For the launcher, and for who wants a database empty
- */
+/* For the launcher, and for statements that need a database without workers */
 
 bool
 decoder_should_run(const PipelineEntry *entry)
@@ -201,7 +198,8 @@ decoders_drop_orphaned_slots(int64 now)
 	}
 
 	/*
-	 * only the launcher makes use of drop_retry_at, and nobody else releases
+	 * only the launcher makes use of drop_retry_at, and no other process
+	 * releases
 	 */
 	for (int i = 0; i < pipeline_table->nentries; i++)
 	{
@@ -214,7 +212,7 @@ decoders_drop_orphaned_slots(int64 now)
 }
 
 /*
- * Find the next slot, from *next on, of a pipeline that is gone and has no
+ * Find the next entry, from *next on, of a pipeline that is gone and has no
  * decoder any more.
  */
 static bool
@@ -245,8 +243,8 @@ next_dropped(int64 now, int *next, NameData *name, Oid *dboid)
 }
 
 /*
- * Free the slot of a pipeline that is buried, and have the sender see that
- * there is room.
+ * Free the entry of a pipeline whose replication slot is dropped, and have the
+ * sender see that there is a free one.
  */
 static void
 release(PipelineEntry *entry)

@@ -1,7 +1,7 @@
 /*
  * decoder_lifecycle.h
- *		A decoder's coming and going, as the launcher arranges it, and the end
- *		of pipelines that are gone.
+ *		The start and exit of decoders, as the launcher arranges it, and the
+ *		end of pipelines that are gone.
  */
 #ifndef FIREHOSE_WORKERS_DECODER_LIFECYCLE_H
 #define FIREHOSE_WORKERS_DECODER_LIFECYCLE_H

@@ -1,6 +1,6 @@
 /*
  * extension_drop.c
- *		What DROP EXTENSION takes along beyond its objects.
+ *		Objects that DROP EXTENSION takes along beyond its objects.
  *
  * Runs in backends, for the object access hook.  Pipelines and records are
  * counted in shared memory: by then CASCADE has emptied the catalog.

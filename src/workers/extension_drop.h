@@ -1,6 +1,6 @@
 /*
  * extension_drop.h
- *		What DROP EXTENSION takes along beyond its objects.
+ *		Objects that DROP EXTENSION takes along beyond its objects.
  */
 #ifndef FIREHOSE_WORKERS_EXTENSION_DROP_H
 #define FIREHOSE_WORKERS_EXTENSION_DROP_H

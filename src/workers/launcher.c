@@ -16,10 +16,10 @@
  * All that must outlive the launcher is in the tables of databases and of
  * pipelines (database_table.h, pipeline_table.h).  A launcher that comes back
  * finds the workers running, and gives up starts that were under way: their
- * processes will not be let in.
+ * processes will not be admitted.
  *
- * It exits with code 1 whatever the reason, for the postmaster to bring it
- * back; at a shutdown that does not happen anyway.
+ * It always exits with code 1, so that the postmaster restarts it; at a
+ * shutdown that does not happen anyway.
  */
 #include "postgres.h"
 
@@ -59,7 +59,7 @@ typedef struct Vacancy
 	PipelineEntry *pipeline;
 } Vacancy;
 
-/* What this process knows beyond the tables. */
+/* The state of this process beyond the tables. */
 static struct
 {
 	BackgroundWorkerHandle *starting;	/* the worker under way, if any */
@@ -95,7 +95,7 @@ launcher_register_worker(void)
 {
 	BackgroundWorker worker = {0};
 
-	/* pg_upgrade wants nobody to write */
+	/* no process may write during pg_upgrade */
 	if (IsBinaryUpgrade)
 		return;
 
@@ -182,7 +182,7 @@ begin_launcher(void)
 	queue_save_forget();
 }
 
-/* on_shmem_exit: nobody is to wake this process any more. */
+/* on_shmem_exit: no process is to wake this one any more. */
 static void
 detach_launcher(int code, Datum arg)
 {
@@ -191,7 +191,7 @@ detach_launcher(int code, Datum arg)
 	LWLockRelease(database_table->lock);
 }
 
-/* Has somebody asked for pg_database to be read? */
+/* Was it requested to read pg_database? */
 static bool
 take_rescan(void)
 {
@@ -262,7 +262,9 @@ start_under_way(int64 now)
 		worker_slot->generation == state.starting_generation;
 	if (waiting && stopped)
 	{
-		/* no process could be made, or no library be loaded: for anybody */
+		/*
+		 * no process could be started, or no library be loaded, for any worker
+		 */
 		worker_slot_give_up_start(worker_slot);
 		state.no_process_ms = Min(Max(state.no_process_ms * 2, NO_PROCESS_MS),
 								  MAX_NO_PROCESS_MS);
@@ -394,7 +396,10 @@ start_worker(const Vacancy *vacancy, int64 now)
 
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	/* it is for us to restart it: the postmaster's own would be its twin */
+	/*
+	 * the launcher restarts workers itself; a restart by the postmaster would
+	 * create a duplicate
+	 */
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	/*
 	 * spares us START_POLL_MS when the start fails; nothing else relies on it
@@ -425,7 +430,7 @@ start_worker(const Vacancy *vacancy, int64 now)
 	MemoryContextSwitchTo(old_context);
 }
 
-/* What the postmaster needs to know of a sender in particular. */
+/* Fill in the fields of a sender for the postmaster. */
 static void
 describe_sender(BackgroundWorker *worker, const DatabaseEntry *entry)
 {
@@ -452,8 +457,9 @@ describe_decoder(BackgroundWorker *worker, const PipelineEntry *entry)
 }
 
 /*
- * No worker was to be had.  The first time this may be because the postmaster
- * has not buried the worker before; the second time somebody has to know.
+ * No worker could be started.  The first time this may be because the
+ * postmaster has not yet cleaned up after the last worker.  The second time it
+ * is logged.
  */
 static void
 report_refusal(const char *worker, int64 now)

@@ -145,7 +145,7 @@ void
 pipeline_table_release(PipelineEntry *entry)
 {
 	Assert(entry->decoder.state == WORKER_SLOT_EMPTY);
-	/* records still in the queue are nobody's */
+	/* records still in the queue belong to no pipeline */
 	entry->generation++;
 	entry->dboid = InvalidOid;
 	entry->dropped = false;
@@ -188,7 +188,7 @@ pipeline_fail(PipelineEntry *entry, const char *reason)
 	LWLockRelease(pipeline_table->lock);
 }
 
-/* The slot of an origin, NULL if it has changed hands. */
+/* The entry of a CommitRef, NULL if it has changed hands. */
 static PipelineEntry *
 entry_of(const CommitRef *origin)
 {
@@ -202,7 +202,7 @@ set_decoder_latch(PipelineEntry *entry)
 {
 	int			procno = entry->decoder.procno;
 
-	/* a process that has gone meanwhile costs somebody else a needless look */
+	/* if the process has exited meanwhile, another one is woken in vain */
 	if (procno != NO_PROC)
 		SetLatch(&ProcGlobal->allProcs[procno].procLatch);
 }
@@ -234,7 +234,8 @@ pipeline_name(const CommitRef *origin)
 
 /*
  * The two counters may disagree for a moment, which costs a committer a look
- * at the slots; a wish that somebody has just granted is not counted twice.
+ * at the entries.  A request that another process has just granted is not
+ * counted twice.
  */
 void
 pipeline_want_commit(PipelineEntry *entry, bool want)
@@ -247,7 +248,7 @@ pipeline_want_commit(PipelineEntry *entry, bool want)
 		pg_atomic_fetch_sub_u32(&pipeline_table->sleepers, 1);
 }
 
-/* Let it be known that WAL up to here waits for nobody to flush it. */
+/* Note that no process waits for the flush of the WAL up to here. */
 static void
 note_asynchronous_commit(XLogRecPtr upto)
 {
@@ -301,8 +302,9 @@ wake_after_commit(XLogRecPtr upto)
 }
 
 /*
- * After the locks, so that nobody waits for the signal; by the end of the last
- * commit, which COMMIT PREPARED moves too, though it has no xid.
+ * After the locks are released, so that no process waits for the signal; by
+ * the end of the last commit, which COMMIT PREPARED moves too, though it has
+ * no xid.
  */
 static void
 at_resource_release(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void *arg)

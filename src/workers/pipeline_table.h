@@ -1,22 +1,21 @@
 /*
  * pipeline_table.h
- *		The pipelines that are known to this server, in shared memory: what
- *		their decoders do, how far they are, and which of their records are
- *		not delivered yet.
+ *		The pipelines that are known to this server, in shared memory: the
+ *		state of their decoders, their positions, and which of their records
+ *		are not delivered yet.
  *
- * The catalog (definition.h) says which pipelines there are to be.  The sender
+ * The catalog (definition.h) has the pipelines that are to exist.  The sender
  * of a database reads it and keeps this table in step; the launcher starts and
- * stops decoders by this table, and drops slots that are not wanted any more.
+ * stops decoders by this table, and drops replication slots that are no longer
+ * needed.
  *
- * Locking contract
- * ----------------
- * PipelineTable.lock (LWLock "FirehosePipelines") protects the identity and
- * desired_list of the slots and the texts: shared to read, exclusive to
- * change.  The worker slots of the decoders are under the lock of the table of
- * databases (database_table.h), which comes before this one; who claims, drops
- * or releases a slot has both. PipelineEntry.ring says itself who may do what.
- * Atomics are written by the pipeline's decoder and read by anybody, except
- * where noted.
+ * Locking contract ---------------- To read the identity, the desired state or
+ * the texts of an entry, hold PipelineTable.lock (LWLock "FirehosePipelines")
+ * shared; to change them, exclusively.  The worker slots of the decoders are
+ * under the lock of the table of databases (database_table.h), which is
+ * acquired before this one.  To claim, drop or release an entry, hold both.
+ * commit_ring.h has the contract of PipelineEntry.ring.  Atomics are written
+ * by the pipeline's decoder and read by any process, except where noted.
  */
 #ifndef FIREHOSE_WORKERS_PIPELINE_TABLE_H
 #define FIREHOSE_WORKERS_PIPELINE_TABLE_H
@@ -28,7 +27,7 @@
 #include "workers/commit_ring.h"
 #include "workers/worker_slot.h"
 
-/* What the state column of firehose_stat_pipeline says. */
+/* The values of the column state of firehose_stat_pipeline. */
 typedef enum PipelineState
 {
 	PIPELINE_STARTING,			/* no decoder yet, or it makes the slot */
@@ -36,7 +35,7 @@ typedef enum PipelineState
 	PIPELINE_WAITING,			/* the queue is full: the WAL is the buffer */
 	/* by command, or since it came from elsewhere */
 	PIPELINE_PAUSED,
-	PIPELINE_FAILED,			/* cannot go on without a command */
+	PIPELINE_FAILED,			/* cannot continue without a command */
 	PIPELINE_STANDBY			/* for views only: none runs in recovery */
 } PipelineState;
 
@@ -44,7 +43,7 @@ typedef enum PipelineState
 
 typedef struct PipelineEntry
 {
-	/* identity and desired_list, under the table's lock */
+	/* identity and desired state, under the table's lock */
 	Oid			dboid;			/* InvalidOid: free */
 	int32		id;				/* of the pipeline in its database's catalog */
 	uint32		generation;		/* changes with every claim */
@@ -54,7 +53,7 @@ typedef struct PipelineEntry
 	bool		durable_puts;	/* it is the one that reads durable puts */
 	bool		should_run;			/* a decoder is to run */
 	bool		dropped;		/* the pipeline is gone: drop its slot */
-	/* it cannot go on until a command says how */
+	/* it cannot continue until a command says how */
 	bool		needs_command;
 
 	/* under the lock of the table of databases */
@@ -62,7 +61,7 @@ typedef struct PipelineEntry
 	/* launcher: no try to drop the slot before */
 	int64		drop_retry_at;
 
-	/* what to show; under the table's lock */
+	/* the texts to show; under the table's lock */
 	char		reason[PIPELINE_TEXT_LEN];
 	char		last_error[PIPELINE_TEXT_LEN];
 	int			last_sqlstate;
@@ -73,7 +72,8 @@ typedef struct PipelineEntry
 	XLogRecPtr	reported_lsn;
 
 	pg_atomic_uint32 state;		/* PipelineState */
-	pg_atomic_uint32 reread;	/* set by anybody: read the catalog again */
+	pg_atomic_uint32 reread;	/* set by any process: read the catalog again
+								 * */
 
 	/*
 	 * waking: 1 while the decoder sleeps; whoever swaps it to 0 sets its latch
@@ -91,7 +91,8 @@ typedef struct PipelineEntry
 	pg_atomic_uint64 part_definition;
 	pg_atomic_uint64 read_lsn;
 	pg_atomic_uint64 confirmed_lsn;
-	pg_atomic_uint64 accepted_lsn;	/* last commit all of which is delivered */
+	pg_atomic_uint64 accepted_lsn;	/* last commit that is delivered completely
+									 * */
 	pg_atomic_uint64 last_commit_time;	/* of what was read; TimestampTz */
 
 	/* counters */
@@ -103,7 +104,8 @@ typedef struct PipelineEntry
 	pg_atomic_uint64 messages;
 	pg_atomic_uint64 nulled;	/* values that became null in a number's place */
 	pg_atomic_uint64 dead;		/* changes that went to the dead letters */
-	pg_atomic_uint64 refused;	/* messages that passed for durable puts */
+	pg_atomic_uint64 refused;	/* messages that pretended to be durable puts
+								 * */
 } PipelineEntry;
 
 typedef struct PipelineTable
@@ -138,8 +140,8 @@ extern void pipeline_table_release(PipelineEntry *entry);
 extern void pipeline_table_drop(PipelineEntry *entry);
 
 /*
- * Have the pipeline's decoder exit, wherever it is: core waits, and works, for
- * long without a look at anything but signals.  Wants the lock of the table of
+ * Have the pipeline's decoder exit, wherever it is: core's code may wait or
+ * work for long and looks only at signals.  Wants the lock of the table of
  * databases.
  */
 extern void pipeline_request_exit(PipelineEntry *entry);
@@ -147,11 +149,14 @@ extern void pipeline_request_exit(PipelineEntry *entry);
 /* Show a state and why.  Takes the lock. */
 extern void pipeline_set_state(PipelineEntry *entry, PipelineState state, const char *reason);
 
-/* Decoder: this cannot go on without a command, which the reason names. */
+/*
+ * Decoder: the pipeline cannot continue without a command, which the reason
+ * names.
+ */
 extern void pipeline_fail(PipelineEntry *entry, const char *reason);
 
 /*
- * Where a record of a pipeline comes from: travels through the queue with it.
+ * The origin of a pipeline's record, which travels through the queue with it.
  */
 static inline void
 pipeline_commit_ref(const PipelineEntry *entry, uint64 number, XLogRecPtr lsn, CommitRef *ref)

@@ -1,9 +1,9 @@
 /*
  * sender_lifecycle.c
- *		What a sender has to do with the launcher: coming, looking for the
- *		extension, being told to go, going.  Runs in senders.
+ *		The life of a sender, as the launcher arranges it: its start, the look
+ *		for the extension, the request to exit, its exit.  Runs in senders.
  *
- * A sender gives its slot back in an on_shmem_exit callback that it registers
+ * A sender gives its entry back in an on_shmem_exit callback that it registers
  * before it connects, which therefore runs after it has left the array of
  * processes: once its worker slot is empty, CountOtherDBBackends counts it no
  * more, and DROP DATABASE does not even sleep once.
@@ -29,14 +29,14 @@
 #include "workers/worker.h"
 
 
-/* This process's slot, from attaching to the end. */
+/* This process's entry, from attaching to the end. */
 static DatabaseEntry *my_entry = NULL;
 
 static bool owes_records(Oid dboid);
 static bool discard_orphans(Oid dboid);
 static void detach_sender(int code, Datum arg);
 
-/* Claim the slot that the launcher started this process for. */
+/* Claim the entry that the launcher started this process for. */
 bool
 sender_attach(Datum arg, Oid *dboid)
 {
@@ -104,7 +104,7 @@ sender_take_recheck(Oid dboid)
 	return true;
 }
 
-/* Is this sender to go? */
+/* Is this sender to exit? */
 bool
 sender_must_exit(Oid dboid)
 {
@@ -133,14 +133,15 @@ owes_records(Oid dboid)
 }
 
 /*
- * Discard what the queue holds for a database without the extension: neither
- * its streams nor a table for dead letters are left.  Returns whether the
+ * Discard the queue's records of a database without the extension: neither its
+ * streams nor a table for dead letters are left.  Returns whether the
  * extension is really not there.
  *
- * Somebody may be creating the extension at this moment, and a stream, and put
- * a record.  Until that commits it holds a lock on pg_extension that ours
- * conflicts with (ddl_hooks.c), and once it has committed we see it.  If the
- * lock is not to be had, the queue is kept for the next look.
+ * Another transaction may be creating the extension at this moment, and a
+ * stream, and put a record.  Until it commits it holds a lock on pg_extension
+ * that conflicts with the one taken here (ddl_hooks.c), and once it has
+ * committed the extension is visible.  If the lock is not available, the queue
+ * is kept for the next look.
  */
 static bool
 discard_orphans(Oid dboid)
@@ -164,7 +165,9 @@ discard_orphans(Oid dboid)
 	return absent;
 }
 
-/* on_shmem_exit: give the slot back and say when the next one may come. */
+/*
+ * on_shmem_exit: give the entry back and set when the next sender may start.
+ */
 static void
 detach_sender(int code, Datum arg)
 {

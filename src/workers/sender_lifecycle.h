@@ -1,6 +1,6 @@
 /*
  * sender_lifecycle.h
- *		A sender's coming and going, as the launcher arranges it.  Runs in
+ *		The start and exit of senders, as the launcher arranges it.  Runs in
  *		senders.
  */
 #ifndef FIREHOSE_WORKERS_SENDER_LIFECYCLE_H
@@ -10,8 +10,8 @@
  * A sender's first act, before worker_connect: claim the entry that `arg`
  * (bgw_main_arg) names.  Sets *dboid and returns true; false when no sender is
  * to run there any more, and the caller has to return.  The entry is given
- * back at exit.  An exit code of 0 means "as asked"; with any other the next
- * start is put off, the longer the more often.
+ * back at exit.  An exit code of 0 means "as asked"; after any other the next
+ * start is delayed, longer each time.
  */
 extern PGDLLEXPORT bool sender_attach(Datum arg, Oid *dboid);
 

@@ -4,11 +4,11 @@
  *		runs with: it attaches, loads firehose_sender.so, and enters it only
  *		if it is of the same build.
  *
- * The library on disk may be of another version than the one in memory, since
- * a package was upgraded and the server not restarted.  Its code would take
- * shared memory for what it is not.  So nothing of it runs before its build
- * has been compared, and neither a wrong build nor a library that cannot be
- * loaded goes unseen: all streams without a sender show why.
+ * The library on disk may be of another version than the one in memory,
+ * because a package was upgraded and the server not restarted.  Its code would
+ * misread shared memory.  So nothing of it runs before its build has been
+ * compared, and neither a wrong build nor a library that cannot be loaded goes
+ * unseen: all streams without a sender show why.
  */
 #include "postgres.h"
 
@@ -28,8 +28,8 @@ typedef void (*SenderMain) (Oid dboid);
 extern PGDLLEXPORT void firehose_sender_start(Datum arg);
 
 /*
- * Senders cannot start: say so, once, and have it tried again later.  A sender
- * that failed may have left its number with its streams.
+ * Senders cannot start: log that once, and exit so that it is tried again
+ * later.  A sender that failed may have left its number with its streams.
  */
 static void
 give_up(Oid dboid, const char *trouble, const char *detail)

@@ -1,20 +1,19 @@
 /*
  * worker.c
- *		What launcher, sender and decoder share: signal handlers, the
+ *		Shared by launcher, sender and decoder: signal handlers, the
  *		connection, overrides of inherited settings, and the one wait helper.
  *
- * Runs in background workers of ours only.
+ * Runs in firehose's background workers only.
  *
- * Signals.  bgworker.c starts us with a SIGTERM handler that raises an error
- * inside the handler.  During the connection, which may wait for a lock on the
- * database, we want `die` instead: exit at the next CHECK_FOR_INTERRUPTS.
- * Afterwards SIGTERM is a request: requests to Firehose that are in flight are
- * worth waiting for, as what they carry would be sent again otherwise.  A
- * worker that does not come to look at the request (it waits for a lock, say)
- * ends by a second SIGTERM, or by the first one while it is in code of core's
- * of which it said so (worker_enter_core).  SIGINT (pg_cancel_backend) means
- * something only within a transaction, as in a session; between transactions
- * it is dropped.
+ * Signals. bgworker.c starts a worker with a SIGTERM handler that raises an
+ * error inside the handler.  During the connection, which may wait for a lock
+ * on the database, `die` is installed instead: exit at the next
+ * CHECK_FOR_INTERRUPTS.  Afterwards SIGTERM only sets a flag, because a sender
+ * waits for its requests in flight, whose records would be sent again
+ * otherwise.  A worker that does not reach a look at the flag (it waits for a
+ * lock, say) ends by a second SIGTERM, or by the first one while it is inside
+ * worker_enter_core.  SIGINT (pg_cancel_backend) means something only within a
+ * transaction, as in a session; between transactions it is dropped.
  */
 #include "postgres.h"
 
@@ -30,7 +29,7 @@
 #include "common/clock.h"
 #include "workers/worker.h"
 
-/* Settings of a worker, whatever the database or the role says. */
+/* Settings of a worker, which override those of the database and the role. */
 static const struct
 {
 	const char *name;
@@ -41,13 +40,13 @@ static const struct
 	{"default_transaction_read_only", "off"},
 	{"default_transaction_isolation", "read committed"},
 	{"default_transaction_deferrable", "off"},
-	/* nobody is there to whom a timeout would help */
+	/* a timeout would only end work that is done again */
 	{"statement_timeout", "0"},
 	{"lock_timeout", "0"},
 	{"transaction_timeout", "0"},
 	{"idle_in_transaction_session_timeout", "0"},
 	{"idle_session_timeout", "0"},
-	/* the bootstrap superuser, and names that mean what we think */
+	/* the bootstrap superuser, and a fixed meaning of names */
 	{"role", "none"},
 	{"search_path", "pg_catalog, pg_temp"},
 	{"row_security", "off"},
@@ -70,7 +69,7 @@ static void handle_terminate(SIGNAL_ARGS);
 static void handle_cancel(SIGNAL_ARGS);
 static int	drop_own_events(WaitEvent *events, int n);
 
-/* Connect the process to a database and make it a worker of ours. */
+/* Connect the process to a database and make it a worker. */
 void
 worker_connect(Oid dboid)
 {
@@ -137,14 +136,17 @@ worker_wait(WaitEventSet *set, long timeout_ms, uint32 wait_event,
 		nready = drop_own_events(events, nready);
 	}
 
-	/* before the caller looks for work: what is set later wakes us again */
+	/*
+	 * reset before the caller looks for work, so that a later set wakes it
+	 * again
+	 */
 	ResetLatch(MyLatch);
 	worker_process_interrupts();
 
 	return nready;
 }
 
-/* Do what signals, barriers and other processes asked of us. */
+/* Process interrupts, barriers and a changed configuration. */
 void
 worker_process_interrupts(void)
 {
@@ -177,8 +179,8 @@ worker_shutdown_requested(void)
 }
 
 /*
- * Code of core's begins that may take long.  The flag first: a signal that
- * comes now ends it.
+ * Core's code begins, which may take long.  The flag is set first, so that a
+ * signal from now on ends it.
  */
 bool
 worker_enter_core(void)
@@ -201,8 +203,8 @@ worker_leave_core(void)
 
 /*
  * SIGTERM: ask the loop to end; asked again, end at the next check.  The
- * postmaster sends every signal twice, to the process and to its group, so
- * that what follows at once is the same request.
+ * postmaster sends every signal twice, to the process and to its group, so a
+ * second signal at once is the same request.
  */
 static void
 handle_terminate(SIGNAL_ARGS)

@@ -1,11 +1,11 @@
 /*
  * worker.h
- *		What launcher, sender and decoder share: signal handlers, the
+ *		Shared by launcher, sender and decoder: signal handlers, the
  *		connection, overrides of inherited settings, and the one wait helper.
  *
- * Every wait of ours goes through worker_wait: a process that waits on
- * anything but its latch keeps procsignal barriers unanswered, and DROP
- * DATABASE of every database hangs with it.
+ * Every wait goes through worker_wait: a process that waits on anything but
+ * its latch keeps procsignal barriers unanswered, and DROP DATABASE of every
+ * database hangs with it.
  */
 #ifndef FIREHOSE_WORKERS_WORKER_H
 #define FIREHOSE_WORKERS_WORKER_H
@@ -25,8 +25,8 @@ extern PGDLLEXPORT void worker_connect(Oid dboid);
  * install the handlers of a running worker (SIGTERM: shutdown flag and latch,
  * and an end at the next interrupt check when it comes again; SIGHUP: reload;
  * SIGINT cancels the current transaction, if there is one) and unblock
- * signals, to be called *after* the connection; and override what ALTER
- * DATABASE / ROLE SET may have given this process.
+ * signals, to be called *after* the connection; and override settings of ALTER
+ * DATABASE / ROLE SET.
  */
 extern PGDLLEXPORT void worker_init_signals(void);
 extern PGDLLEXPORT void worker_init_settings(void);
@@ -47,7 +47,7 @@ extern PGDLLEXPORT int worker_wait(WaitEventSet *set, long timeout_ms, uint32 wa
 
 /*
  * The same without waiting and without touching the latch, for a worker that
- * has so much to do that it does not come to wait.
+ * has so much work that it never waits.
  */
 extern PGDLLEXPORT void worker_process_interrupts(void);
 
@@ -57,7 +57,7 @@ extern PGDLLEXPORT bool worker_shutdown_requested(void);
 /*
  * Around code of core's that may wait, or work, for long without a look at our
  * flag: meanwhile SIGTERM ends the process at core's next check for
- * interrupts, whose exit callbacks do what is left to be done.  False: it came
+ * interrupts, whose exit callbacks do the remaining work.  False: it came
  * already.
  */
 extern PGDLLEXPORT bool worker_enter_core(void);

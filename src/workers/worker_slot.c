@@ -16,7 +16,8 @@
 #define RESTART_MS			1000	/* after an orderly exit */
 #define MIN_BACKOFF_MS		1000	/* after a failure, then doubled ... */
 #define MAX_BACKOFF_MS		60000	/* ... up to this */
-#define LONG_LIFE_MS		60000	/* who lived longer did not fail at once */
+#define LONG_LIFE_MS		60000	/* a worker that lived longer did not fail
+									 * at once */
 
 void
 worker_slot_init(WorkerSlot *worker_slot)

@@ -1,25 +1,23 @@
 /*
  * worker_slot.h
  *		The place of a worker that the launcher keeps running: a sender's in
- *		its database's slot, a decoder's in its pipeline's.
+ *		its database's entry, a decoder's in its pipeline's.
  *
  * A worker slot holds at most one worker.  Its life:
  *
  *	EMPTY --launcher--> STARTING --worker attaches--> TAKEN --exits--> EMPTY
  *
- * Who is in a worker slot is decided under a lock alone: a start carries the
- * worker slot's generation, and the process that comes with another one is
- * turned away before it has connected to anything.  So there is one worker per
- * worker slot whatever becomes of launcher, workers and the messages between
- * them, and whoever wants a database empty has to wait only for worker slots
- * that are taken.
+ * The worker of a worker slot is decided under a lock alone: a start carries
+ * the worker slot's generation, and the process that comes with another one is
+ * turned away before it has connected to anything.  So there is at most one
+ * worker per worker slot, even if launcher, workers or messages between them
+ * are lost.  A statement that needs a database without workers has to wait
+ * only for worker slots that are taken.
  *
- * Locking contract
- * ----------------
- * The lock of the table of databases (database_table.h) protects all worker
- * slots: shared to read, exclusive to change; all functions want it held.
- * `requests` is atomic besides, for a worker to read its own without the lock
- * at every turn of its loop.
+ * Locking contract ---------------- To read worker slots, hold the lock of the
+ * table of databases (database_table.h) shared; to change them, exclusively.
+ * All functions want it held. `requests` is atomic besides, for a worker to
+ * read its own without the lock at every turn of its loop.
  */
 #ifndef FIREHOSE_WORKERS_WORKER_SLOT_H
 #define FIREHOSE_WORKERS_WORKER_SLOT_H
@@ -56,7 +54,7 @@ typedef struct WorkerSlot
 	pg_atomic_uint32 requests;	/* to the worker in it */
 } WorkerSlot;
 
-/* Set-up: empty, and nobody has ever been in it. */
+/* Set-up: empty, and never used. */
 extern void worker_slot_init(WorkerSlot *worker_slot);
 
 /*
@@ -65,7 +63,7 @@ extern void worker_slot_init(WorkerSlot *worker_slot);
  */
 extern void worker_slot_begin_start(WorkerSlot *worker_slot);
 
-/* Who has not attached yet never will. */
+/* A worker that has not attached yet is turned away when it comes. */
 extern void worker_slot_give_up_start(WorkerSlot *worker_slot);
 
 /*
@@ -75,14 +73,14 @@ extern void worker_slot_give_up_start(WorkerSlot *worker_slot);
 extern bool worker_slot_attach(WorkerSlot *worker_slot, uint16 generation);
 
 /*
- * Worker, at exit: leave the worker slot, and say when the next one may come.
+ * Worker, at exit: leave the worker slot, and set when the next one may come.
  */
 extern void worker_slot_detach(WorkerSlot *worker_slot, int exit_code);
 
 /* Have the worker in it leave, if there is one. */
 extern void worker_slot_request_exit(WorkerSlot *worker_slot);
 
-/* Have the next worker started at once, whatever it waits for. */
+/* Have the next worker started at once, without the pause after a failure. */
 extern void worker_slot_start_now(WorkerSlot *worker_slot);
 
 /* Set the latch of the worker in it, if there is one. */

@@ -67,7 +67,7 @@ map_faults(void)
 	faults = map == MAP_FAILED ? &none : map;
 }
 
-/* Name resolution ---------------------------------------------------------- */
+/* Name resolution --------------------------------------------------------- */
 
 int
 getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
@@ -84,7 +84,7 @@ getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
 	return NEXT(getaddrinfo) (node, service, hints, result);
 }
 
-/* Clocks ------------------------------------------------------------------- */
+/* Clocks ------------------------------------------------------------------ */
 
 static int64_t
 clock_offset(void)
@@ -133,7 +133,7 @@ time(time_t *where)
 	return now.tv_sec;
 }
 
-/* Disks -------------------------------------------------------------------- */
+/* Disks ------------------------------------------------------------------- */
 
 /* The path of a descriptor; "" if it has none. */
 static void

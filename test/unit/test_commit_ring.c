@@ -8,9 +8,9 @@
  * The model around the ring does what decoder.c, outbox.c, change_reader.c and
  * the sender do with it: a decoder reads commits in order and hands batches
  * over, in the middle of a commit, too; it may end at any time, and the next
- * one goes on from what is in shared memory.  A sender takes records in any
- * order, fails some, and may end as well.  After a crash only what was saved of
- * the confirmed position is left.
+ * one continues from shared memory.  A sender takes records in any order,
+ * fails some, and may end as well.  After a crash only what was saved of the
+ * confirmed position is left.
  *
  *-------------------------------------------------------------------------
  */
@@ -121,7 +121,9 @@ typedef struct Model
 	int			restarts;
 } Model;
 
-/* A position is about to be confirmed: everything before it has to be there. */
+/*
+ * A position is about to be confirmed: everything before it must be settled.
+ */
 static void
 check_position(Model *m, XLogRecPtr upto)
 {
@@ -355,8 +357,8 @@ test_model(uint64_t seed, int restart_chance, int crash_chance, int patience)
 }
 
 /*
- * Two processes at once, as threads: what the decoder sees as finished has been
- * settled before.
+ * Two processes at once, as threads: an entry that the decoder sees as
+ * finished was settled before.
  */
 #define ENTRIES		200000
 

@@ -83,9 +83,9 @@ held_by_database(const Model *m, Oid dboid)
 }
 
 /*
- * Within its minimum a stream may have what there is.  Beyond, its database may
- * have four times what it leaves free, the stream four times what it leaves of
- * that, and nothing that is kept for others.
+ * Within its minimum a stream may have any free page.  Beyond, its database
+ * may have four times what it leaves free, the stream four times what it
+ * leaves of that, and nothing that is kept for others.
  */
 bool
 model_may_reserve(const Model *m, const ModelStream *s, Size bytes)
