@@ -67,7 +67,7 @@ print(const char *format,...)
 
 /* Begin a request; takes the URL over. */
 static bool
-begin(CredentialFetch *fetch, const char *method, char *url, int timeout_ms, bool direct)
+begin_request(CredentialFetch *fetch, const char *method, char *url, int timeout_ms, bool direct)
 {
 	CredentialRequest *request = &fetch->request;
 
@@ -166,8 +166,8 @@ credential_request_metadata(CredentialFetch *fetch, const char *method,
 	if (len > 0 && base[len - 1] == '/')
 		len--;
 	set_address(fetch, base);
-	if (!begin(fetch, method, print("%.*s%s%s", (int) len, base, path, name),
-			   METADATA_TIMEOUT, direct))
+	if (!begin_request(fetch, method, print("%.*s%s%s", (int) len, base, path, name),
+					   METADATA_TIMEOUT, direct))
 		return false;
 	if (fetch->token == NULL)
 		return add_header(fetch, print("x-aws-ec2-metadata-token-ttl-seconds: 21600"));
@@ -186,7 +186,7 @@ credential_request_container(CredentialFetch *fetch, const CredentialStep *step)
 
 	set_address(fetch, url);
 	if (!credential_url_allowed(url, &direct, fetch->errmsg, sizeof(fetch->errmsg)) ||
-		!begin(fetch, "GET", print("%s", url), CONTAINER_TIMEOUT, direct))
+		!begin_request(fetch, "GET", print("%s", url), CONTAINER_TIMEOUT, direct))
 		return false;
 	if (file != NULL)
 	{
@@ -365,8 +365,8 @@ credential_request_sts(CredentialFetch *fetch, const CredentialStep *step, time_
 		(token = credential_read_token(step->values[CREDENTIAL_TOKEN_FILE],
 									   fetch->errmsg, sizeof(fetch->errmsg))) == NULL)
 		return false;
-	ok = begin(fetch, "POST", print("%s", endpoint.url), SERVICE_TIMEOUT,
-			   endpoint_is_loopback(&endpoint)) &&
+	ok = begin_request(fetch, "POST", print("%s", endpoint.url), SERVICE_TIMEOUT,
+					   endpoint_is_loopback(&endpoint)) &&
 		add_header(fetch, print("Host: %s", endpoint.host_header)) &&
 		add_header(fetch, print(FORM_HEADER)) &&
 		write_call(fetch, step, token) &&
@@ -406,8 +406,8 @@ credential_request_sso(CredentialFetch *fetch, const CredentialStep *step,
 	ok = append_parameter(&query, "role_name", step->values[CREDENTIAL_SSO_ROLE_NAME]) &&
 		append_parameter(&query, "account_id", step->values[CREDENTIAL_SSO_ACCOUNT_ID]) &&
 		find_sso(fetch, "portal.sso", "AWS_ENDPOINT_URL_SSO", step, &endpoint) &&
-		begin(fetch, "GET", print("%sfederation/credentials?%s", endpoint.url, query),
-			  SERVICE_TIMEOUT, endpoint_is_loopback(&endpoint)) &&
+		begin_request(fetch, "GET", print("%sfederation/credentials?%s", endpoint.url, query),
+					  SERVICE_TIMEOUT, endpoint_is_loopback(&endpoint)) &&
 		add_header(fetch, print("x-amz-sso_bearer_token: %s", access_token));
 	if (ok)
 		set_address(fetch, endpoint.url);
@@ -432,8 +432,8 @@ credential_request_sso_refresh(CredentialFetch *fetch, const CredentialStep *ste
 	if (!is_plain(client_id) || !is_plain(client_secret) || !is_plain(refresh_token))
 		return fail(fetch, "the cached token cannot be refreshed");
 	if (!find_sso(fetch, "oidc", "AWS_ENDPOINT_URL_SSO_OIDC", step, &endpoint) ||
-		!begin(fetch, "POST", print("%stoken", endpoint.url), SERVICE_TIMEOUT,
-			   endpoint_is_loopback(&endpoint)) ||
+		!begin_request(fetch, "POST", print("%stoken", endpoint.url), SERVICE_TIMEOUT,
+					   endpoint_is_loopback(&endpoint)) ||
 		!add_header(fetch, print("Content-Type: application/json")))
 		return false;
 	set_address(fetch, endpoint.url);

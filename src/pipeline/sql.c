@@ -79,14 +79,14 @@ static const struct
 	{ARG_ORIGIN, PIPELINE_ORIGIN, true, false, "origin"},
 };
 
-static char *begin(FunctionCallInfo fcinfo, const char *function);
+static char *begin_change(FunctionCallInfo fcinfo, const char *function);
 static void take_settings(FunctionCallInfo fcinfo, PipelineRow *row);
 static void check_elements(Datum array, const char *what);
 static void take_slot(FunctionCallInfo fcinfo, Relation rel, PipelineRow *row);
 static void refuse_durable(const PipelineRow *row, const char *hint);
 static Relation open_own(const char *name, bool missing_ok);
 static PipelineRow *find_own(Relation rel, const char *name, bool missing_ok);
-static void end(Relation rel, PipelineRow *row);
+static void finish_change(Relation rel, PipelineRow *row);
 static void take_over_orphan(PipelineRow *row);
 static void take_over_slot(PipelineRow *row);
 static void check_owes_nothing(const PipelineRow *row, const char *name);
@@ -104,7 +104,7 @@ PG_FUNCTION_INFO_V1(firehose_drop_pipeline);
 Datum
 firehose_create_pipeline(PG_FUNCTION_ARGS)
 {
-	char	   *name = begin(fcinfo, "firehose_create_pipeline()");
+	char	   *name = begin_change(fcinfo, "firehose_create_pipeline()");
 	PipelineRow row = {NULL};
 	Relation	rel;
 
@@ -137,7 +137,7 @@ firehose_create_pipeline(PG_FUNCTION_ARGS)
 	pipeline_check_row(&row);
 	pipeline_remember_oids(&row);
 
-	end(rel, &row);
+	finish_change(rel, &row);
 	PG_RETURN_VOID();
 }
 
@@ -145,7 +145,7 @@ firehose_create_pipeline(PG_FUNCTION_ARGS)
 Datum
 firehose_alter_pipeline(PG_FUNCTION_ARGS)
 {
-	char	   *name = begin(fcinfo, "firehose_alter_pipeline()");
+	char	   *name = begin_change(fcinfo, "firehose_alter_pipeline()");
 	Relation	rel = open_own(name, false);
 	PipelineRow *row = find_own(rel, name, false);
 
@@ -153,7 +153,7 @@ firehose_alter_pipeline(PG_FUNCTION_ARGS)
 	take_settings(fcinfo, row);
 	pipeline_check_row(row);
 	pipeline_remember_oids(row);
-	end(rel, row);
+	finish_change(rel, row);
 	PG_RETURN_VOID();
 }
 
@@ -161,12 +161,12 @@ firehose_alter_pipeline(PG_FUNCTION_ARGS)
 Datum
 firehose_pause_pipeline(PG_FUNCTION_ARGS)
 {
-	char	   *name = begin(fcinfo, "firehose_pause_pipeline()");
+	char	   *name = begin_change(fcinfo, "firehose_pause_pipeline()");
 	Relation	rel = open_own(name, false);
 	PipelineRow *row = find_own(rel, name, false);
 
 	row->values[PIPELINE_ENABLED] = BoolGetDatum(false);
-	end(rel, row);
+	finish_change(rel, row);
 	PG_RETURN_VOID();
 }
 
@@ -177,7 +177,7 @@ firehose_pause_pipeline(PG_FUNCTION_ARGS)
 Datum
 firehose_resume_pipeline(PG_FUNCTION_ARGS)
 {
-	char	   *name = begin(fcinfo, "firehose_resume_pipeline()");
+	char	   *name = begin_change(fcinfo, "firehose_resume_pipeline()");
 	bool		from_now = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
 	Relation	rel = pipeline_catalog_open(PIPELINE_WRITE_LOCK);
 	PipelineRow *row = pipeline_catalog_find(rel, name);
@@ -208,7 +208,7 @@ firehose_resume_pipeline(PG_FUNCTION_ARGS)
 		add_skip(row, name, PG_GETARG_LSN(1));
 	}
 	row->values[PIPELINE_ENABLED] = BoolGetDatum(true);
-	end(rel, row);
+	finish_change(rel, row);
 	PG_RETURN_VOID();
 }
 
@@ -216,7 +216,7 @@ firehose_resume_pipeline(PG_FUNCTION_ARGS)
 Datum
 firehose_drop_pipeline(PG_FUNCTION_ARGS)
 {
-	char	   *name = begin(fcinfo, "firehose_drop_pipeline()");
+	char	   *name = begin_change(fcinfo, "firehose_drop_pipeline()");
 	bool		if_exists = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
 	Relation	rel = open_own(name, if_exists);
 	PipelineRow *row = rel ? find_own(rel, name, if_exists) : NULL;
@@ -244,13 +244,13 @@ firehose_drop_pipeline(PG_FUNCTION_ARGS)
 
 	row->values[PIPELINE_DROPPED] = BoolGetDatum(true);
 	row->nulls[PIPELINE_NAME] = true;
-	end(rel, row);
+	finish_change(rel, row);
 	PG_RETURN_VOID();
 }
 
 /* The common beginning of the functions; returns the pipeline's name. */
 static char *
-begin(FunctionCallInfo fcinfo, const char *function)
+begin_change(FunctionCallInfo fcinfo, const char *function)
 {
 	PreventCommandIfReadOnly(function);
 	PreventCommandIfParallelMode(function);
@@ -269,7 +269,7 @@ begin(FunctionCallInfo fcinfo, const char *function)
  * committed.
  */
 static void
-end(Relation rel, PipelineRow *row)
+finish_change(Relation rel, PipelineRow *row)
 {
 	row->values[PIPELINE_VERSION] =
 		Int32GetDatum(DatumGetInt32(row->values[PIPELINE_VERSION]) + 1);

@@ -58,8 +58,8 @@ typedef struct Unsettled
 PG_FUNCTION_INFO_V1(firehose_enable_durable_puts);
 PG_FUNCTION_INFO_V1(firehose_disable_durable_puts);
 
-static void begin(FunctionCallInfo fcinfo, const char *function, const char *argument);
-static void execute(const char *command);
+static void begin_command(FunctionCallInfo fcinfo, const char *function, const char *argument);
+static void execute_command(const char *command);
 static void make_pipeline(Relation rel);
 static void drop_pipeline(Relation rel, PipelineRow *row);
 static void check_settled(Relation rel, const PipelineRow *row);
@@ -68,7 +68,7 @@ static void set_default_durability(bool wal);
 
 /* The common beginning of both functions. */
 static void
-begin(FunctionCallInfo fcinfo, const char *function, const char *argument)
+begin_command(FunctionCallInfo fcinfo, const char *function, const char *argument)
 {
 	PreventCommandIfReadOnly(function);
 	PreventCommandIfParallelMode(function);
@@ -85,7 +85,7 @@ begin(FunctionCallInfo fcinfo, const char *function, const char *argument)
 
 /* Run a command with the caller's rights. */
 static void
-execute(const char *command)
+execute_command(const char *command)
 {
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
@@ -119,7 +119,7 @@ firehose_enable_durable_puts(PG_FUNCTION_ARGS)
 	Relation	rel;
 	PipelineRow *row;
 
-	begin(fcinfo, "firehose_enable_durable_puts()", "set_default");
+	begin_command(fcinfo, "firehose_enable_durable_puts()", "set_default");
 	pipeline_check_server();
 	pipeline_check_role();
 
@@ -196,7 +196,7 @@ firehose_disable_durable_puts(PG_FUNCTION_ARGS)
 	Relation	rel;
 	PipelineRow *row;
 
-	begin(fcinfo, "firehose_disable_durable_puts()", "force");
+	begin_command(fcinfo, "firehose_disable_durable_puts()", "force");
 	if (durable_has_put())
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
@@ -317,11 +317,11 @@ set_default_durability(bool wal)
 	const char *database = quote_identifier(get_database_name(MyDatabaseId));
 
 	if (wal)
-		execute(psprintf("ALTER DATABASE %s SET firehose.put_durability = 'wal'", database));
+		execute_command(psprintf("ALTER DATABASE %s SET firehose.put_durability = 'wal'", database));
 	else if (query_is_true("SELECT FROM pg_catalog.pg_db_role_setting s"
 						   " JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.setdatabase"
 						   " WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()"
 						   " AND s.setrole OPERATOR(pg_catalog.=) '0'"
 						   " AND 'firehose.put_durability=wal' OPERATOR(pg_catalog.=) ANY (s.setconfig)"))
-		execute(psprintf("ALTER DATABASE %s RESET firehose.put_durability", database));
+		execute_command(psprintf("ALTER DATABASE %s RESET firehose.put_durability", database));
 }
