@@ -17,8 +17,8 @@
 extern void unflushed_flush(void);
 
 /*
- * How long until it is to be looked at again (ms), because its flush wakes
- * nobody, or because commits wait until they may be flushed; -1: there is
+ * How long until it is to be looked at again (ms), because its flush wakes no
+ * process, or because commits wait until they may be flushed; -1: there is
  * none.
  */
 extern long unflushed_timeout(void);

@@ -206,7 +206,7 @@ put_xact_has_pending(Oid serverid)
 {
 	for (int i = 0; i < nruns; i++)
 	{
-		if (runs[i].nrecords > 0 &&
+		if (runs[i].totals.nrecords > 0 &&
 			(!OidIsValid(serverid) || runs[i].queue_stream->serverid == serverid))
 			return true;
 	}

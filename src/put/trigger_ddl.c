@@ -189,7 +189,7 @@ check_trigger(Relation triggers, HeapTuple tuple)
 		return;
 	}
 
-	/* a stream that is created later would be one that nobody has checked */
+	/* a stream that is created later would never have been checked */
 	if (!exists)
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(trigger->tgrelid));
 	stream_check_usage(stream_get(name), GetUserId());

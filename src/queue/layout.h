@@ -94,7 +94,7 @@ typedef uint32 QueuePageNo;
 typedef uint64 QueuePosition;
 
 /*
- * What is known of a page.  It lies apart from the page's bytes, so that
+ * The state of a page.  It lies apart from the page's bytes, so that
  * queue_find reads few cache lines, and in a line of its own, so that
  * appenders to different streams do not share one.
  */

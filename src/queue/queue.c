@@ -244,8 +244,8 @@ find_database(Queue *q, Oid dboid)
 }
 
 /*
- * Does an open transaction still count on this entry?  Its reservation is real,
- * and it will yet write the flags of the runs it has appended.
+ * Does an open transaction still rely on this entry?  Its reservation is
+ * real, and it will yet write the flags of the runs it has appended.
  */
 static bool
 has_open_transactions(QueueStream *s)
@@ -262,8 +262,9 @@ is_idle(QueueStream *s)
 }
 
 /*
- * Wake those who wait for an entry.  The postmaster, which discards a saved
- * queue that proves damaged, has no PGPROC and cannot; nobody waits then.
+ * Wake the processes that wait for an entry.  The postmaster, which discards a
+ * saved queue that proves damaged, has no PGPROC and cannot; no process waits
+ * then.
  */
 static void
 announce_release(Queue *q)
@@ -293,7 +294,7 @@ vacate_entry(Queue *q, QueueStream *s)
 	pg_atomic_fetch_add_u64(&q->table_version, 1);
 }
 
-/* How many entries nobody has?  Caller holds table_lock. */
+/* The number of free entries.  Caller holds table_lock. */
 static int
 count_unused(Queue *q)
 {
@@ -352,9 +353,9 @@ evict(Queue *q, QueueStream *s, bool *asked)
 }
 
 /*
- * An entry for one more stream of a database, which may have STREAM_SHARE times as
- * many as it leaves free.  If it has, one of its own streams goes before
- * another's.  Caller holds table_lock exclusively.
+ * An entry for one more stream of a database, which may have STREAM_SHARE
+ * times as many as it leaves free.  If it has, one of its own streams goes
+ * before another's.  Caller holds table_lock exclusively.
  */
 static QueueStream *
 find_unused_entry(Queue *q, int database, bool *asked)

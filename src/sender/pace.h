@@ -179,7 +179,7 @@ extern void pace_probe_now(Pace *p, int64_t now);
 extern void pace_try_now(Pace *p, int64_t now);
 
 /*
- * Somebody waits: end the pause after a failure, unless that is less than
+ * A session waits: end the pause after a failure, unless that is less than
  * `pause` old, the service asked to wait, or asks for less.  False: not yet.
  */
 extern bool pace_try_early(Pace *p, int64_t pause, int64_t now);

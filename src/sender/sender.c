@@ -345,7 +345,7 @@ hurry(Delivery *d, int64 now)
 		d->seen_flushes = flushes;
 }
 
-/* Somebody waits for all that was published before he asked (recent.h). */
+/* Respond to sessions that wait for everything published so far (recent.h). */
 static void
 respond_to_flushes(int64 now)
 {

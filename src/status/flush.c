@@ -166,8 +166,8 @@ flush_streams(Oid dboid, Oid serverid, int64 deadline, bool drain)
 }
 
 /*
- * Leave those streams that the user may put into, which are the ones that he
- * may flush by name; to a superuser also those whose server is gone.
+ * Leave those streams that the user may put into, which are the ones that may
+ * be flushed by name; to a superuser also those whose server is gone.
  */
 static int
 leave_usable(ListedStream *streams, int n)
@@ -238,7 +238,7 @@ owes_nothing(QueueStream *s)
 
 /*
  * Has the stream come as far as it was at the start?  Where no sender runs
- * nobody answers, but neither has anybody something half done.
+ * there is no answer, but neither is anything half done.
  */
 static bool
 is_flushed(const FlushTarget *target)

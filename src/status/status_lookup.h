@@ -1,7 +1,7 @@
 /*
  * status_lookup.h
- *		What firehose_status tells of some records, for those who wait for
- *		them.
+ *		The rows of firehose_status of some records, for sessions that wait
+ *		for them.
  */
 #ifndef FIREHOSE_STATUS_STATUS_LOOKUP_H
 #define FIREHOSE_STATUS_STATUS_LOOKUP_H

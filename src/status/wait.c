@@ -336,7 +336,7 @@ is_queued(uint64 id)
 }
 
 /*
- * What the ring of recent outcomes says of a record, likewise.  A word of the
+ * The outcome of a record in the ring of recent ones, likewise.  A word of the
  * ring is written after the record's server, so look at them the other way
  * round.
  */
@@ -380,10 +380,10 @@ wait_read_wal(Oid dboid, int64 deadline)
 /*
  * A record's outcome is announced before it leaves the queue.  So if the queue
  * does not have it, and the ring, looked at after that, does not either, then
- * it was never there, or too long ago, or the user may not know of it.  The row
- * of an announced one is written at once if the sender is woken and sees that
- * this process waits.  If that does not happen, the outcome is told all the
- * same.
+ * it was never there, or too long ago, or the user may not know of it.  The
+ * row of an announced one is written at once if the sender is woken and sees
+ * that this process waits.  If that does not happen, the outcome is told all
+ * the same.
  */
 static const char *
 await_record(uint64 id, int64 deadline, bool *read)

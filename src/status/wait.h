@@ -1,6 +1,6 @@
 /*
  * wait.h
- *		What those who wait in a backend share: wait.c and flush.c.
+ *		Shared by the functions that wait in a backend: wait.c and flush.c.
  */
 #ifndef FIREHOSE_STATUS_WAIT_H
 #define FIREHOSE_STATUS_WAIT_H
@@ -10,7 +10,7 @@
 /* A deadline, by clock_us(), that never comes. */
 #define NO_DEADLINE		PG_INT64_MAX
 
-/* Look again at what nobody tells after so long, whatever the latch says. */
+/* How often to look at what sets no latch (ms). */
 #define WAIT_FLUSH_RECHECK_MS	1000
 
 /*
