@@ -15,15 +15,15 @@
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_publication.h"
 #include "catalog/pg_type.h"
-#include "tcop/utility.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 
 #include "common/own_tables.h"
+#include "common/utility.h"
 #include "pipeline/rights.h"
 
-static ProcessUtility_hook_type prev_process_utility = NULL;
+static ProcessUtility_hook_type next_process_utility;
 static object_access_hook_type prev_object_access = NULL;
 
 /*
@@ -32,10 +32,7 @@ static object_access_hook_type prev_object_access = NULL;
  */
 static Oid	restricted_class = InvalidOid;
 
-static void process_utility(PlannedStmt *pstmt, const char *query_string,
-							bool read_only_tree, ProcessUtilityContext context,
-							ParamListInfo params, QueryEnvironment *query_env,
-							DestReceiver *dest, QueryCompletion *qc);
+static void process_utility(UTILITY_PARAMETERS);
 static Oid	class_of(ObjectType type);
 static void object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 						  int sub_id, void *arg);
@@ -46,18 +43,14 @@ static bool rename_in_streams(PipelineRow *row, const char *from, const char *to
 void
 pipeline_install_hooks(void)
 {
-	prev_process_utility = ProcessUtility_hook;
-	ProcessUtility_hook = process_utility;
+	next_process_utility = utility_install_hook(process_utility);
 	prev_object_access = object_access_hook;
 	object_access_hook = object_access;
 }
 
 /* ProcessUtility hook: note how drops are meant, and follow renames. */
 static void
-process_utility(PlannedStmt *pstmt, const char *query_string,
-				bool read_only_tree, ProcessUtilityContext context,
-				ParamListInfo params, QueryEnvironment *query_env,
-				DestReceiver *dest, QueryCompletion *qc)
+process_utility(UTILITY_PARAMETERS)
 {
 	Node	   *statement = pstmt->utilityStmt;
 	Oid			outer_class = restricted_class;
@@ -79,12 +72,7 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 
 	PG_TRY();
 	{
-		if (prev_process_utility)
-			prev_process_utility(pstmt, query_string, read_only_tree, context,
-								 params, query_env, dest, qc);
-		else
-			standard_ProcessUtility(pstmt, query_string, read_only_tree, context,
-									params, query_env, dest, qc);
+		next_process_utility(UTILITY_ARGUMENTS);
 	}
 	PG_FINALLY();
 	{

@@ -25,7 +25,6 @@
 #include "catalog/pg_trigger.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
-#include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -34,19 +33,17 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "common/utility.h"
 #include "put/trigger.h"
 #include "stream/stream.h"
 
 static object_access_hook_type prev_object_access = NULL;
-static ProcessUtility_hook_type prev_process_utility = NULL;
+static ProcessUtility_hook_type next_process_utility;
 
 static void object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 						  int sub_id, void *arg);
 static void check_trigger(Relation triggers, HeapTuple tuple);
-static void process_utility(PlannedStmt *pstmt, const char *query_string,
-							bool read_only_tree, ProcessUtilityContext context,
-							ParamListInfo params, QueryEnvironment *query_env,
-							DestReceiver *dest, QueryCompletion *qc);
+static void process_utility(UTILITY_PARAMETERS);
 static List *lost_streams(Node *statement);
 static void warn_of_triggers(const char *stream);
 static const char *stream_of(Relation triggers, HeapTuple tuple);
@@ -58,27 +55,18 @@ trigger_install_hook(void)
 {
 	prev_object_access = object_access_hook;
 	object_access_hook = object_access;
-	prev_process_utility = ProcessUtility_hook;
-	ProcessUtility_hook = process_utility;
+	next_process_utility = utility_install_hook(process_utility);
 }
 
 /* ProcessUtility hook: whose stream has gone under its name? */
 static void
-process_utility(PlannedStmt *pstmt, const char *query_string,
-				bool read_only_tree, ProcessUtilityContext context,
-				ParamListInfo params, QueryEnvironment *query_env,
-				DestReceiver *dest, QueryCompletion *qc)
+process_utility(UTILITY_PARAMETERS)
 {
 	/* core may free or scribble on the statement, so look at it before */
 	List	   *names = lost_streams(pstmt->utilityStmt);
 	ListCell   *cell;
 
-	if (prev_process_utility)
-		prev_process_utility(pstmt, query_string, read_only_tree, context,
-							 params, query_env, dest, qc);
-	else
-		standard_ProcessUtility(pstmt, query_string, read_only_tree, context,
-								params, query_env, dest, qc);
+	next_process_utility(UTILITY_ARGUMENTS);
 
 	foreach(cell, names)
 		warn_of_triggers(lfirst(cell));

@@ -32,7 +32,6 @@
 #include "commands/defrem.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
-#include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -42,11 +41,11 @@
 
 #include "common/catalog_row.h"
 #include "common/names.h"
+#include "common/utility.h"
 #include "stream/stream.h"
 #include "workers/database_control.h"
 #include "workers/ddl_hooks.h"
 #include "workers/extension_drop.h"
-
 
 /*
  * A sender leaves well within this.  Core then waits 5 s more and lists the
@@ -76,14 +75,10 @@ static struct
 	bool		undone;			/* a prepared transaction was rolled back */
 }			pending;
 
-static ProcessUtility_hook_type prev_process_utility = NULL;
+static ProcessUtility_hook_type next_process_utility;
 static object_access_hook_type prev_object_access = NULL;
 
-static void process_utility(PlannedStmt *pstmt, const char *query_string,
-							bool read_only_tree,
-							ProcessUtilityContext context,
-							ParamListInfo params, QueryEnvironment *query_env,
-							DestReceiver *dest, QueryCompletion *qc);
+static void process_utility(UTILITY_PARAMETERS);
 static void note_committed_prepared(uint64 streams_before);
 static Oid	database_to_empty(Node *statement);
 static Oid	own_database(const char *name);
@@ -108,8 +103,7 @@ static void at_resource_release(ResourceReleasePhase phase, bool is_commit,
 void
 ddl_hooks_install(void)
 {
-	prev_process_utility = ProcessUtility_hook;
-	ProcessUtility_hook = process_utility;
+	next_process_utility = utility_install_hook(process_utility);
 	prev_object_access = object_access_hook;
 	object_access_hook = object_access;
 
@@ -120,10 +114,7 @@ ddl_hooks_install(void)
 
 /* ProcessUtility hook: see to the statements on databases. */
 static void
-process_utility(PlannedStmt *pstmt, const char *query_string,
-				bool read_only_tree, ProcessUtilityContext context,
-				ParamListInfo params, QueryEnvironment *query_env,
-				DestReceiver *dest, QueryCompletion *qc)
+process_utility(UTILITY_PARAMETERS)
 {
 	/* core may free or scribble on the statement, so look at it before */
 	NodeTag		tag = nodeTag(pstmt->utilityStmt);
@@ -140,12 +131,7 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 	if (tag == T_CreatedbStmt || tag == T_AlterDatabaseStmt)
 		pending.databases = true;
 
-	if (prev_process_utility)
-		prev_process_utility(pstmt, query_string, read_only_tree, context,
-							 params, query_env, dest, qc);
-	else
-		standard_ProcessUtility(pstmt, query_string, read_only_tree, context,
-								params, query_env, dest, qc);
+	next_process_utility(UTILITY_ARGUMENTS);
 
 	if (ending == TRANS_STMT_COMMIT_PREPARED)
 		note_committed_prepared(streams_before);
