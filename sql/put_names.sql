@@ -65,6 +65,17 @@ SELECT firehose_put_json('s', '{"a": 1');
 SELECT firehose_put_jsons('s', ARRAY['{"a": 1}', 'b']);
 CALL firehose_send('s', 'plain');
 \set VERBOSITY default
+-- of several records, it says which
+DO $$
+DECLARE
+    context text;
+BEGIN
+    PERFORM firehose_put_jsons('s', ARRAY['{"a": 1}', 'b', '3']);
+EXCEPTION WHEN invalid_text_representation THEN
+    GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT;
+    RAISE WARNING '%', substring(context FROM 'record \d+ of the batch');
+END
+$$;
 SELECT firehose_put_jsons('s', '{"a": 1}');
 SELECT firehose_put_jsons('s', '1'::jsonb);
 SELECT firehose_put_jsons('s', '{{1,2},{3,4}}'::jsonb[]);

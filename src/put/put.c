@@ -91,15 +91,19 @@ check_enabled(Stream *stream)
 						 quote_identifier(stream->name))));
 }
 
+/* Error if a record, the number-th of n, is too large. */
 static void
-check_length(const Stream *stream, Size length)
+check_length(const Stream *stream, Size length, int number, int n)
 {
 	if (unlikely(length > QUEUE_MAX_RECORD))
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("record for stream \"%s\" is too large: %zu bytes", stream->name, length),
+				 n == 1 ?
 				 errdetail("A record has at most %d bytes, its delimiter included.",
-						   QUEUE_MAX_RECORD),
+						   QUEUE_MAX_RECORD) :
+				 errdetail("It is record %d of the batch. A record has at most %d bytes, its delimiter included.",
+						   number, QUEUE_MAX_RECORD),
 				 errhint("Split it, or send a reference to data that is kept elsewhere.")));
 }
 
@@ -255,7 +259,7 @@ put_records(Stream *stream, uint64 first_id, const RecordBytes *records, int n,
 	{
 		Size		length = record_shaped_length(&records[i], shape);
 
-		check_length(stream, length);
+		check_length(stream, length, i + 1, n);
 		space += QUEUE_RECORD_SPACE(length);
 	}
 

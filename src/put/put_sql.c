@@ -225,6 +225,33 @@ send_one(FunctionCallInfo fcinfo, const char *function, DataType type)
 
 /* Several records -------------------------------------------------------- */
 
+/* Error context callback: which record of a batch is in error? */
+static void
+name_record(void *arg)
+{
+	errcontext("record %d of the batch", *(int *) arg);
+}
+
+/* The bytes of all values of a batch. */
+static RecordBytes *
+batch_bytes(const Datum *values, int n, DataType type)
+{
+	RecordBytes *records = palloc_array(RecordBytes, n);
+	int			number = 0;
+	ErrorContextCallback context = {
+		.previous = error_context_stack, .callback = name_record, .arg = &number,
+	};
+
+	error_context_stack = &context;
+	while (number < n)
+	{
+		number++;
+		records[number - 1] = value_bytes(values[number - 1], type);
+	}
+	error_context_stack = context.previous;
+	return records;
+}
+
 /*
  * Put n values as one batch: returns the records' ids in order, an empty array
  * for none, or NULL if the stream's on_full is discard and there was no room
@@ -241,11 +268,8 @@ put_values(FunctionCallInfo fcinfo, Stream *stream, const Datum *values, int n,
 	if (n == 0)
 		PG_RETURN_ARRAYTYPE_P(construct_empty_array(INT8OID));
 
-	records = palloc_array(RecordBytes, n);
+	records = batch_bytes(values, n, type);
 	ids = palloc_array(Datum, n);
-	for (int i = 0; i < n; i++)
-		records[i] = value_bytes(values[i], type);
-
 	first_id = queue_next_ids(firehose_queue, n);
 	if (!put_records(stream, first_id, records, n, record_shape(stream, type),
 					 PG_GETARG_BOOL(2)))
@@ -355,7 +379,7 @@ put_array_text(FunctionCallInfo fcinfo, const char *function, DataType type)
 				ereport(ERROR,
 						(errcode(ERRCODE_AMBIGUOUS_FUNCTION),
 						 errmsg("data of %s may be an array of bytea or of text", function),
-						 errdetail("The parameter has no type, and an element begins with \\x."),
+						 errdetail("The parameter has no type, and record %d begins with \\x.", i + 1),
 						 errhint("Use firehose_put_bytes_array or firehose_put_texts.")));
 		}
 	}
