@@ -1,0 +1,143 @@
+# Installing from source, as others do it: built in a directory of its own from a
+# source tree that it may not write to, installed into a copy of the server, and
+# checked there by make installcheck, as a user who may run a server; by
+# pg_buildext, as Debian's packages are; and with a PG_CONFIG that is none.
+use strict;
+use warnings FATAL => 'all';
+use Cwd qw(abs_path);
+use File::Basename qw(dirname);
+use File::Path qw(make_path);
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $work = abs_path(PostgreSQL::Test::Utils::tempdir());
+my $source = "$work/source";
+my @objects = qw(firehose.so firehose_sender.so);
+chomp(my $jobs = `nproc`);
+
+# Run a shell command; returns its exit code and all that it printed.
+sub run_shell
+{
+    my ($command) = @_;
+    my $output = `($command) 2>&1`;
+    return ($? >> 8, $output);
+}
+
+sub ok_shell
+{
+    my ($command, $name) = @_;
+    my ($code, $output) = run_shell($command);
+    is($code, 0, $name) or diag($output);
+    return $output;
+}
+
+sub pg_config
+{
+    my ($program, $what) = @_;
+    chomp(my $value = `$program --$what`);
+    return $value;
+}
+
+# What a source archive holds, and objects of somebody else's build, which no
+# build elsewhere may take for its own.
+sub make_source
+{
+    mkdir($source) or die "$source: $!";
+    ok_shell("tar --exclude='*.o' --exclude='*.so' --exclude=build -cf - Makefile firehose.control"
+          . " firehose--1.0.sql src sql expected test | tar -C '$source' -xf -", 'the sources are copied');
+    foreach my $object (@objects)
+    {
+        open(my $file, '>', "$source/$object") or die "$object: $!";
+        close($file) or die $!;
+    }
+    system("chmod -R a-w '$source'") == 0 or die 'chmod';
+    return;
+}
+
+# A copy of the server that this user may install into.  Its programs look for
+# all else relative to where they are, so they are copied, and the rest is
+# linked.  Returns its pg_config.
+sub copy_server
+{
+    my ($root) = @_;
+    my %dir = map { $_ => pg_config($ENV{PG_CONFIG}, $_) } qw(bindir pkglibdir sharedir includedir-server);
+    foreach my $what (sort keys %dir)
+    {
+        my $parent = $root . dirname($dir{$what});
+        make_path($parent);
+        # sharedir may hold pkglibdir or be in it, according to the installation
+        my $how = $what eq 'bindir' ? '-a' : '-as';
+        ok_shell("cp $how '$dir{$what}' '$parent/'", "$what is copied") unless -e "$root$dir{$what}";
+    }
+    return "$root$dir{bindir}/pg_config";
+}
+
+# The names that an object in a directory defines for others
+sub names
+{
+    my ($path) = @_;
+    return join("\n", map { (split)[-1] } `nm -D --defined-only '$path'`);
+}
+
+# a PG_CONFIG that is none: at once, and by name
+foreach my $none ('/nope', '/bin/true')
+{
+    my ($code, $output) = run_shell("make PG_CONFIG=$none");
+    isnt($code, 0, "make PG_CONFIG=$none is an error");
+    like($output, qr/PG_CONFIG=\Q$none\E is no pg_config of a server with its headers/, 'that says what is wrong');
+    unlike($output, qr/\bcc\b|-shared/, 'and nothing is compiled');
+}
+
+make_source();
+
+# a build elsewhere
+my $pg_config = copy_server("$work/server");
+my $libdir = pg_config($pg_config, 'pkglibdir');
+like($libdir, qr/^\Q$work\E/, 'the copy of the server looks for its libraries in the copy');
+my $build = "$work/build";
+mkdir($build) or die "$build: $!";
+my $make = "COPT=-O0 make -C '$build' -f '$source/Makefile' VPATH='$source' PG_CONFIG='$pg_config'";
+ok_shell("$make -j $jobs", 'a build outside of the source tree');
+foreach my $object (@objects)
+{
+    unlink("$libdir/$object");    # the link to what the real server has
+}
+ok_shell("$make install", 'its installation');
+foreach my $object (@objects)
+{
+    ok(-f "$libdir/$object" && !-l "$libdir/$object", "$object is installed");
+    is(names("$libdir/$object"), names(pg_config($ENV{PG_CONFIG}, 'pkglibdir') . "/$object"),
+        "$object has what that of a build in place has");
+}
+my @tests = map { m{sql/(.*)\.sql$} } glob('sql/*.sql');
+my $output = ok_shell("$make installcheck", 'make installcheck, as ' . getpwuid($<));
+my %passed = map { $_ => 1 } $output =~ /^(?:test|ok \d+\s+[-+]) (\S+)(?:\s+\.\.\. ok)?\s+\d+ ms/mg;
+is(join(' ', sort keys %passed), join(' ', sort @tests), 'which runs every regression test');
+
+# Debian's way
+SKIP:
+{
+    my $bindir = pg_config($ENV{PG_CONFIG}, 'bindir');
+    my ($major) = $bindir =~ m{^/usr/lib/postgresql/(\d+)/bin$};
+    skip('the server is not one of Debian\'s packages', 1) unless $major;
+    skip('there is no pg_buildext', 1) unless -x '/usr/bin/pg_buildext';
+
+    my $package = "$work/package";
+    system("cp -R '$source' '$package' && chmod -R u+w '$package' && mkdir '$package/debian'") == 0
+      or die 'cannot make a package';
+    foreach my $file ([ pgversions => "$major\n" ], [ control => "Depends: \${postgresql:Depends}\n" ])
+    {
+        open(my $out, '>', "$package/debian/$file->[0]") or die "$file->[0]: $!";
+        print $out $file->[1];
+        close($out) or die $!;
+    }
+    my $in_package = "cd '$package' && PG_SUPPORTED_VERSIONS=$major MAKEFLAGS=-j$jobs CFLAGS=-O0 pg_buildext";
+    ok_shell("$in_package build build-%v", 'pg_buildext build');
+    ok_shell("$in_package install build-%v postgresql-%v-firehose", 'pg_buildext install');
+    my $installed = "$package/debian/postgresql-$major-firehose";
+    is(names("$installed/usr/lib/postgresql/$major/lib/$_"), names("$libdir/$_"), "$_ is in the package")
+      foreach @objects;
+    ok(-f "$installed/usr/share/postgresql/$major/extension/$_", "$_ is in the package")
+      foreach qw(firehose.control firehose--1.0.sql);
+}
+done_testing();
