@@ -51,6 +51,7 @@
 #define sender_check_extension				firehose_sender_check_extension
 #define sender_config_file					firehose_sender_config_file
 #define sender_connect_timeout				firehose_sender_connect_timeout
+#define sender_credential_process_timeout	firehose_sender_credential_process_timeout
 #define sender_credentials_file				firehose_sender_credentials_file
 #define sender_credentials_grace_period		firehose_sender_credentials_grace_period
 #define sender_must_exit					firehose_sender_must_exit

@@ -6,6 +6,10 @@
  * the end of output wake the sender.  Between the end of its output and its
  * exit, which usually are one moment, identity_refresh.c looks again by a
  * timer.
+ *
+ * A command is the leader of a session and of a process group, so that it can
+ * be ended together with what it has started: when its time is over, and when
+ * the sender exits.
  */
 #include "postgres.h"
 
@@ -18,11 +22,18 @@
 
 #include <openssl/crypto.h>
 
+#include "storage/ipc.h"
 #include "utils/memutils.h"
 
 #include "aws/command_line.h"
 #include "sender/helper.h"
 #include "sender/http.h"
+
+/*
+ * The one that runs.  No more than one does, since only the server's own
+ * identity can have a command.
+ */
+static Helper *running = NULL;
 
 /* Execute the command. Runs in the child, and uses nothing of PostgreSQL. */
 static void
@@ -35,7 +46,7 @@ run_command(char *const argv[], int output, pid_t parent)
 	long		nfiles = sysconf(_SC_OPEN_MAX);
 	sigset_t	none;
 
-	/* end with the sender, and with all that it starts itself */
+	/* end with the sender, even if that is killed */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent || setsid() < 0)
 		_exit(127);
 	for (int i = 0; i < lengthof(signals); i++)
@@ -53,10 +64,37 @@ run_command(char *const argv[], int output, pid_t parent)
 	_exit(127);
 }
 
+/* End the command and all that it has started. */
+static void
+end_group(const Helper *helper)
+{
+	/* it may not have come to setsid() yet */
+	kill(helper->pid, SIGKILL);
+	kill(-helper->pid, SIGKILL);
+}
+
+/* The sender exits. */
+static void
+end_running(int code, Datum arg)
+{
+	if (running != NULL)
+		end_group(running);
+	running = NULL;
+}
+
+static void
+close_output(Helper *helper)
+{
+	http_unwatch(helper->fd);
+	close(helper->fd);
+	helper->fd = -1;
+}
+
 bool
 helper_start(Helper *helper, char *command, int64_t deadline,
 			 char *reason, size_t reason_size)
 {
+	static bool registered = false;
 	char	   *argv[COMMAND_LINE_MAX_WORDS + 1];
 	pid_t		parent = getpid();
 	int			ends[2];
@@ -68,10 +106,13 @@ helper_start(Helper *helper, char *command, int64_t deadline,
 		snprintf(reason, reason_size, "could not create a pipe: %s", strerror(errno));
 		return false;
 	}
+	if (!registered)
+		on_proc_exit(end_running, (Datum) 0);
+	registered = true;
 	if (helper->output == NULL)
 		helper->output = MemoryContextAlloc(TopMemoryContext, HELPER_MAX_OUTPUT);
 	helper->length = 0;
-	helper->too_much = false;
+	helper->error = NULL;
 	helper->deadline = deadline;
 	helper->fd = ends[0];
 
@@ -89,6 +130,7 @@ helper_start(Helper *helper, char *command, int64_t deadline,
 		helper->pid = 0;
 		return false;
 	}
+	running = helper;
 	http_watch(helper->fd);
 	return true;
 }
@@ -111,14 +153,12 @@ collect(Helper *helper)
 			return;
 		if (n <= 0)
 		{
-			http_unwatch(helper->fd);
-			close(helper->fd);
-			helper->fd = -1;
+			close_output(helper);
 			return;
 		}
 		if (full)
 		{
-			helper->too_much = true;
+			helper->error = "it printed more than 64 kB";
 			return;
 		}
 		helper->length += n;
@@ -128,29 +168,30 @@ collect(Helper *helper)
 bool
 helper_finished(Helper *helper, int64_t now, int *status, const char **error)
 {
-	bool		in_time = now < helper->deadline && !helper->too_much;
 	int			how;
 	pid_t		ended;
 
 	if (helper->fd >= 0)
 		collect(helper);
-	if (!in_time)
-		kill(-helper->pid, SIGKILL);
-	else if (helper->fd >= 0)
+	if (helper->error == NULL && now >= helper->deadline)
+		helper->error = "it took too long and was ended";
+	if (helper->error != NULL)
+	{
+		end_group(helper);
+		if (helper->fd >= 0)
+			close_output(helper);
+	}
+	if (helper->fd >= 0)
 		return false;
-	ended = waitpid(helper->pid, &how, in_time ? WNOHANG : 0);
+
+	/* not waited for: even a killed process may take its time */
+	ended = waitpid(helper->pid, &how, WNOHANG);
 	if (ended == 0 || (ended < 0 && errno == EINTR))
 		return false;
 
 	helper->pid = 0;
-	if (helper->fd >= 0)
-	{
-		http_unwatch(helper->fd);
-		close(helper->fd);
-		helper->fd = -1;
-	}
-	*error = helper->too_much ? "it printed more than 64 kB" :
-		!in_time ? "it took too long and was ended" :
+	running = NULL;
+	*error = helper->error != NULL ? helper->error :
 		ended < 0 || !WIFEXITED(how) ? "it was ended by a signal" : NULL;
 	*status = *error == NULL ? WEXITSTATUS(how) : -1;
 	return true;

@@ -24,7 +24,7 @@ typedef struct Helper
 	pid_t		pid;			/* 0: none runs */
 	int			fd;				/* its output, -1: closed */
 	int64_t		deadline;		/* us, monotonic */
-	bool		too_much;		/* it printed more than it may */
+	const char *error;			/* why it was ended; static, or NULL */
 	char	   *output;			/* palloc'd in TopMemoryContext */
 	size_t		length;
 } Helper;
@@ -34,8 +34,9 @@ extern bool helper_start(Helper *helper, char *command, int64_t deadline,
 						 char *reason, size_t reason_size);
 
 /*
- * Collect the available output.  True once it has ended; *error then says why
- * its output must not be used, or is NULL. *status is its exit status.
+ * Collect the available output, and end it if its time is over.  True once it
+ * has ended; *error then says why its output must not be used, or is NULL.
+ * *status is its exit status.
  */
 extern bool helper_finished(Helper *helper, int64_t now, int *status, const char **error);
 

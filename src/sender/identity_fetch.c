@@ -27,8 +27,6 @@
 #define FIRST_DELAY			USECS_PER_SEC
 #define LONGEST_DELAY		(60 * USECS_PER_SEC)
 
-#define HELPER_TIMEOUT		(60 * USECS_PER_SEC)
-
 /* A clock this close to AWS's is right: signatures are good for 5 minutes. */
 #define CLOCK_TOLERANCE		30
 
@@ -112,7 +110,8 @@ run_helper(Identity *identity, int64_t now)
 {
 	char		reason[200];
 
-	if (!helper_start(&identity->helper, identity->fetch.command, now + HELPER_TIMEOUT,
+	if (!helper_start(&identity->helper, identity->fetch.command,
+					  now + (int64_t) sender_credential_process_timeout * 1000,
 					  reason, sizeof(reason)))
 	{
 		char		problem[256];

@@ -18,6 +18,7 @@ char	   *sender_config_file;
 char	   *sender_profile;
 char	   *sender_ca_file;
 int			sender_credentials_grace_period;
+int			sender_credential_process_timeout;
 int			sender_request_memory;
 int			sender_probe_interval;
 int			sender_connect_timeout;
@@ -67,6 +68,11 @@ sender_define_settings(void)
 							"Sets how long credentials are used after their file has gone or become unusable.",
 							NULL,
 							&sender_credentials_grace_period, 60000, 0, 86400000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("firehose.credential_process_timeout",
+							"Sets how long a credential_process may take. It is ended then, with all that it has started.",
+							NULL,
+							&sender_credential_process_timeout, 60000, 100, 600000,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomStringVariable("firehose.credentials_file",
 							   "Sets the path of the AWS credentials file.",

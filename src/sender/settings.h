@@ -16,6 +16,8 @@ extern PGDLLEXPORT char *sender_config_file;	/* firehose.config_file */
 extern PGDLLEXPORT char *sender_allowed_roles;	/* firehose.allowed_roles */
 /* firehose.credentials_grace_period, ms */
 extern PGDLLEXPORT int sender_credentials_grace_period;
+/* firehose.credential_process_timeout, ms */
+extern PGDLLEXPORT int sender_credential_process_timeout;
 extern PGDLLEXPORT char *sender_profile;	/* firehose.profile */
 extern PGDLLEXPORT char *sender_ca_file;	/* firehose.ca_file */
 /* firehose.request_memory, kB */
