@@ -1026,3 +1026,314 @@ COMMENT ON COLUMN firehose_stat_pipeline.last_error_lsn IS 'commit of the transa
 COMMENT ON COLUMN firehose_stat_pipeline.last_error_at IS 'time of the last error';
 
 GRANT SELECT ON firehose_stat_pipeline TO PUBLIC;
+
+--
+-- The server as a whole, and the doctor
+--
+
+CREATE FUNCTION firehose_stat_server(
+	OUT preloaded boolean,
+	OUT build text,
+	OUT sender_error text,
+	OUT enabled boolean,
+	OUT launcher_pid integer,
+	OUT senders integer,
+	OUT senders_wanted integer,
+	OUT decoders integer,
+	OUT decoders_wanted integer,
+	OUT saved_queues_refused integer)
+RETURNS record
+AS 'MODULE_PATHNAME', 'firehose_stat_server'
+LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION firehose_stat_server() IS 'state of firehose in the whole server';
+REVOKE ALL ON FUNCTION firehose_stat_server() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION firehose_stat_server() TO pg_monitor, pg_read_all_data;
+
+CREATE VIEW firehose_stat_server AS
+	SELECT preloaded, build, sender_error, enabled, launcher_pid, senders,
+		   senders_wanted, decoders, decoders_wanted, saved_queues_refused
+	FROM firehose_stat_server();
+COMMENT ON VIEW firehose_stat_server IS
+'one row about the library and the workers of the whole server; the only view that can be read when the library is not preloaded';
+COMMENT ON COLUMN firehose_stat_server.preloaded IS 'the server loaded the library at its start; if not, all other columns are null';
+COMMENT ON COLUMN firehose_stat_server.build IS 'version and build of the library that the server runs';
+COMMENT ON COLUMN firehose_stat_server.sender_error IS 'why senders cannot start; null if they can';
+COMMENT ON COLUMN firehose_stat_server.enabled IS 'firehose.enabled';
+COMMENT ON COLUMN firehose_stat_server.launcher_pid IS 'process id of the launcher, null if it does not run';
+COMMENT ON COLUMN firehose_stat_server.senders IS 'senders that run';
+COMMENT ON COLUMN firehose_stat_server.senders_wanted IS 'databases that should have a sender: they have the extension, or no sender has looked yet';
+COMMENT ON COLUMN firehose_stat_server.decoders IS 'decoders that run';
+COMMENT ON COLUMN firehose_stat_server.decoders_wanted IS 'pipelines that should have a decoder';
+COMMENT ON COLUMN firehose_stat_server.saved_queues_refused IS 'files in pg_firehose with records of a stop, which this server has not loaded';
+GRANT SELECT ON firehose_stat_server TO pg_monitor;
+
+-- Every check that needs shared memory is behind (SELECT preloaded ...), which
+-- the executor evaluates once, before it calls the function below it.
+CREATE FUNCTION firehose_doctor(OUT subject text, OUT state text, OUT found text, OUT advice text)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE PARALLEL RESTRICTED
+BEGIN ATOMIC
+	SELECT c.subject, c.state, c.found,
+		   CASE WHEN c.state OPERATOR(pg_catalog.<>) 'ok' THEN c.advice END
+	FROM (
+		SELECT 1 AS place, 'server'::pg_catalog.text AS subject,
+			   CASE WHEN v.preloaded THEN 'ok' ELSE 'error' END AS state,
+			   CASE WHEN v.preloaded THEN pg_catalog.format('loaded at server start, build %s', v.build)
+					ELSE 'firehose was not loaded when the server started' END AS found,
+			   'Add firehose to shared_preload_libraries and restart the server.'::pg_catalog.text AS advice
+		FROM firehose_stat_server v
+
+		UNION ALL
+		SELECT 1, 'server', 'error', pg_catalog.format('senders cannot start: %s', v.sender_error),
+			   'After an upgrade of the package restart the server; otherwise see the server''s log.'
+		FROM firehose_stat_server v
+		WHERE v.sender_error IS NOT NULL
+
+		UNION ALL
+		SELECT 1, 'firehose.enabled', 'error', 'nothing is sent while firehose.enabled is off',
+			   'Run ALTER SYSTEM SET firehose.enabled = on; SELECT pg_reload_conf();'
+		FROM firehose_stat_server v
+		WHERE NOT v.enabled
+
+		UNION ALL
+		SELECT 1, 'workers',
+			   CASE WHEN pg_catalog.pg_is_in_recovery() THEN 'ok'
+					WHEN v.launcher_pid IS NULL THEN 'error'
+					WHEN v.senders OPERATOR(pg_catalog.<) v.senders_wanted
+					  OR v.decoders OPERATOR(pg_catalog.<) v.decoders_wanted THEN 'warning'
+					ELSE 'ok' END,
+			   CASE WHEN pg_catalog.pg_is_in_recovery() THEN 'this is a standby: workers start when it is promoted'
+					ELSE pg_catalog.format('%s, %s of %s senders and %s of %s decoders run',
+							CASE WHEN v.launcher_pid IS NULL THEN 'no launcher' ELSE 'the launcher' END,
+							v.senders, v.senders_wanted, v.decoders, v.decoders_wanted) END,
+			   'If this lasts longer than a minute, raise max_worker_processes and restart the server; the server''s log has the reason.'
+		FROM firehose_stat_server v
+		WHERE v.preloaded AND v.enabled
+
+		UNION ALL
+		SELECT 1, 'saved queue', 'warning',
+			   pg_catalog.format('%s files pg_firehose/queue.refused* hold records of a stop, which this server did not load', v.saved_queues_refused),
+			   'The server''s log has the reason. To send them rename the file to pg_firehose/queue and restart; otherwise remove it.'
+		FROM firehose_stat_server v
+		WHERE v.saved_queues_refused OPERATOR(pg_catalog.>) 0
+
+		UNION ALL
+		SELECT 2, 'queue',
+			   CASE WHEN q.used OPERATOR(pg_catalog.>=) 0.95 OR q.waiters OPERATOR(pg_catalog.>) 0 THEN 'error'
+					WHEN q.used OPERATOR(pg_catalog.>=) 0.5 THEN 'warning' ELSE 'ok' END,
+			   pg_catalog.format('%s %% of firehose.queue_size in use, %s puts wait for room',
+					pg_catalog.round((100 OPERATOR(pg_catalog.*) q.used)::numeric, 1), q.waiters),
+			   'See below which stream is not accepted; firehose.queue_size sets how much can wait.'
+		FROM firehose_stat_queue q
+		WHERE (SELECT v.preloaded FROM firehose_stat_server v)
+
+		UNION ALL
+		SELECT 2, 'firehose.max_streams',
+			   CASE WHEN q.streams OPERATOR(pg_catalog.>=) q.max_streams THEN 'warning' ELSE 'ok' END,
+			   pg_catalog.format('%s of %s entries of the queue''s table are in use', q.streams, q.max_streams),
+			   'Idle streams give their entry to others, which costs time: raise firehose.max_streams and restart the server.'
+		FROM firehose_stat_queue q
+		WHERE (SELECT v.preloaded FROM firehose_stat_server v)
+
+		UNION ALL
+		SELECT 2, 'ids',
+			   CASE WHEN q.next_id OPERATOR(pg_catalog.>) 8106479329266892 THEN 'error' ELSE 'ok' END,
+			   pg_catalog.format('the next id is %s of at most 9007199254740991', q.next_id),
+			   'Puts fail when ids are used up. Please report how the server came to this.'
+		FROM firehose_stat_queue q
+		WHERE (SELECT v.preloaded FROM firehose_stat_server v)
+
+		UNION ALL
+		SELECT 3, pg_catalog.format('identity %s', coalesce(i.role_arn, 'of the server')),
+			   CASE WHEN i.state OPERATOR(pg_catalog.=) 'failed' THEN 'error'
+					WHEN i.expires_at OPERATOR(pg_catalog.<) pg_catalog.clock_timestamp() THEN 'error'
+					WHEN i.last_error_at OPERATOR(pg_catalog.>) coalesce(i.fetched_at, '-infinity') THEN 'warning'
+					ELSE 'ok' END,
+			   pg_catalog.format('%s in database %s%s%s', i.state, i.datname,
+					CASE WHEN i.source IS NOT NULL THEN pg_catalog.format(', from %s', i.source) END,
+					CASE WHEN i.last_error_at OPERATOR(pg_catalog.>) coalesce(i.fetched_at, '-infinity')
+						 THEN pg_catalog.format(', last failure: %s', coalesce(i.last_error, 'told to superusers only'))
+						 WHEN i.expires_at IS NOT NULL THEN pg_catalog.format(', until %s', i.expires_at) END),
+			   'See firehose_stat_identity, and docs/aws.md for where credentials come from.'
+		FROM firehose_stat_identity i
+		WHERE (SELECT v.preloaded FROM firehose_stat_server v)
+
+		UNION ALL
+		SELECT 4, pg_catalog.format('stream %s', s.stream),
+			   CASE WHEN e.state OPERATOR(pg_catalog.=) ANY (ARRAY['parked', 'stopped']) THEN 'error'
+					WHEN e.state OPERATOR(pg_catalog.=) ANY (ARRAY['active', 'authenticating']) AND NOT s.dropped THEN 'ok'
+					ELSE 'warning' END,
+			   pg_catalog.format('%s%s, %s pending%s%s', e.state,
+					CASE WHEN s.datname OPERATOR(pg_catalog.<>) pg_catalog.current_database()
+						 THEN pg_catalog.format(' in database %s', s.datname) END,
+					s.queued OPERATOR(pg_catalog.+) s.in_flight,
+					CASE WHEN s.oldest_queued_at IS NOT NULL
+						 THEN pg_catalog.format(', the oldest since %s', s.oldest_queued_at) END,
+					CASE WHEN s.reason IS NOT NULL THEN pg_catalog.format(': %s', s.reason) END),
+			   CASE WHEN s.dropped THEN 'The foreign server was dropped; its records become dead letters.'
+					WHEN s.state OPERATOR(pg_catalog.=) ANY (ARRAY['paused', 'disabled'])
+					THEN pg_catalog.format('The stream''s option says so: ALTER SERVER %I OPTIONS (DROP %s);', s.stream, s.state)
+					WHEN e.state OPERATOR(pg_catalog.=) 'stopped'
+					THEN 'No sender runs in the database: see firehose.enabled, max_worker_processes and the server''s log.'
+					WHEN s.state OPERATOR(pg_catalog.=) 'throttled'
+					THEN 'Firehose''s quota: the sender slows down by itself; ask AWS for more if this lasts.'
+					WHEN s.state OPERATOR(pg_catalog.=) 'waiting'
+					THEN 'The sender''s connections, memory or descriptors are in use by other streams: see firehose.max_connections.'
+					ELSE 'The reason begins with who says so: AWS, proxy, network or this server. Records are kept and tried again by themselves.' END
+		FROM firehose_stat_stream s
+			 CROSS JOIN LATERAL (SELECT
+				CASE WHEN s.queued OPERATOR(pg_catalog.+) s.in_flight OPERATOR(pg_catalog.>) 0
+					   AND NOT pg_catalog.pg_is_in_recovery()
+					   AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a
+									   WHERE a.backend_type OPERATOR(pg_catalog.=) 'firehose sender'
+										 AND a.datname OPERATOR(pg_catalog.=) s.datname) THEN 'stopped'
+					 ELSE s.state END AS state) e
+		WHERE (SELECT v.preloaded FROM firehose_stat_server v)
+
+		UNION ALL
+		SELECT 4, pg_catalog.format('stream %s', s.stream), 'error',
+			   pg_catalog.format('status rows or dead letters cannot be written: %s', s.table_error),
+			   'Delivery goes on, but failed records stay in the queue until their dead letters can be written.'
+		FROM firehose_stat_stream s
+		WHERE (SELECT v.preloaded FROM firehose_stat_server v) AND s.table_error IS NOT NULL
+
+		UNION ALL
+		SELECT 4, pg_catalog.format('stream %s', s.stream), 'warning',
+			   pg_catalog.format('%s records were discarded, because the queue was full and the stream says on_full = discard', s.discarded),
+			   'They are lost. Raise firehose.queue_size, or use on_full = error.'
+		FROM firehose_stat_stream s
+		WHERE (SELECT v.preloaded FROM firehose_stat_server v) AND s.discarded OPERATOR(pg_catalog.>) 0
+
+		UNION ALL
+		SELECT 4, pg_catalog.format('stream %s', l.stream), 'warning',
+			   pg_catalog.format('%s dead letters, the last since %s, with the error %s', pg_catalog.count(*),
+					pg_catalog.max(l.failed_at), coalesce(pg_catalog.max(l.error_code), 'of this server')),
+			   pg_catalog.format('See firehose_dead_letter, then run SELECT firehose_retry_dead_letters(%L); or firehose_purge_dead_letters.', l.stream)
+		FROM firehose_dead_letter l
+		GROUP BY l.stream
+
+		UNION ALL
+		SELECT 4, pg_catalog.format('trigger %s on %s', t.tgname, t.tgrelid::pg_catalog.regclass), 'error',
+			   pg_catalog.format('it names the stream %s, which does not exist', n.stream),
+			   pg_catalog.format('The table''s changes fail. Run CREATE SERVER %I FOREIGN DATA WRAPPER firehose; or drop the trigger.', n.stream)
+		FROM pg_catalog.pg_trigger t
+			 JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
+			 CROSS JOIN LATERAL (SELECT pg_catalog.convert_from(
+					pg_catalog.substring(t.tgargs, 1, pg_catalog."position"(t.tgargs, '\x00'::pg_catalog.bytea) OPERATOR(pg_catalog.-) 1),
+					pg_catalog.getdatabaseencoding()) AS stream) n
+		WHERE p.prosrc OPERATOR(pg_catalog.=) 'firehose_trigger'
+		  AND t.tgnargs OPERATOR(pg_catalog.>) 0
+		  AND NOT EXISTS (SELECT FROM pg_catalog.pg_foreign_server f
+						  WHERE f.srvname OPERATOR(pg_catalog.=) n.stream::pg_catalog.name)
+
+		UNION ALL
+		SELECT 5, 'wal_level', 'error',
+			   pg_catalog.format('%s, but pipelines read the WAL in form logical', pg_catalog.current_setting('wal_level')),
+			   'Set wal_level = logical and restart the server.'
+		WHERE pg_catalog.current_setting('wal_level') OPERATOR(pg_catalog.<>) 'logical'
+		  AND EXISTS (SELECT FROM firehose_pipeline)
+
+		UNION ALL
+		SELECT 5, 'max_replication_slots', 'warning',
+			   pg_catalog.format('all %s are in use', pg_catalog.current_setting('max_replication_slots')),
+			   'Another pipeline cannot start: raise max_replication_slots and restart the server.'
+		WHERE EXISTS (SELECT FROM firehose_pipeline)
+		  AND (SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_slots)
+			  OPERATOR(pg_catalog.>=) pg_catalog.current_setting('max_replication_slots')::bigint
+
+		UNION ALL
+		SELECT 5, pg_catalog.format('prepared transaction %s', x.gid), 'warning',
+			   pg_catalog.format('prepared since %s: it holds back WAL, and pipelines that are about to start', x.prepared),
+			   pg_catalog.format('Run COMMIT PREPARED %L; or ROLLBACK PREPARED.', x.gid)
+		FROM pg_catalog.pg_prepared_xacts x
+		WHERE EXISTS (SELECT FROM firehose_pipeline)
+		  AND x.prepared OPERATOR(pg_catalog.<) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) interval '5 minutes')
+
+		UNION ALL
+		SELECT 5, 'firehose.put_durability', 'error',
+			   'it is wal here, but there is no pipeline for durable puts: puts fail',
+			   'Run SELECT firehose_enable_durable_puts(); or RESET firehose.put_durability.'
+		WHERE pg_catalog.current_setting('firehose.put_durability', true) OPERATOR(pg_catalog.=) 'wal'
+		  AND NOT EXISTS (SELECT FROM firehose_pipeline p WHERE p.durable_puts)
+
+		UNION ALL
+		SELECT 6, pg_catalog.format('pipeline %s', p.pipeline),
+			   CASE WHEN p.state OPERATOR(pg_catalog.=) 'failed'
+					  OR p.wal_status OPERATOR(pg_catalog.=) ANY (ARRAY['lost', 'unreserved']) THEN 'error'
+					WHEN p.warning IS NOT NULL
+					  OR p.state OPERATOR(pg_catalog.<>) ALL (ARRAY['streaming', 'standby']) THEN 'warning'
+					ELSE 'ok' END,
+			   pg_catalog.format('%s, %s behind, %s retained%s%s', p.state,
+					coalesce(pg_catalog.pg_size_pretty(p.lag_bytes), 'unknown'),
+					coalesce(pg_catalog.pg_size_pretty(p.retained_wal_bytes), 'nothing'),
+					CASE WHEN p.warning IS NOT NULL THEN pg_catalog.format('; %s', p.warning) END,
+					CASE WHEN p.reason IS NOT NULL THEN pg_catalog.format(': %s', p.reason) END),
+			   CASE WHEN p.state OPERATOR(pg_catalog.=) 'paused'
+					THEN pg_catalog.format('To continue, run SELECT firehose_resume_pipeline(%L);', p.pipeline)
+					WHEN p.state OPERATOR(pg_catalog.=) 'waiting'
+					THEN 'The queue has no room: see the stream.'
+					WHEN p.state OPERATOR(pg_catalog.=) 'starting'
+					THEN 'It waits for transactions that are open now, or for a decoder to start.'
+					ELSE 'What is found above says what to do; the slot keeps WAL until the pipeline continues or is dropped.' END
+		FROM firehose_stat_pipeline p
+		WHERE (SELECT v.preloaded FROM firehose_stat_server v)
+
+		UNION ALL
+		SELECT 6, pg_catalog.format('pipeline %s', p.pipeline), 'warning',
+			   pg_catalog.format('its slot retains %s of the %s that max_slot_wal_keep_size allows',
+					pg_catalog.pg_size_pretty(p.retained_wal_bytes),
+					pg_catalog.current_setting('max_slot_wal_keep_size')),
+			   'When it reaches the limit the slot is lost, and with it the changes that are not delivered.'
+		FROM firehose_stat_pipeline p
+		WHERE (SELECT v.preloaded FROM firehose_stat_server v)
+		  AND pg_catalog.current_setting('max_slot_wal_keep_size') OPERATOR(pg_catalog.<>) '-1'
+		  AND p.retained_wal_bytes OPERATOR(pg_catalog.>)
+			  (pg_catalog.pg_size_bytes(pg_catalog.current_setting('max_slot_wal_keep_size')) OPERATOR(pg_catalog./) 2)
+
+		UNION ALL
+		SELECT 6, pg_catalog.format('pipeline %s', t.pipeline), 'warning',
+			   pg_catalog.format('%s of its tables publish UPDATE or DELETE and have no replica identity, so that these fail: %s',
+					pg_catalog.count(*), (pg_catalog.array_agg(t.relid::pg_catalog.regclass))[1:5]),
+			   'Run ALTER TABLE ... ADD PRIMARY KEY, or ALTER TABLE ... REPLICA IDENTITY FULL.'
+		FROM (SELECT DISTINCT p.pipeline, c.oid AS relid
+			  FROM firehose_pipeline p
+				   CROSS JOIN LATERAL pg_catalog.unnest(p.publications) AS u(name)
+				   JOIN pg_catalog.pg_publication b ON b.pubname::pg_catalog.text OPERATOR(pg_catalog.=) u.name
+				   CROSS JOIN LATERAL pg_catalog.pg_get_publication_tables(b.pubname::pg_catalog.text) AS g
+				   JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) g.relid
+			  WHERE (b.pubupdate OR b.pubdelete)
+				AND (c.relreplident OPERATOR(pg_catalog.=) 'n'
+					 OR c.relreplident OPERATOR(pg_catalog.=) 'd'
+						AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i
+										WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid AND i.indisprimary)
+					 OR c.relreplident OPERATOR(pg_catalog.=) 'i'
+						AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i
+										WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid AND i.indisreplident))) t
+		GROUP BY t.pipeline
+
+		UNION ALL
+		SELECT 6, pg_catalog.format('pipeline %s', t.pipeline), 'warning',
+			   pg_catalog.format('in format flat an UPDATE that leaves a large value unchanged becomes a dead letter; %s tables have such columns: %s',
+					pg_catalog.count(*), (pg_catalog.array_agg(t.relid::pg_catalog.regclass))[1:5]),
+			   pg_catalog.format('Run ALTER TABLE ... REPLICA IDENTITY FULL, or SELECT firehose_alter_pipeline(%L, unchanged => ''omit'');', t.pipeline)
+		FROM (SELECT DISTINCT p.pipeline, c.oid AS relid
+			  FROM firehose_pipeline p
+				   CROSS JOIN LATERAL pg_catalog.unnest(p.publications) AS u(name)
+				   JOIN pg_catalog.pg_publication b ON b.pubname::pg_catalog.text OPERATOR(pg_catalog.=) u.name
+				   CROSS JOIN LATERAL pg_catalog.pg_get_publication_tables(b.pubname::pg_catalog.text) AS g
+				   JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) g.relid
+			  WHERE p.format OPERATOR(pg_catalog.=) 'flat'
+				AND coalesce(p.unchanged, 'dead_letter') OPERATOR(pg_catalog.=) 'dead_letter'
+				AND b.pubupdate
+				AND c.relreplident OPERATOR(pg_catalog.<>) 'f'
+				AND EXISTS (SELECT FROM pg_catalog.pg_attribute a
+							WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0
+							  AND NOT a.attisdropped AND a.attstorage OPERATOR(pg_catalog.<>) 'p')) t
+		GROUP BY t.pipeline
+	) c
+	ORDER BY c.place, c.subject;
+END;
+COMMENT ON FUNCTION firehose_doctor() IS
+'what is well and what is not with firehose in this server and database, one row per subject: ok, warning or error, what was found, and what to do; it sends nothing and waits for nothing';
+REVOKE ALL ON FUNCTION firehose_doctor() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION firehose_doctor() TO pg_monitor;

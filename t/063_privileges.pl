@@ -69,6 +69,8 @@ my @probes = (
     [ '`firehose_last`', show => q{SELECT count(*) > 0 FROM firehose_last('%s')} ],
     [ '`firehose_stat_stream`', show => q{SELECT count(*) > 0 FROM firehose_stat_stream WHERE stream = '%s'} ],
     [ '`firehose_stat_queue`', do => q{SELECT * FROM firehose_stat_queue} ],
+    [ '`firehose_stat_server`', do => q{SELECT * FROM firehose_stat_server} ],
+    [ '`firehose_doctor`', do => q{SELECT * FROM firehose_doctor()} ],
     [ '`firehose_stat_identity`', do => q{SELECT * FROM firehose_stat_identity} ],
     [ '`firehose_stat_reset` of a stream', do => q{SELECT firehose_stat_reset('%s')} ],
     [ '`firehose_stat_reset` of everything', do => q{SELECT firehose_stat_reset()} ],

@@ -397,3 +397,19 @@ queue_save_forget(void)
 	else
 		set_aside("it was not read when the server started");
 }
+
+int
+queue_save_count_refused(void)
+{
+	const char *prefix = QUEUE_FILE_REFUSED + strlen(DATA_DIRECTORY "/");
+	DIR		   *directory = AllocateDir(DATA_DIRECTORY);
+	struct dirent *entry;
+	int			n = 0;
+
+	if (directory == NULL)
+		return 0;
+	while ((entry = ReadDirExtended(directory, DATA_DIRECTORY, LOG)) != NULL)
+		n += strncmp(entry->d_name, prefix, strlen(prefix)) == 0;
+	FreeDir(directory);
+	return n;
+}
