@@ -267,6 +267,26 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION firehose_trigger() IS
 'trigger that sends changed rows as JSON to the stream named by its first argument';
 
+CREATE FUNCTION firehose_attach(
+	relation regclass,
+	stream text,
+	level text DEFAULT 'row',
+	content text DEFAULT 'change',
+	names text DEFAULT 'leaf',
+	bigints text DEFAULT 'number')
+RETURNS text[]
+AS 'MODULE_PATHNAME', 'firehose_attach'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_attach(regclass, text, text, text, text, text) IS
+'creates the triggers that send the changes of a table to a stream, and returns their names';
+
+CREATE FUNCTION firehose_detach(relation regclass, stream text DEFAULT NULL)
+RETURNS text[]
+AS 'MODULE_PATHNAME', 'firehose_detach'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_detach(regclass, text) IS
+'drops the triggers that send the changes of a table to a stream, or to any, and returns their names';
+
 --
 -- Waiting
 --

@@ -60,6 +60,8 @@ my @probes = (
     [ '`firehose_send`', do => q{CALL firehose_send('%s', '1')} ],
     [ '`firehose_row_json`', do => q{SELECT firehose_row_json(ROW(1))} ],
     [ '`firehose_trigger` on a table of its own', do => q{CREATE TRIGGER t AFTER INSERT ON table_%r FOR EACH ROW EXECUTE FUNCTION firehose_trigger('%s'); INSERT INTO table_%r VALUES (1)} ],
+    [ '`firehose_attach` of a table of its own', do => q{SELECT firehose_attach('table_%r', '%s')} ],
+    [ '`firehose_detach` of a table of its own', do => q{SELECT firehose_attach('table_%r', '%s'), firehose_detach('table_%r')} ],
     [ '`firehose_wait` tells the outcome', show => q{SELECT firehose_wait(%d, '0') = 'accepted'} ],
     [ '`firehose_wait_all` tells the outcomes', show => q{SELECT status = 'accepted' FROM firehose_wait_all(ARRAY[%d], '0')} ],
     [ '`firehose_pending`', do => q{SELECT * FROM firehose_pending()} ],

@@ -14,6 +14,7 @@
 #include "access/sysattr.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
+#include "catalog/partition.h"
 #include "catalog/pg_attribute.h"
 #include "commands/dbcommands.h"
 #include "common/hashfn.h"
@@ -30,9 +31,15 @@
 #include "common/json_write.h"
 #include "format/event.h"
 
+typedef struct CachedKey
+{
+	Oid			relid;
+	uint32		flags;			/* EVENT_RELATION_* */
+} CachedKey;
+
 typedef struct CachedRelation
 {
-	Oid			relid;			/* hash key */
+	CachedKey	key;
 	EventRelation *relation;
 } CachedRelation;
 
@@ -76,9 +83,13 @@ static void forget_relation(void *arg);
 static char *configured_source = NULL;
 static void relation_changed(Datum arg, Oid relid);
 static void namespace_changed(Datum arg, int cacheid, uint32 hashvalue);
+static void invalidate(EventRelation *relation);
 static void invalidate_watchers(WatchedKind kind, uint32 value);
 static void invalidate_all(void);
-static EventRelation *describe_relation(Relation rel);
+static EventRelation *describe_relation(Relation rel, uint32 flags);
+static void set_names(EventRelation *relation, const char *schema, const char *table);
+static void name_after_root(EventRelation *relation);
+static void order_columns(EventRelation *relation, Oid root);
 static char *make_json_string(MemoryContext context, const char *text);
 static void cache_init(void);
 static void cache_sweep(void);
@@ -87,6 +98,17 @@ static void cache_sweep(void);
  * Making descriptions
  * ------------------------------------------------------------------------
  */
+static void
+set_names(EventRelation *relation, const char *schema, const char *table)
+{
+	relation->schema = MemoryContextStrdup(relation->context, schema);
+	relation->table = MemoryContextStrdup(relation->context, table);
+	relation->schema_json = make_json_string(relation->context, schema);
+	relation->table_json = make_json_string(relation->context, table);
+	relation->schema_json_len = strlen(relation->schema_json);
+	relation->table_json_len = strlen(relation->table_json);
+}
+
 EventRelation *
 event_relation_create(MemoryContext parent, Oid relid, const char *schema,
 					  const char *table, int ncolumns, const ValueOptions *options)
@@ -112,12 +134,7 @@ event_relation_create(MemoryContext parent, Oid relid, const char *schema,
 		watch(relation, WATCHED_SCHEMA,
 			  GetSysCacheHashValue1(NAMESPACEOID, ObjectIdGetDatum(namespace)));
 
-	relation->schema = MemoryContextStrdup(context, schema);
-	relation->table = MemoryContextStrdup(context, table);
-	relation->schema_json = make_json_string(context, schema);
-	relation->table_json = make_json_string(context, table);
-	relation->schema_json_len = strlen(relation->schema_json);
-	relation->table_json_len = strlen(relation->table_json);
+	set_names(relation, schema, table);
 	relation->options = *options;
 	relation->ncolumns = ncolumns;
 	relation->columns = MemoryContextAllocZero(context, sizeof(EventColumn) * Max(ncolumns, 1));
@@ -188,12 +205,15 @@ event_relation_from_tupdesc(MemoryContext parent, Oid relid, const char *schema,
  * the WAL, else the primary key.
  */
 static EventRelation *
-describe_relation(Relation rel)
+describe_relation(Relation rel, uint32 flags)
 {
-	static const ValueOptions defaults = {0};
+	ValueOptions options = {0};
 	Bitmapset  *key;
 	char	   *schema;
 	EventRelation *relation;
+
+	if (flags & EVENT_RELATION_BIGINT_STRINGS)
+		options.bigints = BIGINTS_STRING;
 
 	key = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_IDENTITY_KEY);
 	if (key == NULL)
@@ -203,10 +223,80 @@ describe_relation(Relation rel)
 	schema = get_namespace_name(RelationGetNamespace(rel));
 	relation = event_relation_from_tupdesc(CurrentMemoryContext, RelationGetRelid(rel), schema,
 										   RelationGetRelationName(rel), RelationGetDescr(rel),
-										   key, &defaults);
+										   key, &options);
 	pfree(schema);
 	bms_free(key);
+	relation->flags = flags;
+	if ((flags & EVENT_RELATION_ROOT) && rel->rd_rel->relispartition)
+		name_after_root(relation);
 	return relation;
+}
+
+/*
+ * Describe a partition as the topmost table that it is part of.  That one is
+ * not locked, since a session that writes to a partition alone has no lock on
+ * it, and taking one here could be a deadlock.
+ */
+static void
+name_after_root(EventRelation *relation)
+{
+	List	   *ancestors = get_partition_ancestors(relation->relid);
+	List	   *again;
+	ListCell   *cell;
+	Oid			root;
+	Oid			schema_oid;
+	char	   *table;
+	char	   *schema;
+
+	foreach(cell, ancestors)
+		watch(relation, WATCHED_RELATION, lfirst_oid(cell));
+	/* one may have been attached or detached before it was watched */
+	again = get_partition_ancestors(relation->relid);
+	if (ancestors == NIL || !equal(ancestors, again))
+	{
+		invalidate(relation);
+		return;
+	}
+
+	root = llast_oid(ancestors);
+	schema_oid = get_rel_namespace(root);
+	watch(relation, WATCHED_SCHEMA,
+		  GetSysCacheHashValue1(NAMESPACEOID, ObjectIdGetDatum(schema_oid)));
+	table = get_rel_name(root);
+	schema = get_namespace_name(schema_oid);
+	if (table == NULL || schema == NULL)
+	{
+		invalidate(relation);
+		return;
+	}
+	set_names(relation, schema, table);
+	order_columns(relation, root);
+	list_free(ancestors);
+	list_free(again);
+}
+
+/* Order the columns as in another table, which has the same. */
+static void
+order_columns(EventRelation *relation, Oid root)
+{
+	EventColumn *columns = relation->columns;
+	AttrNumber *place = palloc(sizeof(AttrNumber) * Max(relation->ncolumns, 1));
+
+	for (int i = 0; i < relation->ncolumns; i++)
+	{
+		EventColumn column = columns[i];
+		AttrNumber	attnum = get_attnum(root, column.name);
+		int			at = i;
+
+		for (; at > 0 && place[at - 1] > attnum; at--)
+		{
+			columns[at] = columns[at - 1];
+			place[at] = place[at - 1];
+		}
+		columns[at] = column;
+		place[at] = attnum;
+	}
+	pfree(place);
 }
 
 static char *
@@ -349,24 +439,25 @@ event_relation_next_invalid(void)
  * ------------------------------------------------------------------------
  */
 EventRelation *
-event_relation_get(Relation rel)
+event_relation_get(Relation rel, uint32 flags)
 {
-	Oid			relid = RelationGetRelid(rel);
+	CachedKey	key = {RelationGetRelid(rel), flags};
 	CachedRelation *entry;
 
-	if (likely(last_used && last_used->relid == relid && last_used->valid))
+	if (likely(last_used && last_used->relid == key.relid &&
+			   last_used->flags == flags && last_used->valid))
 		return last_used;
 
 	if (cache == NULL)
 		cache_init();
 	cache_sweep();
 
-	entry = hash_search(cache, &relid, HASH_FIND, NULL);
+	entry = hash_search(cache, &key, HASH_FIND, NULL);
 	if (entry == NULL)
 	{
-		EventRelation *relation = describe_relation(rel);
+		EventRelation *relation = describe_relation(rel, flags);
 
-		entry = hash_search(cache, &relid, HASH_ENTER, NULL);
+		entry = hash_search(cache, &key, HASH_ENTER, NULL);
 		entry->relation = relation;
 		MemoryContextSetParent(relation->context, CacheMemoryContext);
 	}
@@ -379,7 +470,7 @@ cache_init(void)
 {
 	HASHCTL		ctl = {0};
 
-	ctl.keysize = sizeof(Oid);
+	ctl.keysize = sizeof(CachedKey);
 	ctl.entrysize = sizeof(CachedRelation);
 	ctl.hcxt = CacheMemoryContext;
 	cache = hash_create("firehose relations", 32, &ctl,
@@ -394,10 +485,11 @@ cache_sweep(void)
 
 	while ((relation = event_relation_next_invalid()) != NULL)
 	{
-		CachedRelation *entry = hash_search(cache, &relation->relid, HASH_FIND, NULL);
+		CachedKey	key = {relation->relid, relation->flags};
+		CachedRelation *entry = hash_search(cache, &key, HASH_FIND, NULL);
 
 		if (entry != NULL && entry->relation == relation)
-			hash_search(cache, &relation->relid, HASH_REMOVE, NULL);
+			hash_search(cache, &key, HASH_REMOVE, NULL);
 		MemoryContextDelete(relation->context);
 	}
 }

@@ -36,6 +36,13 @@ typedef enum EventOp
  * Relations
  * ------------------------------------------------------------------------
  */
+
+/* How event_relation_get describes a table otherwise than by default. */
+#define EVENT_RELATION_ROOT			(1 << 0)	/* a partition as its topmost
+												 * table: under its name, and
+												 * columns in its order */
+#define EVENT_RELATION_BIGINT_STRINGS	(1 << 1)	/* BIGINTS_STRING */
+
 typedef struct EventColumn
 {
 	const char *name;			/* in the database's encoding */
@@ -52,6 +59,7 @@ typedef struct EventColumn
 typedef struct EventRelation
 {
 	Oid			relid;
+	uint32		flags;			/* EVENT_RELATION_* */
 	const char *schema;
 	const char *table;
 	const char *schema_json;	/* as JSON strings, in UTF-8 */
@@ -104,11 +112,11 @@ extern PGDLLEXPORT EventRelation *event_relation_from_tupdesc(MemoryContext pare
 															  const ValueOptions *options);
 
 /*
- * The description of an open relation with the default options of `json`,
- * from a cache of this process that follows ALTER TABLE and the like.  Valid
- * until the next call.
+ * The description of an open relation with the default options of `json` but
+ * for `flags` (EVENT_RELATION_*), from a cache of this process that follows
+ * ALTER TABLE and the like.  Valid until the next call.
  */
-extern PGDLLEXPORT EventRelation *event_relation_get(Relation rel);
+extern PGDLLEXPORT EventRelation *event_relation_get(Relation rel, uint32 flags);
 
 /*
  * The next description that an invalidation has made void since the last call,

@@ -37,6 +37,7 @@ static const ValueClass class_bool = {value_datum_bool, value_text_bool};
 static const ValueClass class_int2 = {value_datum_int2, value_text_bare};
 static const ValueClass class_int4 = {value_datum_int4, value_text_bare};
 static const ValueClass class_int8 = {value_datum_int8, value_text_bare};
+static const ValueClass class_int8_string = {value_datum_int8_string, value_text_string};
 static const ValueClass class_float4 = {value_datum_float4, value_text_float};
 static const ValueClass class_float8 = {value_datum_float8, value_text_float};
 static const ValueClass class_numeric = {value_datum_numeric, value_text_numeric};
@@ -187,6 +188,8 @@ value_type_create(MemoryContext context, Oid typid, const ValueOptions *options,
 	if (known)
 	{
 		type->class = known->class;
+		if (type->class == &class_int8 && options->bigints == BIGINTS_STRING)
+			type->class = &class_int8_string;
 		type->reads = known->class == &class_output ? known->reads : 0;
 	}
 	else if (OidIsValid(element = get_element_type(type->typid)))
@@ -228,6 +231,7 @@ value_type_get(MemoryContext context, Oid typid, const ValueOptions *options,
 	key.options.timestamps = options->timestamps;
 	key.options.numerics = options->numerics;
 	key.options.json_columns = options->json_columns;
+	key.options.bigints = options->bigints;
 	key.options.nulled = options->nulled;
 	plan = hash_search(shared_plans, &key, HASH_FIND, NULL);
 	if (plan == NULL)

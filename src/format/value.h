@@ -43,11 +43,18 @@ typedef enum JsonForm
 	JSON_STRING					/* "{\"a\": 1}" */
 } JsonForm;
 
+typedef enum BigintForm
+{
+	BIGINTS_NUMBER,				/* 1 */
+	BIGINTS_STRING				/* "1", for readers whose numbers are doubles */
+} BigintForm;
+
 typedef struct ValueOptions
 {
 	TimestampForm timestamps;
 	NumericForm numerics;
 	JsonForm	json_columns;
+	BigintForm	bigints;
 	uint64	   *nulled;			/* counts values that had to become null: NaN
 								 * as a number, infinity as an epoch; or NULL
 								 * */

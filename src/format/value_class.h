@@ -13,6 +13,7 @@ extern void value_datum_bool(StringInfo out, ValueType *type, Datum value);
 extern void value_datum_int2(StringInfo out, ValueType *type, Datum value);
 extern void value_datum_int4(StringInfo out, ValueType *type, Datum value);
 extern void value_datum_int8(StringInfo out, ValueType *type, Datum value);
+extern void value_datum_int8_string(StringInfo out, ValueType *type, Datum value);
 extern void value_datum_float4(StringInfo out, ValueType *type, Datum value);
 extern void value_datum_float8(StringInfo out, ValueType *type, Datum value);
 extern void value_datum_numeric(StringInfo out, ValueType *type, Datum value);

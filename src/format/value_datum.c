@@ -66,6 +66,14 @@ value_datum_int8(StringInfo out, ValueType *type, Datum value)
 	json_put_int64(out, DatumGetInt64(value));
 }
 
+void
+value_datum_int8_string(StringInfo out, ValueType *type, Datum value)
+{
+	json_put_char(out, '"');
+	json_put_int64(out, DatumGetInt64(value));
+	json_put_char(out, '"');
+}
+
 /* Append NaN or an infinity, which JSON's numbers do not have. */
 static void
 put_not_finite(StringInfo out, ValueType *type, float8 value)

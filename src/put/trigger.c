@@ -1,6 +1,6 @@
 /*
  * trigger.c
- *		firehose_trigger('stream' [, 'row']): the rows of a table as records.
+ *		firehose_trigger('stream', word ...): the rows of a table as records.
  *
  * Row triggers (AFTER INSERT, UPDATE or DELETE) put one record per call,
  * statement triggers one per row of their transition tables, AFTER TRUNCATE
@@ -9,7 +9,8 @@
  * `id` is the record id, `ts` the transaction's start (as now()), the same for
  * all its records as a commit's time would be, and `before` the whole old row.
  * With 'row' a record is only the row, the old one for a delete, and a
- * truncate gives none.
+ * truncate gives none.  With 'root' a partition's records name the topmost
+ * table, as those of a statement trigger on that one do.
  *
  * The stream's USAGE is asked of the table's owner, who may have the trigger
  * there, not of the role that writes to the table.
@@ -40,12 +41,25 @@
 
 static StringInfoData buffer = {NULL, 0, 0, 0};
 
+/* Words that may follow the stream's name among the trigger's arguments. */
+static const struct TriggerWord
+{
+	const char *word;
+	bool		row_only;
+	uint32		flags;			/* EVENT_RELATION_* */
+}			trigger_words[] =
+{
+	{"row", true, 0},
+	{"root", false, EVENT_RELATION_ROOT},
+	{"bigint_string", false, EVENT_RELATION_BIGINT_STRINGS},
+};
+
 /* The state of one call of the trigger. */
 typedef struct TriggerCall
 {
 	TriggerData *data;
 	Stream	   *stream;
-	bool		row_only;		/* argument 'row' */
+	bool		row_only;		/* 'row' is among the arguments */
 	bool		newline;		/* delimit records */
 	StringInfo	record;
 	EventValue *old_values;		/* room for a row each */
@@ -56,7 +70,8 @@ typedef struct TriggerCall
 PG_FUNCTION_INFO_V1(firehose_trigger);
 
 static TriggerData *check_called_as_trigger(FunctionCallInfo fcinfo);
-static bool parse_arguments(TriggerData *data);
+static uint32 parse_arguments(TriggerCall *call);
+static const struct TriggerWord *find_word(const char *word);
 static void check_table(TriggerData *data);
 static void describe_call(void *arg);
 static void begin_call(TriggerCall *call, TriggerData *data);
@@ -118,27 +133,43 @@ check_called_as_trigger(FunctionCallInfo fcinfo)
 	return data;
 }
 
-/* Check the trigger's arguments; is the second one 'row'? */
-static bool
-parse_arguments(TriggerData *data)
+/* Check the trigger's arguments; returns EVENT_RELATION_*. */
+static uint32
+parse_arguments(TriggerCall *call)
 {
-	Trigger    *trigger = data->tg_trigger;
+	Trigger    *trigger = call->data->tg_trigger;
+	uint32		flags = 0;
 
-	if (trigger->tgnargs < 1 || trigger->tgnargs > 2)
+	if (trigger->tgnargs < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("firehose_trigger() takes one or two arguments, not %d",
-						trigger->tgnargs),
+				 errmsg("firehose_trigger() needs the name of a stream as its first argument"),
 				 errhint("Use firehose_trigger('stream') or firehose_trigger('stream', 'row').")));
-	if (trigger->tgnargs == 1)
-		return false;
-	if (strcmp(trigger->tgargs[1], "row") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unrecognized second argument of firehose_trigger(): \"%s\"",
-						trigger->tgargs[1]),
-				 errhint("The second argument is 'row', for records that are only the row, or absent.")));
-	return true;
+	for (int i = 1; i < trigger->tgnargs; i++)
+	{
+		const struct TriggerWord *known = find_word(trigger->tgargs[i]);
+
+		if (known == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("unrecognized argument of firehose_trigger(): \"%s\"",
+							trigger->tgargs[i]),
+					 errhint("After the stream may come 'row', for records that are only the row, 'root', for partitions under the name of the table they are part of, and 'bigint_string'.")));
+		call->row_only |= known->row_only;
+		flags |= known->flags;
+	}
+	return flags;
+}
+
+static const struct TriggerWord *
+find_word(const char *word)
+{
+	for (int i = 0; i < lengthof(trigger_words); i++)
+	{
+		if (strcmp(trigger_words[i].word, word) == 0)
+			return &trigger_words[i];
+	}
+	return NULL;
 }
 
 /*
@@ -210,17 +241,18 @@ static void
 begin_call(TriggerCall *call, TriggerData *data)
 {
 	Size		row_size;
+	uint32		flags;
 
 	memset(call, 0, sizeof(*call));
 	call->data = data;
-	call->row_only = parse_arguments(data);
+	flags = parse_arguments(call);
 	check_table(data);
 	put_check_allowed("firehose_trigger()");
 	call->stream = stream_get(data->tg_trigger->tgargs[0]);
 	stream_check_usage(call->stream, data->tg_relation->rd_rel->relowner);
 	call->newline = call->stream->options.delimiter != DELIMITER_NONE;
 
-	call->event.relation = event_relation_get(data->tg_relation);
+	call->event.relation = event_relation_get(data->tg_relation, flags);
 	call->event.origin = event_fill_source();
 	call->event.xid = GetTopTransactionIdIfAny();
 	call->event.ts = GetCurrentTransactionStartTimestamp();

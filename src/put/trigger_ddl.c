@@ -46,7 +46,6 @@ static void check_trigger(Relation triggers, HeapTuple tuple);
 static void process_utility(UTILITY_PARAMETERS);
 static List *lost_streams(Node *statement);
 static void warn_of_triggers(const char *stream);
-static const char *stream_of(Relation triggers, HeapTuple tuple);
 static bool is_firehose_trigger(Oid function);
 static bool owns_table(Oid relid);
 
@@ -103,7 +102,7 @@ warn_of_triggers(const char *stream)
 	while ((tuple = systable_getnext(scan)) != NULL)
 	{
 		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
-		const char *name = stream_of(triggers, tuple);
+		const char *name = trigger_stream(triggers, tuple);
 
 		if (name == NULL || strcmp(name, stream) != 0)
 			continue;
@@ -157,7 +156,7 @@ static void
 check_trigger(Relation triggers, HeapTuple tuple)
 {
 	Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
-	const char *name = stream_of(triggers, tuple);
+	const char *name = trigger_stream(triggers, tuple);
 	bool		exists;
 
 	if (name == NULL)
@@ -183,12 +182,8 @@ check_trigger(Relation triggers, HeapTuple tuple)
 	stream_check_usage(stream_get(name), GetUserId());
 }
 
-/*
- * The stream that a trigger of ours names; NULL: it is none, or it names none
- * and is an error whenever it fires.
- */
-static const char *
-stream_of(Relation triggers, HeapTuple tuple)
+const char *
+trigger_stream(Relation triggers, HeapTuple tuple)
 {
 	Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
 	bool		isnull;
