@@ -208,7 +208,7 @@ my $calls = $node->safe_psql('hostile', q{
         FROM unnest(p.proargtypes) WITH ORDINALITY u(a, n)))
     FROM (SELECT p.* FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.deptype = 'e'
           JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'firehose') p});
-$calls =~ s/::(text|bytea|jsonb?|oid|pg_lsn)\b/::pg_catalog.$1/g;
+$calls =~ s/::(text|bytea|jsonb?|oid|pg_lsn|regclass)\b/::pg_catalog.$1/g;
 cmp_ok(scalar(split /\n/, $calls), '>', 20, 'functions are called');
 my $session = join('', map { "SELECT * FROM $_;\n" } split /\n/, $views);
 $session .= join('', map { "$_;\n" } split /\n/, $calls);
@@ -223,7 +223,9 @@ foreach my $role (@roles)
 $node->psql('hostile', q{
     SET ROLE postgres;
     SET search_path = public, pg_catalog;
-    CREATE TRIGGER t AFTER INSERT OR UPDATE OR DELETE ON public.t FOR EACH ROW EXECUTE FUNCTION public.firehose_trigger('clicks');
+    SELECT public.firehose_attach('public.t'::pg_catalog.regclass, 'clicks'::pg_catalog.text);
+    SELECT public.firehose_detach('public.t'::pg_catalog.regclass, 'clicks'::pg_catalog.text);
+    SELECT public.firehose_attach('public.t'::pg_catalog.regclass, 'clicks'::pg_catalog.text, 'statement'::pg_catalog.text);
     SELECT public.firehose_create_pipeline('p'::pg_catalog.text, 'clicks'::pg_catalog.text, '{p}'::pg_catalog.text[]);
     SELECT public.firehose_enable_durable_puts(true);
 }, on_error_stop => 0);
