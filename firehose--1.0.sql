@@ -389,7 +389,7 @@ CREATE VIEW firehose_stat_stream AS
 COMMENT ON VIEW firehose_stat_stream IS
 'one row per stream used since the server started: its state and counters; queued + in_flight = 0 means that nothing is pending';
 COMMENT ON COLUMN firehose_stat_stream.stream IS 'name of the foreign server';
-COMMENT ON COLUMN firehose_stat_stream.state IS 'active, authenticating (waits for its first credentials), throttled (the service asks for less), retrying (requests fail), parked (cannot be sent to, probed slowly), paused, disabled, or stopped (no sender can start)';
+COMMENT ON COLUMN firehose_stat_stream.state IS 'active, authenticating (waits for its first credentials), waiting (the sender has no memory or connection left for it now), throttled (the service asks for less), retrying (requests fail), parked (cannot be sent to, probed slowly), paused, disabled, or stopped (no sender can start)';
 COMMENT ON COLUMN firehose_stat_stream.reason IS 'why the stream is not active';
 COMMENT ON COLUMN firehose_stat_stream.datname IS 'database of the stream';
 COMMENT ON COLUMN firehose_stat_stream.queued IS 'committed records that are waiting to be sent';

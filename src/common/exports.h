@@ -54,6 +54,7 @@
 #define sender_credential_process_timeout	firehose_sender_credential_process_timeout
 #define sender_credentials_file				firehose_sender_credentials_file
 #define sender_credentials_grace_period		firehose_sender_credentials_grace_period
+#define sender_max_connections				firehose_sender_max_connections
 #define sender_must_exit					firehose_sender_must_exit
 #define sender_probe_interval				firehose_sender_probe_interval
 #define sender_profile						firehose_sender_profile
@@ -63,6 +64,7 @@
 #define status_write						firehose_status_write
 #define stream_cache_generation				firehose_stream_cache_generation
 #define stream_get_by_id					firehose_stream_get_by_id
+#define stream_is_known						firehose_stream_is_known
 #define stream_options_valid_name			firehose_stream_options_valid_name
 #define stream_stats_set_error				firehose_stream_stats_set_error
 #define stream_stats_set_table_error			firehose_stream_stats_set_table_error

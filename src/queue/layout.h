@@ -53,7 +53,9 @@
  * published (QueueRun.state, written after a write barrier, read before a
  * read barrier), and to the stream's only reader afterwards.  The reader
  * alone writes QueueRun.visited, QueueRecord.state and .attempts.
- * Everything named pg_atomic_* is read and written without a lock.
+ * Everything named pg_atomic_* is read and written without a lock.  The words
+ * of news belong to all streams whose bits they have: whoever wakes a sender
+ * sets one, and a sender takes away those of its own streams.
  * Order of acquisition: table_lock, one QueueStream.lock, pool_lock.
  */
 #ifndef FIREHOSE_QUEUE_LAYOUT_H
@@ -215,6 +217,9 @@ typedef struct QueueStream
 								 * in it rely on */
 	pg_atomic_uint32 generation;	/* changes whenever the entry changes hands
 									 * (written under both locks) */
+	pg_atomic_uint32 *news;		/* where the sender looks for streams that
+								 * have something for it ... */
+	uint32		news_bit;		/* ... and this stream's bit there */
 
 	/* identity, under Queue.table_lock */
 	bool		in_use;
@@ -315,6 +320,7 @@ typedef struct Queue
 	Size		databases_offset;	/* QueueDatabase[max_streams] */
 	/* bits: streams with a line */
 	Size		lines_offset;
+	Size		news_offset;	/* bits: streams whose sender was woken */
 	Size		streams_offset; /* QueueStream[max_streams] */
 	Size		pages_offset;	/* QueuePage[npages] */
 	Size		data_offset;	/* their bytes, QUEUE_PAGE_DATA each */
@@ -377,6 +383,13 @@ static inline QueueStream *
 queue_stream(Queue *q, int number)
 {
 	return (QueueStream *) ((char *) q + q->streams_offset) + number;
+}
+
+/* The word of news that has the bit of a stream, by the stream's number. */
+static inline pg_atomic_uint32 *
+queue_news(Queue *q, int number)
+{
+	return (pg_atomic_uint32 *) ((char *) q + q->news_offset) + number / 32;
 }
 
 static inline int

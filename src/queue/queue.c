@@ -127,6 +127,8 @@ queue_lay_out(Queue *q, uint32 npages, int max_streams, int max_waiters)
 	size = CACHELINEALIGN(add_size(size, mul_size(max_streams, sizeof(QueueDatabase))));
 	q->lines_offset = size;
 	size = CACHELINEALIGN(add_size(size, mul_size(max_streams / 32 + 1, sizeof(uint32))));
+	q->news_offset = size;
+	size = CACHELINEALIGN(add_size(size, mul_size(max_streams / 32 + 1, sizeof(uint32))));
 	q->streams_offset = size;
 	size = CACHELINEALIGN(add_size(size, mul_size(max_streams, sizeof(QueueStream))));
 	q->pages_offset = size;
@@ -197,12 +199,17 @@ queue_init(Queue *q, uint32 npages, int max_streams, int max_waiters,
 	for (int i = 0; i < max_waiters; i++)
 		pg_atomic_init_u32(&queue_waiter(q, i)->state, QUEUE_WAITER_IDLE);
 	for (int i = 0; i <= max_streams / 32; i++)
+	{
 		pg_atomic_init_u32((pg_atomic_uint32 *) ((char *) q + q->lines_offset) + i, 0);
+		pg_atomic_init_u32(queue_news(q, i * 32), 0);
+	}
 	for (int i = 0; i < max_streams; i++)
 	{
 		QueueStream *s = queue_stream(q, i);
 
 		s->lock = &stream_locks[i].lock;
+		s->news = queue_news(q, i);
+		s->news_bit = (uint32) 1 << (i % 32);
 		pg_atomic_init_u32(&s->generation, 0);
 		reset_entry(s);
 	}
@@ -342,6 +349,7 @@ evict(Queue *q, QueueStream *s, bool *asked)
 	if (procno != PG_UINT32_MAX)
 	{
 		pg_atomic_write_u32(&s->asked_to_leave, 1);
+		pg_atomic_fetch_or_u32(s->news, s->news_bit);
 		SetLatch(&ProcGlobal->allProcs[procno].procLatch);
 		*asked = true;
 		return;

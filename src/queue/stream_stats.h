@@ -24,6 +24,7 @@ typedef enum StreamState
 	STREAM_DISABLED,			/* option enabled = false */
 	STREAM_AUTHENTICATING,		/* waits for its first credentials */
 	STREAM_PAUSED,				/* option paused = true; data is kept */
+	STREAM_WAITING,				/* the sender's budget is used up for now */
 	STREAM_STOPPED				/* no sender can start; never stored */
 } StreamState;
 

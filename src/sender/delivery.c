@@ -22,14 +22,15 @@
 #include "sender/settings.h"
 #include "workers/pipeline_table.h"
 
-/* Dead letters of a dropped stream that wait to be stored. */
+/*
+ * Dead letters of a stream that wait to be stored, and when to look again
+ * whether they are (us).
+ */
 #define MAX_PENDING_LETTERS			1000
+#define LETTERS_PAUSE				20000
 
 /* The largest response: 500 entries with room for long ids and messages. */
 #define MAX_RESPONSE			(2 * 1024 * 1024)
-
-/* Bodies of all requests in flight. */
-static Size in_flight_memory = 0;
 
 static void fill_ready(Delivery *d, int64 now);
 static bool send_batch(Delivery *d, int64 now);
@@ -66,25 +67,12 @@ void
 delivery_destroy(Delivery *d)
 {
 	Assert(d->nin_flight == 0);
+	budget_leave_line(&d->budget);
 	completion_forget(&d->target);
 	MemoryContextDelete(d->context);
 }
 
 /* Sending ----------------------------------------------------------------- */
-
-/*
- * How large the next body may be.  All requests of the sender share
- * firehose.request_memory; a stream may have as much in flight as it leaves
- * free, so that streams whose requests hang do not starve the others.
- */
-static inline Size
-body_budget(Delivery *d)
-{
-	Size		cap = (Size) sender_request_memory * 1024;
-	Size		claimed = in_flight_memory + d->in_flight_memory;
-
-	return cap > claimed ? cap - claimed : 0;
-}
 
 static inline bool
 is_full(Delivery *d)
@@ -106,7 +94,8 @@ fill_ready(Delivery *d, int64 now)
 {
 	ClaimedRecord	claimed;
 
-	while (!is_full(d) && queue_reader_next(&d->target.reader, &claimed))
+	while (!is_full(d) && d->target.npending < MAX_PENDING_LETTERS &&
+		   queue_reader_next(&d->target.reader, &claimed))
 	{
 		if (unlikely(claimed.kind == QUEUE_ITEM_DEAD_EVENT))
 		{
@@ -154,23 +143,17 @@ suspects_due(Delivery *d, int64 now)
 static void
 note_idle(Delivery *d, int64 now)
 {
-	if (d->health.shown != PACE_THROTTLED || d->nin_flight > 0 ||
-		d->ready.count > 0 || d->suspects.count > 0 ||
+	if (d->nin_flight > 0 || d->ready.count > 0 || d->suspects.count > 0 ||
 		queue_reader_has_more(&d->target.reader))
 		return;
 	pace_idle(&d->health.pace);
 	health_refresh(&d->health, now);
 }
 
-void
-delivery_pump(Delivery *d, int64 now)
+/* Send as many requests as the pace and the budget allow. */
+static void
+send_batches(Delivery *d, int64 now)
 {
-	if (d->dropped)
-	{
-		drain_dropped(d);
-		return;
-	}
-	note_idle(d, now);
 	if (!delivery_sends(d) || now < Max(d->tokens_at, pace_not_before(&d->health.pace)))
 		return;
 	while (d->nin_flight < pace_max_in_flight(&d->health.pace))
@@ -181,7 +164,24 @@ delivery_pump(Delivery *d, int64 now)
 		if (!delivery_resolve(d, now) || !send_batch(d, now))
 			break;
 	}
-	note_idle(d, now);
+}
+
+void
+delivery_pump(Delivery *d, int64 now)
+{
+	d->asked = false;
+	if (d->dropped)
+		drain_dropped(d);
+	else
+		send_batches(d, now);
+	if (d->health.shown == PACE_THROTTLED)
+		note_idle(d, now);
+
+	/* a stream that does not want to send does not stand in line */
+	if (!d->asked)
+		budget_leave_line(&d->budget);
+	if (!d->budget.in_line)
+		health_waits(&d->health, NULL);
 }
 
 /*
@@ -204,7 +204,7 @@ is_too_much(Delivery *d, const Choice *choice, Size length)
 	return n > 0 &&
 		(n >= Min(pace_max_records(&d->health.pace), REQUEST_MAX_RECORDS) ||
 		 bytes > pace_max_bytes(&d->health.pace) ||
-		 request_body_bound(n + 1, bytes) > body_budget(d));
+		 request_cost(n + 1, bytes) > budget_room(&d->budget));
 }
 
 /*
@@ -345,41 +345,29 @@ note_sent(Delivery *d, Request *request, int64 now)
 	pace_sent(&d->health.pace, &request->sent, request->nrecords, request->payload, now);
 	dlist_push_tail(&d->in_flight, &request->node);
 	d->nin_flight++;
-	d->in_flight_memory += request->body_length;
-	in_flight_memory += request->body_length;
 	d->ready_since = now;		/* of what is left */
 }
 
-/* A request could not be started, for a reason that is not the stream's. */
+/*
+ * The system lacks something: no fault of the stream, and every stream waits.
+ */
 static void
-give_up_start(Delivery *d, Request *request, int64 now, const char *error)
+note_shortage(Delivery *d, const char *error, int64 now)
 {
 	Cause		cause;
 
 	cause_set(&cause, PARTY_HERE, "Resources", "%s", error);
-	pace_short_of_resources(&d->health.pace, now);
+	budget_shortage(error, now);
 	health_note_error(&d->health, &cause);
 }
 
-/*
- * Send the next batch; false: not now (pace, or trouble that was noted).
- */
+/* Build a request and hand it to libcurl; false with the trouble noted. */
 static bool
-send_batch(Delivery *d, int64 now)
+start(Delivery *d, Request *request, int64 now)
 {
-	Request    *request;
-	Choice		choice;
 	Cause		cause;
 	char		reason[STATISTICS_MESSAGE_LEN];
-	int64		delay;
 
-	choose_records(d, now, &choice);
-	delay = pace_delay(&d->health.pace, choice.nsuspects + choice.nready, choice.bytes, now);
-	d->tokens_at = delay > 0 ? now + delay : 0;
-	if (delay > 0)
-		return false;
-	request = request_get();
-	take_records(d, &choice, request);
 	pg_read_barrier();
 	flush_commits();
 	if (!request_build(request, &d->target.reader, d->options.stream_name, d->identity,
@@ -387,18 +375,73 @@ send_batch(Delivery *d, int64 now)
 	{
 		cause_set(&cause, PARTY_HERE, "Request", "%s", reason);
 		health_park(&d->health, &cause, now);
+		return false;
 	}
-	else
+	set_http_limits(d, &request->http);
+	if (!http_start(&request->http))
 	{
-		set_http_limits(d, &request->http);
-		if (http_start(&request->http))
-		{
-			note_sent(d, request, now);
-			return true;
-		}
-		give_up_start(d, request, now, request->http.error);
+		note_shortage(d, request->http.error, now);
+		return false;
+	}
+	return true;
+}
+
+/*
+ * Ask the budget for a request.  NULL: it has no room, so that the stream
+ * stands in line, or waits until one of its requests has ended; or the system
+ * has no memory.
+ */
+static Request *
+get_request(Delivery *d, const Choice *choice, int64 now)
+{
+	int			n = choice->nsuspects + choice->nready;
+	Size		cost = request_cost(n, choice->bytes);
+	Request    *request;
+
+	d->asked = true;
+	if (!budget_take(&d->budget, cost, now))
+	{
+		d->crowded = !d->budget.in_line;
+		return NULL;
+	}
+	request = request_get(n, choice->bytes);
+	if (request == NULL)
+	{
+		budget_give_back(&d->budget, cost);
+		note_shortage(d, "out of memory", now);
+		return NULL;
+	}
+	request->cost = cost;
+	return request;
+}
+
+/*
+ * Send the next batch; false: not now (pace, budget, or trouble that was
+ * noted).
+ */
+static bool
+send_batch(Delivery *d, int64 now)
+{
+	Request    *request;
+	Choice		choice;
+	int64		delay;
+
+	choose_records(d, now, &choice);
+	delay = pace_delay(&d->health.pace, choice.nsuspects + choice.nready, choice.bytes, now);
+	d->tokens_at = delay > 0 ? now + delay : 0;
+	if (delay > 0)
+		return false;
+	request = get_request(d, &choice, now);
+	if (request == NULL)
+		return false;
+	take_records(d, &choice, request);
+	if (start(d, request, now))
+	{
+		note_sent(d, request, now);
+		return true;
 	}
 	delivery_put_all_back(d, request);
+	budget_give_back(&d->budget, request->cost);
 	request_put_back(request);
 	return false;
 }
@@ -410,8 +453,8 @@ delivery_finished(Request *request)
 
 	dlist_delete(&request->node);
 	d->nin_flight--;
-	d->in_flight_memory -= request->body_length;
-	in_flight_memory -= request->body_length;
+	budget_give_back(&d->budget, request->cost);
+	d->crowded = false;
 	count_sent(d, request);
 	d->tokens_at = 0;			/* the response may have changed the pace */
 }
@@ -435,34 +478,37 @@ next_send(Delivery *d)
 	return when;
 }
 
-long
-delivery_timeout_ms(Delivery *d, int64 now)
+int64
+delivery_due_at(Delivery *d, int64 now)
 {
 	int64		when;
 
+	/* until dead letters are stored there is no room for more */
+	if (d->target.npending >= MAX_PENDING_LETTERS)
+		return now + LETTERS_PAUSE;
 	if (d->dropped)
-		return queue_reader_has_more(&d->target.reader) &&
-			d->target.npending < MAX_PENDING_LETTERS ? 0 : -1;
-	if (!delivery_sends(d) || d->nin_flight >= pace_max_in_flight(&d->health.pace))
-		return -1;
+		return queue_reader_has_more(&d->target.reader) || d->ready.count > 0 ||
+			d->suspects.count > 0 ? now : PG_INT64_MAX;
+	if (!delivery_sends(d) || d->budget.in_line || d->crowded ||
+		d->nin_flight >= pace_max_in_flight(&d->health.pace))
+		return PG_INT64_MAX;
 	when = next_send(d);
 	if (when == PG_INT64_MAX)
-		return -1;
-	when = Max(when, Max(d->tokens_at, pace_not_before(&d->health.pace)));
-	return Max(0, (when - now + 999) / 1000);
+		return PG_INT64_MAX;
+	return Max(when, Max(d->tokens_at, pace_not_before(&d->health.pace)));
 }
 
-bool
-delivery_ask_to_be_woken(Delivery *d, int64 now)
+void
+delivery_ask_to_be_woken(Delivery *d)
 {
 	/* a timer or a response will wake the sender */
 	if (!d->dropped &&
 		(d->ready.count > 0 || !delivery_sends(d) ||
 		 d->nin_flight >= pace_max_in_flight(&d->health.pace)))
-		return true;
+		return;
 
-	pg_atomic_exchange_u32(&d->queue_stream->wake, 1);	/* a full barrier */
-	return !queue_reader_has_more(&d->target.reader);
+	/* a full barrier: who looks at the queue after it misses nothing */
+	pg_atomic_exchange_u32(&d->queue_stream->wake, 1);
 }
 
 QueuePosition

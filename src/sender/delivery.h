@@ -36,15 +36,15 @@ extern void delivery_pump(Delivery *d, int64 now);
 extern void delivery_finished(Request *request);
 
 /*
- * Milliseconds until delivery_pump may have something to do, -1: not by time.
+ * When delivery_pump may have something to do, PG_INT64_MAX: not by time.
  */
-extern long delivery_timeout_ms(Delivery *d, int64 now);
+extern int64 delivery_due_at(Delivery *d, int64 now);
 
 /*
- * Ask to be woken by the next put, if that would change anything; false if
- * records have come already.
+ * Ask to be woken by the next put, if that would change anything.  Look with
+ * delivery_due_at afterwards: something may have come already.
  */
-extern bool delivery_ask_to_be_woken(Delivery *d, int64 now);
+extern void delivery_ask_to_be_woken(Delivery *d);
 
 /* Everything published before this has met its outcome. */
 extern QueuePosition delivery_finished_upto(Delivery *d);

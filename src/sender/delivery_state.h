@@ -11,16 +11,21 @@
 #include "lib/ilist.h"
 
 #include "aws/endpoint.h"
+#include "sender/budget.h"
 #include "sender/completion.h"
 #include "sender/health.h"
 #include "sender/identity.h"
 #include "sender/ready_list.h"
 #include "sender/request.h"
+#include "sender/turn.h"
 #include "stream/stream.h"
 
 struct Delivery
 {
 	dlist_node	node;			/* in the sender's list */
+	Turn		turn;
+	dlist_node	pending_node;	/* in the list of those that have something left */
+	bool		pending;		/* it is there */
 	QueueStream *queue_stream;
 	/* name, reader and the other fields that a completion needs */
 	CompletionTarget target;
@@ -58,7 +63,9 @@ struct Delivery
 	bool		started;		/* .health is set up: options are known */
 	uint64		seen_flushes;	/* of those that queue_stream counts */
 	int64		tokens_at;		/* us; the pace allows the next request */
-	Size		in_flight_memory;	/* of .in_flight */
+	BudgetShare budget;			/* of .in_flight */
+	bool		asked;			/* for budget, in this visit */
+	bool		crowded;		/* no room for more until a request ends */
 };
 
 /* May anything be sent? */

@@ -149,10 +149,27 @@ health_refresh(Health *h, int64 now)
 	}
 }
 
+/*
+ * A stream that is slowed down or fails shows that instead; a sender that has
+ * no room is the least of its troubles.
+ */
+void
+health_waits(Health *h, const char *reason)
+{
+	bool		waiting = reason != NULL && !h->held && pace_state(&h->pace) == PACE_ACTIVE;
+
+	if (waiting)
+		stream_stats_set_state(h->stats, STREAM_WAITING, reason);
+	else if (h->waiting)
+		health_show(h);
+	h->waiting = waiting;
+}
+
 void
 health_hold(Health *h, StreamState state, const char *reason)
 {
 	h->held = true;
+	h->waiting = false;
 	stream_stats_set_state(h->stats, state, reason);
 }
 

@@ -48,6 +48,7 @@ typedef struct Health
 	const char *name;			/* of the stream */
 	PaceState	shown;			/* state that the view was told */
 	bool		held;			/* it is told another one: health_hold() */
+	bool		waiting;		/* it is told that the stream waits for budget */
 	bool		troubled;		/* the log was told of trouble */
 	char		logged_code[STATISTICS_CODE_LEN];	/* the last it was told */
 	int64		line_at[HEALTH_LINES];	/* the next line not before */
@@ -84,6 +85,11 @@ extern void health_refresh(Health *h, int64 now);
  * until health_show().
  */
 extern void health_hold(Health *h, StreamState state, const char *reason);
+
+/*
+ * The stream waits for the sender's budget, for this reason; NULL: no more.
+ */
+extern void health_waits(Health *h, const char *reason);
 
 /* Show the state anew, after another one was shown. */
 extern void health_show(Health *h);

@@ -26,17 +26,24 @@
 
 #include "common/clock.h"
 #include "sender/http.h"
+#include "sender/http_internal.h"
 
-/* Connections kept alive at most, and handles kept for reuse. */
-#define MAX_CONNECTIONS		128
+/* Handles kept for reuse, of which an idle process has one. */
+#define KEEP_HANDLES		16
 
-/* Headers and trailers of a response; libcurl does not bound the trailers. */
-#define MAX_HEADERS			(64 * 1024)
+/* A larger response's buffer is not kept. */
+#define KEEP_RESPONSE		(64 * 1024)
+
+/* The memory of libcurl for a request, with the buffer it reads into. */
+#define HANDLE_MEMORY		(40 * 1024)
 
 /* libcurl's default buffer of 64 kB costs twice the CPU for large bodies. */
 #define LARGE_BODY			(256 * 1024)
 #define UPLOAD_BUFFER		(1024 * 1024)
 #define SMALL_UPLOAD_BUFFER	(64 * 1024)
+/* A small body has a small buffer: there may be many. */
+#define TINY_BODY			(12 * 1024)
+#define TINY_UPLOAD_BUFFER	(16 * 1024)
 
 /*
  * Addresses that are never reached through a proxy: loopback, and the metadata
@@ -44,33 +51,12 @@
  */
 #define NO_PROXY	"localhost,127.0.0.1,::1,169.254.169.254,169.254.170.2,169.254.170.23,fd00:ec2::254,fd00:ec2::23"
 
-/*
- * An easy handle with the buffer of its response, reused from request to
- * request.
- */
-struct HttpHandle
-{
-	HttpHandle *next;			/* in the list of free ones */
-	CURL	   *easy;
-	struct curl_slist *headers;
-	/* malloc'd: libcurl's callbacks must not palloc */
-	char	   *response;
-	size_t		response_size;
-	bool		finished;
-	bool		prepared;		/* has the options common to all requests */
-	bool		has_ca_file;	/* and an authority of its own */
-	char		error[CURL_ERROR_SIZE];
-};
-
 static CURLM *multi = NULL;
 static int	epoll_fd = -1;
 static int64_t deadline = -1;	/* when libcurl wants a call, -1: never */
 static HttpHandle *free_handles = NULL;
+static int	nfree_handles = 0;
 static char *no_proxy = NULL;
-
-static size_t read_body(char *buffer, size_t size, size_t nitems, void *arg);
-static size_t write_reply(char *data, size_t size, size_t nmemb, void *arg);
-static size_t read_header(char *line, size_t size, size_t nitems, void *arg);
 
 /* Set an option; on failure remember which one in the request's error. */
 #define SETOPT(request, option, value) \
@@ -136,7 +122,6 @@ http_init(const char **error)
 
 	curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
 	curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, set_timer);
-	curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long) MAX_CONNECTIONS);
 	/* one request at a time on a connection: HTTP/1.1 without pipelining */
 	curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long) CURLPIPE_NOTHING);
 
@@ -144,6 +129,53 @@ http_init(const char **error)
 	no_proxy = psprintf("%s%s%s", NO_PROXY, more ? "," : "", more ? more : "");
 	MemoryContextSwitchTo(old);
 	return epoll_fd;
+}
+
+void
+http_set_bounds(int max_connections, size_t most_unexpected)
+{
+	static int	known = 0;
+
+	http_bound_unexpected(most_unexpected);
+	if (max_connections != known)
+		curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long) max_connections);
+	known = max_connections;
+}
+
+/* The buffer by which libcurl sends a body of this length. */
+static long
+upload_buffer(size_t body_length)
+{
+	if (body_length > LARGE_BODY)
+		return UPLOAD_BUFFER;
+	return body_length > TINY_BODY ? SMALL_UPLOAD_BUFFER : TINY_UPLOAD_BUFFER;
+}
+
+size_t
+http_request_memory(size_t body_length)
+{
+	return HANDLE_MEMORY + upload_buffer(body_length);
+}
+
+static void
+free_handle(HttpHandle *handle)
+{
+	curl_easy_cleanup(handle->easy);
+	free(handle->response);
+	free(handle);
+}
+
+void
+http_trim(void)
+{
+	while (nfree_handles > 1)
+	{
+		HttpHandle *handle = free_handles;
+
+		free_handles = handle->next;
+		nfree_handles--;
+		free_handle(handle);
+	}
 }
 
 /* A handle; from those kept, if there is one. */
@@ -155,6 +187,7 @@ get_handle(HttpRequest *request)
 	if (handle != NULL)
 	{
 		free_handles = handle->next;
+		nfree_handles--;
 		handle->finished = false;
 		return handle;
 	}
@@ -186,9 +219,10 @@ set_common_options(HttpRequest *request)
 	SETOPT(request, CURLOPT_ERRORBUFFER, request->handle->error);
 	SETOPT(request, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
 	SETOPT(request, CURLOPT_FOLLOWLOCATION, 0L);
-	SETOPT(request, CURLOPT_READFUNCTION, read_body);
-	SETOPT(request, CURLOPT_WRITEFUNCTION, write_reply);
-	SETOPT(request, CURLOPT_HEADERFUNCTION, read_header);
+	SETOPT(request, CURLOPT_READFUNCTION, http_read_body);
+	SETOPT(request, CURLOPT_WRITEFUNCTION, http_write_response);
+	SETOPT(request, CURLOPT_HEADERFUNCTION, http_read_header);
+	SETOPT(request, CURLOPT_OPENSOCKETFUNCTION, http_open_socket);
 	SETOPT(request, CURLOPT_SSL_VERIFYPEER, 1L);
 	SETOPT(request, CURLOPT_SSL_VERIFYHOST, 2L);
 	SETOPT(request, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
@@ -230,6 +264,7 @@ set_request_options(HttpRequest *request)
 	SETOPT(request, CURLOPT_URL, request->url);
 	SETOPT(request, CURLOPT_PRIVATE, request);
 	SETOPT(request, CURLOPT_READDATA, request);
+	SETOPT(request, CURLOPT_OPENSOCKETDATA, request);
 	SETOPT(request, CURLOPT_WRITEDATA, request);
 	SETOPT(request, CURLOPT_HEADERDATA, request);
 	SETOPT(request, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) request->body_length);
@@ -241,8 +276,7 @@ set_request_options(HttpRequest *request)
 	SETOPT(request, CURLOPT_NOPROXY, request->direct ? "*" : no_proxy);
 	SETOPT(request, CURLOPT_TIMEOUT_MS, request->timeout_ms);
 	SETOPT(request, CURLOPT_CONNECTTIMEOUT_MS, request->connect_timeout_ms);
-	SETOPT(request, CURLOPT_UPLOAD_BUFFERSIZE, (long)
-		   (request->body_length > LARGE_BODY ? UPLOAD_BUFFER : SMALL_UPLOAD_BUFFER));
+	SETOPT(request, CURLOPT_UPLOAD_BUFFERSIZE, upload_buffer(request->body_length));
 	if (request->ca_file != NULL)
 	{
 		SETOPT(request, CURLOPT_CAINFO, request->ca_file);
@@ -276,7 +310,7 @@ http_start(HttpRequest *request)
 	request->sent = request->response_length = 0;
 	request->error_type[0] = request->request_id[0] = request->retry_after[0] = '\0';
 	request->date[0] = request->location[0] = '\0';
-	request->header_length = 0;
+	request->header_length = request->unexpected = 0;
 	request->short_of_resources = false;
 	request->status = 0;
 
@@ -361,6 +395,15 @@ http_timeout_ms(void)
 	return Max(0, left);
 }
 
+static const char *
+request_error(CURL *easy)
+{
+	HttpRequest *request;
+
+	curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **) &request);
+	return request->handle->error;
+}
+
 /* Did the request fail because this process lacks something? */
 static bool
 is_shortage(CURL *easy, CURLcode result)
@@ -369,6 +412,9 @@ is_shortage(CURL *easy, CURLcode result)
 
 	if (result == CURLE_OUT_OF_MEMORY)
 		return true;
+	/* no thread for the resolver */
+	if (result == CURLE_COULDNT_RESOLVE_HOST)
+		return strstr(request_error(easy), "thread failed to start") != NULL;
 	if (result != CURLE_COULDNT_CONNECT)
 		return false;
 	curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_errno);
@@ -401,7 +447,7 @@ http_next_finished(void)
 		request->status = status;
 		request->response = request->handle->response;
 		if (result != CURLE_OK)
-			request->short_of_resources = is_shortage(easy, result);
+			request->short_of_resources |= is_shortage(easy, result);
 		if (result != CURLE_OK)
 			request->error = request->handle->error[0] ? request->handle->error :
 				curl_easy_strerror(result);
@@ -423,116 +469,29 @@ http_release(HttpRequest *request)
 
 	if (handle == NULL)
 		return;
+	http_forget_unexpected(request);
 	curl_slist_free_all(handle->headers);
 	handle->headers = NULL;
-	if (handle->finished && request->result != CURLE_OK)
+	if (handle->response_size > KEEP_RESPONSE)
+	{
+		free(handle->response);
+		handle->response = NULL;
+		handle->response_size = 0;
+	}
+	if ((handle->finished && request->result != CURLE_OK) || nfree_handles >= KEEP_HANDLES)
 	{
 		/*
 		 * Start anew: libcurl (8.14) remembers a rewind that was not possible
 		 * over a reset, and would fail with it for ever.
 		 */
-		curl_easy_cleanup(handle->easy);
-		free(handle->response);
-		free(handle);
+		free_handle(handle);
 	}
 	else
 	{
+		nfree_handles++;
 		handle->next = free_handles;
 		free_handles = handle;
 	}
 	request->handle = NULL;
 	request->response = NULL;
-}
-
-/*
- * Callbacks of libcurl: no error may be raised, no palloc done ---------------
- */
-
-static size_t
-read_body(char *buffer, size_t size, size_t nitems, void *arg)
-{
-	HttpRequest *request = arg;
-	size_t		n = Min(size * nitems, request->body_length - request->sent);
-
-	memcpy(buffer, request->body + request->sent, n);
-	request->sent += n;
-	return n;
-}
-
-/* Returning less than was given ends the request with CURLE_WRITE_ERROR. */
-static size_t
-write_reply(char *data, size_t size, size_t nmemb, void *arg)
-{
-	HttpRequest *request = arg;
-	HttpHandle *handle = request->handle;
-	size_t		n = size * nmemb;
-
-	if (request->response_length + n > request->max_response)
-	{
-		snprintf(handle->error, CURL_ERROR_SIZE, "the response is larger than %zu bytes",
-				 request->max_response);
-		return 0;
-	}
-	if (request->response_length + n > handle->response_size)
-	{
-		size_t		new_size = Max(request->response_length + n, Max(16384, handle->response_size * 2));
-		char	   *larger = realloc(handle->response, new_size);
-
-		if (larger == NULL)
-			return 0;
-		handle->response = larger;
-		handle->response_size = new_size;
-	}
-	memcpy(handle->response + request->response_length, data, n);
-	request->response_length += n;
-	return n;
-}
-
-/*
- * If this line is the named header, copy its value; one too long is left out.
- */
-static bool
-take_header(const char *line, size_t length, const char *name, char *value, size_t size)
-{
-	size_t		skip = strlen(name);
-
-	if (length <= skip || line[skip] != ':' || pg_strncasecmp(line, name, skip) != 0)
-		return false;
-	line += skip + 1;
-	length -= skip + 1;
-	while (length > 0 && (*line == ' ' || *line == '\t'))
-		line++, length--;
-	while (length > 0 && (line[length - 1] == '\n' || line[length - 1] == '\r' ||
-						  line[length - 1] == ' '))
-		length--;
-	if (length < size)
-	{
-		memcpy(value, line, length);
-		value[length] = '\0';
-	}
-	return true;
-}
-
-static size_t
-read_header(char *line, size_t size, size_t nitems, void *arg)
-{
-	HttpRequest *request = arg;
-	size_t		n = size * nitems;
-
-	request->header_length += n;
-	if (request->header_length > MAX_HEADERS)
-	{
-		snprintf(request->handle->error, CURL_ERROR_SIZE,
-				 "the headers of the response are larger than %d bytes", MAX_HEADERS);
-		return 0;
-	}
-	if (!take_header(line, n, "Location", request->location, sizeof(request->location)) &&
-		!take_header(line, n, "Date", request->date, sizeof(request->date)) &&
-		!take_header(line, n, "x-amzn-ErrorType", request->error_type,
-					 sizeof(request->error_type)) &&
-		!take_header(line, n, "x-amzn-RequestId", request->request_id,
-					 sizeof(request->request_id)))
-		take_header(line, n, "x-amz-retry-after", request->retry_after,
-					sizeof(request->retry_after));
-	return n;
 }

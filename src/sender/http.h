@@ -38,6 +38,8 @@ typedef struct HttpRequest
 	long		timeout_ms;		/* for all of it */
 	long		connect_timeout_ms;
 	size_t		max_response;		/* a larger response is an error */
+	/* bytes that the response is expected to have at most */
+	size_t		expected_response;
 	const char *ca_file;		/* NULL: the system's authorities */
 	void	   *owner;			/* the caller's */
 	/* NULL: a delivery's */
@@ -62,12 +64,27 @@ typedef struct HttpRequest
 	/* private */
 	HttpHandle *handle;
 	size_t		header_length;
+	size_t		unexpected;		/* bytes, of the bound for all */
 } HttpRequest;
 
 /*
  * Set up; returns the descriptor to wait for (readable), -1 with *error set.
  */
 extern int	http_init(const char **error);
+
+/*
+ * How many connections there may be, idle ones included, and how many bytes
+ * all responses under way may have together beyond what is expected of them.
+ */
+extern void http_set_bounds(int max_connections, size_t unexpected);
+
+/*
+ * Bytes that a request with so much body takes beside it, without a response.
+ */
+extern size_t http_request_memory(size_t body_length);
+
+/* Give back what only a busy process needs. */
+extern void http_trim(void);
 
 /* Start a request; false with request->error set. */
 extern bool http_start(HttpRequest *request);

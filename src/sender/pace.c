@@ -46,9 +46,6 @@
 #define CEILING_HOLD		(60 * SECOND)
 #define MAX_CEILING_HOLD	(3600 * SECOND)
 
-/* When to look again for memory or a descriptor. */
-#define RESOURCE_PAUSE		(SECOND / 20)
-
 /* How far behind its rate a sender may catch up. */
 #define RATE_SLACK			(SECOND / 20)
 
@@ -396,12 +393,6 @@ pace_gave_up(Pace *p, int records)
 	p->bisect_left = Max(0, p->bisect_left - records);
 	p->ceiling_until = 0;
 	p->ceiling_hold = 0;
-}
-
-void
-pace_short_of_resources(Pace *p, int64_t now)
-{
-	p->next_attempt = Max(p->next_attempt, now + RESOURCE_PAUSE);
 }
 
 void

@@ -161,12 +161,6 @@ extern void pace_too_large(Pace *p, const PaceRequest *request, int64_t now);
 extern void pace_gave_up(Pace *p, int records);
 
 /*
- * The process lacks something (memory, descriptors); not the fault of another
- * party.
- */
-extern void pace_short_of_resources(Pace *p, int64_t now);
-
-/*
  * The stream cannot be sent to: probe it, between once and twice `interval`
  * later.
  */

@@ -17,13 +17,25 @@
 #include "utils/memutils.h"
 
 #include "aws/base64.h"
+#include "sender/budget.h"
 #include "sender/request.h"
 
 /* The digest follows the encoder at this distance, within the L1/L2 cache. */
 #define DIGEST_CHUNK		(16 * 1024)
 
-/* A larger body is not kept by an idle sender. */
+/*
+ * Buffers of bodies that are kept for the next requests, within the budget; an
+ * idle sender keeps a small one.
+ */
+#define KEEP_BODIES			8
 #define KEEP_BODY			(256 * 1024)
+
+/*
+ * The bytes of a response for each record, with space for longer ids, and for
+ * all else.
+ */
+#define RESPONSE_OF_RECORD	300
+#define RESPONSE			4096
 
 #define RECORD_OPEN			"{\"Data\":\""
 #define RECORD_CLOSE		"\"}"
@@ -35,25 +47,103 @@ typedef struct BodyWriter
 	EVP_MD_CTX *digest;
 } BodyWriter;
 
-static dlist_head kept = DLIST_STATIC_INIT(kept);
-static Size total_memory = 0;
+typedef struct Body
+{
+	char	   *data;
+	Size		size;
+} Body;
+
+static Body kept[KEEP_BODIES];
+static int	nkept = 0;
+static Size kept_memory = 0;
 static EVP_MD_CTX *digest_context = NULL;
 static EVP_MD *sha256 = NULL;
 
-Request *
-request_get(void)
+/* An upper bound of the body. */
+static Size
+body_bound(int nrecords, Size payload)
 {
-	Request    *request;
+	/* per record: its frame, a comma, and at most 4 bytes of padding */
+	return 256 + base64_length(payload) +
+		(Size) nrecords * (sizeof(RECORD_OPEN) + sizeof(RECORD_CLOSE) + 4);
+}
 
-	if (!dlist_is_empty(&kept))
-		request = dlist_container(Request, node, dlist_pop_head_node(&kept));
+static Size
+response_bound(int nrecords)
+{
+	return RESPONSE + (Size) nrecords * RESPONSE_OF_RECORD;
+}
+
+Size
+request_cost(int nrecords, Size payload)
+{
+	Size		body = body_bound(nrecords, payload);
+
+	return sizeof(Request) + (Size) nrecords * sizeof(ClaimedRecord) + body +
+		http_request_memory(body) + response_bound(nrecords);
+}
+
+static void
+drop_kept(int i)
+{
+	kept_memory -= kept[i].size;
+	pfree(kept[i].data);
+	kept[i] = kept[--nkept];
+}
+
+/*
+ * A buffer of at least this size: the best of those kept, unless that is far
+ * too large, or a new one.  NULL if there is no memory.
+ */
+static char *
+get_body(Size needed, Size *size)
+{
+	int			best = -1;
+	char	   *data;
+
+	for (int i = 0; i < nkept; i++)
+	{
+		if (kept[i].size >= needed && kept[i].size / 4 <= needed &&
+			(best < 0 || kept[i].size < kept[best].size))
+			best = i;
+	}
+	if (best >= 0)
+	{
+		data = kept[best].data;
+		*size = kept[best].size;
+		kept_memory -= *size;
+		kept[best] = kept[--nkept];
+	}
 	else
-		request = MemoryContextAllocZero(TopMemoryContext, sizeof(Request));
-	request->delivery = NULL;
-	request->nrecords = 0;
-	request->nsuspects = 0;
-	request->payload = 0;
-	memset(&request->http, 0, sizeof(request->http));
+	{
+		data = MemoryContextAllocExtended(TopMemoryContext, needed,
+										  MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
+		*size = needed;
+	}
+	/* those kept must fit into the budget beside what is under way */
+	while (nkept > 0 && kept_memory > budget_free())
+		drop_kept(nkept - 1);
+	return data;
+}
+
+Request *
+request_get(int nrecords, Size payload)
+{
+	Request    *request = MemoryContextAllocExtended(TopMemoryContext,
+													 offsetof(Request, records) +
+													 nrecords * sizeof(ClaimedRecord),
+													 MCXT_ALLOC_NO_OOM);
+
+	if (request == NULL)
+		return NULL;
+	memset(request, 0, offsetof(Request, records));
+	request->body = get_body(body_bound(nrecords, payload), &request->body_size);
+	if (request->body == NULL)
+	{
+		pfree(request);
+		return NULL;
+	}
+	request->http.expected_response = response_bound(nrecords);
 	return request;
 }
 
@@ -63,55 +153,26 @@ request_put_back(Request *request)
 	http_release(&request->http);
 	if (request->headers.token)
 		pfree(request->headers.token);
-	request->headers.token = NULL;
-	dlist_push_head(&kept, &request->node);
+	if (nkept < KEEP_BODIES && kept_memory + request->body_size <= budget_free())
+	{
+		kept[nkept].data = request->body;
+		kept[nkept++].size = request->body_size;
+		kept_memory += request->body_size;
+	}
+	else
+		pfree(request->body);
+	pfree(request);
 }
 
 void
 request_trim(void)
 {
-	dlist_iter	iter;
-
-	dlist_foreach(iter, &kept)
+	for (int i = nkept; i-- > 0;)
 	{
-		Request    *request = dlist_container(Request, node, iter.cur);
-
-		if (request->body_size > KEEP_BODY)
-		{
-			total_memory -= request->body_size;
-			pfree(request->body);
-			request->body = NULL;
-			request->body_size = 0;
-		}
+		if (i > 0 || kept[i].size > KEEP_BODY)
+			drop_kept(i);
 	}
-}
-
-Size
-request_memory(void)
-{
-	return total_memory;
-}
-
-Size
-request_body_bound(int nrecords, Size payload)
-{
-	/* per record: its frame, a comma, and at most 4 bytes of padding */
-	return 256 + base64_length(payload) +
-		(Size) nrecords * (sizeof(RECORD_OPEN) + sizeof(RECORD_CLOSE) + 4);
-}
-
-static void
-ensure_body(Request *request, Size size)
-{
-	if (request->body_size >= size)
-		return;
-	if (request->body != NULL)
-		pfree(request->body);
-	total_memory -= request->body_size;
-	request->body_size = 0;
-	request->body = MemoryContextAllocHuge(TopMemoryContext, size);
-	request->body_size = size;
-	total_memory += size;
+	http_trim();
 }
 
 static inline void
@@ -181,7 +242,7 @@ build_body(Request *request, QueueReader *reader, const char *stream_name,
 	BodyWriter	w;
 	bool		single = request->nrecords == 1;
 
-	ensure_body(request, request_body_bound(request->nrecords, request->payload));
+	Assert(request->body_size >= body_bound(request->nrecords, request->payload));
 	w.at = w.digested = request->body;
 	if (!start_digest(&w))
 		return false;

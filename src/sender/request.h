@@ -22,8 +22,7 @@ typedef struct Delivery Delivery;
 typedef struct Request
 {
 	dlist_node	node;			/* in its delivery's in_flight */
-	Delivery   *delivery;		/* NULL: it has been given up meanwhile */
-	ClaimedRecord	records[REQUEST_MAX_RECORDS];
+	Delivery   *delivery;
 	int			nrecords;
 	int			nsuspects;		/* the first of them: delivery.h */
 	Size		payload;		/* bytes of the records, before base64 */
@@ -38,22 +37,27 @@ typedef struct Request
 	SignedHeaders headers;
 	char		target[64];		/* the header */
 	HttpRequest http;
+	Size		cost;			/* what it has of the budget */
+	ClaimedRecord records[FLEXIBLE_ARRAY_MEMBER];
 } Request;
 
-/* A blank request; from those kept, if there is one. */
-extern Request *request_get(void);
+/*
+ * A blank request for so many records of so many bytes together; NULL if there
+ * is no memory.
+ */
+extern Request *request_get(int nrecords, Size payload);
 
-/* Give a request back, keeping its buffers for the next. */
+/* Give a request back. */
 extern void request_put_back(Request *request);
 
 /* Give memory back that only a busy sender needs. */
 extern void request_trim(void);
 
-/* Bytes of body that all requests hold, used or kept. */
-extern Size request_memory(void);
-
-/* An upper bound of the body for so many records of so many bytes together. */
-extern Size request_body_bound(int nrecords, Size payload);
+/*
+ * The memory that a request for so many records of so many bytes takes at
+ * most: records, body, libcurl's part, and the response that is expected.
+ */
+extern Size request_cost(int nrecords, Size payload);
 
 /*
  * Build the body for request->records, and sign it.  One record alone goes by

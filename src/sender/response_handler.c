@@ -546,7 +546,7 @@ take_failure(Delivery *d, Request *request, int64 now)
 	if (http->short_of_resources)
 	{
 		cause_set(&cause, PARTY_HERE, "Resources", "%s", http->error);
-		pace_short_of_resources(&h->pace, now);
+		budget_shortage(http->error, now);
 		health_note_error(h, &cause);
 		return;
 	}

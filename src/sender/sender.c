@@ -30,6 +30,7 @@
 #include "common/compat.h"
 #include "pipeline/definition.h"
 #include "queue/queue.h"
+#include "sender/budget.h"
 #include "sender/completion.h"
 #include "sender/delivery.h"
 #include "sender/delivery_options.h"
@@ -70,6 +71,8 @@ const char	firehose_sender_build[] = FIREHOSE_BUILD;
 
 static Oid	my_database;
 static dlist_head deliveries = DLIST_STATIC_INIT(deliveries);
+static dlist_head pending = DLIST_STATIC_INIT(pending);	/* not idle when visited */
+static bool any_leaving = false;	/* a delivery was dropped, or its entry is needed */
 static uint32 *outstanding;		/* reader.h */
 static uint64 seen_table_version = 0;
 static uint64 seen_stream_generation = 0;
@@ -80,6 +83,7 @@ static MemoryContext loop_context;
 static void prepare(void);
 static void refresh_config(int64 now);
 static void handle_finished(void);
+static void visit_deliveries(int64 now);
 static void respond_to_flushes(int64 now);
 static void show_table_error(void);
 static void sleep_until_work(void);
@@ -98,7 +102,6 @@ firehose_sender_main(Oid dboid)
 	for (;;)
 	{
 		int64		now = clock_us();
-		dlist_iter	iter;
 
 		MemoryContextReset(loop_context);
 		if (worker_shutdown_requested())
@@ -121,8 +124,7 @@ firehose_sender_main(Oid dboid)
 		refresh_config(now);
 		http_drive();
 		handle_finished();
-		dlist_foreach(iter, &deliveries)
-			delivery_pump(dlist_container(Delivery, node, iter.cur), now);
+		visit_deliveries(now);
 		respond_to_flushes(now);
 		completion_flush(now, false);
 		show_table_error();
@@ -142,6 +144,7 @@ prepare(void)
 	outstanding = MemoryContextAllocZero(TopMemoryContext,
 										 firehose_queue->npages * sizeof(uint32));
 	completion_init();
+	turn_init(firehose_queue);
 
 	identity_init(my_database);
 	fd = http_init(&error);
@@ -169,21 +172,6 @@ forget_identities(void)
 	identity_forget_unmarked();
 }
 
-static Delivery *
-find_delivery(QueueStream *s)
-{
-	dlist_iter	iter;
-
-	dlist_foreach(iter, &deliveries)
-	{
-		Delivery   *d = dlist_container(Delivery, node, iter.cur);
-
-		if (d->queue_stream == s)
-			return d;
-	}
-	return NULL;
-}
-
 /*
  * Create deliveries for the streams of this database that are new in the
  * queue's table.
@@ -203,11 +191,12 @@ attach_new_streams(void)
 	{
 		QueueStream *s = queue_stream(firehose_queue, i);
 
-		if (s->in_use && s->dboid == my_database && find_delivery(s) == NULL)
+		if (s->in_use && s->dboid == my_database && turn_delivery_of(s) == NULL)
 		{
 			Delivery   *d = delivery_create(s, outstanding);
 
 			dlist_push_tail(&deliveries, &d->node);
+			turn_add(&d->turn, d, s);
 			attached = true;
 		}
 	}
@@ -245,16 +234,30 @@ read_options(int64 now)
 	dlist_foreach(iter, &deliveries)
 	{
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
-		Stream	   *stream = stream_get_by_id(d->target.serverid);
+		Stream	   *stream;
 
+		if (d->started && stream_is_known(d->target.serverid))
+			continue;			/* others have changed */
+		stream = stream_get_by_id(d->target.serverid);
 		if (stream == NULL && !d->dropped && !find_committed(d->target.serverid, &stream))
 			continue;
 		delivery_set_options(d, stream, now);
+		if (d->dropped)
+			any_leaving = true;
+		turn_mark(&d->turn);
 	}
 	forget_identities();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(loop_context);
+}
+
+static void
+no_longer_pending(Delivery *d)
+{
+	if (d->pending)
+		dlist_delete(&d->pending_node);
+	d->pending = false;
 }
 
 /*
@@ -267,18 +270,23 @@ release_idle(void)
 {
 	dlist_mutable_iter iter;
 
+	if (!any_leaving)
+		return;
+	any_leaving = false;
 	dlist_foreach_modify(iter, &deliveries)
 	{
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
-
 		bool		asked = pg_atomic_read_u32(&d->queue_stream->asked_to_leave) != 0;
 
 		if (asked)
 			pg_atomic_write_u32(&d->queue_stream->asked_to_leave, 0);
+		any_leaving |= d->dropped;
 		if ((d->dropped || asked) && delivery_is_idle(d) &&
 			queue_release_stream(firehose_queue, d->queue_stream))
 		{
 			dlist_delete(&d->node);
+			turn_remove(&d->turn, d->queue_stream);
+			no_longer_pending(d);
 			delivery_destroy(d);
 			forget_identities();
 		}
@@ -296,11 +304,18 @@ refresh_config(int64 now)
 	dlist_iter	iter;
 	bool		attached = attach_new_streams();
 
+	budget_refresh();
+	http_set_bounds(budget_connections(), budget_for_responses());
 	AcceptInvalidationMessages();
 	if (identity_refresh(now))
 	{
 		dlist_foreach(iter, &deliveries)
-			delivery_reconsider(dlist_container(Delivery, node, iter.cur), now);
+		{
+			Delivery   *d = dlist_container(Delivery, node, iter.cur);
+
+			delivery_reconsider(d, now);
+			turn_mark(&d->turn);
+		}
 	}
 	if (attached || seen_stream_generation != stream_cache_generation())
 		read_options(now);
@@ -325,8 +340,73 @@ handle_finished(void)
 			continue;
 		}
 		delivery_finished(request);
+		turn_mark(&request->delivery->turn);
 		response_handler_take(request->delivery, request, clock_us());
 		request_put_back(request);
+	}
+}
+
+/* Turns ------------------------------------------------------------------- */
+
+/*
+ * Have a delivery send what it can, and find out what it waits for: a time, a
+ * put, one of its requests, or its turn in line.  Asking to be woken comes
+ * first, and a last look at the queue after it, so that no publication is
+ * missed.
+ */
+static void
+visit(Delivery *d, int64 now)
+{
+	int64		at;
+
+	delivery_pump(d, now);
+	delivery_ask_to_be_woken(d);
+	at = delivery_due_at(d, now);
+	if (pg_atomic_read_u32(&d->queue_stream->asked_to_leave) != 0)
+		any_leaving = true;
+	if (!d->pending && !delivery_is_idle(d))
+	{
+		d->pending = true;
+		dlist_push_tail(&pending, &d->pending_node);
+	}
+	if (at <= now)
+		turn_mark(&d->turn);
+	turn_set_timer(&d->turn, at <= now ? PG_INT64_MAX : at);
+}
+
+static Delivery *
+delivery_of(BudgetShare *share)
+{
+	return (Delivery *) ((char *) share - offsetof(Delivery, budget));
+}
+
+/* Visit those that stand in line while there is room for them. */
+static void
+serve_line(int64 now)
+{
+	BudgetShare *share;
+
+	while ((share = budget_first_served(now)) != NULL)
+		visit(delivery_of(share), now);
+	while ((share = budget_next_to_show(now)) != NULL)
+		health_waits(&delivery_of(share)->health, budget_reason());
+}
+
+/* Visit those that have something to do, each once. */
+static void
+visit_deliveries(int64 now)
+{
+	int			n;
+
+	turn_collect(now);
+	serve_line(now);
+	for (n = turn_count(); n > 0; n--)
+	{
+		Delivery   *d = turn_next();
+
+		if (d == NULL)
+			break;
+		visit(d, now);
 	}
 }
 
@@ -342,7 +422,10 @@ hurry(Delivery *d, int64 now)
 
 	if (flushes != d->seen_flushes && !d->dropped && d->started &&
 		pace_try_early(&d->health.pace, FLUSH_RETRY_PAUSE, now))
+	{
 		d->seen_flushes = flushes;
+		turn_mark(&d->turn);
+	}
 }
 
 /* Respond to sessions that wait for everything published so far (recent.h). */
@@ -393,34 +476,35 @@ show_table_error(void)
 
 /* Waiting ----------------------------------------------------------------- */
 
-/*
- * Sleep until there is something to do.  Asking to be woken comes first, and a
- * last look at the queue after it, so that no publication is missed.
- */
+/* Has any stream something left?  Those that have not leave the list. */
+static bool
+anything_pending(void)
+{
+	while (!dlist_is_empty(&pending))
+	{
+		Delivery   *d = dlist_container(Delivery, pending_node, dlist_head_node(&pending));
+
+		if (!delivery_is_idle(d))
+			return true;
+		no_longer_pending(d);
+	}
+	return false;
+}
+
+/* Sleep until there is something to do. */
 static void
 sleep_until_work(void)
 {
 	WaitEvent	events[3];
 	int64		now = clock_us();
 	long		timeout = clock_sooner(http_timeout_ms(), completion_timeout_ms(now));
-	bool		busy = false;
-	bool		pending = false;
-	dlist_iter	iter;
 
-	dlist_foreach(iter, &deliveries)
-	{
-		Delivery   *d = dlist_container(Delivery, node, iter.cur);
-
-		if (!delivery_ask_to_be_woken(d, now) && delivery_timeout_ms(d, now) == 0)
-			timeout = 0;
-		timeout = clock_sooner(timeout, delivery_timeout_ms(d, now));
-		busy |= d->nin_flight > 0;
-		pending |= !delivery_is_idle(d);
-	}
+	timeout = clock_sooner(timeout, turn_timeout_ms(now));
+	timeout = clock_sooner(timeout, budget_timeout_ms(now));
 	if (reconcile_at != PG_INT64_MAX)
 		timeout = clock_sooner(timeout, (long) (Max(reconcile_at - now, 0) / 1000 + 1));
-	timeout = clock_sooner(timeout, identity_refresh_timeout_ms(now, pending));
-	if (!busy)
+	timeout = clock_sooner(timeout, identity_refresh_timeout_ms(now, anything_pending()));
+	if (budget_used() == 0)
 		request_trim();
 	release_idle();
 	worker_wait(wait_set, timeout, WaitEventNamed("FirehoseSenderMain"), events, lengthof(events));
@@ -431,14 +515,7 @@ sleep_until_work(void)
 static bool
 anything_in_flight(void)
 {
-	dlist_iter	iter;
-
-	dlist_foreach(iter, &deliveries)
-	{
-		if (dlist_container(Delivery, node, iter.cur)->nin_flight > 0)
-			return true;
-	}
-	return false;
+	return budget_used() > 0;
 }
 
 /*
@@ -452,16 +529,11 @@ send_the_rest(int64 deadline)
 	{
 		WaitEvent	events[3];
 		int64		now = clock_us();
-		long		timeout = http_timeout_ms();
-		dlist_iter	iter;
+		long		timeout;
 
-		dlist_foreach(iter, &deliveries)
-		{
-			Delivery   *d = dlist_container(Delivery, node, iter.cur);
-
-			delivery_pump(d, now);
-			timeout = clock_sooner(timeout, delivery_timeout_ms(d, now));
-		}
+		visit_deliveries(now);
+		timeout = clock_sooner(http_timeout_ms(), turn_timeout_ms(now));
+		timeout = clock_sooner(timeout, budget_timeout_ms(now));
 		if (!anything_in_flight())
 			/* nothing is pending, or nothing can be sent now */
 			break;
@@ -501,6 +573,8 @@ finish(long send_ms, long grace_ms)
 	int64		now = clock_us();
 	dlist_iter	iter;
 
+	dlist_foreach(iter, &deliveries)
+		turn_mark(&dlist_container(Delivery, node, iter.cur)->turn);
 	if (send_ms > 0)
 		send_the_rest(now + send_ms * INT64CONST(1000));
 	await_responses(now + grace_ms * INT64CONST(1000));

@@ -20,6 +20,7 @@ char	   *sender_ca_file;
 int			sender_credentials_grace_period;
 int			sender_credential_process_timeout;
 int			sender_request_memory;
+int			sender_max_connections;
 int			sender_probe_interval;
 int			sender_connect_timeout;
 
@@ -95,10 +96,15 @@ sender_define_settings(void)
 							   &sender_ca_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY,
 							   NULL, NULL, NULL);
 	DefineCustomIntVariable("firehose.request_memory",
-							"Sets how much memory a sender may use for the requests that are under way.",
-							NULL,
+							"Sets how much memory a sender may use for requests, their replies, and connections.",
+							"A quarter of it is for connections, 64 kB for each. Streams that find no room wait their turn.",
 							&sender_request_memory, 64 * 1024, 16 * 1024, 16 * 1024 * 1024,
 							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("firehose.max_connections",
+							"Sets how many connections a sender may have, idle ones included.",
+							"There are fewer if a quarter of firehose.request_memory or the system's limit of open files does not suffice.",
+							&sender_max_connections, 256, 4, 10000,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("firehose.probe_interval",
 							"Sets how often a parked stream is tried again.",
 							"The time from one trial to the next is between this and twice this.",

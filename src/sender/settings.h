@@ -22,6 +22,7 @@ extern PGDLLEXPORT char *sender_profile;	/* firehose.profile */
 extern PGDLLEXPORT char *sender_ca_file;	/* firehose.ca_file */
 /* firehose.request_memory, kB */
 extern PGDLLEXPORT int sender_request_memory;
+extern PGDLLEXPORT int sender_max_connections;	/* firehose.max_connections */
 /* firehose.probe_interval, ms */
 extern PGDLLEXPORT int sender_probe_interval;
 /* firehose.connect_timeout, ms */

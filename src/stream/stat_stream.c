@@ -49,7 +49,8 @@ static const char *const state_names[] = {
 	[STREAM_DISABLED] = "disabled",
 	[STREAM_STOPPED] = "stopped",
 	[STREAM_AUTHENTICATING] = "authenticating",
-	[STREAM_PAUSED] = "paused"
+	[STREAM_PAUSED] = "paused",
+	[STREAM_WAITING] = "waiting"
 };
 
 static void add_stream_pending(ResultRow *row, const ListedStream *id);

@@ -34,9 +34,16 @@
 
 
 static HTAB *streams = NULL;	/* by name */
+static HTAB *streams_by_id = NULL;	/* the same entries: StreamById */
 static Stream *last_used = NULL;
 static uint64 catalog_generation = 1;
 static uint64 seen_settings = 0;
+
+typedef struct StreamById
+{
+	Oid			serverid;		/* hash key */
+	Stream	   *stream;			/* once had this OID; another may have it now */
+} StreamById;
 
 void
 stream_define_settings(void)
@@ -66,6 +73,36 @@ catalog_changed(Datum arg, int cacheid, uint32 hashvalue)
 	forget_all();
 }
 
+/* A server has changed, or with 0 all of them. */
+static void
+server_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	HASH_SEQ_STATUS status;
+	Stream	   *stream;
+
+	catalog_generation++;
+	hash_seq_init(&status, streams);
+	while ((stream = hash_seq_search(&status)) != NULL)
+	{
+		if (hashvalue != 0 && stream->hash_value != hashvalue)
+			continue;
+		stream->valid = false;
+		stream->usage_checked = InvalidOid;
+	}
+}
+
+/* Roles have changed: that concerns who may use a stream, not what it is. */
+static void
+roles_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	HASH_SEQ_STATUS status;
+	Stream	   *stream;
+
+	hash_seq_init(&status, streams);
+	while ((stream = hash_seq_search(&status)) != NULL)
+		stream->usage_checked = InvalidOid;
+}
+
 /* Prepare the cache, at the first use in this process. */
 static void
 ensure_cache(void)
@@ -79,10 +116,14 @@ ensure_cache(void)
 		ctl.hcxt = TopMemoryContext;
 		streams = hash_create("firehose streams", 16, &ctl,
 							  HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-		CacheRegisterSyscacheCallback(FOREIGNSERVEROID, catalog_changed, (Datum) 0);
+		ctl.keysize = sizeof(Oid);
+		ctl.entrysize = sizeof(StreamById);
+		streams_by_id = hash_create("firehose streams by id", 16, &ctl,
+									HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		CacheRegisterSyscacheCallback(FOREIGNSERVEROID, server_changed, (Datum) 0);
 		CacheRegisterSyscacheCallback(FOREIGNDATAWRAPPEROID, catalog_changed, (Datum) 0);
-		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, catalog_changed, (Datum) 0);
-		CacheRegisterSyscacheCallback(AUTHOID, catalog_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, roles_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHOID, roles_changed, (Datum) 0);
 	}
 	if (seen_settings != stream_options_generation())
 	{
@@ -117,6 +158,7 @@ remember(const ForeignServer *server)
 {
 	bool		found;
 	Stream	   *stream = hash_search(streams, server->servername, HASH_ENTER, &found);
+	StreamById *by_id;
 
 	if (!found)
 	{
@@ -133,6 +175,10 @@ remember(const ForeignServer *server)
 	stream->serverid = server->serverid;
 	stream->owner = server->owner;
 	stream->usage_checked = InvalidOid;
+	stream->hash_value = GetSysCacheHashValue1(FOREIGNSERVEROID,
+											   ObjectIdGetDatum(server->serverid));
+	by_id = hash_search(streams_by_id, &server->serverid, HASH_ENTER, NULL);
+	by_id->stream = stream;
 	stream->valid = true;
 	return stream;
 }
@@ -226,26 +272,22 @@ stream_get(const char *name)
 	return stream;
 }
 
-/*
- * Find a valid entry by OID.  The sender has few streams and keeps its own
- * table.
- */
+/* Find a valid entry by OID. */
 static Stream *
 find_by_id(Oid serverid)
 {
-	HASH_SEQ_STATUS status;
-	Stream	   *stream;
+	StreamById *by_id = hash_search(streams_by_id, &serverid, HASH_FIND, NULL);
 
-	hash_seq_init(&status, streams);
-	while ((stream = hash_seq_search(&status)) != NULL)
-	{
-		if (stream->valid && stream->serverid == serverid)
-		{
-			hash_seq_term(&status);
-			return stream;
-		}
-	}
-	return NULL;
+	if (by_id == NULL || !by_id->stream->valid || by_id->stream->serverid != serverid)
+		return NULL;
+	return by_id->stream;
+}
+
+bool
+stream_is_known(Oid serverid)
+{
+	ensure_cache();
+	return find_by_id(serverid) != NULL;
 }
 
 Stream *

@@ -23,6 +23,7 @@ typedef struct Stream
 	StreamOptions options;
 	MemoryContext context;		/* of the strings in options */
 	bool		valid;
+	uint32		hash_value;		/* by which invalidations name the server */
 
 	/* put.c: the queue's entry, looked up again when the generation differs */
 	QueueStream *queue_stream;
@@ -45,6 +46,9 @@ extern PGDLLEXPORT Stream *stream_get(const char *name);
  * is cached and valid.
  */
 extern PGDLLEXPORT Stream *stream_get_by_id(Oid serverid);
+
+/* Is what is cached of a stream valid, so that nothing of it has changed? */
+extern PGDLLEXPORT bool stream_is_known(Oid serverid);
 
 /*
  * Number that changes whenever any stream may have changed (server, user

@@ -1,0 +1,42 @@
+/*
+ * http_internal.h
+ *		Declarations that http.c and http_transfer.c share.
+ */
+#ifndef FIREHOSE_SENDER_HTTP_INTERNAL_H
+#define FIREHOSE_SENDER_HTTP_INTERNAL_H
+
+#include "sender/http.h"
+
+/*
+ * An easy handle with the buffer of its response, reused from request to
+ * request.
+ */
+struct HttpHandle
+{
+	HttpHandle *next;			/* in the list of free ones */
+	CURL	   *easy;
+	struct curl_slist *headers;
+	/* malloc'd: libcurl's callbacks must not palloc */
+	char	   *response;
+	size_t		response_size;
+	bool		finished;
+	bool		prepared;		/* has the options common to all requests */
+	bool		has_ca_file;	/* and an authority of its own */
+	char		error[CURL_ERROR_SIZE];
+};
+
+/* Callbacks: for the body, a socket, and the response and its headers. */
+extern size_t http_read_body(char *buffer, size_t size, size_t nitems, void *arg);
+extern size_t http_write_response(char *data, size_t size, size_t nmemb, void *arg);
+extern curl_socket_t http_open_socket(void *arg, curlsocktype purpose,
+									  struct curl_sockaddr *address);
+extern size_t http_read_header(char *line, size_t size, size_t nitems, void *arg);
+
+/*
+ * Bytes that all responses may have beyond what is expected of them; a
+ * request is over and has none of them any more.
+ */
+extern void http_bound_unexpected(size_t size);
+extern void http_forget_unexpected(HttpRequest *request);
+
+#endif							/* FIREHOSE_SENDER_HTTP_INTERNAL_H */

@@ -1,0 +1,174 @@
+/*
+ * http_transfer.c
+ *		Callbacks of libcurl while a request is under way: it takes the body
+ *		from here and brings the response.
+ *
+ * Sender process only.  Callbacks of libcurl: no error may be raised, and no
+ * palloc done.
+ */
+#include "postgres.h"
+
+#include <sys/socket.h>
+
+#include "sender/http_internal.h"
+
+/* Headers and trailers of a response; libcurl does not bound the trailers. */
+#define MAX_HEADERS			(64 * 1024)
+
+/* A response's buffer begins with this; most have one record's or two. */
+#define FIRST_RESPONSE		1024
+
+static size_t max_unexpected = SIZE_MAX;
+static size_t unexpected = 0;	/* of all responses under way */
+
+void
+http_bound_unexpected(size_t size)
+{
+	max_unexpected = size;
+}
+
+void
+http_forget_unexpected(HttpRequest *request)
+{
+	unexpected -= request->unexpected;
+	request->unexpected = 0;
+}
+
+size_t
+http_read_body(char *buffer, size_t size, size_t nitems, void *arg)
+{
+	HttpRequest *request = arg;
+	size_t		n = Min(size * nitems, request->body_length - request->sent);
+
+	memcpy(buffer, request->body + request->sent, n);
+	request->sent += n;
+	return n;
+}
+
+/* A socket; libcurl does not tell why there is none. */
+curl_socket_t
+http_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	HttpRequest *request = arg;
+	int			fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
+							address->protocol);
+
+	if (fd >= 0)
+		return fd;
+	if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+	{
+		request->short_of_resources = true;
+		snprintf(request->handle->error, CURL_ERROR_SIZE, "could not open a socket: %s",
+				 strerror(errno));
+	}
+	return CURL_SOCKET_BAD;
+}
+
+/*
+ * A response has grown to so many bytes, headers included.  False: there is no
+ * memory for it beside the others.
+ */
+static bool
+account_for(HttpRequest *request, size_t size)
+{
+	size_t		more = size > request->expected_response ?
+		size - request->expected_response : 0;
+
+	if (more <= request->unexpected)
+		return true;
+	if (unexpected - request->unexpected + more > max_unexpected)
+	{
+		snprintf(request->handle->error, CURL_ERROR_SIZE,
+				 "no memory for a response larger than %zu bytes", request->expected_response);
+		request->short_of_resources = true;
+		return false;
+	}
+	unexpected += more - request->unexpected;
+	request->unexpected = more;
+	return true;
+}
+
+/* Returning less than was given ends the request with CURLE_WRITE_ERROR. */
+size_t
+http_write_response(char *data, size_t size, size_t nmemb, void *arg)
+{
+	HttpRequest *request = arg;
+	HttpHandle *handle = request->handle;
+	size_t		n = size * nmemb;
+
+	if (request->response_length + n > request->max_response)
+	{
+		snprintf(handle->error, CURL_ERROR_SIZE, "the response is larger than %zu bytes",
+				 request->max_response);
+		return 0;
+	}
+	if (request->response_length + n > handle->response_size)
+	{
+		size_t		new_size = Max(request->response_length + n,
+								   Max(FIRST_RESPONSE, handle->response_size * 2));
+		char	   *larger = account_for(request, request->header_length + new_size) ?
+			realloc(handle->response, new_size) : NULL;
+
+		if (larger == NULL)
+		{
+			request->short_of_resources = true;
+			return 0;
+		}
+		handle->response = larger;
+		handle->response_size = new_size;
+	}
+	memcpy(handle->response + request->response_length, data, n);
+	request->response_length += n;
+	return n;
+}
+
+/*
+ * If this line is the named header, copy its value; one too long is left out.
+ */
+static bool
+take_header(const char *line, size_t length, const char *name, char *value, size_t size)
+{
+	size_t		skip = strlen(name);
+
+	if (length <= skip || line[skip] != ':' || pg_strncasecmp(line, name, skip) != 0)
+		return false;
+	line += skip + 1;
+	length -= skip + 1;
+	while (length > 0 && (*line == ' ' || *line == '\t'))
+		line++, length--;
+	while (length > 0 && (line[length - 1] == '\n' || line[length - 1] == '\r' ||
+						  line[length - 1] == ' '))
+		length--;
+	if (length < size)
+	{
+		memcpy(value, line, length);
+		value[length] = '\0';
+	}
+	return true;
+}
+
+size_t
+http_read_header(char *line, size_t size, size_t nitems, void *arg)
+{
+	HttpRequest *request = arg;
+	size_t		n = size * nitems;
+
+	request->header_length += n;
+	if (request->header_length > MAX_HEADERS)
+	{
+		snprintf(request->handle->error, CURL_ERROR_SIZE,
+				 "the headers of the response are larger than %d bytes", MAX_HEADERS);
+		return 0;
+	}
+	if (!account_for(request, request->header_length + request->handle->response_size))
+		return 0;
+	if (!take_header(line, n, "Location", request->location, sizeof(request->location)) &&
+		!take_header(line, n, "Date", request->date, sizeof(request->date)) &&
+		!take_header(line, n, "x-amzn-ErrorType", request->error_type,
+					 sizeof(request->error_type)) &&
+		!take_header(line, n, "x-amzn-RequestId", request->request_id,
+					 sizeof(request->request_id)))
+		take_header(line, n, "x-amz-retry-after", request->retry_after,
+					sizeof(request->retry_after));
+	return n;
+}

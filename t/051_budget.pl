@@ -1,0 +1,156 @@
+# One budget for all requests of a sender.  Many streams, each of which may
+# have 64 requests in flight, meet an endpoint that hangs, and then a system
+# that has no descriptors and no memory left: connections and memory stay
+# within their settings, streams take turns and say what they wait for, nothing
+# is lost, and the sender neither ends nor spins.  200 streams with --long.
+use strict;
+use warnings FATAL => 'all';
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+use Emulator;
+use FirehoseTest;
+
+my $nstreams = is_long() ? 200 : 60;
+my $connections = 40;
+my $emulator = Emulator->start();
+my $node = new_node('main', $emulator, 'firehose.max_streams' => 512,
+    'firehose.max_in_flight' => 64, 'firehose.max_batch_records' => 1,
+    'firehose.request_memory' => '16MB', 'firehose.max_connections' => $connections,
+    'firehose.request_timeout' => '60s', 'firehose.linger' => 0);
+my @streams = map { sprintf('s%03d', $_) } 1 .. $nstreams;
+$node->safe_psql('postgres', join(';', map { "CREATE SERVER $_ FOREIGN DATA WRAPPER firehose" } @streams));
+$node->safe_psql('postgres', "SELECT firehose_put_record('s001', 'first')");
+wait_delivered($node);
+my $sender = sender_of($node, 'postgres');
+my %committed = map { $_ => [] } @streams;
+push @{ $committed{s001} }, "first\n";
+my $number = 0;
+
+# Put so many records of this size into every stream, one record a request.
+sub put_everywhere
+{
+    my ($records, $size) = @_;
+    my $from = $number + 1;
+    foreach my $stream (@streams)
+    {
+        push @{ $committed{$stream} }, map { numbered($_, $size) . "\n" } $number + 1 .. $number + $records;
+        $number += $records;
+    }
+    my $list = join(', ', map { "'$_'" } @streams);
+    $node->safe_psql('postgres', <<"SQL");
+        DO \$\$ DECLARE n int := $from - 1; s text; BEGIN
+            FOREACH s IN ARRAY ARRAY[$list] LOOP
+                PERFORM firehose_put_record(s, rpad('n' || lpad((n + i)::text, 9, '0'), $size, 'x'))
+                FROM generate_series(1, $records) i;
+                n := n + $records;
+                COMMIT;
+            END LOOP;
+        END \$\$
+SQL
+    return;
+}
+
+# The sender's sockets, its own memory in MB, and its CPU in seconds.
+sub sockets
+{
+    return scalar grep { (readlink($_) // '') =~ /^socket:/ } glob("/proc/$sender/fd/*");
+}
+
+sub own_memory
+{
+    my $sum = 0;
+    open(my $in, '<', "/proc/$sender/smaps_rollup") or die "smaps_rollup: $!";
+    while (<$in>) { $sum += $1 if /^Private_\w+:\s+(\d+)/ }
+    return $sum / 1024;
+}
+
+sub cpu
+{
+    open(my $in, '<', "/proc/$sender/stat") or die "stat: $!";
+    my @fields = split / /, (<$in> =~ s/^.*\) //r);
+    return ($fields[11] + $fields[12]) / 100;
+}
+
+sub limit
+{
+    my ($what) = @_;
+    is(system('prlimit', '--pid', $sender, $what), 0, "prlimit $what");
+    return;
+}
+
+# What has arrived is what was committed; $again: some of it twice, since
+# replies were lost.
+sub all_arrived
+{
+    my ($name, $again) = @_;
+    $emulator->control('POST', 'flush');
+    my %left = map { my $s = $_; map { ("$s $_" => 1) } @{ $committed{$s} } } @streams;
+    my ($phantoms, $twice) = (0, 0);
+    my %seen;
+    foreach my $stream (@streams)
+    {
+        foreach my $record ($emulator->records($stream))
+        {
+            next if $record->{state} eq 'R';
+            my $key = "$stream $record->{data}";
+            $twice++ if $seen{$key}++;
+            $phantoms++ unless exists $left{$key} || $seen{$key} > 1;
+            delete $left{$key};
+        }
+    }
+    is(scalar(keys %left), 0, "$name: nothing is lost");
+    is($phantoms, 0, "$name: nothing is invented");
+    is($twice, 0, "$name: nothing is sent again") unless $again;
+    return;
+}
+
+my $memory = own_memory();
+
+# an endpoint that hangs
+my $hang = $emulator->fault('hang_before_processing');
+put_everywhere(64, 100);
+wait_for_sql($node, q{SELECT sum(in_flight) FROM firehose_stat_stream}, $connections, 30);
+cmp_ok(sockets(), '<=', $connections + 4, 'hanging: connections are bounded');
+cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM firehose_stat_stream WHERE in_flight > 0'),
+    '>=', 6, 'hanging: no stream has them all');
+wait_for_sql($node, q{SELECT count(*) > 0 AND bool_and(reason LIKE '%of 40 connections (firehose.max_connections)')
+    FROM firehose_stat_stream WHERE state = 'waiting'}, 't', 20);
+my $before = cpu();
+sleep 2;
+cmp_ok(cpu() - $before, '<', 0.5, 'hanging: the sender sleeps');
+cmp_ok(own_memory() - $memory, '<', 16, 'hanging: memory is within its setting');
+$emulator->heal;
+wait_delivered($node);
+wait_for_sql($node, q{SELECT count(*) FROM firehose_stat_stream WHERE state <> 'active'}, '0', 30);
+all_arrived('hanging', 1);
+
+# no descriptors
+my $files = () = glob("/proc/$sender/fd/*");
+my $resent = $node->safe_psql('postgres', 'SELECT sum(resent) FROM firehose_stat_stream');
+$emulator->control('POST', 'connections', { which => 'all' });
+# the soft limit: some files and six sockets
+limit('--nofile=' . ($files - sockets() + 6) . ':');
+my $offset = -s $node->logfile;
+$before = cpu();
+my $began = time();
+put_everywhere(10, 100);
+wait_delivered($node);
+note(sprintf('%.1f s with few descriptors, %.1f s of CPU', time() - $began, cpu() - $before));
+is(sender_of($node, 'postgres'), $sender, 'no descriptors: the sender lives');
+all_arrived('no descriptors', 1);
+cmp_ok(logged($node, 'firehose sender', $offset), '<=', 20, 'no descriptors: the log is not filled');
+
+# no memory: large records, and no more address space than the setting allows
+limit('--nofile=1024:');
+open(my $statm, '<', "/proc/$sender/statm") or die "statm: $!";
+my ($pages) = split / /, <$statm>;
+limit('--as=' . ($pages * 4096 + 20 * 1024 * 1024));
+put_everywhere(is_long() ? 8 : 4, 60_000);
+wait_delivered($node);
+is(sender_of($node, 'postgres'), $sender, 'no memory: the sender lives');
+cmp_ok(own_memory() - $memory, '<', 20, 'no memory: what it has is within the setting');
+all_arrived('no memory', 1);
+
+$node->stop;
+done_testing();
