@@ -22,7 +22,6 @@
 
 #include "miscadmin.h"
 #include "port/pg_bitutils.h"
-#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
 
@@ -32,8 +31,8 @@
 #include "queue/reserve.h"
 #include "queue/wake.h"
 
-/* The queue in one of whose lines this process stands. */
-static Queue *waiting_in = NULL;
+/* Does this process stand in a line? */
+static bool is_waiting = false;
 
 static QueueReserveResult wait_in_line(Queue *q, QueueStream *s, uint32 generation,
 									   Size bytes, int timeout_ms);
@@ -241,31 +240,18 @@ queue_leave_line(Queue *q, int waiter)
 
 /* Waiting ----------------------------------------------------------------- */
 
-/* For a process that ends while it waits outside of a transaction. */
-static void
-stop_waiting_at_exit(int code, Datum arg)
-{
-	if (waiting_in != NULL)
-		queue_stop_waiting(waiting_in);
-}
-
 /*
- * Wait in line for space.  An error or a cancel leaves the place in the line
- * to queue_stop_waiting, which the abort of the (sub)transaction calls.
+ * Wait in line for space.  An error, a cancel or the end of the process leaves
+ * the place in the line to queue_stop_waiting.
  */
 static QueueReserveResult
 wait_in_line(Queue *q, QueueStream *s, uint32 generation, Size bytes, int timeout_ms)
 {
-	static bool registered = false;
 	int64		deadline = clock_ms() + timeout_ms;
 	QueueWaiter *me = queue_waiter(q, MyProcNo());
 
-	if (!registered)
-		before_shmem_exit(stop_waiting_at_exit, (Datum) 0);
-	registered = true;
-
 	queue_join_line(q, s, MyProcNo(), generation, bytes);
-	waiting_in = q;
+	is_waiting = true;
 	for (;;)
 	{
 		int64		left = deadline - clock_ms();
@@ -277,7 +263,7 @@ wait_in_line(Queue *q, QueueStream *s, uint32 generation, Size bytes, int timeou
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
-	waiting_in = NULL;
+	is_waiting = false;
 	return queue_leave_line(q, MyProcNo());
 }
 
@@ -287,9 +273,9 @@ queue_stop_waiting(Queue *q)
 {
 	QueueWaiter *me;
 
-	if (waiting_in == NULL)
+	if (!is_waiting)
 		return;
-	waiting_in = NULL;
+	is_waiting = false;
 	me = queue_waiter(q, MyProcNo());
 	if (queue_leave_line(q, MyProcNo()) == QUEUE_RESERVED)
 		queue_unreserve(q, queue_stream(q, me->stream), me->bytes);

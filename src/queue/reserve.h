@@ -10,8 +10,9 @@
 
 /*
  * Reserve `bytes` of the chain.  Waits at most timeout_ms for space (0: not at
- * all); cancellable.  In a transaction, whose abort must call
- * queue_stop_waiting.
+ * all); cancellable.  The abort of its (sub)transaction must call
+ * queue_stop_waiting, and so must the exit of a process that reserves outside
+ * of transactions.
  */
 extern PGDLLEXPORT QueueReserveResult queue_reserve(Queue *q, QueueStream *s,
 													uint32 generation, Size bytes,

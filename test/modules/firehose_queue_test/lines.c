@@ -91,6 +91,16 @@ dismiss_line(ModelStream *s)
 	}
 }
 
+/* One comes with what it knew of an entry before it changed hands. */
+static void
+join_too_late(ModelStream *s, int waiter)
+{
+	queue_join_line(sim.model.q, s->queue_stream, waiter, s->generation - 1, 100);
+	if (queue_leave_line(sim.model.q, waiter) != QUEUE_STALE)
+		MISMATCH(&sim.model, "waiter %d stands in the line of another stream", waiter);
+	sim.tally.stale++;
+}
+
 /* One joins a line, or leaves it without having got anything. */
 void
 join_or_leave(void)
@@ -108,6 +118,11 @@ join_or_leave(void)
 	}
 	if (!OidIsValid(s->serverid) || s->dropped)
 		return;
+	if (chance(0.05))
+	{
+		join_too_late(s, w - sim.waiters);
+		return;
+	}
 	w->stream = s;
 	w->bytes = 1 + below(chance(0.5) ? 1000 : 20 * QUEUE_PAGE_DATA);
 	w->ticket = sim.next_ticket++;

@@ -1,0 +1,148 @@
+# Processes that wait in line for space in the queue, a step at a time: whoever
+# may go on is woken, not left to its timeout; none is overtaken; a session that
+# is cancelled or terminated, and a decoder that ends, leave the line and keep
+# nothing; those whose stream is dropped meanwhile are sent on.  Sessions wait up
+# to half an hour here, so that a wake-up that gets lost is missed.
+use strict;
+use warnings FATAL => 'all';
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use Emulator;
+use FirehoseTest;
+use PipelineTest;
+
+my $emulator = Emulator->start();
+my $node = new_decoding_node('main', $emulator, 'firehose.queue_size' => '4MB',
+    'firehose.queue_timeout' => '30min');
+my $accounts = q{SELECT pages_promised || ' ' || waiters FROM firehose_stat_queue};
+
+sub sql { return $node->safe_psql('postgres', $_[0]) }
+
+# Put into a stream until it may have no more.
+sub fill
+{
+    my ($stream) = @_;
+    sql("DO \$\$ BEGIN
+        SET LOCAL firehose.queue_timeout = 0;
+        LOOP
+            PERFORM firehose_put_record('$stream', repeat('f', 50000), transactional => false);
+        END LOOP;
+    EXCEPTION WHEN insufficient_resources THEN NULL;
+    END \$\$");
+    return;
+}
+
+# Sessions that put a record each, one after the other in line; returns them.
+my $waiters = 0;
+sub stand_in_line
+{
+    my ($stream, @sizes) = @_;
+    return map {
+        my $size = $_;
+        my $session = { out => '', err => '' };
+        $session->{run} = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c',
+                "SELECT firehose_put_record('$stream', repeat('w', $size))" ],
+            '<', '/dev/null', '>', \$session->{out}, '2>', \$session->{err});
+        wait_for_sql($node, 'SELECT waiters FROM firehose_stat_queue', ++$waiters);
+        $session->{pid} = sql(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'
+            AND query LIKE 'SELECT firehose_put_record%' ORDER BY backend_start DESC LIMIT 1});
+        $session
+    } @sizes;
+}
+
+# They get what they wait for.
+sub served
+{
+    my ($name, @sessions) = @_;
+    foreach my $session (@sessions)
+    {
+        wait_until("$name: goes on", sub { !$session->{run}->pumpable || ($session->{run}->pump_nb, 0) });
+        $session->{run}->kill_kill if $session->{run}->pumpable;
+        $session->{run}->finish;
+        is($session->{err}, '', "$name: and has put its record");
+        $waiters--;
+    }
+    return;
+}
+
+sub gone
+{
+    my ($name, $session, $error) = @_;
+    $session->{run}->finish;
+    like($session->{err}, $error, $name);
+    return $waiters--;
+}
+
+new_stream($node, 'held', paused => 'true');
+fill('held');
+
+# the first wants more than there is, those behind it less
+my ($large, @small) = stand_in_line('held', 1_000_000, 10, 10);
+is(sql('SELECT waiters FROM firehose_stat_queue'), '3', 'a small record does not overtake a large one');
+sql("SELECT pg_cancel_backend($large->{pid})");
+gone('the first is cancelled', $large, qr/canceling statement due to user request/);
+served('one behind a session that was cancelled', @small);
+is(sql($accounts), '0 0', 'and nothing is kept for anybody');
+
+# from the middle and from the end
+my @line = stand_in_line('held', (1_000_000) x 4);
+sql("SELECT pg_cancel_backend($line[1]{pid})");
+gone('one in the middle is cancelled', $line[1], qr/canceling statement/);
+sql("SELECT pg_terminate_backend($line[3]{pid})");
+gone('the last is terminated', $line[3], qr/terminating connection/);
+wait_for_sql($node, $accounts, '0 2');
+push @line, stand_in_line('held', 10);
+sql(q{ALTER SERVER held OPTIONS (SET paused 'false')});
+served('one that is left when space comes free', @line[ 0, 2, 4 ]);
+wait_delivered($node);
+is(sql($accounts), '0 0', 'nothing is kept for anybody');
+
+# one that was given its space and is cancelled before it knows
+sql(q{ALTER SERVER held OPTIONS (SET paused 'true')});
+fill('held');
+my ($stopped) = stand_in_line('held', 1_000_000);
+kill('STOP', $stopped->{pid});
+sql(q{ALTER SERVER held OPTIONS (SET paused 'false')});
+wait_for_sql($node, q{SELECT queued + in_flight = 0 AND pages_promised > 100
+    FROM firehose_stat_stream, firehose_stat_queue WHERE stream = 'held'});
+sql("SELECT pg_cancel_backend($stopped->{pid})");
+kill('CONT', $stopped->{pid});
+gone('one that has its space is cancelled', $stopped, qr/canceling statement/);
+is(sql($accounts), '0 0', 'and gives it back');
+
+# the stream is dropped, and its entry with it: they find out, and go on
+sql(q{ALTER SERVER held OPTIONS (SET paused 'true')});
+fill('held');
+@line = stand_in_line('held', 1_000_000, 10);
+sql('DROP SERVER held');
+served('one that waited for a stream that was dropped', @line);
+wait_for_sql($node, q{SELECT count(*) FROM firehose_dead_letter WHERE data LIKE 'ww%'}, '2');
+wait_for_sql($node, $accounts, '0 0');
+
+# a decoder that ends while it waits
+new_stream($node, 'changes', paused => 'true');
+sql('CREATE TABLE t (a int PRIMARY KEY, x text); CREATE PUBLICATION p FOR TABLE t');
+new_pipeline($node, 'postgres', 'p', ['p'], stream => 'changes');
+sql(q{INSERT INTO t SELECT n, repeat('x', 10000) FROM generate_series(1, 2000) n});
+foreach my $way (q{SELECT firehose_pause_pipeline('p')},
+    q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'firehose decoder'})
+{
+    wait_state($node, 'postgres', 'p', 'waiting');
+    my ($decoder) = decoder_pids($node);
+    wait_for_sql($node, 'SELECT waiters FROM firehose_stat_queue', '1');
+    # by itself, the next one would take its place
+    alter_settings($node, 'firehose.enabled' => 'off') if $way =~ /terminate/;
+    sql($way);
+    wait_for_sql($node, "SELECT count(*) FROM pg_stat_activity WHERE pid = $decoder", '0');
+    wait_for_sql($node, $accounts, '0 0');
+    sql(q{SELECT firehose_resume_pipeline('p')}) unless $way =~ /terminate/;
+}
+alter_settings($node, 'firehose.enabled' => 'on');
+sql(q{ALTER SERVER changes OPTIONS (SET paused 'false')});
+wait_confirmed($node, 'postgres', 'p');
+my %seen = map { $_->{after}{a} => 1 } events($emulator, 'changes');
+is(scalar keys %seen, 2000, 'its changes arrive');
+
+$node->stop;
+done_testing();
