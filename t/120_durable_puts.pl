@@ -404,6 +404,14 @@ $node->safe_psql('apps', 'SELECT firehose_enable_durable_puts()');
 wait_ready();
 $node->safe_psql('apps', 'DROP EXTENSION firehose CASCADE');
 wait_for_sql($node, 'SELECT count(*) FROM pg_replication_slots', '0');
+my $defaults = q{SELECT setconfig FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase
+    WHERE datname = 'apps'};
+is(sql($defaults), '', 'the default of new sessions, too');
+
+# but not what an administrator has set
+sql(q{ALTER DATABASE apps SET work_mem = '5MB'; ALTER DATABASE apps SET firehose.put_durability = memory});
+$node->safe_psql('apps', 'CREATE EXTENSION firehose; DROP EXTENSION firehose');
+is(sql($defaults), '{work_mem=5MB,firehose.put_durability=memory}', 'a default that works without it stays');
 
 $node->stop;
 done_testing();

@@ -7,15 +7,25 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "catalog/pg_db_role_setting.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
 
 #include "common/names.h"
 #include "queue/queue.h"
 #include "workers/extension_drop.h"
 #include "workers/pipeline_table.h"
+
+#define PUT_DURABILITY	FIREHOSE_NAME ".put_durability"
 
 static int
 count_pipelines(void)
@@ -57,10 +67,65 @@ count_records(void)
 	return n;
 }
 
+/* Is one of these settings, "name=value" each, that puts are durable? */
+static bool
+settings_make_durable(ArrayType *settings)
+{
+	Datum	   *elements;
+	int			n;
+
+	deconstruct_array(settings, TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL, &n);
+	for (int i = 0; i < n; i++)
+	{
+		if (strcmp(TextDatumGetCString(elements[i]), PUT_DURABILITY "=wal") == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Are puts durable by default in this database's sessions? */
+static bool
+durable_by_default(void)
+{
+	Relation	rel = table_open(DbRoleSettingRelationId, AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		result = false;
+
+	ScanKeyInit(&keys[0], Anum_pg_db_role_setting_setdatabase, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(MyDatabaseId));
+	ScanKeyInit(&keys[1], Anum_pg_db_role_setting_setrole, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(InvalidOid));
+	scan = systable_beginscan(rel, DbRoleSettingDatidRolidIndexId, true, NULL,
+							  lengthof(keys), keys);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+		Datum		settings = heap_getattr(tuple, Anum_pg_db_role_setting_setconfig,
+											RelationGetDescr(rel), &isnull);
+
+		result = !isnull && settings_make_durable(DatumGetArrayTypeP(settings));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+static void
+reset_durability(void)
+{
+	VariableSetStmt *reset = makeNode(VariableSetStmt);
+
+	reset->kind = VAR_RESET;
+	reset->name = PUT_DURABILITY;
+	AlterSetting(MyDatabaseId, InvalidOid, reset);
+}
+
 void
 extension_drop_follow(void)
 {
-	VariableSetStmt *reset = makeNode(VariableSetStmt);
 	int			pipelines = count_pipelines();
 	uint64		records = count_records();
 
@@ -75,7 +140,7 @@ extension_drop_follow(void)
 							   UINT64_FORMAT " queued records are dropped with extension \"%s\"",
 							   records, records, FIREHOSE_NAME)));
 
-	reset->kind = VAR_RESET;
-	reset->name = FIREHOSE_NAME ".put_durability";
-	AlterSetting(MyDatabaseId, InvalidOid, reset);
+	/* other values are an administrator's, and work without it */
+	if (durable_by_default())
+		reset_durability();
 }

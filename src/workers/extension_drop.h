@@ -7,8 +7,8 @@
 
 /*
  * The extension is being dropped from this database: tell how many pipelines
- * and queued records go with it, and take back the default that durable puts
- * gave the database's sessions.  Rolled back with the transaction.
+ * and queued records go with it, and take back the default "wal" of the
+ * database's sessions.  Rolled back with the transaction.
  */
 extern void extension_drop_follow(void);
 
