@@ -6,10 +6,13 @@
 #ifndef FIREHOSE_COMMON_COMPAT_H
 #define FIREHOSE_COMMON_COMPAT_H
 
+#include "access/genam.h"
+#include "access/heapam.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_foreign_server.h"
 #include "datatype/timestamp.h"
 #include "storage/proc.h"
+#include "storage/shmem.h"
 #include "utils/wait_event.h"
 
 /*
@@ -149,6 +152,43 @@
 #define SlotIsSynced(slot) ((slot)->data.synced)
 #else
 #define SlotIsSynced(slot) (false)
+#endif
+
+/* Arrays by type and number came with a minor version of 15. */
+#ifndef palloc_array
+#define palloc_array(type, count) ((type *) palloc(mul_size(sizeof(type), count)))
+#endif
+
+/*
+ * Overwriting a row in place: the functions that lock it meanwhile came with
+ * the minor versions 15.9, 16.5 and 17.1.  Before them the row is read, and
+ * then written to, which is as good where no other process overwrites it: a
+ * deletion touches only its header.
+ */
+#if PG_VERSION_NUM >= 170001 || \
+	(PG_VERSION_NUM >= 160005 && PG_VERSION_NUM < 170000) || \
+	(PG_VERSION_NUM >= 150009 && PG_VERSION_NUM < 160000)
+#define overwrite_row_begin		systable_inplace_update_begin
+#define overwrite_row_finish	systable_inplace_update_finish
+#else
+static inline void
+overwrite_row_begin(Relation rel, Oid index, bool index_ok, Snapshot snapshot, int nkeys,
+					const ScanKeyData *keys, HeapTuple *copy, void **state)
+{
+	SysScanDesc scan = systable_beginscan(rel, index, index_ok, snapshot, nkeys,
+										  unconstify(ScanKeyData *, keys));
+	HeapTuple	tuple = systable_getnext(scan);
+
+	*copy = HeapTupleIsValid(tuple) ? heap_copytuple(tuple) : NULL;
+	*state = rel;
+	systable_endscan(scan);
+}
+
+static inline void
+overwrite_row_finish(void *state, HeapTuple tuple)
+{
+	heap_inplace_update((Relation) state, tuple);
+}
 #endif
 
 /* Intervals may be infinite from 17 on. */

@@ -18,6 +18,7 @@
 #include "utils/memutils.h"
 #include "utils/typcache.h"
 
+#include "common/compat.h"
 #include "format/format.h"
 #include "format/row_json.h"
 

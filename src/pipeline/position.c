@@ -290,7 +290,7 @@ advance_work(const void *arg)
 		return false;
 	ScanKeyInit(&key, POSITION_PIPELINE + 1, BTEqualStrategyNumber, F_INT4EQ,
 				Int32GetDatum(change->id));
-	systable_inplace_update_begin(rel, InvalidOid, false, NULL, 1, &key, &tuple, &state);
+	overwrite_row_begin(rel, InvalidOid, false, NULL, 1, &key, &tuple, &state);
 	if (!HeapTupleIsValid(tuple))
 	{
 		table_close(rel, RowExclusiveLock);
@@ -302,7 +302,7 @@ advance_work(const void *arg)
 	columns = (FixedColumns *) GETSTRUCT(tuple);
 	columns->timeline = GetWALInsertionTimeLine();
 	columns->confirmed_lsn = change->confirmed;
-	systable_inplace_update_finish(state, tuple);
+	overwrite_row_finish(state, tuple);
 	heap_freetuple(tuple);
 	table_close(rel, NoLock);
 

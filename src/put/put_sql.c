@@ -27,6 +27,7 @@
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 
+#include "common/compat.h"
 #include "format/row_json.h"
 #include "put/put.h"
 #include "queue/ids.h"
