@@ -72,6 +72,14 @@ sub copy_server
     return "$root$dir{bindir}/pg_config";
 }
 
+# What may not be written to cannot be removed either.
+END
+{
+    my $status = $?;
+    system("chmod -R u+w '$source'") if defined $source && -d $source;
+    $? = $status;
+}
+
 # The names that an object in a directory defines for others
 sub names
 {
@@ -90,54 +98,54 @@ foreach my $none ('/nope', '/bin/true')
 
 make_source();
 
-# a build elsewhere
+# a build elsewhere, the way Debian's packages are built where that is to be had
+my $build = "$work/build";
+mkdir($build) or die "$build: $!";
+my $make = "COPT=-O0 make -j $jobs -C '$build' -f '$source/Makefile' VPATH='$source' PG_CONFIG=";
+my $installed = pg_config($ENV{PG_CONFIG}, 'pkglibdir');
+my ($major) = $installed =~ m{^/usr/lib/postgresql/(\d+)/lib$};
+SKIP:
+{
+    my $why = !$major ? 'the server is not one of Debian\'s packages'
+      : !-x '/usr/bin/pg_buildext' ? 'there is no pg_buildext' : '';
+    if ($why)
+    {
+        ok_shell("$make$ENV{PG_CONFIG}", 'a build outside of the source tree');
+        skip($why, 1);
+    }
+    mkdir("$work/debian") or die "debian: $!";
+    foreach my $file ([ pgversions => "$major\n" ], [ control => "Depends: \${postgresql:Depends}\n" ])
+    {
+        open(my $out, '>', "$work/debian/$file->[0]") or die "$file->[0]: $!";
+        print $out $file->[1];
+        close($out) or die $!;
+    }
+    my $pg_buildext = "cd '$work' && PG_SUPPORTED_VERSIONS=$major MAKEFLAGS=-j$jobs CFLAGS=-O0 pg_buildext";
+    ok_shell("$pg_buildext build '$source' build", 'pg_buildext build');
+    ok_shell("$pg_buildext install '$source' build package", 'pg_buildext install');
+    is(names("$work/debian/package/usr/lib/postgresql/$major/lib/$_"), names("$installed/$_"),
+        "$_ of the package has what that of a build in place has")
+      foreach @objects;
+    ok(-f "$work/debian/package/usr/share/postgresql/$major/extension/$_", "$_ is in the package")
+      foreach qw(firehose.control firehose--1.0.sql);
+}
+
+# its installation, and the check of what is installed
 my $pg_config = copy_server("$work/server");
 my $libdir = pg_config($pg_config, 'pkglibdir');
 like($libdir, qr/^\Q$work\E/, 'the copy of the server looks for its libraries in the copy');
-my $build = "$work/build";
-mkdir($build) or die "$build: $!";
-my $make = "COPT=-O0 make -C '$build' -f '$source/Makefile' VPATH='$source' PG_CONFIG='$pg_config'";
-ok_shell("$make -j $jobs", 'a build outside of the source tree');
 foreach my $object (@objects)
 {
     unlink("$libdir/$object");    # the link to what the real server has
 }
-ok_shell("$make install", 'its installation');
+ok_shell("$make'$pg_config' install", 'make install');
 foreach my $object (@objects)
 {
     ok(-f "$libdir/$object" && !-l "$libdir/$object", "$object is installed");
-    is(names("$libdir/$object"), names(pg_config($ENV{PG_CONFIG}, 'pkglibdir') . "/$object"),
-        "$object has what that of a build in place has");
+    is(names("$libdir/$object"), names("$installed/$object"), 'with what that of a build in place has');
 }
 my @tests = map { m{sql/(.*)\.sql$} } glob('sql/*.sql');
-my $output = ok_shell("$make installcheck", 'make installcheck, as ' . getpwuid($<));
+my $output = ok_shell("$make'$pg_config' installcheck", 'make installcheck, as ' . getpwuid($<));
 my %passed = map { $_ => 1 } $output =~ /^(?:test|ok \d+\s+[-+]) (\S+)(?:\s+\.\.\. ok)?\s+\d+ ms/mg;
 is(join(' ', sort keys %passed), join(' ', sort @tests), 'which runs every regression test');
-
-# Debian's way
-SKIP:
-{
-    my $bindir = pg_config($ENV{PG_CONFIG}, 'bindir');
-    my ($major) = $bindir =~ m{^/usr/lib/postgresql/(\d+)/bin$};
-    skip('the server is not one of Debian\'s packages', 1) unless $major;
-    skip('there is no pg_buildext', 1) unless -x '/usr/bin/pg_buildext';
-
-    my $package = "$work/package";
-    system("cp -R '$source' '$package' && chmod -R u+w '$package' && mkdir '$package/debian'") == 0
-      or die 'cannot make a package';
-    foreach my $file ([ pgversions => "$major\n" ], [ control => "Depends: \${postgresql:Depends}\n" ])
-    {
-        open(my $out, '>', "$package/debian/$file->[0]") or die "$file->[0]: $!";
-        print $out $file->[1];
-        close($out) or die $!;
-    }
-    my $in_package = "cd '$package' && PG_SUPPORTED_VERSIONS=$major MAKEFLAGS=-j$jobs CFLAGS=-O0 pg_buildext";
-    ok_shell("$in_package build build-%v", 'pg_buildext build');
-    ok_shell("$in_package install build-%v postgresql-%v-firehose", 'pg_buildext install');
-    my $installed = "$package/debian/postgresql-$major-firehose";
-    is(names("$installed/usr/lib/postgresql/$major/lib/$_"), names("$libdir/$_"), "$_ is in the package")
-      foreach @objects;
-    ok(-f "$installed/usr/share/postgresql/$major/extension/$_", "$_ is in the package")
-      foreach qw(firehose.control firehose--1.0.sql);
-}
 done_testing();
