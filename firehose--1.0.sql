@@ -508,7 +508,7 @@ REVOKE ALL ON FUNCTION firehose_stat_reset(text) FROM PUBLIC;
 --
 -- Tables
 --
--- Backends and workers write them below triggers.  Nobody else does, but the
+-- Backends and workers write them below triggers.  No other role does but the
 -- owner: pg_write_all_data alone shall not plant a pipeline or a dead letter
 -- that is then obeyed with the rights of others.
 --
@@ -743,7 +743,7 @@ COMMENT ON FUNCTION firehose_purge_dead_letters(text, timestamptz, bigint[]) IS
 -- Pipelines: publications whose changes are sent
 --
 -- Ids are never reused within a database, as the names of slots contain them.
--- Nobody has privileges on the table; it carries no logical information, for
+-- No role has privileges on the table; it carries no logical information, for
 -- the same reason as the dead letters.  The owner is an OID: like the database
 -- it means nothing after a restore elsewhere, and who resumes a restored
 -- pipeline owns it.
@@ -840,7 +840,7 @@ CREATE VIEW firehose_pipeline WITH (security_barrier) AS
 COMMENT ON VIEW firehose_pipeline IS
 'one row per pipeline of this database: how it was defined; shows the reader''s own, everything to pg_monitor';
 COMMENT ON COLUMN firehose_pipeline.pipeline IS 'name';
-COMMENT ON COLUMN firehose_pipeline.owner IS 'who made it, or resumed it here';
+COMMENT ON COLUMN firehose_pipeline.owner IS 'the role that created it, or resumed it here';
 COMMENT ON COLUMN firehose_pipeline.stream IS 'stream of all tables without a route, null for durable puts';
 COMMENT ON COLUMN firehose_pipeline.publications IS 'publications whose changes are sent';
 COMMENT ON COLUMN firehose_pipeline.format IS 'format of the records';

@@ -40,7 +40,7 @@ SELECT firehose_retry_dead_letters();
 SELECT firehose_purge_dead_letters(before => 'infinity');
 SELECT * FROM firehose_dead_letters;
 
--- the owner takes his own back, oldest first, to streams he may use
+-- an owner takes its own back, oldest first, to streams that it may use
 SET ROLE regress_owner;
 SELECT firehose_retry_dead_letters(ids => '{1, 3, 11, 12, 13, 99}');
 SELECT firehose_retry_dead_letters(ids => '{}');

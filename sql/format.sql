@@ -203,7 +203,7 @@ CREATE DATABASE regress_latin1 TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C';
 CREATE TABLE "späti" ("schlüssel" text, j json, jb jsonb, ar text[], v varchar, c char(3), n name);
 INSERT INTO "späti" VALUES ('äöü"ß', '{"ä": "\n"}', '{"ö": 1}', '{ü,a,"ä,"}', 'plain', 'é', 'ñ');
 SELECT convert_from(format_row(z), 'UTF8'), format_row(z) = format_row(z, 'text') FROM "späti" z;
--- one of which nobody knows what it is: UTF-8 passes, anything else is an error
+-- one whose meaning is unknown: UTF-8 passes, anything else is an error
 CREATE DATABASE regress_ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C';
 \c regress_ascii
 \set ECHO none

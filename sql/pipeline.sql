@@ -225,7 +225,7 @@ RESET ROLE;
 
 DROP PUBLICATION all_pub;
 
--- one that came from elsewhere does not run until somebody resumes it, whose it is then
+-- one that came from elsewhere does not run until it is resumed, and belongs to whoever did that
 UPDATE firehose_pipelines SET database = 1 WHERE name = 'mine';
 SELECT pipeline, state, reason FROM firehose_stat_pipeline WHERE pipeline = 'mine';
 UPDATE firehose_pipelines SET database = (SELECT oid FROM pg_database WHERE datname = current_database()),

@@ -1,6 +1,6 @@
 -- Who may do what: a role without privileges against every object of the
--- extension, settings against everybody but the superuser, and names against
--- whoever makes his own.  (What the views show to whom: status, dead_letters.)
+-- extension, settings against every role but the superuser, and names against
+-- whoever creates the same.  (What the views show to whom: status, dead_letters.)
 CREATE EXTENSION firehose;
 SET client_min_messages = warning;
 CREATE ROLE regress_nobody;
@@ -72,7 +72,7 @@ ALTER ROLE regress_admin SET firehose.endpoint_url = 'https://evil.example';
 ALTER ROLE regress_admin SET firehose.on_full = 'discard';
 ALTER ROLE regress_admin SET firehose.queue_timeout = '5s';
 SET firehose.queue_timeout = '2s';
--- nor may everybody read those that tell of files and networks
+-- nor may every role read those that tell of files and networks
 \set VERBOSITY sqlstate
 SHOW firehose.credentials_file;
 SHOW firehose.allowed_endpoints;

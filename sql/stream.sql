@@ -77,7 +77,7 @@ CREATE USER MAPPING FOR CURRENT_USER SERVER clicks OPTIONS (access_key_id 'AKIDE
 CREATE FOREIGN TABLE clicks_table (a int) SERVER clicks OPTIONS (region 'eu-west-1');
 CREATE FOREIGN TABLE clicks_table (a int OPTIONS (name 'b')) SERVER clicks;
 ALTER FOREIGN DATA WRAPPER firehose OPTIONS (region 'eu-west-1');
--- a foreign table has nobody yet to read or write it
+-- a foreign table can be neither read nor written yet
 CREATE FOREIGN TABLE clicks_table (a int) SERVER clicks;
 SELECT * FROM clicks_table;
 INSERT INTO clicks_table VALUES (1);
@@ -163,7 +163,7 @@ REVOKE regress_group FROM "regress user";
 SET ROLE "regress user";
 SELECT firehose_put_record('mine', 'a');
 RESET ROLE;
--- the owner changes, and with him who sees the statistics
+-- the owner changes, and with that who sees the statistics
 ALTER SERVER mine OWNER TO "regress user";
 ALTER SERVER mine OWNER TO regress_group;
 GRANT USAGE ON FOREIGN DATA WRAPPER firehose TO "regress user";

@@ -51,7 +51,7 @@ has_table('settings.md', 'settings', table('| setting | type | default | changed
         CASE vartype WHEN 'enum' THEN array_to_string(enumvals, ', ')
              ELSE vartype || coalesce(' in ' || unit, '') || } . sprintf($range, ('min_val') x 2, 'max_val') . q{ END,
         boot_val, CASE context WHEN 'postmaster' THEN 'restart' WHEN 'sighup' THEN 'reload'
-          WHEN 'superuser' THEN 'superusers' ELSE 'anybody' END,
+          WHEN 'superuser' THEN 'superusers' ELSE 'every role' END,
         short_desc || coalesce(' ' || extra_desc, ''))
       FROM pg_settings WHERE name LIKE 'firehose.%' AND name NOT IN
         (SELECT default_setting FROM firehose_stream_options WHERE default_setting IS NOT NULL)

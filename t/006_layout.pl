@@ -155,6 +155,26 @@ sub unwanted_words
     return @found;
 }
 
+# Of that, what is unwanted outside of C, too: in manuals, and in the comments of
+# SQL, tests and scripts
+sub unwanted_prose
+{
+    my ($files) = @_;
+    my @found;
+    foreach my $path (sort keys %$files)
+    {
+        my $number = 0;
+        foreach my $line (split /\n/, $files->{$path})
+        {
+            $number++;
+            next unless $path =~ /\.md$/ || $line =~ /^\s*(?:#|--)/;
+            push @found, "$path:$number: \"$1\" in: $line"
+              if $line =~ /\b((?i:some|no|any|every)body|he|him|his|fates?|by the WAL)\b/;
+        }
+    }
+    return @found;
+}
+
 sub without_errcode
 {
     my ($tree) = @_;
@@ -200,6 +220,20 @@ sub read_programs
     return \%programs;
 }
 
+sub read_prose
+{
+    my %files;
+    foreach my $path (map { glob } qw(*.md docs/*.md docs/*/*.md bench/*.md test/*/*.md *.sql sql/*.sql
+        t/*.pl t/lib/*.pm scripts/* bench/*))
+    {
+        next unless -f $path;
+        open(my $file, '<', $path) or die "$path: $!";
+        local $/ = undef;
+        $files{$path} = <$file>;
+    }
+    return \%files;
+}
+
 my $tree = read_tree();
 cmp_ok(scalar keys %$tree, '>', 100, 'there is a tree to look at');
 foreach my $check (@checks)
@@ -215,6 +249,14 @@ cmp_ok(scalar keys %$programs, '>', 20, 'there are programs of tests and benchma
 my @long = too_long($programs);
 is(scalar @long, 0, 'length of files, functions and comments of tests and benchmarks')
   or diag(join("\n", @long));
+
+is(scalar unwanted_prose({ 'a.md' => "Nobody waits.\n", 'a.pl' => "1;\n# he waits\n" }), 2,
+    'plain words in manuals: a breach is found');
+my $prose = read_prose();
+cmp_ok(scalar keys %$prose, '>', 100, 'there are manuals, tests and scripts');
+my @unwanted = unwanted_prose($prose);
+is(scalar @unwanted, 0, 'plain words in manuals, and in comments of SQL, tests and scripts')
+  or diag(join("\n", @unwanted));
 
 # What ARCHITECTURE.md names is there
 open(my $file, '<', 'ARCHITECTURE.md') or die "ARCHITECTURE.md: $!";

@@ -1,6 +1,6 @@
 # The promise in its simplest form: what a function, a batch or a trigger puts
 # in a transaction that commits arrives at Firehose byte for byte, what is
-# rolled back does not, and the fate of every record can be looked up.
+# rolled back does not, and the outcome of every record can be looked up.
 use strict;
 use warnings FATAL => 'all';
 use JSON::PP ();
@@ -69,36 +69,36 @@ is_deeply([ map { $_->{key}{id} } @events ], [ 1, 1, 1 ], 'every event carries t
 is($events[1]{table}, 'orders', 'and the table');
 
 # commit and rollback
-new_stream($node, 'fates');
+new_stream($node, 'outcomes');
 $node->safe_psql('postgres', q{
     BEGIN;
-    SELECT firehose_put_record('fates', 'rolled back');
-    SELECT firehose_put_record('fates', 'at once', false);
+    SELECT firehose_put_record('outcomes', 'rolled back');
+    SELECT firehose_put_record('outcomes', 'at once', false);
     ROLLBACK;
-    SELECT firehose_put_record('fates', 'committed');
+    SELECT firehose_put_record('outcomes', 'committed');
 });
 wait_delivered($node);
-is_deeply([ sort map { $_->{data} } $emulator->records('fates') ],
+is_deeply([ sort map { $_->{data} } $emulator->records('outcomes') ],
     [ "at once\n", "committed\n" ],
     'a rolled-back record is not sent, one that is not transactional is');
 
 # what became of it
-my $id = $node->safe_psql('postgres', q{SELECT firehose_put_record('fates', 'look me up')});
+my $id = $node->safe_psql('postgres', q{SELECT firehose_put_record('outcomes', 'look me up')});
 is($node->safe_psql('postgres', "SELECT firehose_wait($id, '60 s')"), 'accepted',
-    'firehose_wait tells the fate');
+    'firehose_wait tells the outcome');
 $node->poll_query_until('postgres',
     "SELECT count(*) = 1 FROM firehose_status WHERE id = $id");
-my ($last) = grep { $_->{data} eq "look me up\n" } $emulator->records('fates');
+my ($last) = grep { $_->{data} eq "look me up\n" } $emulator->records('outcomes');
 is($node->safe_psql('postgres', "SELECT stream, status, record_id, attempts, bytes, error_code,
         completed_at >= queued_at FROM firehose_status WHERE id = $id"),
-    "fates|accepted|$last->{word}|1|11||t", 'and firehose_status the rest');
+    "outcomes|accepted|$last->{word}|1|11||t", 'and firehose_status the rest');
 my ($code, $out, $error) = $node->psql('postgres', q{
     BEGIN;
-    SELECT firehose_wait(firehose_put_record('fates', 'self'), '60 s');});
+    SELECT firehose_wait(firehose_put_record('outcomes', 'self'), '60 s');});
 isnt($code, 0, 'waiting for a record of the same transaction is an error');
 is($node->safe_psql('postgres', q{SELECT state, reason, queued, in_flight, accepted, failed,
         discarded, bytes, requests >= 1, last_accepted_at IS NOT NULL, last_error_code
-        FROM firehose_stat_stream WHERE stream = 'fates'}),
+        FROM firehose_stat_stream WHERE stream = 'outcomes'}),
     'active||0|0|3|0|0|29|t|t|', 'firehose_stat_stream counts');
 
 # the same over TLS

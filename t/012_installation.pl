@@ -10,7 +10,7 @@ use File::Path qw(make_path);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $work = abs_path(PostgreSQL::Test::Utils::tempdir());
+my $work = abs_path(PostgreSQL::Test::Utils::tempdir_short());
 my $source = "$work/source";
 my @objects = qw(firehose.so firehose_sender.so);
 chomp(my $jobs = `nproc`);
@@ -38,7 +38,7 @@ sub pg_config
     return $value;
 }
 
-# What a source archive holds, and objects of somebody else's build, which no
+# What a source archive holds, and objects of another build, which no
 # build elsewhere may take for its own.
 sub make_source
 {
@@ -145,7 +145,8 @@ foreach my $object (@objects)
     is(names("$libdir/$object"), names("$installed/$object"), 'with what that of a build in place has');
 }
 my @tests = map { m{sql/(.*)\.sql$} } glob('sql/*.sql');
-my $output = ok_shell("$make'$pg_config' installcheck", 'make installcheck, as ' . getpwuid($<));
+my $output = ok_shell("$make'$pg_config' installcheck || { cat '$build/regression.diffs'; false; }",
+    'make installcheck, as ' . getpwuid($<));
 my %passed = map { $_ => 1 } $output =~ /^(?:test|ok \d+\s+[-+]) (\S+)(?:\s+\.\.\. ok)?\s+\d+ ms/mg;
 is(join(' ', sort keys %passed), join(' ', sort @tests), 'which runs every regression test');
 done_testing();

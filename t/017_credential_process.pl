@@ -1,4 +1,4 @@
-# A credential_process is a program that somebody else wrote.  Whatever it does,
+# A credential_process is a program that others wrote.  Whatever it does,
 # the sender goes on, a stop of the server is quick, and nothing of it is left:
 # it has a time limit, and is ended together with all that it has started.
 use strict;

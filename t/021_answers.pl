@@ -130,7 +130,7 @@ wait_delivered($node, 60);
 
 # sizes: bisected down to what fits, and to the one that never will.  That dies
 # only if it is over the limit that Firehose names; otherwise whoever refuses it
-# may change his mind.
+# may change its mind.
 foreach my $fault (qw(size_limit size_limit_413))
 {
     my $name = new_stream($node, $fault);

@@ -64,13 +64,13 @@ is($node->safe_psql('postgres', qq{
     RELEASE b;
     ROLLBACK TO a;
     COMMIT;
-    SELECT firehose_wait($id, '0')}), "1\nfailed\n1\nfailed", 'a retry that is rolled back forgets no fate');
+    SELECT firehose_wait($id, '0')}), "1\nfailed\n1\nfailed", 'a retry that is rolled back forgets no outcome');
 is($node->safe_psql('postgres', q{SELECT firehose_retry_dead_letters('parked', max_records => NULL)}),
     '1201', 'retried');
 wait_delivered($node);
 audit_ok('retried', $emulator, 'parked', [ @parked, "the last\n" ]);
 is($node->safe_psql('postgres', "SELECT firehose_wait($id, '0')"), 'accepted',
-    'a retried record has a new fate under its old id');
+    'a retried record has a new outcome under its old id');
 is_deeply([ letters('parked') ], [], 'no letters are left');
 
 # dropped while in flight: what is answered is accepted, the rest a dead letter

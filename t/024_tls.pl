@@ -1,4 +1,4 @@
-# TLS: a certificate for another host, an expired one, one that nobody vouches
+# TLS: a certificate for another host, an expired one, one that no authority vouches
 # for, and a server that knows only TLS 1.1 are refused before a record leaves;
 # the stream is not lost but waits, says why, and goes on when the endpoint is
 # in order.  The authority is the file that firehose.ca_file names.

@@ -67,7 +67,7 @@ put_numbered($node, 'forbidden', 1, 1);
 wait_for_sql($node, q{SELECT state FROM firehose_stat_stream WHERE stream = 'forbidden'}, 'parked');
 like($node->safe_psql('postgres', q{SELECT reason FROM firehose_stat_stream WHERE stream = 'forbidden'}),
     qr{firehose.allowed_endpoints does not allow https://127.0.0.1:1}, 'and it says so');
-is(proxied(0), undef, 'and asks nobody');
+is(proxied(0), undef, 'and asks no proxy');
 
 # AWS itself: by the proxy, which learns the host and nothing else
 new_stream($node, 'far', endpoint_url => 'https://firehose.us-east-1.amazonaws.com');

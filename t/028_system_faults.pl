@@ -34,7 +34,7 @@ sub view
         "SELECT $columns FROM firehose_stat_stream WHERE stream = '$stream'");
 }
 
-# The longest time from put to fate on the other stream, over some seconds.
+# The longest time from put to outcome on the other stream, over some seconds.
 sub longest_trip
 {
     my ($seconds) = @_;
@@ -62,7 +62,7 @@ foreach my $mode (qw(fails hangs))
               && view('named', 'reason') =~ $why{$mode} }, 20)
       or diag(view('named', 'state, reason'));
     my $longest = longest_trip(6);
-    cmp_ok($longest, '<', is_long() ? 900 : 4000, "a resolver that $mode holds up nobody else ($longest ms)");
+    cmp_ok($longest, '<', is_long() ? 900 : 4000, "a resolver that $mode holds up no other stream ($longest ms)");
 }
 takes_at_most('a fast stop even then', 5.5, sub { $node->stop('fast') });
 my @synced = $faults->synced;

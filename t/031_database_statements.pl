@@ -1,4 +1,4 @@
-# A worker in a database is in nobody's way.  DROP, RENAME, SET TABLESPACE and
+# A worker in a database is in no statement's way.  DROP, RENAME, SET TABLESPACE and
 # CREATE ... TEMPLATE of its database work at once; it is kept away while they
 # need it and is back afterwards, also when they fail, are rolled back,
 # cancelled, or their session is terminated.  Users who may not run them cannot
@@ -95,7 +95,7 @@ is(sender_of($node, 'app'), '', 'kept away beyond the subtransaction');
 say_to($session, 'ROLLBACK');
 wait_for_sender('app', 'ROLLBACK');
 
-# failures: somebody else is in the database
+# failures: another session is in the database
 my $guest = open_session('app');
 say_to($guest, 'SELECT 1');
 my ($code, undef, $error) = $node->psql('postgres', 'DROP DATABASE app');
@@ -146,11 +146,11 @@ foreach my $how ('timeout', 'termination')
     wait_until("$how: the sender is replaced", sub { sender_of($node, 'app') !~ /^(|$pid)$/ }, 30);
 }
 
-# an idle worker holds up nobody's barrier
+# an idle worker holds up no barrier
 $node->safe_psql('postgres', 'CREATE DATABASE other');
 at_once('DROP DATABASE other');
 
-# a prepared transaction would tell nobody of its end
+# a prepared transaction would tell no session of its end
 ($code, undef, $error) = $node->psql('app', "BEGIN;\nDROP EXTENSION firehose;\nPREPARE TRANSACTION 'p';");
 like($error, qr/cannot PREPARE a transaction that has created, altered or dropped the extension/,
     'PREPARE of DROP EXTENSION is refused');

@@ -1,5 +1,5 @@
 # What the queue holds for a database without the extension is of no use to
-# anybody: it goes with DROP DATABASE and DROP EXTENSION, and the log says how
+# any session: it goes with DROP DATABASE and DROP EXTENSION, and the log says how
 # much it was.  It never goes too far: a transaction that creates the extension,
 # a stream and a record at once is not robbed of the record by a sender that
 # has just found no extension.
@@ -37,7 +37,7 @@ wait_until('and the log says so', sub { logged($node, qr/discarded 3 records of 
 $node->safe_psql('two', 'DROP EXTENSION firehose CASCADE');
 wait_until('DROP EXTENSION discards the queue', sub { streams() eq '0' });
 wait_until('and the log says so',
-    sub { logged($node, qr/discarded 3 records, for the extension was dropped from database "two"/) });
+    sub { logged($node, qr/discarded 3 records, because the extension was dropped from database "two"/) });
 $emulator->heal;
 
 # an open transaction that counts on a stream which goes with the extension:

@@ -27,7 +27,7 @@ sub commit_time
     return median(map { $times[ 4 * $_ + 3 ] } 0 .. 999);
 }
 
-# Median time from the put to the known fate on the stream that lives
+# Median time from the put to the known outcome on the stream that lives
 sub round_trip
 {
     my @times = statement_times($node,

@@ -1,6 +1,6 @@
 # No secret and no row payload in what an administrator, a monitoring system or
 # another user reads: the server's log, the views, process titles, error texts;
-# and files that hold either are nobody else's to read.  After a bad day: errors
+# and files that hold either are no other user's to read.  After a bad day: errors
 # of all kinds, keys that are refused, dead letters, a stop with a full queue.
 use strict;
 use warnings FATAL => 'all';
@@ -117,7 +117,7 @@ $node->stop;
 has_none("the server's log", slurp_file($node->logfile));
 my $queue = $node->data_dir . '/pg_firehose/queue';
 ok(-s $queue, 'the queue was saved');
-is((stat $queue)[2] & 077, 0, 'for nobody else to read');
+is((stat $queue)[2] & 077, 0, 'for no other user to read');
 is((stat $node->data_dir . '/pg_firehose')[2] & 077, 0, 'nor its directory');
 
 done_testing();

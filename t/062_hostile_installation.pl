@@ -1,4 +1,4 @@
-# CREATE EXTENSION, the views and the functions run by a superuser, or anybody
+# CREATE EXTENSION, the views and the functions run by a superuser, or any other
 # else, run nothing of a stranger's.  The stranger owns the database and with
 # it schema public.  What could be mistaken for something of PostgreSQL's is
 # derived from the extension's script, so that no new line can be forgotten:

@@ -182,7 +182,7 @@ sub denied
 }
 
 # a trigger is the work of whoever creates it: a holder of TRIGGER on another's
-# table has it send where he may himself
+# table has it send where that holder may
 sql(q{
     GRANT TRIGGER, INSERT ON table_owner TO PUBLIC;
     GRANT TRIGGER ON table_other TO PUBLIC;});
@@ -281,7 +281,7 @@ foreach my $case ([ 'firehose_pipelines', $pause ], [ 'firehose_dead_letters', $
     unusable($table, "CREATE TRIGGER evil BEFORE INSERT ON $table EXECUTE FUNCTION suppress_redundant_updates_trigger()",
         "DROP TRIGGER evil ON $table", $command, qr/trigger "evil"/);
 }
-# a lock on a status table's index, as well as on the table, stops nobody
+# a lock on a status table's index, as well as on the table, stops no session
 my $current = sql(q{SELECT 'firehose_status_' || i FROM generate_series(0, 7) i ORDER BY
     pg_relation_size('firehose_status_' || i) DESC LIMIT 1});
 my $holder = $node->background_psql('db');

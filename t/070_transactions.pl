@@ -3,7 +3,7 @@
 # rolled back to and left, PL/pgSQL blocks whose exceptions are caught, and a
 # commit, a rollback or an error at the end, are compared with a model of what
 # survives.  Puts that are not transactional survive everything.  Half of the
-# programs put durably, by the WAL.
+# programs put durably, through the WAL.
 use strict;
 use warnings FATAL => 'all';
 use Test::More;

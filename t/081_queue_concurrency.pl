@@ -151,7 +151,7 @@ my @unexpected = grep { /ERROR|FATAL|PANIC/ && !/has\ no\ room\ for\ stream
     |savepoint\ "s"\ does\ not\ exist/x } split /\n/, $errors;
 is(scalar @unexpected, 0, 'no other errors');
 diag($_) foreach @unexpected[ 0 .. ($#unexpected < 4 ? $#unexpected : 4) ];
-is($node->safe_psql('postgres', 'SELECT waiters FROM firehose_stat_queue'), '0', 'nobody waits');
+is($node->safe_psql('postgres', 'SELECT waiters FROM firehose_stat_queue'), '0', 'no put waits');
 
 $emulator->heal;
 wait_delivered($node, 300);

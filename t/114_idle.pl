@@ -91,7 +91,7 @@ SKIP:
         return time() - $quiet_since >= 10 }, 120);
     note("it was woken after these times: @woken");
 
-    # an open transaction leaves its last page unflushed, which nobody may flush
+    # an open transaction leaves its last page unflushed, which no process may flush
     # for hours: to look again and again is no way to wait
     my $open = $node->background_psql('postgres');
     $open->query_safe('BEGIN; INSERT INTO captured VALUES (2)');

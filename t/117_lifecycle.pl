@@ -83,7 +83,7 @@ insert(7);
 wait_confirmed($node, 'postgres', 'life');
 is_deeply(numbers('second'), [ 4 .. 7 ], 'cancelled, terminated: nothing lost, nothing twice');
 
-# its slot is dropped by somebody while no decoder uses it
+# its slot is dropped by a session while no decoder uses it
 alter_settings($node, 'firehose.enabled' => 'off');
 wait_until('its decoder goes', sub { decoder_pids($node) == 0 });
 $node->safe_psql('postgres', q{SELECT pg_drop_replication_slot(slot_name) FROM firehose_stat_pipeline WHERE pipeline = 'life'});

@@ -1,8 +1,8 @@
 # Durable puts (firehose.put_durability = wal) outlive what the WAL and their slot
 # outlive: nothing committed is lost by an immediate stop, by SIGKILL of a backend
 # or of the postmaster; nothing rolled back is sent; prepared transactions and
-# transactions larger than the queue are sent.  A put that nobody would read is an
-# error, and nobody can forge one.
+# transactions larger than the queue are sent.  A put that no pipeline would read is an
+# error, and none can be forged.
 use strict;
 use warnings FATAL => 'all';
 use Test::More;
@@ -295,7 +295,7 @@ wait_delivered($node, 300);
 $emulator->heal;
 audit_ok('big transaction', $emulator, 'big', \@big);
 
-# waiting while nobody reads
+# waiting while no decoder reads
 stop_decoder();
 put('plain', 'while paused');
 $id = sql(q{SELECT firehose_put_record('plain', 'while paused, too')});

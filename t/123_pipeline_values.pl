@@ -3,7 +3,7 @@
 # has no UTF-8; values far larger than a record, which must not be written to
 # the end to be found too large; logical messages, transactional or not (which
 # come outside of any transaction, where nothing can be looked up).  None stops
-# what follows it.  Messages that nobody asked for cost the decoder nothing.
+# what follows it.  Messages that no pipeline asked for cost the decoder nothing.
 use strict;
 use warnings FATAL => 'all';
 use utf8;
@@ -96,7 +96,7 @@ is(dead('utf8_latin'), join("\n",
 is((events($emulator, 'utf8_latin'))[-1]{after}{v}, 'small', 'and what follows arrives');
 cmp_ok(worker_memory($pid), '<', 100_000, 'their memory is given back: ' . worker_memory($pid) . ' kB');
 
-# messages that nobody asked for
+# messages that no pipeline asked for
 $node->safe_psql('utf8_latin', qq{SELECT pg_logical_emit_message(true, 'zzz', repeat('a', $large)),
     pg_logical_emit_message(false, 'zzz', repeat('a', $large))});
 wait_confirmed($node, 'utf8_latin', 'p', 180);

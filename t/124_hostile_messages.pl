@@ -1,4 +1,4 @@
-# Nobody stops a decoder, or the server, by what he writes into the WAL: logical
+# No role stops a decoder, or the server, by what it writes into the WAL: logical
 # messages that are random, or durable puts with a byte changed, cut off or
 # added, by a role without any grant, transactional and not, as the first thing
 # a decoder reads and later, over restarts.  They are counted right, what is

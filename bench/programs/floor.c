@@ -8,7 +8,7 @@
  *
  * The bytes, the size of batches, the kept-alive connection, libcurl's buffer
  * and the headers are those of the sender; there is no queue, no signature, no
- * reading of replies, and nobody to tell.  Prints "cpu_ns requests".
+ * reading of replies, and no session to tell.  Prints "cpu_ns requests".
  *
  *-------------------------------------------------------------------------
  */

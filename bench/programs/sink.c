@@ -176,7 +176,7 @@ read_body(Connection *c, const Head *head)
 	return (int) braces - 1;
 }
 
-/* A record id that nobody else has, in characters of base64. */
+/* A record id that no other record has, in characters of base64. */
 static char *
 write_id(char *to)
 {

@@ -144,7 +144,7 @@ value_put_text(StringInfo out, ValueType *type, const char *text, int len)
 	type->class->put_text(out, type, text, len);
 }
 
-/* A finite time of this age, as events have it, in microseconds since 1970. */
+/* A finite point in time, as events have it, in microseconds since 1970. */
 static inline int64
 value_unix_microseconds(TimestampTz time)
 {

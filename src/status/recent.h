@@ -101,7 +101,7 @@ extern void recent_restore(uint64 id, RecordOutcome outcome);
 
 /*
  * Backend: wait for a record (1 to QUEUE_MAX_ID), or for responses to flushes.
- * The latch is set at every change.  The stop must follow, whatever happens.
+ * The latch is set at every change.  The stop must follow, after an error too.
  */
 extern void recent_start_waiting(uint64 id);
 extern RecordOutcome recent_awaited(void);

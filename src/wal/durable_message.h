@@ -23,7 +23,7 @@
  * belongs (DurableHeader.place).  One that is transactional belongs to one
  * top-level transaction, named by its id with the epoch.  One that is not
  * cannot know its LSN beforehand.  It names the end of the WAL before it, and
- * belongs into the DURABLE_MESSAGE_WINDOW bytes after that, once
+ * belongs in the DURABLE_MESSAGE_WINDOW bytes after that, once
  * (durable_reader.c).
  */
 #ifndef FIREHOSE_WAL_DURABLE_MESSAGE_H

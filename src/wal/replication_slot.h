@@ -14,7 +14,7 @@ typedef struct SlotInfo
 {
 	Oid			database;		/* InvalidOid: a physical one */
 	char		plugin[NAMEDATALEN];
-	bool		persistent;		/* neither temporary nor in the making */
+	bool		persistent;		/* neither temporary nor being created */
 	bool		lost;			/* invalidated: the WAL it needs is gone */
 	/* made by synchronization while on a standby */
 	bool		synced;

@@ -17,7 +17,7 @@ typedef struct WalReader WalReader;
 /* A place in the WAL. */
 typedef struct WalPlace
 {
-	XLogRecPtr	lsn;			/* of the record; Invalid: amid none */
+	XLogRecPtr	lsn;			/* of the record; Invalid: between records */
 	bool		can_be_skipped; /* it is a commit, or else stands for itself */
 	/* whose change it was; empty: none's */
 	char		table[NAMEDATALEN + 32];
@@ -61,7 +61,7 @@ struct WalReader
 	MemoryContext context;		/* of the decoding context: deleting it ends
 								 * pgoutput's caches, too */
 	MemoryContext message_context;	/* reset after each message */
-	XLogRecPtr	limit;			/* WAL up to here was there lately */
+	XLogRecPtr	limit;			/* WAL up to here could be read at the last look */
 	const WalConsumer *consumer;
 	void	   *arg;			/* of the consumer */
 	bool		in_record;		/* a record of the WAL is being decoded */

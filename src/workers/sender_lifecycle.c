@@ -158,7 +158,7 @@ discard_orphans(Oid dboid)
 		discarded = queue_discard_database(firehose_queue, dboid);
 		if (discarded > 0)
 			ereport(LOG,
-					(errmsg("firehose sender: discarded " UINT64_FORMAT " records, for the extension was dropped from database \"%s\"",
+					(errmsg("firehose sender: discarded " UINT64_FORMAT " records, because the extension was dropped from database \"%s\"",
 							discarded, NameStr(my_entry->name))));
 	}
 

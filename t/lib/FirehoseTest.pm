@@ -123,7 +123,7 @@ sub wait_delivered
     my ($node, $timeout) = @_;
     $timeout = max($timeout // 120, SHORTEST_WAIT);
     return is($node->safe_psql('postgres', "SELECT firehose_flush(NULL, '$timeout s')"),
-        't', 'everything committed has met its fate');
+        't', 'everything committed has its outcome');
 }
 
 # The payload of record number n of size bytes, newline not counted.
@@ -149,7 +149,7 @@ sub put_in_background
 {
     my ($node, $stream, $from, $to, %options) = @_;
     my $script = _put_script($stream, $from, $to, %options);
-    # a command, not input: input would move only when somebody pumps it
+    # a command, not input: input would move only when the caller pumps it
     return IPC::Run::start(
         [ 'psql', '-XAtq', '-d', $node->connstr($options{dbname} // 'postgres'),
             '-c', $script ], '<', '/dev/null');

@@ -485,7 +485,7 @@ class World:
         self.server = other
 
     def op_slot_again(self, s):
-        """Somebody drops the slot and makes one of its name."""
+        """An administrator drops the slot and creates one of its name."""
         if s.slot is None or s.decoder:
             return
         if s.table().position is not None and s.table().system != s.system:

@@ -343,12 +343,12 @@ test_roles(void)
 	write_config("[default]\nrole_arn=arn:a\nweb_identity_token_file=/t\n");
 	is_fetch("web identity of a profile", "web identity(arn:a,/t)");
 	write_config("[default]\nrole_arn=arn:a\nsource_profile=b\nmfa_serial=m\n");
-	is_failure("a code that nobody can enter",
+	is_failure("a code that cannot be entered here",
 			   "profile \"default\" has mfa_serial, but a server cannot ask for a code");
 	write_config("[default]\ncredential_process=/bin/x 'a b'\n");
 	is_fetch("a process", "credential process(/bin/x 'a b')");
 	chmod(path_of("config"), 0666);
-	is_failure("that anybody could have written",
+	is_failure("that any user could have written",
 			   "credential_process in \"$/config\" is not run, because other users than the server's can write that file");
 	unlink(path_of("config"));
 }

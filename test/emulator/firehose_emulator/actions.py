@@ -164,7 +164,7 @@ def _chunked_short(parameters, outcome, reply):
 
 
 def _gzip(_parameters, outcome, reply):
-    """A good answer that nobody asked to have compressed."""
+    """A good answer that is compressed though the request did not allow it."""
     outcome.garbled = True
     reply.headers["Content-Encoding"] = "gzip"
     reply.body = gzip.compress(reply.body)

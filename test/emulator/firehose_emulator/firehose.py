@@ -3,7 +3,7 @@
 A put goes through: envelope, signature, JSON and limits, scripted faults of
 phase request, the stream, the quota, scripted failures of records, storage,
 scripted faults of the reply.  Its lines are in the journal's records file
-before the reply leaves, its line in the journal once the reply's fate is
+before the reply leaves, its line in the journal once the reply's outcome is
 known.
 """
 
@@ -366,7 +366,7 @@ class Firehose:
     # -- the journal
 
     def _finish(self, call, reply, sent):
-        """Count and journal a request whose reply's fate is known."""
+        """Count and journal a request whose reply's outcome is known."""
         request = call.request
         reply_sent = sent and not call.garbled
         acknowledged = call.said if reply_sent else 0

@@ -1,7 +1,7 @@
 """What was delivered, and the journal that proves it.
 
 DIR/streams/NAME/data   the bytes of the accepted records, nothing between
-DIR/journal.ndjson      a line per request, written when its fate is known
+DIR/journal.ndjson      a line per request, written when its outcome is known
 DIR/records.tsv         a line per record, written before the reply is
 
 Every write goes straight to the file (no buffer of ours), so a reader sees

@@ -7,7 +7,7 @@
 
 #include "simulation.h"
 
-/* Who stands first in a stream's line?  NULL: nobody. */
+/* Who stands first in a stream's line?  NULL: none. */
 Waiter *
 first_in_line(const ModelStream *s)
 {
@@ -49,14 +49,14 @@ note_served(void)
 			w->stream = NULL;
 			s->reserved -= w->bytes;
 			queue_unreserve(sim.model.q, s->queue_stream, w->bytes);
-			i = -1;				/* which may have served anybody */
+			i = -1;				/* which may have served any of them */
 			break;
 		}
 	}
 }
 
 /*
- * Nobody is overtaken, and nobody sleeps who could have what he waits for.
+ * None is overtaken, and none sleeps that could have what it waits for.
  */
 void
 check_lines(void)
@@ -76,7 +76,7 @@ check_lines(void)
 	}
 }
 
-/* The entry changed hands: everybody in its line is told so. */
+/* The entry changed hands: all in its line are told so. */
 void
 dismiss_line(ModelStream *s)
 {

@@ -107,7 +107,7 @@ put_some(Transaction *t)
 			Size		missing = needed - part->reserved + (chance(0.2) ? below(20000) : 0);
 
 			if (s->dropped && part->reserved == 0)
-				return;			/* nobody finds it any more */
+				return;			/* none finds it any more */
 			if (!reserve(s, missing))
 				return;
 			part->reserved += missing;

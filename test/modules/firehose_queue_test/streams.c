@@ -8,7 +8,7 @@
 
 #include "simulation.h"
 
-/* Does a stream owe nothing, and does nobody count on it? */
+/* Does a stream owe nothing, and does no producer count on it? */
 static bool
 owes_nothing(ModelStream *s)
 {
@@ -97,7 +97,7 @@ forget_stream(ModelStream *s)
 	uint32		generation = s->generation;
 
 	dismiss_line(s);
-	/* who comes with what he knew of it is told so */
+	/* whoever comes with what was known of it is told so */
 	if (queue_reserve(sim.model.q, s->queue_stream, generation, 100, 0) != QUEUE_STALE)
 		MISMATCH(&sim.model, "entry %d takes records for a stream that has lost it",
 				 queue_stream_number(sim.model.q, s->queue_stream));
