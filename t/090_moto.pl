@@ -1,10 +1,13 @@
 # An independent server: moto, which we did not write, takes what the extension
 # sends, verifies nothing of ours with our own code, and writes it to a bucket of
-# its S3, from where it is read back with boto3 and compared byte for byte.
+# its S3, from where it is read back with boto3 and compared byte for byte.  Then
+# its IAM is switched on, and its STS hands out a role's keys: with every signature
+# and policy checked, records arrive.  (Its metadata service has no version 2.)
 # Skipped where moto cannot be had (scripts/install-moto).
 use strict;
 use warnings FATAL => 'all';
 use Cwd ();
+use HTTP::Tiny;
 use IO::Socket::INET;
 use POSIX ();
 use Test::More;
@@ -18,7 +21,7 @@ local $ENV{PYTHONPATH} = $packages if defined $packages && -d $packages;
 plan skip_all => 'moto is not installed and could not be fetched (scripts/install-moto)'
   if system(q{python3 -c 'import moto.server, boto3' >/dev/null 2>&1}) != 0;
 
-# moto's own verification of signatures is not for Firehose; it wants some keys
+# it verifies no signature until told so; it wants some keys
 my $probe = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die "listen: $@";
 my $port = $probe->sockport;
 close($probe);
@@ -50,6 +53,8 @@ keys = dict(region_name='us-east-1', endpoint_url='$url',
             aws_access_key_id='$Emulator::ACCESS_KEY', aws_secret_access_key='$Emulator::SECRET_KEY')
 s3 = boto3.client('s3', **keys)
 firehose = boto3.client('firehose', **keys)
+iam = boto3.client('iam', **keys)
+sts = boto3.client('sts', **keys)
 PYTHON
     my ($out, $err) = ('', '');
     IPC::Run::run([ 'python3', '-' ], '<', \$program, '>', \$out, '2>', \$err)
@@ -122,6 +127,64 @@ $node->safe_psql('postgres', q{SELECT firehose_put_record('nonesuch', 'a')});
 wait_for_sql($node, q{SELECT state FROM firehose_stat_stream WHERE stream = 'nonesuch'}, 'parked');
 like($node->safe_psql('postgres', q{SELECT last_error_code FROM firehose_stat_stream WHERE stream = 'nonesuch'}),
     qr/ResourceNotFoundException/, 'an unknown stream is parked');
+
+$node->stop('fast');
+
+# A user that may assume a role, and the role, that may put into one stream
+my $made = python(<<'PYTHON');
+import json
+def policy(*statements):
+    return json.dumps({'Version': '2012-10-17', 'Statement': [
+        {'Effect': 'Allow', 'Action': action, 'Resource': resource} for action, resource in statements]})
+iam.create_user(UserName='database')
+role = iam.create_role(RoleName='putter', AssumeRolePolicyDocument=policy(('sts:AssumeRole', '*')))['Role']['Arn']
+iam.put_role_policy(RoleName='putter', PolicyName='put', PolicyDocument=policy(
+    (['firehose:PutRecord', 'firehose:PutRecordBatch'], '*')))
+iam.put_user_policy(UserName='database', PolicyName='assume', PolicyDocument=policy(('sts:AssumeRole', '*')))
+idle = iam.create_role(RoleName='idle', AssumeRolePolicyDocument=policy(('sts:AssumeRole', '*')))['Role']['Arn']
+key = iam.create_access_key(UserName='database')['AccessKey']
+firehose.create_delivery_stream(DeliveryStreamName='guarded', S3DestinationConfiguration=dict(
+    RoleARN='arn:aws:iam::123456789012:role/firehose', BucketARN='arn:aws:s3:::lake', Prefix='guarded/'))
+print(role, idle, key['AccessKeyId'], key['SecretAccessKey'])
+PYTHON
+my ($role, $idle, $id, $secret) = split ' ', $made;
+my $enforced = HTTP::Tiny->new->post("$url/moto-api/reset-auth", { content => '0' });
+is($enforced->{status}, 200, "moto's IAM is switched on");
+
+{
+    local $ENV{AWS_ENDPOINT_URL_STS} = $url;
+    $node = new_node('roles', $emulator, 'firehose.endpoint_url' => $url, 'firehose.allowed_roles' => '*');
+}
+my $credentials = $node->safe_psql('postgres', 'SHOW firehose.credentials_file');
+sub use_keys
+{
+    my ($new_id, $new_secret) = @_;
+    open(my $out, '>', "$credentials.new") or die "$credentials: $!";
+    print $out "[default]\naws_access_key_id = $new_id\naws_secret_access_key = $new_secret\n";
+    close($out);
+    chmod 0600, "$credentials.new";
+    rename("$credentials.new", $credentials) or die "$credentials: $!";
+    return;
+}
+sub last_error_becomes
+{
+    my ($stream, $pattern) = @_;
+    return wait_until("$stream: $pattern", sub {
+        $node->safe_psql('postgres', "SELECT firehose_put_record('$stream', 'wake up')");
+        $node->safe_psql('postgres', "SELECT reason FROM firehose_stat_stream WHERE stream = '$stream'") =~ $pattern })
+      || diag($node->safe_psql('postgres', "SELECT state, reason FROM firehose_stat_stream WHERE stream = '$stream'"));
+}
+use_keys($id, 'another+secret');
+new_stream($node, 'guarded', role_arn => $role);
+last_error_becomes('guarded', qr/assume role, \Q$url\E: answered 403/);
+use_keys($id, $secret);
+wait_delivered($node, 60);
+is($node->safe_psql('postgres', q{SELECT state, source, principal FROM firehose_stat_identity WHERE role_arn IS NOT NULL}),
+    'ready|assume role|arn:aws:sts::123456789012:assumed-role/putter/firehose', 'and the view tells whose they are');
+is($node->safe_psql('postgres', q{SELECT accepted > 0 AND failed = 0 FROM firehose_stat_stream WHERE stream = 'guarded'}), 't',
+    "keys of moto's STS sign what its IAM lets through");
+new_stream($node, 'denied', role_arn => $idle);
+last_error_becomes('denied', qr/AccessDenied/);
 
 $node->stop('fast');
 done_testing();

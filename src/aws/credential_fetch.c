@@ -256,19 +256,31 @@ next_step(CredentialFetch *fetch, CredentialFetchAction action, time_t now)
 	return CREDENTIAL_FETCH_DONE;
 }
 
+/* Copy to a blank one; false if there is no memory. */
+static bool
+copy_endpoints(EndpointConfig *to, const EndpointConfig *from)
+{
+	*to = *from;
+	memset(to->profile_urls, 0, sizeof(to->profile_urls));
+	for (int i = 0; i < ENDPOINT_NSERVICES; i++)
+	{
+		if (from->profile_urls[i] != NULL &&
+			(to->profile_urls[i] = strdup(from->profile_urls[i])) == NULL)
+			return false;
+	}
+	return true;
+}
+
 CredentialFetchAction
 credential_fetch_start(CredentialFetch *fetch, const CredentialChain *chain,
-					   const Credentials *from, const CredentialFetchContext *context,
-					   time_t now)
+					   const Credentials *from, const char *sts_region,
+					   const EndpointConfig *endpoints, time_t now)
 {
 	credential_fetch_free(fetch);
 	fetch->chain = chain;
-	fetch->context = *context;
-	if (context->region != NULL)
-		fetch->context.region = fetch->context_region = strdup(context->region);
-	if (context->endpoint_url != NULL)
-		fetch->context.endpoint_url = fetch->context_url = strdup(context->endpoint_url);
-	if (!credentials_copy(&fetch->credentials, from))
+	if (!copy_endpoints(&fetch->endpoints, endpoints) ||
+		(sts_region != NULL && (fetch->sts_region = strdup(sts_region)) == NULL) ||
+		!credentials_copy(&fetch->credentials, from))
 		return credential_step_failed(fetch, "out of memory");
 	return next_step(fetch, CREDENTIAL_FETCH_DONE, now);
 }
@@ -347,8 +359,9 @@ credential_fetch_free(CredentialFetch *fetch)
 	credential_wipe_text(&fetch->token);
 	credential_wipe_text(&fetch->role);
 	credential_wipe_text(&fetch->metadata_url);
-	credential_wipe_text(&fetch->context_region);
-	credential_wipe_text(&fetch->context_url);
+	credential_wipe_text(&fetch->sts_region);
+	for (int i = 0; i < ENDPOINT_NSERVICES; i++)
+		credential_wipe_text(&fetch->endpoints.profile_urls[i]);
 	sigv4_key_clear(&fetch->key);
 	memset(fetch, 0, sizeof(*fetch));
 }

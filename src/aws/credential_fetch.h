@@ -34,13 +34,14 @@
 
 /*
  * Begin with a chain that outlives the fetch, and the credentials that it
- * starts from; blank ones if its first step gets some.  now is the time as
- * STS has it.
+ * starts from; blank ones if its first step gets some.  An sts_region of NULL
+ * stands for the global endpoint.  now is the time as STS has it.
  */
 extern CredentialFetchAction credential_fetch_start(CredentialFetch *fetch,
 													const CredentialChain *chain,
 													const Credentials *from,
-													const CredentialFetchContext *context,
+													const char *sts_region,
+													const EndpointConfig *endpoints,
 													time_t now);
 
 /* Begin to ask the metadata service at this address for the region. */

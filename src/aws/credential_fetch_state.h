@@ -37,15 +37,6 @@ typedef struct CredentialRequest
 	bool		direct;			/* never through a proxy */
 } CredentialRequest;
 
-/* Where requests go; the strings are copied. */
-typedef struct CredentialFetchContext
-{
-	const char *region;			/* of STS; NULL: the global endpoint */
-	const char *endpoint_url;	/* the profile's */
-	int			endpoint_flags; /* ENDPOINT_FIPS etc. */
-	bool		ignore_endpoint_urls;
-} CredentialFetchContext;
-
 /* Zero-initialise before the first use. */
 typedef struct CredentialFetch
 {
@@ -63,9 +54,8 @@ typedef struct CredentialFetch
 	/* private */
 	const CredentialChain *chain;	/* NULL: the region is wanted */
 	char	   *metadata_url;
-	CredentialFetchContext context; /* points to the copies */
-	char	   *context_region;
-	char	   *context_url;
+	char	   *sts_region;		/* NULL: the global endpoint */
+	EndpointConfig endpoints;	/* a copy */
 	int			step;
 	int			phase;
 	bool		renewed;		/* a metadata token was refused once */

@@ -30,6 +30,7 @@ typedef struct CredentialLookup
 	/* "": all is well */
 	char		errors[CREDENTIAL_NFILES][CREDENTIAL_REASON_SIZE];
 	Profile		profiles[CREDENTIAL_NFILES];	/* the one in effect */
+	Profile		services;		/* the section [services] that it names */
 } CredentialLookup;
 
 /* The result of a provider; blank before */

@@ -267,38 +267,6 @@ append_parameter(char **text, const char *name, const char *value)
  * STS ----------------------------------------------------------------------
  */
 
-/*
- * Find the endpoint of STS: the one that the environment or the profile names,
- * or the region's own.
- */
-static bool
-find_sts(CredentialFetch *fetch, Endpoint *endpoint, const char **region)
-{
-	const CredentialFetchContext *context = &fetch->context;
-	const char *urls[3] = {
-		getenv("AWS_ENDPOINT_URL_STS"), getenv("AWS_ENDPOINT_URL"), context->endpoint_url
-	};
-	char		why[200];
-
-	*region = context->region != NULL ? context->region : "us-east-1";
-	for (int i = 0; i < 3 && !context->ignore_endpoint_urls; i++)
-	{
-		if (credential_nonempty(urls[i]) == NULL)
-			continue;
-		if (endpoint_parse(urls[i], endpoint, why, sizeof(why)))
-			return true;
-		return fail(fetch, "the endpoint of STS: %s", why);
-	}
-	/* without a region the one that the AWS CLI calls aws-global */
-	if (context->region == NULL)
-		return endpoint_parse("https://sts.amazonaws.com", endpoint, why, sizeof(why)) ||
-			fail(fetch, "the endpoint of STS: %s", why);
-	if (endpoint_of_service("sts", context->region, context->endpoint_flags, endpoint,
-							why, sizeof(why)))
-		return true;
-	return fail(fetch, "the endpoint of STS: %s", why);
-}
-
 /* Sign the request with the credentials of the step before. */
 static bool
 sign(CredentialFetch *fetch, const Endpoint *endpoint, const char *region, time_t now)
@@ -355,11 +323,13 @@ credential_request_sts(CredentialFetch *fetch, const CredentialStep *step, time_
 {
 	Endpoint	endpoint;
 	const char *region;
+	char		why[200];
 	char	   *token = NULL;
 	bool		ok;
 
-	if (!find_sts(fetch, &endpoint, &region))
-		return false;
+	if (!endpoint_of_credentials(ENDPOINT_STS, &fetch->endpoints, fetch->sts_region,
+								 &endpoint, &region, why, sizeof(why)))
+		return fail(fetch, "the endpoint of STS: %s", why);
 	set_address(fetch, endpoint.url);
 	if (step->kind == CREDENTIAL_STEP_WEB_IDENTITY &&
 		(token = credential_read_token(step->values[CREDENTIAL_TOKEN_FILE],
@@ -381,18 +351,15 @@ credential_request_sts(CredentialFetch *fetch, const CredentialStep *step, time_
 
 /* Find the endpoint of one of its services in the region of the session. */
 static bool
-find_sso(CredentialFetch *fetch, const char *service, const char *variable,
-		 const CredentialStep *step, Endpoint *endpoint)
+find_sso(CredentialFetch *fetch, EndpointService service, const CredentialStep *step,
+		 Endpoint *endpoint)
 {
-	const char *url = credential_first_set(getenv(variable), getenv("AWS_ENDPOINT_URL"));
+	const char *unsigned_region;
 	char		why[200];
 
-	if (url != NULL && !fetch->context.ignore_endpoint_urls ?
-		endpoint_parse(url, endpoint, why, sizeof(why)) :
-		endpoint_of_service(service, step->values[CREDENTIAL_SSO_REGION], 0, endpoint,
-							why, sizeof(why)))
-		return true;
-	return fail(fetch, "the endpoint of IAM Identity Center: %s", why);
+	return endpoint_of_credentials(service, &fetch->endpoints, step->values[CREDENTIAL_SSO_REGION],
+								   endpoint, &unsigned_region, why, sizeof(why)) ||
+		fail(fetch, "the endpoint of IAM Identity Center: %s", why);
 }
 
 bool
@@ -405,7 +372,7 @@ credential_request_sso(CredentialFetch *fetch, const CredentialStep *step,
 
 	ok = append_parameter(&query, "role_name", step->values[CREDENTIAL_SSO_ROLE_NAME]) &&
 		append_parameter(&query, "account_id", step->values[CREDENTIAL_SSO_ACCOUNT_ID]) &&
-		find_sso(fetch, "portal.sso", "AWS_ENDPOINT_URL_SSO", step, &endpoint) &&
+		find_sso(fetch, ENDPOINT_SSO, step, &endpoint) &&
 		begin_request(fetch, "GET", print("%sfederation/credentials?%s", endpoint.url, query),
 					  SERVICE_TIMEOUT, endpoint_is_loopback(&endpoint)) &&
 		add_header(fetch, print("x-amz-sso_bearer_token: %s", access_token));
@@ -431,7 +398,7 @@ credential_request_sso_refresh(CredentialFetch *fetch, const CredentialStep *ste
 
 	if (!is_plain(client_id) || !is_plain(client_secret) || !is_plain(refresh_token))
 		return fail(fetch, "the cached token cannot be refreshed");
-	if (!find_sso(fetch, "oidc", "AWS_ENDPOINT_URL_SSO_OIDC", step, &endpoint) ||
+	if (!find_sso(fetch, ENDPOINT_SSO_OIDC, step, &endpoint) ||
 		!begin_request(fetch, "POST", print("%stoken", endpoint.url), SERVICE_TIMEOUT,
 					   endpoint_is_loopback(&endpoint)) ||
 		!add_header(fetch, print("Content-Type: application/json")))

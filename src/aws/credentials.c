@@ -17,7 +17,6 @@
 #include <strings.h>
 
 #include "aws/credential_lookup.h"
-#include "aws/endpoint.h"
 
 /* The two files, in the order in which they are looked at */
 static const struct
@@ -268,26 +267,67 @@ metadata_url(const CredentialLookup *lookup)
 }
 
 /*
- * Note the region and the endpoints that the profile and the environment name.
+ * Read the section [services] that the profile names.  False with a message if
+ * it cannot be read or does not exist; its endpoints must not be taken for
+ * AWS's own then.
  */
-static void
-take_client_settings(const CredentialLookup *lookup, CredentialState *state)
+static bool
+read_services(CredentialLookup *lookup, char *errmsg, size_t errmsg_size)
 {
-	const char *url = metadata_url(lookup);
+	const char *name = profile_value(lookup, PROFILE_SERVICES);
+	const ProfileFile *file = &lookup->files[1];
+	char		reason[256];
 
-	credential_wipe_text(&state->region);
-	credential_wipe_text(&state->endpoint_url);
-	credential_wipe_text(&state->metadata_url);
-	(void) copy(&state->region, profile_value(lookup, PROFILE_REGION));
-	(void) copy(&state->metadata_url, url);
-	state->ignore_endpoint_urls = is_on(lookup, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-										PROFILE_IGNORE_CONFIGURED_ENDPOINT_URLS);
-	if (!state->ignore_endpoint_urls)
-		(void) copy(&state->endpoint_url, profile_value(lookup, PROFILE_ENDPOINT_URL));
-	state->endpoint_flags =
+	if (name == NULL)
+		return true;
+	if (file->text != NULL &&
+		!profile_parse(file->text, file->len, PROFILE_SERVICES_SECTIONS, name,
+					   &lookup->services, reason, sizeof(reason)))
+		snprintf(errmsg, errmsg_size, "\"%s\": %s", lookup->paths[1], reason);
+	else if (!lookup->services.found)
+		snprintf(errmsg, errmsg_size, "services \"%s\" of profile \"%s\" does not exist",
+				 name, lookup->profile);
+	return lookup->services.found;
+}
+
+/* Note what the profile and the environment say about endpoints. */
+static void
+take_endpoints(const CredentialLookup *lookup, EndpointConfig *endpoints)
+{
+	static const ProfileKey of_services[ENDPOINT_NSERVICES] = {
+		[ENDPOINT_FIREHOSE] = PROFILE_FIREHOSE_ENDPOINT_URL,
+		[ENDPOINT_STS] = PROFILE_STS_ENDPOINT_URL,
+		[ENDPOINT_SSO] = PROFILE_SSO_ENDPOINT_URL,
+		[ENDPOINT_SSO_OIDC] = PROFILE_SSO_OIDC_ENDPOINT_URL,
+	};
+	const char *sts = credential_first_set(getenv("AWS_STS_REGIONAL_ENDPOINTS"),
+										   profile_value(lookup, PROFILE_STS_REGIONAL_ENDPOINTS));
+
+	for (int i = 0; i < ENDPOINT_NSERVICES; i++)
+	{
+		credential_wipe_text(&endpoints->profile_urls[i]);
+		(void) copy(&endpoints->profile_urls[i],
+					credential_first_set(lookup->services.values[of_services[i]],
+										 profile_value(lookup, PROFILE_ENDPOINT_URL)));
+	}
+	endpoints->ignore_urls = is_on(lookup, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+								   PROFILE_IGNORE_CONFIGURED_ENDPOINT_URLS);
+	endpoints->global_sts = sts != NULL && strcmp(sts, "legacy") == 0;
+	endpoints->flags =
 		(is_on(lookup, "AWS_USE_FIPS_ENDPOINT", PROFILE_USE_FIPS_ENDPOINT) ? ENDPOINT_FIPS : 0) |
 		(is_on(lookup, "AWS_USE_DUALSTACK_ENDPOINT", PROFILE_USE_DUALSTACK_ENDPOINT) ?
 		 ENDPOINT_DUALSTACK : 0);
+}
+
+/* Note what else the profile and the environment name. */
+static void
+take_client_settings(const CredentialLookup *lookup, CredentialState *state)
+{
+	credential_wipe_text(&state->region);
+	credential_wipe_text(&state->metadata_url);
+	(void) copy(&state->region, profile_value(lookup, PROFILE_REGION));
+	(void) copy(&state->metadata_url, metadata_url(lookup));
+	take_endpoints(lookup, &state->endpoints);
 }
 
 /* Hand the paths and versions of the files to the state, and free the rest. */
@@ -295,6 +335,7 @@ static void
 end_lookup(CredentialLookup *lookup, CredentialState *state)
 {
 	take_client_settings(lookup, state);
+	profile_free(&lookup->services);
 	for (int i = 0; i < CREDENTIAL_NFILES; i++)
 	{
 		profile_free(&lookup->profiles[i]);
@@ -337,6 +378,8 @@ credentials_load(CredentialState *state, const CredentialSource *source,
 
 	errmsg[0] = state->passed_over[0] = '\0';
 	begin_lookup(&lookup, source);
+	if (!read_services(&lookup, errmsg, errmsg_size))
+		result = CREDENTIALS_FAILED;
 	for (size_t i = 0; i < lengthof(providers) && result == CREDENTIALS_NOT_FOUND; i++)
 	{
 		CredentialFinding finding = {0};
@@ -389,8 +432,9 @@ credentials_free(CredentialState *state)
 	credentials_wipe(&state->credentials);
 	credential_chain_free(&state->chain);
 	credential_wipe_text(&state->region);
-	credential_wipe_text(&state->endpoint_url);
 	credential_wipe_text(&state->metadata_url);
+	for (int i = 0; i < ENDPOINT_NSERVICES; i++)
+		credential_wipe_text(&state->endpoints.profile_urls[i]);
 	for (int i = 0; i < CREDENTIAL_NFILES; i++)
 		free(state->paths[i]);
 	memset(state, 0, sizeof(*state));

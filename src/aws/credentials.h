@@ -37,6 +37,7 @@
 #include <time.h>
 
 #include "aws/credential_chain.h"
+#include "aws/endpoint.h"
 #include "aws/profile.h"
 
 typedef enum CredentialsResult
@@ -86,10 +87,8 @@ typedef struct CredentialState
 	 * Set by every load, even when no credentials are found.
 	 */
 	char	   *region;
-	char	   *endpoint_url;
+	EndpointConfig endpoints;
 	char	   *metadata_url;	/* NULL if the metadata service is disabled */
-	int			endpoint_flags; /* ENDPOINT_FIPS etc. */
-	bool		ignore_endpoint_urls;
 
 	/* private: the files that were read; NULL if there is no path */
 	char	   *paths[2];

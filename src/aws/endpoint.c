@@ -38,6 +38,30 @@ static const struct
 	{"", "amazonaws.com", "api.aws"},
 };
 
+/* The services, as their hosts and their variables are called */
+static const struct
+{
+	const char *host;
+	const char *variable;
+}			services[ENDPOINT_NSERVICES] =
+{
+	[ENDPOINT_FIREHOSE] = {"firehose", "AWS_ENDPOINT_URL_FIREHOSE"},
+	[ENDPOINT_STS] = {"sts", "AWS_ENDPOINT_URL_STS"},
+	[ENDPOINT_SSO] = {"portal.sso", "AWS_ENDPOINT_URL_SSO"},
+	[ENDPOINT_SSO_OIDC] = {"oidc", "AWS_ENDPOINT_URL_SSO_OIDC"},
+};
+
+/*
+ * The regions whose STS was the global endpoint before it had endpoints in
+ * regions: AWS_STS_REGIONAL_ENDPOINTS=legacy is about these.
+ */
+static const char *const global_sts_regions[] =
+{
+	"ap-northeast-1", "ap-south-1", "ap-southeast-1", "ap-southeast-2",
+	"ca-central-1", "eu-central-1", "eu-north-1", "eu-west-1", "eu-west-2",
+	"eu-west-3", "sa-east-1", "us-east-1", "us-east-2", "us-west-1", "us-west-2",
+};
+
 /* Write a message and be false. */
 #define fail(errmsg, errmsg_size, ...) \
 	(snprintf(errmsg, errmsg_size, __VA_ARGS__), false)
@@ -81,8 +105,8 @@ set_texts(Endpoint *endpoint)
 }
 
 bool
-endpoint_of_service(const char *service, const char *region, int flags,
-					Endpoint *endpoint, char *errmsg, size_t errmsg_size)
+endpoint_from_region(EndpointService service, const char *region, int flags,
+					 Endpoint *endpoint, char *errmsg, size_t errmsg_size)
 {
 	const char *suffix;
 	const char *fips = (flags & ENDPOINT_FIPS) ? "-fips" : "";
@@ -96,8 +120,8 @@ endpoint_of_service(const char *service, const char *region, int flags,
 		i++;
 	suffix = (flags & ENDPOINT_DUALSTACK) ? partitions[i].dualstack_suffix :
 		partitions[i].suffix;
-	/* every endpoint of STS in AWS GovCloud is a FIPS one */
-	if (strcmp(service, "sts") == 0 && url_has_prefix(region, "us-gov-") &&
+	/* in AWS GovCloud these endpoints are FIPS ones without saying so */
+	if (service != ENDPOINT_FIREHOSE && url_has_prefix(region, "us-gov-") &&
 		!(flags & ENDPOINT_DUALSTACK))
 		fips = "";
 
@@ -106,16 +130,9 @@ endpoint_of_service(const char *service, const char *region, int flags,
 	endpoint->https = true;
 	endpoint->port = URL_HTTPS_PORT;
 	snprintf(endpoint->host, sizeof(endpoint->host), "%s%s.%s.%s",
-			 service, fips, region, suffix);
+			 services[service].host, fips, region, suffix);
 	set_texts(endpoint);
 	return true;
-}
-
-bool
-endpoint_from_region(const char *region, int flags, Endpoint *endpoint,
-					 char *errmsg, size_t errmsg_size)
-{
-	return endpoint_of_service("firehose", region, flags, endpoint, errmsg, errmsg_size);
 }
 
 bool
@@ -168,43 +185,96 @@ endpoint_parse(const char *url, Endpoint *endpoint,
 	return true;
 }
 
-bool
-endpoint_resolve(const char *explicit_url, const char *profile_url,
-				 bool ignore_configured, const char *region, int flags, Endpoint *endpoint,
-				 char *errmsg, size_t errmsg_size)
+/* A URL, and who configured it */
+typedef struct ConfiguredUrl
 {
-	const struct
-	{
-		const char *url;
-		const char *name;
-		EndpointSource source;
-	}			candidates[] =
-	{
-		{explicit_url, "endpoint_url", ENDPOINT_FROM_SETTING},
-		{getenv("AWS_ENDPOINT_URL_FIREHOSE"), "AWS_ENDPOINT_URL_FIREHOSE",
+	const char *url;			/* NULL: there is none */
+	const char *place;
+	EndpointSource source;
+} ConfiguredUrl;
+
+static bool
+is_set(const char *text)
+{
+	return text != NULL && text[0] != '\0';
+}
+
+/* The URL that the environment or the profile has for a service. */
+static ConfiguredUrl
+configured_url(EndpointService service, const EndpointConfig *config)
+{
+	const ConfiguredUrl candidates[] = {
+		{getenv(services[service].variable), services[service].variable,
 		ENDPOINT_FROM_ENVIRONMENT},
-		{getenv("AWS_ENDPOINT_URL"), "AWS_ENDPOINT_URL",
-		ENDPOINT_FROM_ENVIRONMENT},
-		{profile_url, "endpoint_url of the profile", ENDPOINT_FROM_PROFILE},
+		{getenv("AWS_ENDPOINT_URL"), "AWS_ENDPOINT_URL", ENDPOINT_FROM_ENVIRONMENT},
+		{config->profile_urls[service], "endpoint_url of the profile",
+		ENDPOINT_FROM_PROFILE},
 	};
 
-	for (size_t i = 0; i < lengthof(candidates); i++)
+	for (size_t i = 0; i < lengthof(candidates) && !config->ignore_urls; i++)
 	{
-		char		reason[128];
-
-		if (candidates[i].url == NULL || candidates[i].url[0] == '\0' ||
-			(i > 0 && ignore_configured))
-			continue;
-		if (!endpoint_parse_any(candidates[i].url, endpoint,
-								reason, sizeof(reason)))
-			return fail(errmsg, errmsg_size, "%s: %s",
-						candidates[i].name, reason);
-		endpoint->source = candidates[i].source;
-		return true;
+		if (is_set(candidates[i].url))
+			return candidates[i];
 	}
-	if (region == NULL || region[0] == '\0')
+	return (ConfiguredUrl) {NULL, NULL, ENDPOINT_FROM_REGION};
+}
+
+bool
+endpoint_resolve(const char *explicit_url, const EndpointConfig *config,
+				 const char *region, int flags, Endpoint *endpoint,
+				 char *errmsg, size_t errmsg_size)
+{
+	ConfiguredUrl chosen = is_set(explicit_url) ?
+		(ConfiguredUrl) {explicit_url, "endpoint_url", ENDPOINT_FROM_SETTING} :
+		configured_url(ENDPOINT_FIREHOSE, config);
+	char		reason[128];
+
+	if (chosen.url == NULL && !is_set(region))
 		return fail(errmsg, errmsg_size, "no region is set");
-	return endpoint_from_region(region, flags, endpoint, errmsg, errmsg_size);
+	if (chosen.url == NULL)
+		return endpoint_from_region(ENDPOINT_FIREHOSE, region, flags, endpoint,
+									errmsg, errmsg_size);
+	if (!endpoint_parse_any(chosen.url, endpoint, reason, sizeof(reason)))
+		return fail(errmsg, errmsg_size, "%s: %s", chosen.place, reason);
+	endpoint->source = chosen.source;
+	return true;
+}
+
+/* Has the region no STS of its own, by the configuration? */
+static bool
+is_global_sts(const EndpointConfig *config, const char *region)
+{
+	if (region == NULL)
+		return true;
+	for (size_t i = 0; i < lengthof(global_sts_regions); i++)
+	{
+		if (strcmp(region, global_sts_regions[i]) == 0)
+			return config->global_sts && config->flags == 0;
+	}
+	return false;
+}
+
+bool
+endpoint_of_credentials(EndpointService service, const EndpointConfig *config,
+						const char *region, Endpoint *endpoint,
+						const char **signing_region,
+						char *errmsg, size_t errmsg_size)
+{
+	ConfiguredUrl configured = configured_url(service, config);
+	bool		global = configured.url == NULL && service == ENDPOINT_STS &&
+		is_global_sts(config, region);
+	char		reason[128];
+
+	*signing_region = global || region == NULL ? "us-east-1" : region;
+	if (global)
+		return endpoint_parse("https://sts.amazonaws.com", endpoint, errmsg, errmsg_size);
+	if (configured.url == NULL)
+		return endpoint_from_region(service, region, config->flags, endpoint,
+									errmsg, errmsg_size);
+	if (!endpoint_parse(configured.url, endpoint, reason, sizeof(reason)))
+		return fail(errmsg, errmsg_size, "%s: %s", configured.place, reason);
+	endpoint->source = configured.source;
+	return true;
 }
 
 /*

@@ -51,20 +51,37 @@ typedef struct Endpoint
 #define ENDPOINT_FIPS		0x01
 #define ENDPOINT_DUALSTACK	0x02
 
+/* The services that requests go to */
+typedef enum EndpointService
+{
+	ENDPOINT_FIREHOSE,
+	ENDPOINT_STS,
+	ENDPOINT_SSO,
+	ENDPOINT_SSO_OIDC,
+	ENDPOINT_NSERVICES
+} EndpointService;
+
+/*
+ * The endpoints as the environment and the profile configure them, apart from
+ * the variables AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_<SERVICE>.
+ */
+typedef struct EndpointConfig
+{
+	char	   *profile_urls[ENDPOINT_NSERVICES];	/* NULL: none */
+	int			flags;			/* ENDPOINT_FIPS etc. */
+	bool		ignore_urls;	/* those variables, and the profile's */
+	bool		global_sts;		/* in the regions that used to have no own */
+} EndpointConfig;
+
 /*
  * Does the name look like a region: ^[a-z0-9-]+$, at most 63 characters?  It
  * becomes a label of a host name and part of the signature's scope.
  */
 extern bool endpoint_valid_region(const char *region);
 
-/* The endpoint of a service, "sts" for one; flags are ENDPOINT_FIPS etc. */
-extern bool endpoint_of_service(const char *service, const char *region,
-								int flags, Endpoint *endpoint,
-								char *errmsg, size_t errmsg_size);
-
-/* The endpoint that Firehose has in a region. */
-extern bool endpoint_from_region(const char *region, int flags,
-								 Endpoint *endpoint,
+/* The endpoint that a service has in a region; flags are ENDPOINT_FIPS etc. */
+extern bool endpoint_from_region(EndpointService service, const char *region,
+								 int flags, Endpoint *endpoint,
 								 char *errmsg, size_t errmsg_size);
 
 /* Check a URL and take it apart; the source is ENDPOINT_FROM_SETTING. */
@@ -81,18 +98,28 @@ extern bool endpoint_parse_any(const char *url, Endpoint *endpoint,
 							   char *errmsg, size_t errmsg_size);
 
 /*
- * Choose the endpoint: explicit_url, then AWS_ENDPOINT_URL_FIREHOSE,
- * AWS_ENDPOINT_URL, profile_url, and finally the region's own.  NULL or ""
- * means not set.  A URL that is set but wrong is an error, and the next one is
- * not tried; the message says where the URL came from.  With ignore_configured
- * only explicit_url counts, as AWS_IGNORE_CONFIGURED_ENDPOINT_URLS wants it.
+ * Choose the endpoint of Firehose: explicit_url, then
+ * AWS_ENDPOINT_URL_FIREHOSE, AWS_ENDPOINT_URL, the profile's, and finally the
+ * region's own in the variant that flags name.  NULL or "" means not set.  A
+ * URL that is set but wrong is an error, and the next one is not tried; the
+ * message says where the URL came from.
  */
 extern bool endpoint_resolve(const char *explicit_url,
-							 const char *profile_url,
-							 bool ignore_configured,
+							 const EndpointConfig *config,
 							 const char *region, int flags,
 							 Endpoint *endpoint,
 							 char *errmsg, size_t errmsg_size);
+
+/*
+ * Choose the endpoint of a service that hands out credentials, in the same
+ * order.  A region of NULL leads to the global endpoint of STS.
+ * *signing_region is the region that its signature names.
+ */
+extern bool endpoint_of_credentials(EndpointService service,
+									const EndpointConfig *config,
+									const char *region, Endpoint *endpoint,
+									const char **signing_region,
+									char *errmsg, size_t errmsg_size);
 
 /*
  * May data be sent to this endpoint?

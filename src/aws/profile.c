@@ -29,12 +29,14 @@
 
 /*
  * The keys as they are written.  A value that may contain blanks is taken as
- * it is; no comment can follow it.
+ * it is; no comment can follow it.  The name of a service is a key of another
+ * kind: its value is the endpoint_url of the deeper lines.
  */
 static const struct
 {
 	const char *name;
 	bool		may_have_blanks;
+	bool		is_service;
 }			keys[PROFILE_NKEYS] =
 {
 	[PROFILE_ACCESS_KEY_ID] = {"aws_access_key_id", false},
@@ -61,6 +63,12 @@ static const struct
 	[PROFILE_IGNORE_CONFIGURED_ENDPOINT_URLS] = {"ignore_configured_endpoint_urls", false},
 	[PROFILE_METADATA_ENDPOINT] = {"ec2_metadata_service_endpoint", false},
 	[PROFILE_METADATA_ENDPOINT_MODE] = {"ec2_metadata_service_endpoint_mode", false},
+	[PROFILE_STS_REGIONAL_ENDPOINTS] = {"sts_regional_endpoints", false},
+	[PROFILE_SERVICES] = {"services", true},
+	[PROFILE_FIREHOSE_ENDPOINT_URL] = {"firehose", false, true},
+	[PROFILE_STS_ENDPOINT_URL] = {"sts", false, true},
+	[PROFILE_SSO_ENDPOINT_URL] = {"sso", false, true},
+	[PROFILE_SSO_OIDC_ENDPOINT_URL] = {"sso_oidc", false, true},
 };
 
 /* A piece of the text */
@@ -101,9 +109,10 @@ typedef struct ProfileScan
 } ProfileScan;
 
 static bool parse_line(ProfileScan *scan, Slice line);
-static bool continue_value(ProfileScan *scan);
+static bool continue_value(ProfileScan *scan, Slice line);
 static void parse_section(ProfileScan *scan, Slice line);
 static bool parse_property(ProfileScan *scan, Slice line);
+static bool parse_service_property(ProfileScan *scan, Slice line);
 
 /* Write a message and be false. */
 #define fail(errmsg, errmsg_size, ...) \
@@ -192,7 +201,7 @@ parse_line(ProfileScan *scan, Slice line)
 	if (rest.start == rest.end || *rest.start == '#' || *rest.start == ';')
 		return true;
 	if (scan->after_key && indent > scan->key_indent)
-		return continue_value(scan);
+		return continue_value(scan, rest);
 	scan->after_key = false;
 	scan->key_indent = indent;
 	if (*rest.start != '[')
@@ -203,13 +212,17 @@ parse_line(ProfileScan *scan, Slice line)
 
 /*
  * A deeper line continues the value of the key before it.  Below a key without
- * a value there is a table of its own, which nothing here needs.  A value that
- * is read here may not have a second line.
+ * a value there is a table of its own, which is read if the key is a service.
+ * A value that is read here may not have a second line.
  */
 static bool
-continue_value(ProfileScan *scan)
+continue_value(ProfileScan *scan, Slice line)
 {
-	if (scan->key < 0 || scan->key_empty || !scan->in_section)
+	if (scan->key < 0 || !scan->in_section)
+		return true;
+	if (keys[scan->key].is_service)
+		return parse_service_property(scan, line);
+	if (scan->key_empty)
 		return true;
 	return fail(scan->errmsg, scan->errmsg_size,
 				"%s in profile \"%s\" contains a control character",
@@ -223,7 +236,8 @@ continue_value(ProfileScan *scan)
 static SectionMatch
 match_section(const ProfileScan *scan, Slice section)
 {
-	const char *word = scan->kind == PROFILE_SSO_SESSIONS ? "sso-session" : "profile";
+	const char *word = scan->kind == PROFILE_SSO_SESSIONS ? "sso-session" :
+		scan->kind == PROFILE_SERVICES_SECTIONS ? "services" : "profile";
 	size_t		prefix = strlen(word);
 	char		quote;
 
@@ -339,14 +353,29 @@ parse_property(ProfileScan *scan, Slice line)
 	scan->key = -1;
 	for (int i = 0; i < PROFILE_NKEYS; i++)
 	{
-		if (is_key(key, keys[i].name))
+		if (keys[i].is_service == (scan->kind == PROFILE_SERVICES_SECTIONS) &&
+			is_key(key, keys[i].name))
 			scan->key = i;
 	}
 	if (scan->key >= 0 && !keys[scan->key].may_have_blanks)
 		value = strip_comment(value);
 	scan->key_empty = value.start == value.end;
-	return scan->key < 0 || !scan->in_section ||
+	return scan->key < 0 || !scan->in_section || keys[scan->key].is_service ||
 		set_value(scan, scan->key, value);
+}
+
+/* "endpoint_url = value" below a service; other properties are ignored. */
+static bool
+parse_service_property(ProfileScan *scan, Slice line)
+{
+	const char *sign = memchr(line.start, '=', line.end - line.start);
+	Slice		key = {line.start, sign};
+	Slice		value = {sign, line.end};
+
+	if (sign == NULL || !is_key(trim(key), keys[PROFILE_ENDPOINT_URL].name))
+		return true;
+	value.start++;
+	return set_value(scan, scan->key, strip_comment(trim(value)));
 }
 
 static void

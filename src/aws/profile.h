@@ -8,8 +8,9 @@
  * from a # or ; at the start of a line, lines that are indented deeper than
  * the key before them belong to it, text behind a section's bracket is
  * ignored.  Sections are [name] in the credentials file, and [profile name] in
- * the config file, where the default profile may also be [default], and
- * [sso-session name].
+ * the config file, where the default profile may also be [default],
+ * [sso-session name] and [services name].  Below the name of a service in the
+ * last there are lines of their own, of which endpoint_url is read.
  *
  * It is more lenient in three points, as other SDKs are: a comment may follow
  * a value that cannot contain a blank, the last of several sections or values
@@ -31,7 +32,8 @@ typedef enum ProfileFileKind
 {
 	PROFILE_CREDENTIALS_FILE,
 	PROFILE_CONFIG_FILE,
-	PROFILE_SSO_SESSIONS		/* the config file's sections [sso-session] */
+	PROFILE_SSO_SESSIONS,		/* the config file's sections [sso-session] */
+	PROFILE_SERVICES_SECTIONS	/* and its sections [services] */
 } ProfileFileKind;
 
 /* The keys that are read; all others are ignored. */
@@ -61,6 +63,13 @@ typedef enum ProfileKey
 	PROFILE_IGNORE_CONFIGURED_ENDPOINT_URLS,
 	PROFILE_METADATA_ENDPOINT,
 	PROFILE_METADATA_ENDPOINT_MODE,
+	PROFILE_STS_REGIONAL_ENDPOINTS,
+	PROFILE_SERVICES,
+	/* of sections [services]: endpoint_url below the name of the service */
+	PROFILE_FIREHOSE_ENDPOINT_URL,
+	PROFILE_STS_ENDPOINT_URL,
+	PROFILE_SSO_ENDPOINT_URL,
+	PROFILE_SSO_OIDC_ENDPOINT_URL,
 	PROFILE_NKEYS
 } ProfileKey;
 

@@ -178,22 +178,10 @@ identity_region(const char *option)
 	return identities.instance_region[0] != '\0' ? identities.instance_region : NULL;
 }
 
-const char *
-identity_endpoint_url(void)
+const EndpointConfig *
+identity_endpoints(void)
 {
-	return identities.found.endpoint_url;
-}
-
-bool
-identity_ignores_endpoint_urls(void)
-{
-	return identities.found.ignore_endpoint_urls;
-}
-
-int
-identity_endpoint_flags(void)
-{
-	return identities.found.endpoint_flags;
+	return &identities.found.endpoints;
 }
 
 void

@@ -49,8 +49,6 @@ extern SigV4Key *identity_signing_key(Identity *identity);
  * none is known; the instance is then asked.
  */
 extern const char *identity_region(const char *option);
-extern const char *identity_endpoint_url(void);
-extern bool identity_ignores_endpoint_urls(void);
-extern int	identity_endpoint_flags(void);
+extern const EndpointConfig *identity_endpoints(void);
 
 #endif							/* FIREHOSE_SENDER_IDENTITY_H */

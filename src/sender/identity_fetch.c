@@ -235,20 +235,15 @@ needs_region(const Identity *identity)
 void
 identity_fetch_start(Identity *identity, int64_t now)
 {
-	CredentialFetchContext context = {
-		.region = needs_region(identity) ?
-		identity_region(GetConfigOption("firehose.region", true, false)) : NULL,
-		.endpoint_url = identities.found.endpoint_url,
-		.endpoint_flags = identities.found.endpoint_flags,
-		.ignore_endpoint_urls = identities.found.ignore_endpoint_urls
-	};
+	const char *region = needs_region(identity) ?
+		identity_region(GetConfigOption("firehose.region", true, false)) : NULL;
 	CredentialFetchAction action;
 
 	identity->fetch_at = IDENTITY_NEVER;
 	if (identity != identities.own && identity != &identities.region_seeker &&
 		!identities.own->present)
 		return;
-	if (needs_region(identity) && context.region == NULL &&
+	if (needs_region(identity) && region == NULL &&
 		identities.found.metadata_url != NULL && identities.region_seeker.failures == 0)
 	{
 		identity->fetch_at = now + USECS_PER_SEC / 5;
@@ -275,7 +270,8 @@ identity_fetch_start(Identity *identity, int64_t now)
 										identity == identities.own ?
 										&identities.found.credentials :
 										&identities.own->credentials,
-										&context, time(NULL) + identity->clock_offset);
+										region, &identities.found.endpoints,
+										time(NULL) + identity->clock_offset);
 	}
 	identity->fetching = true;
 	advance_fetch(identity, action, now);

@@ -65,16 +65,15 @@ signer_endpoint(const char *url_option, const char *region,
 				int use_fips, int use_dualstack, Endpoint *endpoint,
 				char *reason, size_t reason_size)
 {
-	int			flags = identity_endpoint_flags();
+	const EndpointConfig *config = identity_endpoints();
+	int			flags = config->flags;
 
 	if (use_fips >= 0)
 		flags = (flags & ~ENDPOINT_FIPS) | (use_fips ? ENDPOINT_FIPS : 0);
 	if (use_dualstack >= 0)
 		flags = (flags & ~ENDPOINT_DUALSTACK) | (use_dualstack ? ENDPOINT_DUALSTACK : 0);
 
-	if (!endpoint_resolve(url_option, identity_endpoint_url(),
-						  identity_ignores_endpoint_urls(), region, flags, endpoint,
-						  reason, reason_size))
+	if (!endpoint_resolve(url_option, config, region, flags, endpoint, reason, reason_size))
 		return false;
 	if (endpoint_allowed(endpoint, sender_allowed_endpoints))
 		return true;

@@ -3,7 +3,8 @@
  * find_credentials.c
  *	  Find the credentials that the environment and its files lead to, and
  *	  print "found ID SECRET TOKEN", "none: why" or "failed: why".  Given a
- *	  service, a region and flags, print its endpoint instead.
+ *	  service and a region, print instead the URL of the service that they
+ *	  lead to, and the region that a request to it is signed for.
  *
  * What the sender does in its event loop is done here one after the other,
  * over plain sockets and to loopback only, so that compare_with_botocore.py
@@ -137,16 +138,31 @@ print_credentials(const Credentials *credentials)
 		   credentials->session_token != NULL ? credentials->session_token : "-");
 }
 
-/* Print the endpoint of a service in a region: "SERVICE REGION FLAGS". */
+/* Print the endpoint of a service in a region. */
 static int
-print_endpoint(char *argv[])
+print_endpoint(const CredentialState *state, const char *service, const char *region)
 {
+	static const char *const names[ENDPOINT_NSERVICES] = {"firehose", "sts", "sso", "sso-oidc"};
 	Endpoint	endpoint;
 	char		errmsg[200];
+	const char *signing_region = region;
+	int			i = 0;
+	bool		found;
 
-	if (!endpoint_of_service(argv[1], argv[2], atoi(argv[3]), &endpoint, errmsg, sizeof(errmsg)))
-		return 1;
-	printf("%s\n", endpoint.host);
+	while (strcmp(names[i], service) != 0)
+	{
+		if (++i == ENDPOINT_NSERVICES)
+			return 2;
+	}
+	found = i == ENDPOINT_FIREHOSE ?
+		endpoint_resolve(NULL, &state->endpoints, region, state->endpoints.flags,
+						 &endpoint, errmsg, sizeof(errmsg)) :
+		endpoint_of_credentials(i, &state->endpoints, region, &endpoint, &signing_region,
+								errmsg, sizeof(errmsg));
+	if (!found)
+		printf("failed: %s\n", errmsg);
+	else
+		printf("%s %s\n", endpoint.url, signing_region);
 	return 0;
 }
 
@@ -157,14 +173,17 @@ main(int argc, char *argv[])
 	CredentialState state = {0};
 	CredentialFetch fetch = {0};
 	CredentialFetchAction action;
-	CredentialFetchContext context = {0};
 	char		errmsg[4096];
 	CredentialsResult result;
 
-	if (argc == 4)
-		return print_endpoint(argv);
 	result = credentials_load(&state, &source, errmsg, sizeof(errmsg));
-	context.region = credentials_region(&state, NULL);
+	if (argc == 3)
+	{
+		int			status = print_endpoint(&state, argv[1], argv[2]);
+
+		credentials_free(&state);
+		return status;
+	}
 	if (result == CREDENTIALS_FOUND)
 		print_credentials(&state.credentials);
 	else if (result != CREDENTIALS_FETCH)
@@ -172,7 +191,8 @@ main(int argc, char *argv[])
 	else
 	{
 		action = credential_fetch_start(&fetch, &state.chain, &state.credentials,
-										&context, time(NULL));
+										credentials_region(&state, NULL), &state.endpoints,
+										time(NULL));
 		while (action == CREDENTIAL_FETCH_SEND || action == CREDENTIAL_FETCH_RUN)
 			action = action == CREDENTIAL_FETCH_SEND ? perform(&fetch) : run(&fetch);
 		if (action == CREDENTIAL_FETCH_DONE)

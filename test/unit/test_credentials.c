@@ -27,6 +27,7 @@ static const char *const variables[] = {
 	"AWS_EC2_METADATA_SERVICE_ENDPOINT",
 	"AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "AWS_USE_FIPS_ENDPOINT",
 	"AWS_USE_DUALSTACK_ENDPOINT", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+	"AWS_STS_REGIONAL_ENDPOINTS",
 };
 
 /* A path in the test's directory; the last four stay valid. */
@@ -137,7 +138,7 @@ test_files(void)
 	is_int(load(NULL, NULL, NULL), CREDENTIALS_FOUND, "both files");
 	is_found("HOMEID", "HUSH1", NULL, "shared files");
 	is_str(state.region, "eu-west-1", "  region from the config file");
-	is_str(state.endpoint_url, "https://x", "  endpoint_url as well");
+	is_str(state.endpoints.profile_urls[ENDPOINT_FIREHOSE], "https://x", "  endpoint_url as well");
 
 	write_file(".aws/credentials", "[default]\nregion=us-east-2\n");
 	ok(credentials_changed(&state), "a file changes");
@@ -375,17 +376,39 @@ test_switches(void)
 	clear_environment();
 	write_config("[default]\nuse_fips_endpoint=true\nendpoint_url=https://x\nregion=r\n[profile q]\nregion=q\n");
 	(void) load(NULL, NULL, NULL);
-	is_int(state.endpoint_flags, 1, "use_fips_endpoint");
-	is_str(state.endpoint_url, "https://x", "endpoint_url");
+	is_int(state.endpoints.flags, 1, "use_fips_endpoint");
+	is_str(state.endpoints.profile_urls[ENDPOINT_SSO], "https://x", "endpoint_url");
+	ok(!state.endpoints.ignore_urls && !state.endpoints.global_sts, "  nothing else");
 	setenv("AWS_USE_FIPS_ENDPOINT", "false", 1);
 	setenv("AWS_USE_DUALSTACK_ENDPOINT", "TRUE", 1);
 	setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true", 1);
 	(void) load(NULL, NULL, NULL);
-	is_int(state.endpoint_flags, 2, "the environment decides");
-	is_str(state.endpoint_url, NULL, "endpoint_url is ignored");
+	is_int(state.endpoints.flags, 2, "the environment decides");
+	ok(state.endpoints.ignore_urls, "endpoint_url is ignored");
 	setenv("AWS_DEFAULT_PROFILE", "q", 1);
 	(void) load(NULL, NULL, NULL);
 	is_str(state.region, "q", "AWS_DEFAULT_PROFILE");
+}
+
+static void
+test_endpoints(void)
+{
+	clear_environment();
+	write_config("[default]\naws_access_key_id=A\naws_secret_access_key=HUSH\nservices = mine\nendpoint_url = https://all\nsts_regional_endpoints = legacy\n"
+				 "[services mine]\nfirehose =\n  endpoint_url = https://one\n");
+	is_int(load(NULL, NULL, NULL), CREDENTIALS_FOUND, "services");
+	is_str(state.endpoints.profile_urls[ENDPOINT_FIREHOSE], "https://one", "  its endpoint of Firehose");
+	is_str(state.endpoints.profile_urls[ENDPOINT_STS], "https://all", "  the profile's for others");
+	ok(state.endpoints.global_sts, "sts_regional_endpoints");
+	setenv("AWS_STS_REGIONAL_ENDPOINTS", "regional", 1);
+	(void) load(NULL, NULL, NULL);
+	ok(!state.endpoints.global_sts, "the environment decides");
+	write_config("[default]\nservices = theirs\n[services mine]\nfirehose =\n  endpoint_url = https://one\n");
+	is_int(load(NULL, NULL, NULL), CREDENTIALS_FAILED, "services that do not exist");
+	is_message("services \"theirs\" of profile \"default\" does not exist", "  message");
+	is_str(state.endpoints.profile_urls[ENDPOINT_FIREHOSE], NULL, "  and nothing is left of others");
+	write_config("[default]\nservices = mine\n[services mine]\nfirehose =\n  endpoint_url = https://o\001ne\n");
+	is_int(load(NULL, NULL, NULL), CREDENTIALS_FAILED, "a bad value in them");
 }
 
 static void
@@ -424,6 +447,7 @@ main(void)
 	test_roles();
 	test_sso();
 	test_switches();
+	test_endpoints();
 	test_region();
 
 	credentials_free(&state);

@@ -54,7 +54,7 @@ test_regions(void)
 	for (size_t i = 0; i < lengthof(cases); i++)
 	{
 		Endpoint	endpoint;
-		bool		good = endpoint_from_region(cases[i].region, cases[i].flags,
+		bool		good = endpoint_from_region(ENDPOINT_FIREHOSE, cases[i].region, cases[i].flags,
 												&endpoint, errmsg,
 												sizeof(errmsg));
 
@@ -244,9 +244,11 @@ static void
 test_resolve(void)
 {
 	Endpoint	endpoint;
+	EndpointConfig config = {.profile_urls = {[ENDPOINT_STS] = "https://other"}};
 
 #define RESOLVE(url, profile, region) \
-	endpoint_resolve(url, profile, false, region, 0, &endpoint, errmsg, sizeof(errmsg))
+	(config.profile_urls[ENDPOINT_FIREHOSE] = (profile), \
+	 endpoint_resolve(url, &config, region, 0, &endpoint, errmsg, sizeof(errmsg)))
 
 	unsetenv("AWS_ENDPOINT_URL_FIREHOSE");
 	unsetenv("AWS_ENDPOINT_URL");
@@ -264,6 +266,12 @@ test_resolve(void)
 	   strcmp(endpoint.host, "one") == 0, "from AWS_ENDPOINT_URL_FIREHOSE");
 	ok(RESOLVE("https://mine", "https://profile", NULL) &&
 	   endpoint.source == ENDPOINT_FROM_SETTING, "from the setting");
+	config.ignore_urls = true;
+	ok(RESOLVE(NULL, "https://profile", "eu-west-1") &&
+	   endpoint.source == ENDPOINT_FROM_REGION, "configured ones are ignored");
+	ok(RESOLVE("https://mine", NULL, NULL) &&
+	   endpoint.source == ENDPOINT_FROM_SETTING, "  but not the setting");
+	config.ignore_urls = false;
 
 	setenv("AWS_ENDPOINT_URL_FIREHOSE", "ftp://one", 1);
 	ok(!RESOLVE(NULL, "https://profile", "eu-west-1"), "a bad one is an error");
@@ -274,6 +282,70 @@ test_resolve(void)
 	ok(!RESOLVE(NULL, NULL, NULL), "nothing at all");
 	is_str(errmsg, "no region is set", "  message");
 	ok(!RESOLVE(NULL, "", "a b"), "a bad region");
+}
+
+/* Find an endpoint for credentials; "host signed-region" or the message. */
+static const char *
+credentials_endpoint(EndpointService service, const EndpointConfig *config, const char *region)
+{
+	static char found[400];
+	Endpoint	endpoint;
+	const char *signing_region;
+
+	if (!endpoint_of_credentials(service, config, region, &endpoint, &signing_region,
+								 errmsg, sizeof(errmsg)))
+		return errmsg;
+	snprintf(found, sizeof(found), "%s%s %s", endpoint.https ? "" : "http ", endpoint.host_header,
+			 signing_region != NULL ? signing_region : "none");
+	return found;
+}
+
+static void
+test_credentials_endpoints(void)
+{
+	EndpointConfig config = {.flags = 0};
+
+	is_str(credentials_endpoint(ENDPOINT_STS, &config, "eu-west-1"),
+		   "sts.eu-west-1.amazonaws.com eu-west-1", "STS is asked in the region");
+	is_str(credentials_endpoint(ENDPOINT_STS, &config, NULL),
+		   "sts.amazonaws.com us-east-1", "without one at the global endpoint");
+	config.global_sts = true;
+	is_str(credentials_endpoint(ENDPOINT_STS, &config, "eu-west-1"),
+		   "sts.amazonaws.com us-east-1", "as before there were others, if wanted");
+	is_str(credentials_endpoint(ENDPOINT_STS, &config, "eu-south-1"),
+		   "sts.eu-south-1.amazonaws.com eu-south-1", "  but not in a younger region");
+	is_str(credentials_endpoint(ENDPOINT_SSO, &config, "eu-west-1"),
+		   "portal.sso.eu-west-1.amazonaws.com eu-west-1", "  which is about STS alone");
+	config.profile_urls[ENDPOINT_STS] = "https://vpce.example:8443";
+	is_str(credentials_endpoint(ENDPOINT_STS, &config, "eu-west-1"),
+		   "vpce.example:8443 eu-west-1", "  nor about a configured one");
+	is_str(credentials_endpoint(ENDPOINT_STS, &config, NULL),
+		   "vpce.example:8443 us-east-1", "  whose region is not known");
+	config.profile_urls[ENDPOINT_STS] = NULL;
+	config.flags = ENDPOINT_FIPS;
+	is_str(credentials_endpoint(ENDPOINT_STS, &config, "us-east-1"),
+		   "sts-fips.us-east-1.amazonaws.com us-east-1", "FIPS endpoints are never left");
+	is_str(credentials_endpoint(ENDPOINT_SSO, &config, "us-east-1"),
+		   "portal.sso-fips.us-east-1.amazonaws.com us-east-1", "  nor for IAM Identity Center");
+	is_str(credentials_endpoint(ENDPOINT_SSO_OIDC, &config, "us-gov-west-1"),
+		   "oidc.us-gov-west-1.amazonaws.com us-gov-west-1", "  in GovCloud all are");
+	config.profile_urls[ENDPOINT_STS] = "https://vpce.example:8443";
+	is_str(credentials_endpoint(ENDPOINT_STS, &config, "us-east-1"),
+		   "vpce.example:8443 us-east-1", "the profile's");
+	setenv("AWS_ENDPOINT_URL", "https://all", 1);
+	is_str(credentials_endpoint(ENDPOINT_STS, &config, "us-east-1"), "all us-east-1", "AWS_ENDPOINT_URL");
+	setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1", 1);
+	is_str(credentials_endpoint(ENDPOINT_STS, &config, "us-east-1"),
+		   "http 127.0.0.1:1 us-east-1", "AWS_ENDPOINT_URL_STS");
+	setenv("AWS_ENDPOINT_URL_STS", "http://sts.example", 1);
+	is_str(credentials_endpoint(ENDPOINT_STS, &config, "us-east-1"),
+		   "AWS_ENDPOINT_URL_STS: URL must begin with https://, except for loopback addresses",
+		   "  not in plain text over a network");
+	config.ignore_urls = true;
+	is_str(credentials_endpoint(ENDPOINT_STS, &config, "us-east-1"),
+		   "sts-fips.us-east-1.amazonaws.com us-east-1", "configured ones are ignored");
+	unsetenv("AWS_ENDPOINT_URL");
+	unsetenv("AWS_ENDPOINT_URL_STS");
 }
 
 static const struct
@@ -436,6 +508,7 @@ main(void)
 	test_urls();
 	test_lengths();
 	test_resolve();
+	test_credentials_endpoints();
 	test_allowed();
 	test_lists();
 	return done_testing();

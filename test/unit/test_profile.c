@@ -127,6 +127,17 @@ static const Case cases[] = {
 	{"sso-session", PROFILE_SSO_SESSIONS, "p",
 		"[profile p]\nsso_region=0\n[sso-session \"p\"]\nregion=1\n",
 	true, {NULL, NULL, NULL, "1"}},
+	{"services", PROFILE_SERVICES_SECTIONS, "p",
+		"[profile p]\nfirehose =\n  endpoint_url = 0\n[services p]\nregion = no\n"
+		"firehose =\n  region = no\n  ENDPOINT_URL = https://f:1 # x\nS3 =\n  endpoint_url = no\n"
+		"sts=\n\tendpoint_url=https://s\n[services q]\nsso =\n  endpoint_url = no\n",
+		true, {[PROFILE_FIREHOSE_ENDPOINT_URL] = "https://f:1",
+	[PROFILE_STS_ENDPOINT_URL] = "https://s"}},
+	{"services: what is not below a service", PROFILE_SERVICES_SECTIONS, "p",
+		"[services p]\nendpoint_url = 1\nsso = 2\n  endpoint_url 3\nsso_oidc = endpoint_url = 4\n",
+	true, NONE},
+	{"services: a section for profiles has none", CONFIG, "p",
+	"[profile p]\nfirehose =\n  endpoint_url = 1\nservices = my own\n", true, {[PROFILE_SERVICES] = "my own"}},
 	{"credentials: profile p is a name", CREDENTIALS, "p",
 	"[profile p]\nregion=1\n", false, NONE},
 };
