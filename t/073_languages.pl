@@ -77,7 +77,8 @@ my @further = (
         [ 'env', 'GO111MODULE=off', 'GOPATH=/usr/share/gocode', "GOCACHE=$build/go", 'go', 'build', '-o', "$build/go_pq", "$folder/go_pq.go" ] ]);
 my @frameworks = (
     [ 'python_sqlalchemy', [ @python, '-c', 'import sqlalchemy, psycopg2' ], [ @python, "$folder/python_sqlalchemy.py" ] ],
-    [ 'python_django', [ @python, '-c', 'import django, psycopg2' ], [ @python, "$folder/python_django.py" ] ]);
+    [ 'python_django', [ @python, '-c', 'import django, psycopg2' ], [ @python, "$folder/python_django.py" ] ],
+    [ 'ruby_activerecord', [ 'ruby', '-ractive_record', '-rpg', '-e1' ], [ 'ruby', "$folder/ruby_activerecord.rb" ] ]);
 
 # Is what a program needs there?
 sub is_there
@@ -126,7 +127,8 @@ foreach my $driver (is_long() ? (@further, @frameworks) : ())
             next;
         }
         is(run_driver($driver), "accepted\n{\"by\": \"test\"}", "$name: the outcome, and what a test sees that rolls back");
-        is_deeply(sent($name), [ sort "by core\n", '{"by":"orm"}' ], "$name: each record is what the program means");
+        is_deeply(sent($name), [ sort "by core\n", '{"by":"orm"}', ('{"by":"cached"}') x ($name =~ /activerecord/ ? 2 : 0) ],
+            "$name: each record is what the program means");
     }
 }
 
@@ -145,6 +147,34 @@ sql(q{BEGIN; INSERT INTO outbox (stream, data) VALUES ('boxed', '{"n": 3}'); ROL
 is_deeply(sent('boxed'), [ '{"n":1}', '{"n":2}' ], 'what it was given is sent, unless it was rolled back');
 my ($code, undef, $error) = $node->psql('postgres', q{INSERT INTO outbox (stream) VALUES ('boxed')});
 like($error, qr/data of firehose_put_json\(\) must not be null/, 'and what cannot be put is an error');
+
+# ------------------------------------------------------------------------
+# A pooler: clients share one session, transaction by transaction
+# ------------------------------------------------------------------------
+my $pooler = '/usr/sbin/pgbouncer';
+SKIP:
+{
+    last SKIP unless is_long();
+    skip('pgbouncer is not installed here', 1) unless -x $pooler;
+    my $port = PostgreSQL::Test::Cluster::get_free_port();
+    append_to_file("$build/pgbouncer.ini", "[databases]\npostgres = host=127.0.0.1 port=$environment{PGPORT} user=$environment{PGUSER}\n"
+          . "[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = $port\nunix_socket_dir =\nauth_type = any\n"
+          . "pool_mode = transaction\ndefault_pool_size = 1\n");
+    my $running = IPC::Run::start([ $pooler, "$build/pgbouncer.ini" ], '<', \undef, '>', "$build/pgbouncer.log", '2>&1');
+    my $client = sub {
+        my $result = $node->psql('postgres', $_[0], connstr => "host=127.0.0.1 port=$port user=$environment{PGUSER} dbname=postgres", stdout => \my $out);
+        return $result == 0 ? $out : 'error';
+    };
+    wait_until('pgbouncer takes clients', sub { $client->('SELECT 1') eq '1' });
+    new_stream($node, 'pooled');
+    my $pooled = $client->(q{SELECT firehose_put_text('pooled', 'x')});
+    is($client->("SELECT firehose_wait($pooled)"), 'accepted', "another client's session can wait");
+    $client->('BEGIN; SET LOCAL firehose.put_durability = wal; COMMIT');
+    is($client->('SHOW firehose.put_durability'), 'memory', 'SET LOCAL ends with its transaction');
+    $client->('SET firehose.put_durability = wal');
+    is($client->('SHOW firehose.put_durability'), 'wal', 'SET reaches other clients, as the manual warns');
+    $running->kill_kill;
+}
 
 # ------------------------------------------------------------------------
 # Parameters of which no type is told
