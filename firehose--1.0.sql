@@ -824,6 +824,42 @@ COMMENT ON COLUMN firehose_positions.confirmed_lsn IS 'all commits before this a
 COMMENT ON COLUMN firehose_positions.epochs_from IS 'commits from these positions on ...';
 COMMENT ON COLUMN firehose_positions.epochs IS '... have ids that begin with these numbers';
 
+--
+-- The copies of the rows that tables have, and how far they are: written by
+-- commands and decoders (src/pipeline/copies.h).  Not dumped, for the same
+-- reason.
+--
+
+CREATE TABLE firehose_copies (
+	pipeline integer NOT NULL,
+	relid oid NOT NULL,
+	phase text NOT NULL,
+	condition text,
+	key_columns text[],
+	key_types text[],
+	last_key text[],
+	rows bigint NOT NULL,
+	bytes bigint NOT NULL,
+	chunks bigint NOT NULL,
+	end_lsn pg_lsn,
+	requested_at timestamptz NOT NULL,
+	started_at timestamptz,
+	finished_at timestamptz,
+	error text
+) USING heap;
+ALTER TABLE firehose_copies REPLICA IDENTITY NOTHING;
+CREATE TRIGGER firehose_guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON firehose_copies
+	FOR EACH STATEMENT EXECUTE FUNCTION firehose_guard_table();
+ALTER TABLE firehose_copies ENABLE ALWAYS TRIGGER firehose_guard;
+COMMENT ON TABLE firehose_copies IS
+'copies of tables by pipelines: see firehose_stat_progress_copy';
+COMMENT ON COLUMN firehose_copies.pipeline IS 'id of the pipeline';
+COMMENT ON COLUMN firehose_copies.relid IS 'OID of the table';
+COMMENT ON COLUMN firehose_copies.key_columns IS 'key that the table is read by, null: by its blocks';
+COMMENT ON COLUMN firehose_copies.key_types IS 'types and collations of these, which its order hangs on';
+COMMENT ON COLUMN firehose_copies.last_key IS 'up to where it is delivered';
+COMMENT ON COLUMN firehose_copies.end_lsn IS 'the copy ends once the stream has come here';
+
 SELECT pg_catalog.pg_extension_config_dump('firehose_pipelines'::pg_catalog.regclass, 'WHERE NOT dropped'::pg_catalog.text);
 SELECT pg_catalog.pg_extension_config_dump('firehose_pipelines_id_seq'::pg_catalog.regclass, ''::pg_catalog.text);
 
@@ -874,12 +910,13 @@ CREATE FUNCTION firehose_create_pipeline(
 	origin text DEFAULT 'any',
 	slot_name text DEFAULT NULL,
 	create_slot boolean DEFAULT true,
-	enabled boolean DEFAULT true)
+	enabled boolean DEFAULT true,
+	copy_data boolean DEFAULT true)
 RETURNS void
 AS 'MODULE_PATHNAME', 'firehose_create_pipeline'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION firehose_create_pipeline(text, text, text[], text, jsonb, text, text, text, text, text, text[], text, text, boolean, boolean) IS
-'makes a pipeline: from the commit of this call on, changes of the publications are sent to the stream';
+COMMENT ON FUNCTION firehose_create_pipeline(text, text, text[], text, jsonb, text, text, text, text, text, text[], text, text, boolean, boolean, boolean) IS
+'makes a pipeline: from the commit of this call on, changes of the publications are sent to the stream, and the rows that their tables have already';
 
 CREATE FUNCTION firehose_alter_pipeline(
 	name text,
@@ -941,6 +978,56 @@ COMMENT ON FUNCTION firehose_disable_durable_puts(boolean) IS
 --
 -- How pipelines are going
 --
+
+CREATE FUNCTION firehose_refresh_pipeline(name text, copy_data boolean DEFAULT true)
+RETURNS integer
+AS 'MODULE_PATHNAME', 'firehose_refresh_pipeline'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_refresh_pipeline(text, boolean) IS
+'has the rows of tables copied that are new in the publications of a pipeline; returns how many tables';
+
+CREATE FUNCTION firehose_copy_table(pipeline text, "table" regclass, condition text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'firehose_copy_table'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_copy_table(text, regclass, text) IS
+'has the rows of a table copied again, beside the stream: all, or those for which a condition is true';
+
+CREATE FUNCTION firehose_cancel_copy(pipeline text, "table" regclass)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'firehose_cancel_copy'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_cancel_copy(text, regclass) IS
+'ends the copy of a table; false if none was under way';
+
+CREATE VIEW firehose_stat_progress_copy WITH (security_barrier) AS
+	SELECT p.name AS pipeline, c.relid, c.relid::pg_catalog.regclass::text AS "table", c.phase,
+		   c.rows, c.bytes, c.chunks,
+		   CASE WHEN r.reltuples OPERATOR(pg_catalog.>=) 0 THEN r.reltuples::bigint END AS estimated_rows,
+		   c.key_columns, c.last_key, c.condition, c.started_at, c.finished_at, c.error
+	FROM firehose_copies c
+		 JOIN firehose_pipelines p ON p.id OPERATOR(pg_catalog.=) c.pipeline
+		 LEFT JOIN pg_catalog.pg_class r ON r.oid OPERATOR(pg_catalog.=) c.relid
+	WHERE NOT p.dropped
+	  AND ((SELECT pg_catalog.pg_has_role('pg_read_all_stats'::pg_catalog.name, 'USAGE'::pg_catalog.text)) OR pg_catalog.pg_has_role(p.owner, 'USAGE'::pg_catalog.text));
+COMMENT ON VIEW firehose_stat_progress_copy IS
+'one row per table that a pipeline of this database copies or has copied; shows the reader''s own, everything to pg_monitor';
+COMMENT ON COLUMN firehose_stat_progress_copy.pipeline IS 'name of the pipeline';
+COMMENT ON COLUMN firehose_stat_progress_copy.relid IS 'OID of the table';
+COMMENT ON COLUMN firehose_stat_progress_copy."table" IS 'its name';
+COMMENT ON COLUMN firehose_stat_progress_copy.phase IS 'waiting, reading, done, failed, or skipped (copy_data => false)';
+COMMENT ON COLUMN firehose_stat_progress_copy.rows IS 'rows that were delivered';
+COMMENT ON COLUMN firehose_stat_progress_copy.bytes IS 'bytes that they took in the queue';
+COMMENT ON COLUMN firehose_stat_progress_copy.chunks IS 'chunks in which they were read';
+COMMENT ON COLUMN firehose_stat_progress_copy.estimated_rows IS 'rows of the table as the planner estimates them, null if it was never analyzed';
+COMMENT ON COLUMN firehose_stat_progress_copy.key_columns IS 'key that the table is read by, null: by its blocks';
+COMMENT ON COLUMN firehose_stat_progress_copy.last_key IS 'up to where it is delivered';
+COMMENT ON COLUMN firehose_stat_progress_copy.condition IS 'which rows are copied, null for all';
+COMMENT ON COLUMN firehose_stat_progress_copy.started_at IS 'time at which the reading began';
+COMMENT ON COLUMN firehose_stat_progress_copy.finished_at IS 'time at which all was delivered, or it failed';
+COMMENT ON COLUMN firehose_stat_progress_copy.error IS 'why it failed';
+
+GRANT SELECT ON firehose_stat_progress_copy TO PUBLIC;
 
 CREATE FUNCTION firehose_stat_pipeline(
 	OUT pipeline text,

@@ -18,6 +18,7 @@
 #include "common/build.h"
 #include "common/names.h"
 #include "common/preload.h"
+#include "decoder/copy_rate.h"
 #include "format/event.h"
 #include "pipeline/check.h"
 #include "pipeline/rights.h"
@@ -80,6 +81,7 @@ _PG_init(void)
 	pipeline_table_define_settings();
 	pipeline_check_define_settings();
 	pipeline_stat_define_settings();
+	copy_rate_define_settings();
 	sender_define_settings();
 	status_define_settings();
 	database_table_define_settings();

@@ -86,6 +86,10 @@ my @probes = (
     [ '`firehose_alter_pipeline`', do => q{SELECT firehose_alter_pipeline('pipeline_%s', format => 'json')} ],
     [ '`firehose_pause_pipeline`', do => q{SELECT firehose_pause_pipeline('pipeline_%s')} ],
     [ '`firehose_resume_pipeline`', do => q{SELECT firehose_resume_pipeline('pipeline_%s')} ],
+    [ '`firehose_refresh_pipeline`', do => q{SELECT firehose_refresh_pipeline('pipeline_%s')} ],
+    [ '`firehose_copy_table`', do => q{SELECT firehose_copy_table('pipeline_%s', 'table_%s')} ],
+    [ '`firehose_cancel_copy`', do => q{SELECT firehose_cancel_copy('pipeline_%s', 'table_%s')} ],
+    [ '`firehose_stat_progress_copy`', show => q{SELECT count(*) > 0 FROM firehose_stat_progress_copy WHERE pipeline = 'pipeline_%s'} ],
     [ '`firehose_drop_pipeline`', do => q{SELECT firehose_drop_pipeline('pipeline_%s')} ],
     [ '`firehose_enable_durable_puts`', do => q{SELECT firehose_enable_durable_puts(false)} ],
     [ '`firehose_disable_durable_puts`', do => q{SELECT firehose_disable_durable_puts()} ],
@@ -95,7 +99,7 @@ my @probes = (
     (map {
         [ "`$_`: `SELECT`", do => "SELECT 1 FROM $_" ],
         [ "`$_`: write", do => "INSERT INTO $_ DEFAULT VALUES" ],
-    } qw(firehose_status_0 firehose_dead_letters firehose_pipelines firehose_positions)),
+    } qw(firehose_status_0 firehose_dead_letters firehose_pipelines firehose_positions firehose_copies)),
     [ '`firehose_pipelines_id_seq`: `SELECT`', do => q{SELECT 1 FROM firehose_pipelines_id_seq} ],
 );
 
@@ -213,7 +217,7 @@ sql(q{ALTER SERVER other OPTIONS (DROP endpoint_url)});
 wait_until('delivered after all', sub { sql(q{SELECT firehose_flush()}) eq 't' });
 
 # a row planted by a role that may write to every table is not even written
-foreach my $table (qw(firehose_pipelines firehose_positions firehose_dead_letters firehose_status_0))
+foreach my $table (qw(firehose_pipelines firehose_positions firehose_copies firehose_dead_letters firehose_status_0))
 {
     denied('writer', "DELETE FROM $table WHERE false", "DELETE FROM $table");
     denied('writer', "SET session_replication_role = replica; DELETE FROM $table", "the same as a replica");

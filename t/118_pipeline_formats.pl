@@ -209,7 +209,7 @@ my ($code, undef, $error) = $node->psql('postgres', q{CREATE TABLE bad (_op text
 like($error, qr/column names are reserved by format "flat"/, 'flat: reserved names are refused');
 
 # the choices of values
-new_pipeline($node, 'postgres', 'choices', ['flat'], timestamps => q{'sql'}, numerics => q{'number'},
+new_pipeline($node, 'postgres', 'choices', ['flat'], copy_data => 'false', timestamps => q{'sql'}, numerics => q{'number'},
     json_columns => q{'string'});
 is_deeply(sent('choices', q{INSERT INTO flat VALUES (7, 1.50, '2026-01-01 00:00:00.5+00', '{"a": 1}', NULL)}),
     [ 'c flat after={"at":"2026-01-01 00:00:00.5","big":null,"id":7,"j":"{\"a\": 1}","n":1.5}' ],

@@ -69,7 +69,7 @@ sql('CREATE TABLE t (n int PRIMARY KEY); CREATE TABLE a (n int PRIMARY KEY, fill
     CREATE PUBLICATION p FOR TABLE t; CREATE PUBLICATION pa FOR TABLE a; CREATE PUBLICATION pb FOR TABLE b');
 
 subtest 'a definition changes while a transaction is handed over in part' => sub {
-    new_pipeline($node, 'postgres', 'part', [ 'pa', 'pb' ]);
+    new_pipeline($node, 'postgres', 'part', [ 'pa', 'pb' ], copy_data => 'false');
     sql(q{ALTER SERVER part OPTIONS (ADD enabled 'false')});
     sql(q{BEGIN; INSERT INTO a SELECT n, repeat('x', 300) FROM generate_series(1, 1000) n;
         INSERT INTO b SELECT n, repeat('x', 300) FROM generate_series(1, 20000) n; COMMIT});
@@ -86,9 +86,9 @@ subtest 'a definition changes while a transaction is handed over in part' => sub
 };
 
 subtest 'ids do not depend on the definition' => sub {
-    new_pipeline($node, 'postgres', 'wide', [ 'pa', 'pb' ]);
-    new_pipeline($node, 'postgres', 'one', ['pb']);
-    new_pipeline($node, 'postgres', 'flat', [ 'pb' ], format => q{'flat'}, messages => q{'{m}'});
+    new_pipeline($node, 'postgres', 'wide', [ 'pa', 'pb' ], copy_data => 'false');
+    new_pipeline($node, 'postgres', 'one', ['pb'], copy_data => 'false');
+    new_pipeline($node, 'postgres', 'flat', [ 'pb' ], copy_data => 'false', format => q{'flat'}, messages => q{'{m}'});
     sql(q{BEGIN; INSERT INTO a VALUES (30001); INSERT INTO b VALUES (30001); UPDATE b SET n = 30002 WHERE n = 30001;
         SELECT pg_logical_emit_message(true, 'm', 'x'); INSERT INTO b VALUES (30003);
         TRUNCATE a, b; INSERT INTO b VALUES (30004); COMMIT});
@@ -104,7 +104,7 @@ subtest 'ids do not depend on the definition' => sub {
 };
 
 subtest 'messages outside of transactions' => sub {
-    new_pipeline($node, 'postgres', 'messages', ['p'], messages => q{'{m}'});
+    new_pipeline($node, 'postgres', 'messages', ['p'], copy_data => 'false', messages => q{'{m}'});
     sql(qq{BEGIN; INSERT INTO t VALUES ($_ + 100); SELECT pg_logical_emit_message(false, 'm', 'message $_'); COMMIT})
       foreach 1 .. 5;
     wait_confirmed($node, 'postgres', 'messages');
@@ -114,7 +114,7 @@ subtest 'messages outside of transactions' => sub {
 };
 
 subtest 'a slot that is made again is a gap' => sub {
-    new_pipeline($node, 'postgres', 'gap', ['p']);
+    new_pipeline($node, 'postgres', 'gap', ['p'], copy_data => 'false');
     my $slot = sql(q{SELECT slot_name FROM firehose_pipeline WHERE pipeline = 'gap'});
     sql('INSERT INTO t VALUES (201)');
     wait_confirmed($node, 'postgres', 'gap');
@@ -167,7 +167,7 @@ subtest 'a slot that is made again is a gap' => sub {
 };
 
 subtest 'a stale slot repeats nothing' => sub {
-    new_pipeline($node, 'postgres', 'stale', ['p']);
+    new_pipeline($node, 'postgres', 'stale', ['p'], copy_data => 'false');
     sql('INSERT INTO t VALUES (301)');
     wait_confirmed($node, 'postgres', 'stale');
     $node->stop;
@@ -190,7 +190,7 @@ subtest 'a stale slot repeats nothing' => sub {
 };
 
 subtest 'storage that is put back' => sub {
-    new_pipeline($node, 'postgres', 'storage', ['p']);
+    new_pipeline($node, 'postgres', 'storage', ['p'], copy_data => 'false');
     sql('INSERT INTO t VALUES (401)');
     wait_confirmed($node, 'postgres', 'storage');
     $node->stop;
@@ -226,7 +226,7 @@ subtest 'a promotion' => sub {
     $standby->init_from_backup($node, 'backup', has_streaming => 1);
     $standby->start;
     # its slot needs no WAL from before the backup, which the standby has not
-    new_pipeline($node, 'postgres', 'promoted', ['p']);
+    new_pipeline($node, 'postgres', 'promoted', ['p'], copy_data => 'false');
     new_stream($node, 'puts');
     my $id = sql(q{SELECT firehose_put_record('puts', 'x')});
     sql('INSERT INTO t VALUES (501)');

@@ -57,7 +57,8 @@ static const char *const table_names[OWN_TABLES] = {
 	"firehose_status_6", "firehose_status_7",
 	[TABLE_DEAD_LETTERS] = "firehose_dead_letters",
 	[TABLE_PIPELINES] = "firehose_pipelines",
-	[TABLE_POSITIONS] = "firehose_positions"
+	[TABLE_POSITIONS] = "firehose_positions",
+	[TABLE_COPIES] = "firehose_copies"
 };
 
 /* OIDs of the tables; looked up anew after a change to one of them */

@@ -316,6 +316,21 @@ change_batch_flush(ChangeBatch *batch)
 }
 
 void
+change_batch_discard(ChangeBatch *batch)
+{
+	for (int i = 0; i < batch->nstreams; i++)
+	{
+		BatchStream *stream = batch->streams[i];
+
+		resetStringInfo(&stream->items);
+		memset(&stream->totals, 0, sizeof(stream->totals));
+	}
+	batch->nrecords = 0;
+	batch->size = 0;
+	batch->begun_at = 0;
+}
+
+void
 change_batch_abandon(ChangeBatch *batch)
 {
 	for (int i = 0; i < batch->nstreams; i++)

@@ -95,6 +95,9 @@ extern void change_batch_add_put(ChangeBatch *batch, BatchStream *stream, XLogRe
  */
 extern void change_batch_flush(ChangeBatch *batch);
 
+/* Forget all that was not handed over. */
+extern void change_batch_discard(ChangeBatch *batch);
+
 /* At exit: give back what was reserved and not used. */
 extern void change_batch_abandon(ChangeBatch *batch);
 

@@ -35,6 +35,7 @@ struct ChangeReader
 	TableCache *tables;
 
 	/* the transaction that is being read */
+	void		(*look) (const Event *event);	/* may be NULL */
 	uint32		done_seq;		/* changes of it that an earlier decoder has
 								 * sent */
 	Event		event;			/* the fields that its events share */
@@ -267,6 +268,23 @@ add_event(ChangeReader *reader, BatchStream *stream, Event *event)
 		change_batch_flush(batch);
 }
 
+void
+change_reader_add_row(ChangeReader *reader, Event *event)
+{
+	BatchStream *stream = table_cache_route(reader->tables, event->relation->schema,
+											event->relation->table);
+
+	event->origin = reader->event.origin;
+	if (!is_refused(reader, stream, event, 0))
+		add_part(reader, stream, event, 0);
+}
+
+void
+change_reader_watch(ChangeReader *reader, void (*look) (const Event *event))
+{
+	reader->look = look;
+}
+
 /* Changes ----------------------------------------------------------------- */
 
 /* The next n bytes of a message, as pq_getmsgbytes gives them, inline. */
@@ -373,6 +391,8 @@ take_change(ChangeReader *reader, StringInfo message, EventOp op)
 		read_tuple(message, row, natts);
 		event.new_row = row;
 	}
+	if (unlikely(reader->look != NULL))
+		reader->look(&event);
 	add_event(reader, table->stream, &event);
 }
 

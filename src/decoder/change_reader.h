@@ -23,6 +23,15 @@ typedef struct ChangeReader ChangeReader;
 extern ChangeReader *change_reader_create(MemoryContext context, const Pipeline *pipeline,
 										  ChangeBatch *batch, const EventSource *origin);
 
+/*
+ * Send a row that was read from its table (EVENT_READ), in a transaction.  It
+ * is no part of the stream's transactions.
+ */
+extern void change_reader_add_row(ChangeReader *reader, Event *event);
+
+/* Have changes of tables looked at, too; NULL: not any more. */
+extern void change_reader_watch(ChangeReader *reader, void (*look) (const Event *event));
+
 /* The functions that the WAL reader calls, with a ChangeReader. */
 extern const WalConsumer change_reader_consumer;
 

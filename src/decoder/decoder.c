@@ -21,7 +21,6 @@
 #include "catalog/pg_foreign_server.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
 #include "pgstat.h"
 #include "replication/slot.h"
 #include "storage/ipc.h"
@@ -36,8 +35,10 @@
 #include "common/json_write.h"
 #include "decoder/change_batch.h"
 #include "decoder/change_reader.h"
+#include "decoder/copier.h"
 #include "decoder/durable_reader.h"
 #include "decoder/error_policy.h"
+#include "decoder/plugin_options.h"
 #include "decoder/progress.h"
 #include "decoder/unflushed.h"
 #include "format/value.h"
@@ -189,6 +190,7 @@ read_changes(void)
 	pipeline->values.nulled = &nulled;
 	consumer = &change_reader_consumer;
 	consumer_arg = change_reader_create(decoder_context, pipeline, &batch, event_fill_source());
+	copier_start(pipeline, &batch, consumer_arg);
 }
 
 /*
@@ -306,6 +308,18 @@ heed_crashes(void)
 	}
 }
 
+/* An earlier decoder has left rows for a copy to read again (copier.h). */
+static void
+begin_before_moved_rows(void)
+{
+	XLogRecPtr	hold = pg_atomic_exchange_u64(&my_entry->copy_hold, InvalidXLogRecPtr);
+
+	if (hold == InvalidXLogRecPtr || hold >= pg_atomic_read_u64(&my_entry->queued_upto))
+		return;
+	pg_atomic_write_u64(&my_entry->queued_upto, hold);
+	pg_atomic_write_u64(&my_entry->part_lsn, InvalidXLogRecPtr);
+}
+
 /*
  * Make the replication slot the first time, later check that it exists;
  * returns where to start.
@@ -328,43 +342,11 @@ ensure_slot(void)
 	if (!pipeline->slot_created)
 		pipeline_note_slot_created(pipeline->id);
 
+	begin_before_moved_rows();
 	fault = progress_start(pipeline, my_entry, &from);
 	if (fault != NULL)
 		fail_lost_slot(fault, progress_noted(pipeline));
 	return from;
-}
-
-/*
- * The list pgoutput wants: each name quoted, with commas between. pgoutput
- * requires a list even for durable puts, where it is never asked about a
- * change and does not look the names up.
- */
-static char *
-quoted_names(List *names)
-{
-	StringInfoData list;
-	ListCell   *lc;
-
-	if (names == NIL)
-		return "none";
-	initStringInfo(&list);
-	foreach(lc, names)
-		appendStringInfo(&list, "%s%s", list.len > 0 ? "," : "", quote_identifier(lfirst(lc)));
-	return list.data;
-}
-
-static List *
-plugin_options(void)
-{
-	List	   *options = list_make2(makeDefElem("proto_version", (Node *) makeString("1"), -1),
-									 makeDefElem("publication_names",
-												 (Node *) makeString(quoted_names(pipeline->publications)), -1));
-
-	if (pipeline->message_prefixes != NIL || pipeline->durable_puts)
-		options = lappend(options, makeDefElem("messages", (Node *) makeString("true"), -1));
-	if (PGOUTPUT_KNOWS_ORIGIN && pipeline->origin != NULL)
-		options = lappend(options, makeDefElem("origin", (Node *) makeString(pipeline->origin), -1));
-	return options;
 }
 
 static void
@@ -383,15 +365,16 @@ start(void)
 	batch.part_lsn = pg_atomic_read_u64(&my_entry->part_lsn);
 	batch.part_seq = pg_atomic_read_u32(&my_entry->part_seq);
 	batch.part_definition = pg_atomic_read_u64(&my_entry->part_definition);
-	wal = wal_reader_open(pipeline->slot_name, from, plugin_options(), consumer,
+	wal = wal_reader_open(pipeline->slot_name, from, plugin_options(pipeline), consumer,
 						  consumer_arg);
 	wal_reader_set_mark(wal, crash_mark());
 	wal_reader_follow(wal, pipeline->publication_oids);
 	wal_reader_skip(wal, pipeline->skips, pipeline->nskips);
 	wal->on_server_start = progress_on_server_start;
+	copier_open(wal);
 
 	failed_at = my_entry->last_error_lsn;
-	pipeline_set_state(my_entry, PIPELINE_STREAMING, "");
+	pipeline_set_state(my_entry, PIPELINE_STREAMING, copier_reason());
 	pgstat_report_activity(STATE_RUNNING, psprintf("pipeline \"%s\"", pipeline->name));
 }
 
@@ -412,6 +395,8 @@ confirm(void)
 		pg_atomic_write_u64(&my_entry->accepted_lsn, upto);
 	if (commit_ring_is_empty(&my_entry->ring) && batch.nrecords == 0)
 		upto = Max(upto, wal_reader_done(wal));
+	if (copier_hold() != InvalidXLogRecPtr)
+		upto = Min(upto, copier_hold());
 	if (upto > pg_atomic_read_u64(&my_entry->confirmed_lsn))
 		pg_atomic_write_u64(&my_entry->confirmed_lsn, upto);
 }
@@ -462,13 +447,16 @@ decode_round(void)
 	if (pipeline->durable_puts)
 		recent_wake_flushers();
 	if (pg_atomic_read_u32(&my_entry->state) == PIPELINE_WAITING)
-		pipeline_set_state(my_entry, PIPELINE_STREAMING, "");
+		pipeline_set_state(my_entry, PIPELINE_STREAMING, copier_reason());
 	return n;
 }
 
-/* Sleep until a commit, a settled record or a command wakes us. */
+/*
+ * Sleep until a commit, a settled record or a command wakes us, or until a
+ * copy goes on (-1: it waits for one of these).
+ */
 static void
-sleep_until_woken(void)
+sleep_until_woken(long copy_wait)
 {
 	long		timeout;
 
@@ -483,7 +471,7 @@ sleep_until_woken(void)
 		timeout = unflushed_timeout();
 		if (timeout < 0)
 			timeout = progress_due();
-		worker_wait(NULL, timeout, WaitEventNamed("FirehoseDecoderMain"), NULL, 0);
+		worker_wait(NULL, clock_sooner(timeout, copy_wait), WaitEventNamed("FirehoseDecoderMain"), NULL, 0);
 	}
 	pipeline_want_commit(my_entry, false);
 }
@@ -494,6 +482,7 @@ run(void)
 	for (;;)
 	{
 		int			n;
+		long		copy_wait;
 
 		worker_process_interrupts();
 		if (must_leave() || pg_atomic_read_u32(&my_entry->reread) != 0)
@@ -502,8 +491,11 @@ run(void)
 		n = decode_round();
 		confirm();
 		progress_note(false);
+		copy_wait = copier_turn();
+		if (copy_wait == 0)
+			continue;
 		if (n == 0)
-			sleep_until_woken();
+			sleep_until_woken(copy_wait);
 		else if (n < ROUND_RECORDS)
 			pg_usleep(NAP_US);
 	}
@@ -553,5 +545,6 @@ leave_at_exit(int code, Datum arg)
 
 	await_sender();
 	confirm();
+	copier_stop();
 	progress_note(true);
 }

@@ -89,6 +89,16 @@ meaning_of(int sqlstate, const WalPlace *place)
 	return place->can_be_skipped ? policy->in_commit : PASSING;
 }
 
+bool
+error_policy_passes(int sqlstate)
+{
+	const ErrorPolicy *policy = policies;
+
+	while (!is_of_class(sqlstate, policy->class))
+		policy++;
+	return policy->in_commit == PASSING;
+}
+
 /*
  * Outside of records no row is near: errors about settings say what they like.
  */

@@ -18,6 +18,9 @@
  */
 extern bool error_policy_hides_text(const ErrorData *error, const WalPlace *place);
 
+/* Is an error amid rows one that passes by itself? */
+extern bool error_policy_passes(int sqlstate);
+
 /* The text that may be shown of an error, in palloc'd memory. */
 extern const char *error_policy_text(const ErrorData *error, const WalPlace *place);
 

@@ -162,9 +162,8 @@ table_cache_describe(TableCache *cache, StringInfo message)
 	table->skipped = is_own(relid);
 }
 
-/* The stream that changes of a table go to. */
-static BatchStream *
-route(TableCache *cache, const char *schema, const char *table)
+BatchStream *
+table_cache_route(TableCache *cache, const char *schema, const char *table)
 {
 	ListCell   *lc;
 
@@ -239,9 +238,8 @@ find_missing_key(const EventRelation *relation, char replident)
 	return names.len > 0 ? MemoryContextStrdup(relation->context, names.data) : NULL;
 }
 
-/* A column that would be a second key of its name in the format's records. */
-static const char *
-find_reserved_column(const Pipeline *pipeline, const EventRelation *relation)
+const char *
+table_cache_reserved_column(const Pipeline *pipeline, const EventRelation *relation)
 {
 	const char *reserved;
 
@@ -290,9 +288,9 @@ build(TableCache *cache, CachedTable *table)
 				(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
 				 errmsg("a name in the definition of the table has no equivalent in UTF-8")));
 	relation->missing_key = find_missing_key(relation, described->replident);
-	relation->reserved_column = find_reserved_column(cache->pipeline, relation);
+	relation->reserved_column = table_cache_reserved_column(cache->pipeline, relation);
 	table->relation = relation;
-	table->stream = route(cache, relation->schema, relation->table);
+	table->stream = table_cache_route(cache, relation->schema, relation->table);
 	pfree(key);
 }
 

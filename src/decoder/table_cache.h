@@ -45,6 +45,16 @@ extern void table_cache_describe(TableCache *cache, StringInfo message);
  */
 extern CachedTable *table_cache_get(TableCache *cache, Oid relid);
 
+/* The stream that changes of a table go to. */
+extern BatchStream *table_cache_route(TableCache *cache, const char *schema, const char *table);
+
+/*
+ * A column that would be a second key of its name in the pipeline's records;
+ * NULL: none.
+ */
+extern const char *table_cache_reserved_column(const Pipeline *pipeline,
+											   const EventRelation *relation);
+
 /* Values of one row, large enough for every table; the same at each call. */
 extern EventValue *table_cache_new_row(TableCache *cache);
 extern EventValue *table_cache_old_row(TableCache *cache);

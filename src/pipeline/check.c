@@ -476,3 +476,19 @@ pipeline_check_slot(Relation rel, const char *name, bool take_over_slot)
 				 errmsg("replication slot \"%s\" is active for PID %d",
 						name, info.active_pid)));
 }
+
+List *
+pipeline_published_tables(List *publications)
+{
+	char	   *list = query_list("SELECT string_agg(DISTINCT c.oid::text, ' ') " PUBLISHED_COLUMNS,
+								  publications, InvalidOid);
+	List	   *relids = NIL;
+
+	for (char *end; list != NULL && *list != '\0'; list = end)
+	{
+		relids = lappend_oid(relids, strtoul(list, &end, 10));
+		while (*end == ' ')
+			end++;
+	}
+	return relids;
+}

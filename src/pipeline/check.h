@@ -32,6 +32,9 @@ extern void pipeline_check_row(const PipelineRow *row);
 /* Error unless a role may read all that publications publish. */
 extern void pipeline_check_select(List *publications, Oid role);
 
+/* The tables that publications have, without our own: OIDs. */
+extern List *pipeline_published_tables(List *publications);
+
 /* Can a slot of this name be made, or (adopt) taken over? */
 extern void pipeline_check_slot(Relation rel, const char *name, bool take_over_slot);
 

@@ -26,7 +26,6 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
-#include "storage/proc.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -37,6 +36,7 @@
 #include "common/compat.h"
 #include "common/own_tables.h"
 #include "pipeline/position.h"
+#include "wal/wal_reader.h"
 #include "workers/pipeline_table.h"
 
 /* The table's columns, in their order. */
@@ -210,19 +210,6 @@ delete_row(Relation rel, int32 id)
 
 /* For decoders ------------------------------------------------------------ */
 
-/* Count as a process that decodes, or not. */
-static void
-set_decoding(bool decoding)
-{
-	LWLockAcquire(ProcArrayLock, LW_EXCLUSIVE);
-	if (decoding)
-		MyProc->statusFlags |= PROC_IN_LOGICAL_DECODING;
-	else
-		MyProc->statusFlags &= ~PROC_IN_LOGICAL_DECODING;
-	ProcGlobal->statusFlags[MyProc->pgxactoff] = MyProc->statusFlags;
-	LWLockRelease(ProcArrayLock);
-}
-
 /*
  * Change a row in a transaction of its own.  VACUUM ignores the snapshot of a
  * process that decodes, and may remove rows that it sees.  So a transaction
@@ -231,14 +218,10 @@ set_decoding(bool decoding)
 static bool
 do_change(WriterWork work, const PositionChange *change)
 {
-	bool		decoding = (MyProc->statusFlags & PROC_IN_LOGICAL_DECODING) != 0;
-	bool		done;
+	bool		decoding = wal_reader_count_as_decoding(false);
+	bool		done = own_tables_transaction(work, change, "local", &write_error);
 
-	if (decoding)
-		set_decoding(false);
-	done = own_tables_transaction(work, change, "local", &write_error);
-	if (decoding)
-		set_decoding(true);
+	(void) wal_reader_count_as_decoding(decoding);
 	return done;
 }
 

@@ -24,6 +24,7 @@
 #include "common/compat.h"
 #include "common/own_tables.h"
 #include "pipeline/catalog.h"
+#include "pipeline/copies.h"
 #include "pipeline/position.h"
 #include "wal/replication_slot.h"
 #include "workers/database_table.h"
@@ -302,7 +303,7 @@ change_row(int32 id, bool delete)
 static bool
 delete_row(Relation rel, PipelineRow *row)
 {
-	if (!pipeline_position_forget(pipeline_row_id(row)))
+	if (!pipeline_position_forget(pipeline_row_id(row)) || !copies_forget(pipeline_row_id(row)))
 		return false;
 	pipeline_catalog_delete(rel, row);
 	return true;

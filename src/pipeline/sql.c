@@ -29,6 +29,8 @@
 #include "common/preload.h"
 #include "pipeline/catalog.h"
 #include "pipeline/check.h"
+#include "pipeline/command.h"
+#include "pipeline/copies.h"
 #include "pipeline/position.h"
 #include "pipeline/rights.h"
 #include "stream/stat_stream.h"
@@ -53,7 +55,8 @@ enum
 	ARG_ORIGIN,
 	ARG_SLOT_NAME,
 	ARG_CREATE_SLOT,
-	ARG_ENABLED
+	ARG_ENABLED,
+	ARG_COPY_DATA
 };
 
 /* The column that an argument sets. */
@@ -79,14 +82,9 @@ static const struct
 	{ARG_ORIGIN, PIPELINE_ORIGIN, true, false, "origin"},
 };
 
-static char *begin_change(FunctionCallInfo fcinfo, const char *function);
 static void take_settings(FunctionCallInfo fcinfo, PipelineRow *row);
 static void check_elements(Datum array, const char *what);
 static void take_slot(FunctionCallInfo fcinfo, Relation rel, PipelineRow *row);
-static void refuse_durable(const PipelineRow *row, const char *hint);
-static Relation open_own(const char *name, bool missing_ok);
-static PipelineRow *find_own(Relation rel, const char *name, bool missing_ok);
-static void finish_change(Relation rel, PipelineRow *row);
 static void take_over_orphan(PipelineRow *row);
 static void take_over_slot(PipelineRow *row);
 static void check_owes_nothing(const PipelineRow *row, const char *name);
@@ -104,7 +102,7 @@ PG_FUNCTION_INFO_V1(firehose_drop_pipeline);
 Datum
 firehose_create_pipeline(PG_FUNCTION_ARGS)
 {
-	char	   *name = begin_change(fcinfo, "firehose_create_pipeline()");
+	char	   *name = pipeline_command_begin(fcinfo, "firehose_create_pipeline()");
 	PipelineRow row = {NULL};
 	Relation	rel;
 
@@ -137,7 +135,9 @@ firehose_create_pipeline(PG_FUNCTION_ARGS)
 	pipeline_check_row(&row);
 	pipeline_remember_oids(&row);
 
-	finish_change(rel, &row);
+	(void) copies_add_published(pipeline_row_id(&row), pipeline_row_texts(&row, PIPELINE_PUBLICATIONS),
+								PG_ARGISNULL(ARG_COPY_DATA) || PG_GETARG_BOOL(ARG_COPY_DATA));
+	pipeline_command_end(rel, &row);
 	PG_RETURN_VOID();
 }
 
@@ -145,15 +145,15 @@ firehose_create_pipeline(PG_FUNCTION_ARGS)
 Datum
 firehose_alter_pipeline(PG_FUNCTION_ARGS)
 {
-	char	   *name = begin_change(fcinfo, "firehose_alter_pipeline()");
-	Relation	rel = open_own(name, false);
-	PipelineRow *row = find_own(rel, name, false);
+	char	   *name = pipeline_command_begin(fcinfo, "firehose_alter_pipeline()");
+	Relation	rel = pipeline_command_open(name, false);
+	PipelineRow *row = pipeline_command_find(rel, name, false);
 
-	refuse_durable(row, "There is nothing to be altered in it.");
+	pipeline_command_refuse_durable(row, "There is nothing to be altered in it.");
 	take_settings(fcinfo, row);
 	pipeline_check_row(row);
 	pipeline_remember_oids(row);
-	finish_change(rel, row);
+	pipeline_command_end(rel, row);
 	PG_RETURN_VOID();
 }
 
@@ -161,12 +161,12 @@ firehose_alter_pipeline(PG_FUNCTION_ARGS)
 Datum
 firehose_pause_pipeline(PG_FUNCTION_ARGS)
 {
-	char	   *name = begin_change(fcinfo, "firehose_pause_pipeline()");
-	Relation	rel = open_own(name, false);
-	PipelineRow *row = find_own(rel, name, false);
+	char	   *name = pipeline_command_begin(fcinfo, "firehose_pause_pipeline()");
+	Relation	rel = pipeline_command_open(name, false);
+	PipelineRow *row = pipeline_command_find(rel, name, false);
 
 	row->values[PIPELINE_ENABLED] = BoolGetDatum(false);
-	finish_change(rel, row);
+	pipeline_command_end(rel, row);
 	PG_RETURN_VOID();
 }
 
@@ -177,7 +177,7 @@ firehose_pause_pipeline(PG_FUNCTION_ARGS)
 Datum
 firehose_resume_pipeline(PG_FUNCTION_ARGS)
 {
-	char	   *name = begin_change(fcinfo, "firehose_resume_pipeline()");
+	char	   *name = pipeline_command_begin(fcinfo, "firehose_resume_pipeline()");
 	bool		from_now = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
 	Relation	rel = pipeline_catalog_open(PIPELINE_WRITE_LOCK);
 	PipelineRow *row = pipeline_catalog_find(rel, name);
@@ -195,12 +195,15 @@ firehose_resume_pipeline(PG_FUNCTION_ARGS)
 	}
 	else
 	{
-		row = find_own(rel, name, false);
+		row = pipeline_command_find(rel, name, false);
 		take_over_orphan(row);
 	}
 
 	if (from_now)
+	{
 		start_anew(row, name);
+		copies_start_over(pipeline_row_id(row));
+	}
 	else
 		check_resumable(row, name);
 	if (!PG_ARGISNULL(1))
@@ -208,7 +211,7 @@ firehose_resume_pipeline(PG_FUNCTION_ARGS)
 		add_skip(row, name, PG_GETARG_LSN(1));
 	}
 	row->values[PIPELINE_ENABLED] = BoolGetDatum(true);
-	finish_change(rel, row);
+	pipeline_command_end(rel, row);
 	PG_RETURN_VOID();
 }
 
@@ -216,10 +219,10 @@ firehose_resume_pipeline(PG_FUNCTION_ARGS)
 Datum
 firehose_drop_pipeline(PG_FUNCTION_ARGS)
 {
-	char	   *name = begin_change(fcinfo, "firehose_drop_pipeline()");
+	char	   *name = pipeline_command_begin(fcinfo, "firehose_drop_pipeline()");
 	bool		if_exists = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
-	Relation	rel = open_own(name, if_exists);
-	PipelineRow *row = rel ? find_own(rel, name, if_exists) : NULL;
+	Relation	rel = pipeline_command_open(name, if_exists);
+	PipelineRow *row = rel ? pipeline_command_find(rel, name, if_exists) : NULL;
 
 	if (row == NULL)
 	{
@@ -230,12 +233,13 @@ firehose_drop_pipeline(PG_FUNCTION_ARGS)
 		PG_RETURN_VOID();
 	}
 
-	refuse_durable(row, "Use: SELECT firehose_disable_durable_puts();");
+	pipeline_command_refuse_durable(row, "Use: SELECT firehose_disable_durable_puts();");
 
 	/* the slot of a pipeline from elsewhere is not this server's to drop */
 	if (pipeline_row_is_detached(row))
 	{
 		(void) pipeline_position_forget(pipeline_row_id(row));
+		(void) copies_remove(pipeline_row_id(row), InvalidOid);
 		pipeline_catalog_delete(rel, row);
 		table_close(rel, NoLock);
 		ddl_hooks_request_recheck();
@@ -244,13 +248,13 @@ firehose_drop_pipeline(PG_FUNCTION_ARGS)
 
 	row->values[PIPELINE_DROPPED] = BoolGetDatum(true);
 	row->nulls[PIPELINE_NAME] = true;
-	finish_change(rel, row);
+	pipeline_command_end(rel, row);
 	PG_RETURN_VOID();
 }
 
 /* The common beginning of the functions; returns the pipeline's name. */
-static char *
-begin_change(FunctionCallInfo fcinfo, const char *function)
+char *
+pipeline_command_begin(FunctionCallInfo fcinfo, const char *function)
 {
 	PreventCommandIfReadOnly(function);
 	PreventCommandIfParallelMode(function);
@@ -268,8 +272,8 @@ begin_change(FunctionCallInfo fcinfo, const char *function)
  * Their common end: write the row, and have the sender look when this has
  * committed.
  */
-static void
-finish_change(Relation rel, PipelineRow *row)
+void
+pipeline_command_end(Relation rel, PipelineRow *row)
 {
 	row->values[PIPELINE_VERSION] =
 		Int32GetDatum(DatumGetInt32(row->values[PIPELINE_VERSION]) + 1);
@@ -347,8 +351,8 @@ take_slot(FunctionCallInfo fcinfo, Relation rel, PipelineRow *row)
 }
 
 /* The pipeline of durable puts has functions of its own. */
-static void
-refuse_durable(const PipelineRow *row, const char *hint)
+void
+pipeline_command_refuse_durable(const PipelineRow *row, const char *hint)
 {
 	if (DatumGetBool(row->values[PIPELINE_DURABLE_PUTS]))
 		ereport(ERROR,
@@ -362,19 +366,19 @@ refuse_durable(const PipelineRow *row, const char *hint)
  * Open the catalog to change a pipeline.  Privileges are checked before the
  * lock is taken that others would wait for.  NULL: there is no such pipeline.
  */
-static Relation
-open_own(const char *name, bool missing_ok)
+Relation
+pipeline_command_open(const char *name, bool missing_ok)
 {
 	Relation	rel = pipeline_catalog_open(AccessShareLock);
-	bool		found = find_own(rel, name, missing_ok) != NULL;
+	bool		found = pipeline_command_find(rel, name, missing_ok) != NULL;
 
 	table_close(rel, AccessShareLock);
 	return found ? pipeline_catalog_open(PIPELINE_WRITE_LOCK) : NULL;
 }
 
 /* Find a pipeline that the user may change. */
-static PipelineRow *
-find_own(Relation rel, const char *name, bool missing_ok)
+PipelineRow *
+pipeline_command_find(Relation rel, const char *name, bool missing_ok)
 {
 	PipelineRow *row = pipeline_catalog_find(rel, name);
 	Oid			owner;

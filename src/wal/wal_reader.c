@@ -509,3 +509,20 @@ wal_reader_save(void)
 	ReplicationSlotMarkDirty();
 	ReplicationSlotSave();
 }
+
+bool
+wal_reader_count_as_decoding(bool decoding)
+{
+	bool		before = (MyProc->statusFlags & PROC_IN_LOGICAL_DECODING) != 0;
+
+	if (before == decoding)
+		return before;
+	LWLockAcquire(ProcArrayLock, LW_EXCLUSIVE);
+	if (decoding)
+		MyProc->statusFlags |= PROC_IN_LOGICAL_DECODING;
+	else
+		MyProc->statusFlags &= ~PROC_IN_LOGICAL_DECODING;
+	ProcGlobal->statusFlags[MyProc->pgxactoff] = MyProc->statusFlags;
+	LWLockRelease(ProcArrayLock);
+	return before;
+}

@@ -153,4 +153,11 @@ extern void wal_reader_confirm(XLogRecPtr position);
 /* Write what was confirmed to disk, so that a restart begins there. */
 extern void wal_reader_save(void);
 
+/*
+ * Count as a process that decodes, or not; returns whether it did.  VACUUM
+ * passes over one that does, and may remove what it sees: so not in a
+ * transaction that reads tables.
+ */
+extern bool wal_reader_count_as_decoding(bool decoding);
+
 #endif							/* FIREHOSE_WAL_WAL_READER_H */

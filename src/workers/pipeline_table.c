@@ -72,6 +72,7 @@ init_entry(PipelineEntry *entry)
 	pg_atomic_init_u64(&entry->part_lsn, 0);
 	pg_atomic_init_u32(&entry->part_seq, 0);
 	pg_atomic_init_u64(&entry->part_definition, 0);
+	pg_atomic_init_u64(&entry->copy_hold, 0);
 	pg_atomic_init_u64(&entry->read_lsn, 0);
 	pg_atomic_init_u64(&entry->confirmed_lsn, 0);
 	pg_atomic_init_u64(&entry->accepted_lsn, 0);

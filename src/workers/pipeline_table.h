@@ -89,6 +89,11 @@ typedef struct PipelineEntry
 	pg_atomic_uint32 part_seq;	/* and the place in it of the last one, */
 	/* as counted under this definition */
 	pg_atomic_uint64 part_definition;
+	/*
+	 * a copy is still to read what a commit here has moved: the next decoder
+	 * begins before it (copier.h); Invalid: none
+	 */
+	pg_atomic_uint64 copy_hold;
 	pg_atomic_uint64 read_lsn;
 	pg_atomic_uint64 confirmed_lsn;
 	pg_atomic_uint64 accepted_lsn;	/* last commit that is delivered completely

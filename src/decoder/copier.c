@@ -1,0 +1,587 @@
+/*
+ * copier.c
+ *		Copies of tables beside the stream of their changes; copier.h says
+ *		more.
+ *
+ * A chunk's position is that of a record of the WAL that is written for it, so
+ * that no commit and no other chunk has it.  Every transaction whose commit
+ * record lies before it has to be visible to the chunk's snapshot.  But a
+ * transaction becomes visible after it has written that record, and long
+ * after if it waits for a standby.  So the decoder waits for those
+ * transactions; the stream stands still meanwhile, because it must not get
+ * ahead of the snapshot.
+ *
+ * An update of the key that leaves large values alone can move a row from the
+ * unread part of the table to the part that was read.  Neither the copy nor
+ * the stream would then send these values.  So such rows are read again by
+ * their keys, and the slot stays before the change until they are delivered.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "common/clock.h"
+#include "decoder/copier.h"
+#include "decoder/copy_position.h"
+#include "decoder/copy_rate.h"
+#include "decoder/copy_table.h"
+#include "decoder/error_policy.h"
+#include "decoder/moved_rows.h"
+#include "decoder/progress.h"
+#include "wal/visibility.h"
+#include "workers/worker.h"
+
+/* Chunks that are handed over and not delivered. */
+#define MAX_IN_FLIGHT	8
+
+/* How often progress is noted (ms): a crash repeats what was read since. */
+#define NOTE_MS			1000
+
+/* How long the stream waits for commits to become visible (us), at first. */
+#define PATIENCE_US		20000
+#define PATIENCE_MAX_US	1000000
+
+/* When a table is locked, or an error may pass (ms). */
+#define RETRY_MS		1000
+
+/* Rows of one chunk of those that were moved. */
+#define MOVED_ROWS		500
+
+/* A chunk that is handed over. */
+typedef struct ChunkInFlight
+{
+	uint64		until;			/* delivered once the ring begins here */
+	bool		advances;		/* the copy has come to `last` */
+	CopyPosition last;
+	int64		rows;
+	int64		bytes;
+	XLogRecPtr	end;			/* of the copy, if it was the last chunk */
+	XLogRecPtr	hold;			/* of its moved rows, until it is delivered */
+} ChunkInFlight;
+
+static const Pipeline *pipeline;
+static ChangeBatch *batch;
+static ChangeReader *reader;
+static const WalReader *wal;
+static MemoryContext context;
+static MemoryContext scratch;	/* of one chunk */
+static List *copies;			/* of CopyRow *, that are not finished */
+static CopyRow *current;		/* is being read; NULL: none */
+static CopyTable *table;		/* its description; NULL: to be made */
+static MemoryContext current_context;	/* of all that is about it */
+static CopyPosition next;		/* where the next chunk begins */
+static XLogRecPtr end;			/* all is read; Invalid: not yet */
+static ChunkInFlight in_flight[MAX_IN_FLIGHT];
+static int	n_in_flight;
+static XLogRecPtr begin_at;		/* no chunk before the stream is here */
+static bool dirty;				/* more is delivered than is noted */
+static int64 noted_at;
+static int64 not_before;		/* clock_ms */
+static long patience = PATIENCE_US;
+static Event row_event;			/* of the chunk that is being read */
+static int	rows_seen;			/* in it, sent or not */
+static int	said;				/* SQLSTATE that the log has; 0: none */
+
+/* Start ------------------------------------------------------------------- */
+
+void
+copier_start(const Pipeline *p, ChangeBatch *b, ChangeReader *r)
+{
+	List	   *rows = copies_read(p->id);
+	ListCell   *cell;
+
+	pipeline = p;
+	batch = b;
+	reader = r;
+	foreach(cell, rows)
+	{
+		CopyRow    *copy = lfirst(cell);
+
+		if (copy->phase != COPY_WAITING && copy->phase != COPY_READING)
+			continue;
+		copy->blocks = copy_table_blocks(copy->relid);
+		copies = lappend(copies, copy);
+	}
+	context = AllocSetContextCreate(TopMemoryContext, "firehose copies", ALLOCSET_DEFAULT_SIZES);
+	scratch = AllocSetContextCreate(context, "firehose chunk", ALLOCSET_DEFAULT_SIZES);
+}
+
+/* Say that a pipeline that streams copies as well. */
+static void
+show_copying(void)
+{
+	if (pg_atomic_read_u32(&batch->pipeline->state) == PIPELINE_STREAMING)
+		pipeline_set_state(batch->pipeline, PIPELINE_STREAMING, copier_reason());
+}
+
+const char *
+copier_reason(void)
+{
+	int			n = list_length(copies);
+
+	if (n == 0)
+		return "";
+	return psprintf("copying the rows of %d table%s, see firehose_stat_progress_copy", n,
+					n == 1 ? "" : "s");
+}
+
+/* Moved rows -------------------------------------------------------------- */
+
+/* Show the next decoder where it is to begin. */
+static void
+show_hold(void)
+{
+	pg_atomic_write_u64(&batch->pipeline->copy_hold, copier_hold());
+}
+
+/* The reader of changes: an event of a table. */
+static void
+note_event(const Event *event)
+{
+	if (current == NULL || event->relation->relid != current->relid)
+		return;
+	moved_rows_note(event, end);
+	show_hold();
+}
+
+XLogRecPtr
+copier_hold(void)
+{
+	XLogRecPtr	hold;
+
+	if (current == NULL)
+		return InvalidXLogRecPtr;
+	hold = moved_rows_hold();
+	for (int i = 0; i < n_in_flight; i++)
+	{
+		if (in_flight[i].hold != InvalidXLogRecPtr &&
+			(hold == InvalidXLogRecPtr || in_flight[i].hold < hold))
+			hold = in_flight[i].hold;
+	}
+	return hold;
+}
+
+/* The beginning and the end of a copy ------------------------------------- */
+
+static void
+store_current(void)
+{
+	dirty = !copies_store(pipeline->id, current);
+	noted_at = clock_ms();
+}
+
+/* The next one: one that has begun, or else the smallest. */
+static CopyRow *
+choose_copy(void)
+{
+	CopyRow    *chosen = linitial(copies);
+
+	for (int i = 1; i < list_length(copies); i++)
+	{
+		CopyRow    *copy = list_nth(copies, i);
+
+		if (chosen->phase == COPY_READING)
+			break;
+		if (copy->phase == COPY_READING || copy->blocks < chosen->blocks)
+			chosen = copy;
+	}
+	return chosen;
+}
+
+static void
+begin_copy(void)
+{
+	CopyRow    *copy = choose_copy();
+
+	current = copy;
+	current_context = AllocSetContextCreate(context, "firehose current copy", ALLOCSET_DEFAULT_SIZES);
+	next = copy_position_keep(current_context, &copy->last);
+	copy->last = copy_position_keep(current_context, &copy->last);
+	end = copy->end;
+	moved_rows_begin(current_context, copy->key_columns);
+	copy->phase = COPY_READING;
+	if (copy->started_at == 0)
+		copy->started_at = GetCurrentTimestamp();
+	store_current();
+	show_copying();
+	change_reader_watch(reader, note_event);
+}
+
+static void
+forget_table(void)
+{
+	if (table != NULL)
+		copy_table_free(table);
+	table = NULL;
+}
+
+static void
+end_copy(CopyPhase phase, const char *error)
+{
+	current->phase = phase;
+	current->finished_at = GetCurrentTimestamp();
+	current->error = error ? MemoryContextStrdup(context, error) : NULL;
+	if (error)
+		ereport(LOG, (errmsg("firehose decoder: pipeline \"%s\" ends the copy of table %u: %s",
+							 pipeline->name, current->relid, error)));
+	store_current();
+	forget_table();
+	if (dirty)
+	{
+		/* locked: later */
+		current->phase = COPY_READING;
+		not_before = clock_ms() + RETRY_MS;
+		return;
+	}
+	copies = list_delete_ptr(copies, current);
+	current = NULL;
+	said = 0;
+	n_in_flight = 0;
+	moved_rows_forget();
+	MemoryContextDelete(current_context);
+	change_reader_watch(reader, NULL);
+	show_hold();
+	show_copying();
+}
+
+/*
+ * The epoch of a chunk's position has to be known (position.h): the stream is
+ * first to come past the start of the server.  But what moves rows of a table
+ * that is being read is noted from the beginning.
+ */
+void
+copier_open(const WalReader *w)
+{
+	ListCell   *cell;
+
+	wal = w;
+	begin_at = wal_reader_limit();
+	foreach(cell, copies)
+	{
+		if (current == NULL && ((CopyRow *) lfirst(cell))->phase == COPY_READING)
+			begin_copy();
+	}
+}
+
+/* Take note of the chunks that are delivered. */
+static void
+settle(void)
+{
+	uint64		first = pg_atomic_read_u64(&batch->pipeline->ring.first);
+	int			n = 0;
+
+	while (n < n_in_flight && in_flight[n].until <= first)
+	{
+		ChunkInFlight *chunk = &in_flight[n++];
+
+		if (chunk->advances)
+		{
+			copy_position_free(&current->last);
+			current->last = chunk->last;
+		}
+		current->rows += chunk->rows;
+		current->bytes += chunk->bytes;
+		current->chunks++;
+		current->end = Max(current->end, chunk->end);
+		dirty = true;
+	}
+	if (n == 0)
+		return;
+	n_in_flight -= n;
+	memmove(in_flight, in_flight + n, n_in_flight * sizeof(ChunkInFlight));
+	show_hold();
+}
+
+/* Chunks ------------------------------------------------------------------ */
+
+/* Give a row to the batch; false: it is full. */
+static bool
+take_row(EventRelation *relation, const EventValue *row, void *arg)
+{
+	row_event.seq++;
+	row_event.relation = relation;
+	row_event.new_row = row;
+	change_reader_add_row(reader, &row_event);
+	return batch->size < OUTBOX_FULL;
+}
+
+/* Another key is another order: from the beginning. */
+static void
+start_over(void)
+{
+	memset(&next, 0, sizeof(next));
+	memset(&current->last, 0, sizeof(current->last));
+	end = current->end = InvalidXLogRecPtr;
+	n_in_flight = 0;
+	moved_rows_forget();
+	moved_rows_begin(current_context, current->key_columns);
+}
+
+/* See that the table is described as it is now; returns why it cannot be. */
+static const char *
+describe_current(void)
+{
+	const char *fault = NULL;
+	List	   *columns;
+	List	   *types;
+
+	if (table != NULL && copy_table_is_valid(table))
+		return NULL;
+	forget_table();
+	table = copy_table_describe(context, pipeline, current, &fault);
+	if (table == NULL)
+		return fault;
+	copy_table_key(table, &columns, &types);
+	if (!copy_texts_equal(columns, current->key_columns) || !copy_texts_equal(types, current->key_types))
+	{
+		current->key_columns = copy_texts_keep(current_context, columns);
+		current->key_types = copy_texts_keep(current_context, types);
+		start_over();
+	}
+	return NULL;
+}
+
+/* Read moved rows again, as many as go into a batch; returns how many. */
+static int
+read_moved(void)
+{
+	int			n = 0;
+
+	while (n < Min(moved_rows_count(), MOVED_ROWS) && batch->size < OUTBOX_FULL)
+		copy_table_read_one(table, moved_rows_key(n++), take_row, NULL);
+	return n;
+}
+
+/* Read the rows of a chunk: moved ones first, so that they never wait. */
+static void
+read_rows(ChunkInFlight *chunk, int *nmoved)
+{
+	CopyChunk	result = {.rows = 0};
+
+	*nmoved = read_moved();
+	if (end == InvalidXLogRecPtr && batch->size < OUTBOX_FULL)
+	{
+		copy_table_read(table, &next, copy_rate_rows(), &result, take_row, NULL);
+		chunk->advances = true;
+		chunk->last = copy_position_keep(current_context, &result.last);
+		chunk->end = result.all_read ? 1 : InvalidXLogRecPtr;
+	}
+	rows_seen = *nmoved + result.seen;
+	chunk->rows = row_event.seq;
+}
+
+/*
+ * In a transaction: read a chunk into the batch.  Returns NULL or why the copy
+ * ends; *locked: it is to be tried again.
+ */
+static const char *
+read_chunk(ChunkInFlight *chunk, int *nmoved, bool *locked)
+{
+	Oid			user;
+	int			security;
+	const char *fault = NULL;
+
+	if (!ConditionalLockRelationOid(current->relid, AccessShareLock))
+	{
+		*locked = true;
+		return NULL;
+	}
+	if (get_rel_name(current->relid) == NULL)
+		return "the table was dropped";
+	copy_table_set_planner();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	GetUserIdAndSecContext(&user, &security);
+	fault = describe_current();
+	SetUserIdAndSecContext(pipeline->owner, security | SECURITY_RESTRICTED_OPERATION |
+						   SECURITY_LOCAL_USERID_CHANGE);
+	if (fault == NULL)
+		read_rows(chunk, nmoved);
+	SetUserIdAndSecContext(user, security);
+	SPI_finish();
+	PopActiveSnapshot();
+	return fault;
+}
+
+/* How the reading of a chunk ended. */
+typedef enum ChunkOutcome
+{
+	CHUNK_READ,
+	CHUNK_LATER,
+	CHUNK_FAULT
+} ChunkOutcome;
+
+/* The same in a transaction of its own; errors are caught. */
+static ChunkOutcome
+try_chunk(ChunkInFlight *chunk, int *nmoved, const char **fault)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	bool		decoding = wal_reader_count_as_decoding(false);
+	volatile ChunkOutcome outcome = CHUNK_READ;
+	volatile bool locked = false;
+	WalPlace	amid = {.lsn = 1};	/* rows are near: no text that quotes them */
+
+	PG_TRY();
+	{
+		bool		is_locked = false;
+
+		StartTransactionCommand();
+		*fault = read_chunk(chunk, nmoved, &is_locked);
+		locked = is_locked;
+		CommitTransactionCommand();
+		if (*fault != NULL)
+			outcome = CHUNK_FAULT;
+		else if (locked)
+			outcome = CHUNK_LATER;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		MemoryContextSwitchTo(caller);
+		outcome = CHUNK_FAULT;
+		if (error_policy_passes(error->sqlerrcode))
+			outcome = CHUNK_LATER;
+		*fault = error_policy_text(error, &amid);
+		if (outcome == CHUNK_LATER && said != error->sqlerrcode)
+			ereport(LOG, (errmsg("firehose decoder: pipeline \"%s\" will try again to copy table %u: %s",
+								 pipeline->name, current->relid, *fault)));
+		said = error->sqlerrcode;
+		forget_table();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	(void) wal_reader_count_as_decoding(decoding);
+	return outcome;
+}
+
+/* The transaction has ended: hand the chunk over. */
+static void
+hand_over(ChunkInFlight *chunk, int nmoved)
+{
+	XLogRecPtr	mark = visibility_write_mark();
+	CommitRing *ring = &batch->pipeline->ring;
+
+	/* the rows it saw are to be durable, and its id not to come again */
+	XLogFlush(mark);
+	if (chunk->end != InvalidXLogRecPtr)
+		end = chunk->end = mark;
+	chunk->bytes = batch->size;
+	chunk->hold = moved_rows_read(nmoved, mark);
+	if (chunk->advances)
+	{
+		copy_position_free(&next);
+		next = copy_position_keep(current_context, &chunk->last);
+	}
+	batch->commits_upto = Max(batch->commits_upto, wal_reader_done(wal));
+	change_batch_flush(batch);
+	chunk->until = pg_atomic_read_u64(&ring->next);
+	in_flight[n_in_flight++] = *chunk;
+	show_hold();
+}
+
+/* Read the next chunk; returns when to come again. */
+static long
+do_chunk(void)
+{
+	ChunkInFlight chunk = {0};
+	ChunkOutcome outcome;
+	const char *fault = NULL;
+	int			nmoved = 0;
+	XLogRecPtr	position = visibility_write_mark();
+	bool		visible;
+
+	if (!worker_enter_core())
+		return -1;
+	visible = visibility_await(patience);
+	worker_leave_core();
+	if (!visible)
+	{
+		long		paused = patience / 1000 * 5;
+
+		patience = Min(patience * 2, PATIENCE_MAX_US);
+		return paused;
+	}
+	patience = PATIENCE_US;
+
+	memset(&row_event, 0, sizeof(row_event));
+	row_event.op = EVENT_READ;
+	row_event.lsn = position - 1;
+	row_event.epoch = progress_epoch(position);
+	row_event.ts = GetCurrentTimestamp();
+	if (!worker_enter_core())
+		return -1;
+	outcome = try_chunk(&chunk, &nmoved, &fault);
+	worker_leave_core();
+	switch (outcome)
+	{
+		case CHUNK_LATER:
+			change_batch_discard(batch);
+			return RETRY_MS;
+		case CHUNK_FAULT:
+			change_batch_discard(batch);
+			end_copy(COPY_FAILED, fault);
+			return 0;
+		case CHUNK_READ:
+			break;
+	}
+	said = 0;
+	hand_over(&chunk, nmoved);
+	return copy_rate_pause(rows_seen);
+}
+
+long
+copier_turn(void)
+{
+	int64		now = clock_ms();
+	MemoryContext old;
+	long		wait;
+
+	if (copies == NIL || wal_reader_position(wal) < begin_at)
+		return -1;
+	if (now < not_before)
+		return not_before - now;
+	if (current == NULL)
+		begin_copy();
+	settle();
+	moved_rows_passed(wal_reader_position(wal));
+	if (dirty && now - noted_at >= NOTE_MS)
+		store_current();
+	if (n_in_flight == MAX_IN_FLIGHT)
+		return -1;
+	if (moved_rows_count() == 0 && end != InvalidXLogRecPtr)
+	{
+		if (wal_reader_position(wal) < end || n_in_flight > 0 || !moved_rows_settled())
+			return -1;
+		end_copy(COPY_DONE, NULL);
+		return copies != NIL ? 0 : -1;
+	}
+	old = MemoryContextSwitchTo(scratch);
+	wait = do_chunk();
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(scratch);
+	not_before = clock_ms() + wait;
+	return wait;
+}
+
+void
+copier_stop(void)
+{
+	if (current == NULL)
+		return;
+	settle();
+	if (dirty)
+		store_current();
+}

@@ -1,0 +1,219 @@
+/*
+ * moved_rows.c
+ *		Rows to be read again in a copy; moved_rows.h says more.
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "decoder/moved_rows.h"
+
+typedef struct MovedRow
+{
+	CopyPosition key;			/* that it has moved to */
+	XLogRecPtr	first;			/* commit of the first change of its moves */
+	XLogRecPtr	mark;			/* it was read before this; Invalid: not yet */
+} MovedRow;
+
+static MemoryContext context;
+static List *key_columns;		/* of char * */
+static List *noted;				/* of MovedRow *, to be read */
+static List *were_read;			/* of MovedRow *, that may move on unseen */
+
+void
+moved_rows_begin(MemoryContext parent, List *columns)
+{
+	context = AllocSetContextCreate(parent, "firehose moved rows", ALLOCSET_DEFAULT_SIZES);
+	key_columns = columns;
+	noted = NIL;
+	were_read = NIL;
+}
+
+void
+moved_rows_forget(void)
+{
+	MemoryContextDelete(context);
+	context = NULL;
+	noted = NIL;
+	were_read = NIL;
+}
+
+static void
+free_row(MovedRow *row)
+{
+	for (int i = 0; i < row->key.n; i++)
+		pfree(row->key.texts[i]);
+	pfree(row->key.texts);
+	pfree(row);
+}
+
+/* Does an update change the key and leave values out? */
+static bool
+is_moved(const Event *event)
+{
+	if (event->op != EVENT_UPDATE || event->old_row == NULL || !event->old_is_key)
+		return false;
+	for (int i = 0; i < event->relation->ncolumns; i++)
+	{
+		if (event_new_value(event, i) == NULL)
+			return true;
+	}
+	return false;
+}
+
+/* The value of a column of the key; NULL: it has none. */
+static const EventValue *
+key_value(const EventRelation *relation, const EventValue *row, const char *column)
+{
+	for (int i = 0; i < relation->ncolumns; i++)
+	{
+		if (strcmp(relation->columns[i].name, column) == 0)
+			return row[i].kind == EVENT_VALUE_TEXT ? &row[i] : NULL;
+	}
+	return NULL;
+}
+
+/* Is a row of an event the one that has this key? */
+static bool
+has_key(const EventRelation *relation, const EventValue *row, const CopyPosition *key)
+{
+	if (key->n != list_length(key_columns))
+		return false;
+	for (int i = 0; i < key->n; i++)
+	{
+		const EventValue *value = key_value(relation, row, list_nth(key_columns, i));
+
+		if (value == NULL || strlen(key->texts[i]) != value->length ||
+			memcmp(key->texts[i], value->v.text, value->length) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* The noted or read row that an event moves on; NULL: none. */
+static MovedRow *
+find_row(const Event *event)
+{
+	List	   *lists[] = {noted, were_read};
+
+	for (int i = 0; i < lengthof(lists); i++)
+	{
+		ListCell   *cell;
+
+		foreach(cell, lists[i])
+		{
+			MovedRow   *row = lfirst(cell);
+
+			if (has_key(event->relation, event->old_row, &row->key))
+				return row;
+		}
+	}
+	return NULL;
+}
+
+void
+moved_rows_note(const Event *event, XLogRecPtr end)
+{
+	MemoryContext old;
+	MovedRow   *before = NULL;
+	MovedRow   *row;
+	ListCell   *cell;
+
+	if (context == NULL || !is_moved(event))
+		return;
+	if (end != InvalidXLogRecPtr && event->lsn >= end)
+	{
+		before = find_row(event);
+		if (before == NULL)
+			return;
+	}
+
+	old = MemoryContextSwitchTo(context);
+	row = palloc0(sizeof(MovedRow));
+	/* a restart before the first change notes the whole chain again */
+	row->first = before ? before->first : event->lsn;
+	row->key.texts = palloc(Max(list_length(key_columns), 1) * sizeof(char *));
+	foreach(cell, key_columns)
+	{
+		const EventValue *value = key_value(event->relation, event->new_row, lfirst(cell));
+
+		if (value != NULL)
+			row->key.texts[row->key.n++] = pnstrdup(value->v.text, value->length);
+	}
+	noted = lappend(noted, row);
+	MemoryContextSwitchTo(old);
+}
+
+int
+moved_rows_count(void)
+{
+	return list_length(noted);
+}
+
+const CopyPosition *
+moved_rows_key(int i)
+{
+	return &((MovedRow *) list_nth(noted, i))->key;
+}
+
+static XLogRecPtr
+first_of(List *rows, int n)
+{
+	XLogRecPtr	first = InvalidXLogRecPtr;
+
+	for (int i = 0; i < n; i++)
+	{
+		const MovedRow *row = list_nth(rows, i);
+
+		if (first == InvalidXLogRecPtr || row->first < first)
+			first = row->first;
+	}
+	return first;
+}
+
+XLogRecPtr
+moved_rows_read(int n, XLogRecPtr mark)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	XLogRecPtr	first = first_of(noted, n);
+
+	for (int i = 0; i < n; i++)
+	{
+		MovedRow   *row = list_nth(noted, i);
+
+		row->mark = mark;
+		were_read = lappend(were_read, row);
+	}
+	noted = list_delete_first_n(noted, n);
+	MemoryContextSwitchTo(old);
+	return first;
+}
+
+void
+moved_rows_passed(XLogRecPtr position)
+{
+	int			n = 0;
+
+	/* they were read in the order of their marks */
+	while (n < list_length(were_read) &&
+		   ((MovedRow *) list_nth(were_read, n))->mark <= position)
+		free_row(list_nth(were_read, n++));
+	were_read = list_delete_first_n(were_read, n);
+}
+
+XLogRecPtr
+moved_rows_hold(void)
+{
+	XLogRecPtr	hold = first_of(noted, list_length(noted));
+	XLogRecPtr	read = first_of(were_read, list_length(were_read));
+
+	if (hold == InvalidXLogRecPtr || (read != InvalidXLogRecPtr && read < hold))
+		hold = read;
+	return hold;
+}
+
+bool
+moved_rows_settled(void)
+{
+	return noted == NIL && were_read == NIL;
+}

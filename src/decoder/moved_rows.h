@@ -1,0 +1,49 @@
+/*
+ * moved_rows.h
+ *		Rows whose key changes without their large values while their table is
+ *		copied: they are to be read again.
+ *
+ * Decoder process only.  A row goes from noted (its change has been decoded)
+ * to read (a chunk has read its key again) to forgotten.  While a copy is
+ * being read all such changes are noted.  Once all of the table has been read,
+ * only changes before that position are, and those of rows that are noted
+ * themselves, or were read by a snapshot that may have seen the row move on.
+ * So this comes to an end under any traffic.
+ */
+#ifndef FIREHOSE_DECODER_MOVED_ROWS_H
+#define FIREHOSE_DECODER_MOVED_ROWS_H
+
+#include "format/event.h"
+#include "pipeline/copies.h"
+
+/* Begin for a copy, with memory of this context; moved_rows_forget ends it. */
+extern void moved_rows_begin(MemoryContext context, List *key_columns);
+extern void moved_rows_forget(void);
+
+/*
+ * Take note of an event of the table, if it moves a row so.  `end` is where
+ * all of the table was read; Invalid: not yet.
+ */
+extern void moved_rows_note(const Event *event, XLogRecPtr end);
+
+/* How many are to be read, and the key of one of them. */
+extern int	moved_rows_count(void);
+extern const CopyPosition *moved_rows_key(int i);
+
+/*
+ * The first n were read by a snapshot that is older than the position `mark`.
+ * Returns the first commit that the rows of this chunk hold the slot before;
+ * Invalid: none.
+ */
+extern XLogRecPtr moved_rows_read(int n, XLogRecPtr mark);
+
+/* The stream has come to this position. */
+extern void moved_rows_passed(XLogRecPtr position);
+
+/* The first commit that a restart has to begin before; Invalid: none. */
+extern XLogRecPtr moved_rows_hold(void);
+
+/* Is there nothing to be read, and nothing that may move on? */
+extern bool moved_rows_settled(void);
+
+#endif							/* FIREHOSE_DECODER_MOVED_ROWS_H */
