@@ -23,7 +23,7 @@ my $node = new_node('main', $emulator, 'firehose.queue_size' => '8MB', listen_ad
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 my %environment = (
     PGHOST => '127.0.0.1', PGPORT => $node->port, PGDATABASE => 'postgres', PGUSER => (getpwuid($<))[0]);
-# where Debian's package has node-pg, and where scripts/install-languages puts it
+# where Debian's package has node-pg, and where scripts/install-languages puts what npm has
 $environment{NODE_PATH} = '/usr/share/nodejs:' . (Cwd::abs_path('build/languages/node_modules') // '');
 my $build = Cwd::abs_path($node->basedir) . '/build';
 mkdir $build or die "$build: $!";
@@ -69,6 +69,7 @@ my @further = (
     [ 'python_psycopg3', [ @python, '-c', 'import psycopg' ], [ @python, "$folder/python_psycopg3.py" ] ],
     [ 'python_asyncpg', [ @python, '-c', 'import asyncpg' ], [ @python, "$folder/python_asyncpg.py" ] ],
     [ 'node_pg', [ 'node', '-e', 'require("pg")' ], [ 'node', "$folder/node_pg.js" ] ],
+    [ 'node_postgres', [ 'node', '-e', 'require("postgres")' ], [ 'node', "$folder/node_postgres.js" ] ],
     [ 'java_jdbc', [ 'sh', '-c', 'java -version && test -e /usr/share/java/postgresql.jar' ],
         [ 'java', '-cp', '/usr/share/java/postgresql.jar', "$folder/java_jdbc.java" ] ],
     [ 'ruby_pg', [ 'ruby', '-rpg', '-e1' ], [ 'ruby', "$folder/ruby_pg.rb" ] ],
