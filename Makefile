@@ -37,10 +37,12 @@ PG_CONFIG ?= pg_config
 # worth, and what it calls of ours is not exported
 override with_llvm := no
 # What the two libraries must agree on: the version, and all headers.
-FIREHOSE_BUILD = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(srcdir)/firehose.control)-$(shell cat $(sort $(wildcard $(srcdir)/src/*/*.h)) | cksum | cut -d' ' -f1)
+FIREHOSE_VERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(srcdir)/firehose.control)
+FIREHOSE_BUILD = $(FIREHOSE_VERSION)-$(shell cat $(sort $(wildcard $(srcdir)/src/*/*.h)) | cksum | cut -d' ' -f1)
 # PostgreSQL's own headers are system headers to us: -Wextra is for our code.
 PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -I$(srcdir)/src \
-	-include $(srcdir)/src/common/exports.h -DFIREHOSE_BUILD='"$(FIREHOSE_BUILD)"'
+	-include $(srcdir)/src/common/exports.h -DFIREHOSE_BUILD='"$(FIREHOSE_BUILD)"' \
+	-DFIREHOSE_VERSION='"$(FIREHOSE_VERSION)"'
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers -Wno-clobbered $(if $(WERROR),-Werror)
 

@@ -37,6 +37,7 @@
 
 #include "common/catalog_row.h"
 #include "common/compat.h"
+#include "common/extension_version.h"
 #include "common/names.h"
 #include "common/own_tables.h"
 #include "common/own_tables_trust.h"
@@ -214,7 +215,7 @@ own_tables_require_table(OwnTable table, LOCKMODE lockmode, const Oid *types, in
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("table \"%s\" of the extension firehose does not exist",
 						table_names[table]),
-				 errhint("Drop the extension firehose and create it again.")));
+				 errhint("%s", extension_version_remedy("Drop the extension firehose and create it again."))));
 
 	rel = table_open(oid, lockmode);
 	check_columns(rel, types, ntypes);
@@ -236,7 +237,7 @@ check_columns(Relation rel, const Oid *types, int ntypes)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s\" has been altered", RelationGetRelationName(rel)),
-				 errhint("Drop the extension firehose and create it again.")));
+				 errhint("%s", extension_version_remedy("Drop the extension firehose and create it again."))));
 }
 
 bool

@@ -5,12 +5,17 @@
 #ifndef FIREHOSE_COMMON_SRF_ROW_H
 #define FIREHOSE_COMMON_SRF_ROW_H
 
+#include "access/htup_details.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "datatype/timestamp.h"
 #include "port/atomics.h"
 #include "utils/builtins.h"
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "common/extension_version.h"
 
 #define RESULT_ROW_COLUMNS	32	/* at most */
 
@@ -85,6 +90,38 @@ static inline void
 row_lsn(ResultRow *row, XLogRecPtr value)
 {
 	row_datum(row, LSNGetDatum(value), XLogRecPtrIsInvalid(value));
+}
+
+/*
+ * Is the row as long as the function's result has columns?  Longer will do:
+ * the function was created by an earlier version, and those that are missing
+ * came at the end.
+ */
+static inline void
+row_check(const ResultRow *row, TupleDesc desc)
+{
+	if (unlikely(row->ncolumns < desc->natts))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the result has %d columns, of which the library of firehose knows %d",
+						desc->natts, row->ncolumns),
+				 errhint("%s", extension_version_remedy("Drop the extension firehose and create it again."))));
+}
+
+/* Add it to a set. */
+static inline void
+row_return(ResultRow *row, ReturnSetInfo *rsinfo)
+{
+	row_check(row, rsinfo->setDesc);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, row->values, row->nulls);
+}
+
+/* Make it the only one. */
+static inline Datum
+row_result(ResultRow *row, TupleDesc desc)
+{
+	row_check(row, desc);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), row->values, row->nulls));
 }
 
 #endif							/* FIREHOSE_COMMON_SRF_ROW_H */

@@ -120,9 +120,7 @@ firehose_stat_pipeline(PG_FUNCTION_ARGS)
 		read_entry(pipeline_row_id(row), &report);
 		decide_state(row, &report);
 		add_columns(&result, row, &report);
-		Assert(result.ncolumns == rsinfo->setDesc->natts);
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc,
-							 result.values, result.nulls);
+		row_return(&result, rsinfo);
 	}
 
 	return (Datum) 0;

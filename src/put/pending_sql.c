@@ -30,7 +30,7 @@ add_row(uint64 id, Oid serverid, const char *data, Size length, void *arg)
 		row_datum(&row, PointerGetDatum(cstring_to_text_with_len(data, length)), false);
 	else
 		row_datum(&row, (Datum) 0, true);
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, row.values, row.nulls);
+	row_return(&row, rsinfo);
 }
 
 /* Rows of id, stream and data, those of a stream in the order of the puts. */

@@ -286,7 +286,7 @@ firehose_wait_all(PG_FUNCTION_ARGS)
 		row_text(&row, found ? found->record_id : NULL);
 		row_text(&row, found ? found->error_code : NULL);
 		row_text(&row, found ? found->error_message : NULL);
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, row.values, row.nulls);
+		row_return(&row, rsinfo);
 	}
 	return (Datum) 0;
 }

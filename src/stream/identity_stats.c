@@ -140,7 +140,7 @@ firehose_stat_identity(PG_FUNCTION_ARGS)
 		row_text(&row, superuser() && entry.last_error[0] ? entry.last_error : NULL);
 		row_time(&row, entry.last_error_at);
 		Assert(row.ncolumns == STAT_IDENTITY_COLUMNS);
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, row.values, row.nulls);
+		row_return(&row, rsinfo);
 	}
 	return (Datum) 0;
 }

@@ -221,8 +221,7 @@ firehose_stat_stream(PG_FUNCTION_ARGS)
 			hide_counters(&row);
 
 		if (stat_stream_is_current(id))
-			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc,
-								 row.values, row.nulls);
+			row_return(&row, rsinfo);
 	}
 
 	return (Datum) 0;
@@ -330,8 +329,7 @@ firehose_stat_queue(PG_FUNCTION_ARGS)
 	row_counter(&row, &q->next_id);
 	Assert(row.ncolumns == STAT_QUEUE_COLUMNS);
 
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc),
-													  row.values, row.nulls)));
+	PG_RETURN_DATUM(row_result(&row, tupdesc));
 }
 
 /* Read the pool's numbers, and set its low-water mark anew if asked to. */

@@ -20,6 +20,7 @@
 #include "aws/endpoint.h"
 #include "aws/role_arn.h"
 #include "common/compat.h"
+#include "common/srf_row.h"
 #include "queue/queue.h"
 #include "stream/stream_options.h"
 
@@ -576,15 +577,12 @@ firehose_stream_options(PG_FUNCTION_ARGS)
 			default_text(def),
 			def->description,
 		};
-		Datum		values[lengthof(columns)];
-		bool		nulls[lengthof(columns)];
+		ResultRow	row = {.ncolumns = 0};
 
 		for (int c = 0; c < lengthof(columns); c++)
-		{
-			nulls[c] = columns[c] == NULL;
-			values[c] = nulls[c] ? (Datum) 0 : CStringGetTextDatum(columns[c]);
-		}
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+			row_datum(&row, columns[c] ? CStringGetTextDatum(columns[c]) : (Datum) 0,
+					  columns[c] == NULL);
+		row_return(&row, rsinfo);
 	}
 	return (Datum) 0;
 }

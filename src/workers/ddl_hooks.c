@@ -40,6 +40,7 @@
 #include "utils/syscache.h"
 
 #include "common/catalog_row.h"
+#include "common/extension_version.h"
 #include "common/names.h"
 #include "common/utility.h"
 #include "stream/stream.h"
@@ -89,7 +90,7 @@ static const DefElem *find_option(const List *options, const char *name);
 static void exclude_database_workers(Oid dboid);
 static void object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 						  int sub_id, void *arg);
-static void note_extension(ObjectAccessType access);
+static void note_extension(ObjectAccessType access, Oid extension);
 static void note_server(ObjectAccessType access, Oid server_id);
 static bool is_our_extension(Oid extension_id);
 static bool is_stream(Oid server_id);
@@ -318,7 +319,7 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 	{
 		case ExtensionRelationId:
 			if (is_our_extension(object_id))
-				note_extension(access);
+				note_extension(access, object_id);
 			break;
 		case ForeignServerRelationId:
 			if (is_stream(object_id))
@@ -338,11 +339,13 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 
 /* The extension was created, altered or dropped. */
 static void
-note_extension(ObjectAccessType access)
+note_extension(ObjectAccessType access, Oid extension)
 {
 	pending.extension = true;
 	if (access == OAT_DROP)
 		extension_drop_follow();
+	else
+		extension_version_check(extension);
 
 	/*
 	 * A sender that finds no extension discards the queue of its database, and

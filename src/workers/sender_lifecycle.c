@@ -20,6 +20,7 @@
 #include "storage/lmgr.h"
 
 #include "common/compat.h"
+#include "common/extension_version.h"
 #include "common/names.h"
 #include "queue/queue.h"
 #include "wal/replication_slot.h"
@@ -73,6 +74,7 @@ sender_check_extension(Oid dboid)
 	present = OidIsValid(get_extension_oid(FIREHOSE_NAME, true));
 	if (!present && owes_records(dboid))
 		present = !discard_orphans(dboid);
+	extension_version_report();
 	CommitTransactionCommand();
 
 	/* their replication slots would hold back WAL for ever */

@@ -104,6 +104,5 @@ firehose_stat_server(PG_FUNCTION_ARGS)
 	while (row.ncolumns < STAT_SERVER_COLUMNS)
 		row_datum(&row, (Datum) 0, true);
 
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc),
-													  row.values, row.nulls)));
+	PG_RETURN_DATUM(row_result(&row, tupdesc));
 }

@@ -25,12 +25,15 @@ our @EXPORT = qw(
 );
 
 # Start a server that delivers to an emulator.  Further arguments are settings.
-# The extension is created in database postgres unless extension => 0 is given.
+# The extension is created in database postgres unless extension => 0 is given;
+# install_path chooses another installation of PostgreSQL.
 sub new_node
 {
     my ($name, $emulator, %settings) = @_;
     my $extension = delete $settings{extension} // 1;
-    my $node = PostgreSQL::Test::Cluster->new($name);
+    my $installation = delete $settings{install_path};
+    my $node = PostgreSQL::Test::Cluster->new($name,
+        defined $installation ? (install_path => $installation) : ());
     $node->init;
 
     # absolute: the server's working directory is its data directory
