@@ -155,25 +155,34 @@ is_skipped(const WalReader *reader)
 	for (int i = 0; i < reader->nskips; i++)
 	{
 		if (reader->decoding->reader->ReadRecPtr == reader->skips[i])
-			return stands_for_itself(reader->decoding->reader);
+			return true;
 	}
 	return false;
 }
 
+/* Does the pipeline leave out what comes from there? */
+static bool
+is_foreign(const WalReader *reader, RepOriginId origin)
+{
+	return reader->plugin.filter_by_origin_cb != NULL &&
+		reader->plugin.filter_by_origin_cb(reader->decoding, origin);
+}
+
 /*
  * Leave a transaction out: asked at its commit record, and at those of single
- * changes, which are never left out alone.  Before any plugin sees it, because
- * it may be the plugin that fails on it.
+ * changes.  Before any plugin sees it, because it may be the plugin that fails
+ * on it.  A change is left out later, alone, once it has been counted: its
+ * transaction may have others that are sent, whose numbers must not depend on
+ * what the pipeline leaves out.
  */
 static bool
 filter_transaction(LogicalDecodingContext *decoding, RepOriginId origin)
 {
 	WalReader  *reader = decoding->output_writer_private;
 
-	if (reader != NULL && is_skipped(reader))
-		return true;
-	return reader != NULL && reader->plugin.filter_by_origin_cb != NULL &&
-		reader->plugin.filter_by_origin_cb(decoding, origin);
+	if (reader == NULL || !stands_for_itself(decoding->reader))
+		return false;
+	return is_skipped(reader) || is_foreign(reader, origin);
 }
 
 /* Error context: which table's change was it? */
@@ -262,7 +271,8 @@ count_change(LogicalDecodingContext *decoding, ReorderBufferTXN *txn, Relation r
 	WalReader  *reader = decoding->output_writer_private;
 
 	reader->seq++;
-	change_for_pgoutput(decoding, txn, relation, change);
+	if (!is_foreign(reader, change->origin_id))
+		change_for_pgoutput(decoding, txn, relation, change);
 	/* some formats make a delete and an insert of it */
 	if (change->action == REORDER_BUFFER_CHANGE_UPDATE && change->data.tp.oldtuple != NULL)
 		reader->seq++;
@@ -277,8 +287,11 @@ count_truncate(LogicalDecodingContext *decoding, ReorderBufferTXN *txn, int nrel
 	reader->truncated = change->data.truncate.relids;
 	reader->ntruncated = change->data.truncate.nrelids;
 	reader->seq++;
-	follow_renames(reader);
-	reader->plugin.truncate_cb(decoding, txn, nrelations, relations, change);
+	if (!is_foreign(reader, change->origin_id))
+	{
+		follow_renames(reader);
+		reader->plugin.truncate_cb(decoding, txn, nrelations, relations, change);
+	}
 	reader->seq += reader->ntruncated - 1;
 }
 
