@@ -14,7 +14,7 @@ use PipelineTest;
 
 my $emulator = Emulator->start();
 my $node = new_decoding_node('main', $emulator, 'firehose.queue_size' => '4MB',
-    'firehose.queue_timeout' => '30min');
+    'firehose.queue_timeout' => '30min', 'firehose.max_queue_timeout' => '30min');
 my $accounts = q{SELECT pages_promised || ' ' || waiters FROM firehose_stat_queue};
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
@@ -57,8 +57,9 @@ sub served
     my ($name, @sessions) = @_;
     foreach my $session (@sessions)
     {
-        wait_until("$name: goes on", sub { !$session->{run}->pumpable || ($session->{run}->pump_nb, 0) });
-        $session->{run}->kill_kill if $session->{run}->pumpable;
+        my $gone = wait_until("$name: goes on", sub {
+            sql("SELECT count(*) FROM pg_stat_activity WHERE pid = $session->{pid}") eq '0' });
+        sql("SELECT pg_terminate_backend($session->{pid})") unless $gone;
         $session->{run}->finish;
         is($session->{err}, '', "$name: and has put its record");
         $waiters--;

@@ -55,6 +55,17 @@ note_served(void)
 	}
 }
 
+/* Is a stream marked as one with a line? */
+static bool
+is_marked(const ModelStream *s)
+{
+	Queue	   *q = sim.model.q;
+	int			number = queue_stream_number(q, s->queue_stream);
+	const uint32 *words = (const uint32 *) ((char *) q + q->lines_offset);
+
+	return (words[number / 32] & (1U << (number % 32))) != 0;
+}
+
 /*
  * None is overtaken, and none sleeps that could have what it waits for.
  */
@@ -69,9 +80,12 @@ check_lines(void)
 	}
 	for (int i = 0; i < MODEL_STREAMS; i++)
 	{
-		Waiter	   *w = first_in_line(&sim.model.streams[i]);
+		ModelStream *s = &sim.model.streams[i];
+		Waiter	   *w = first_in_line(s);
 
-		if (w != NULL && model_may_reserve(&sim.model, &sim.model.streams[i], w->bytes))
+		if (OidIsValid(s->serverid) && is_marked(s) != (w != NULL))
+			MISMATCH(&sim.model, "entry %d is marked wrong", queue_stream_number(sim.model.q, s->queue_stream));
+		if (w != NULL && model_may_reserve(&sim.model, s, w->bytes))
 			MISMATCH(&sim.model, "waiter %d sleeps although there is space", (int) (w - sim.waiters));
 	}
 }
