@@ -82,6 +82,10 @@ INSERT INTO blobs VALUES
 SELECT left(checked_row(z), 200) FROM blobs z;
 SELECT left(checked_row(z, json_columns => 1), 120) FROM blobs z WHERE length(b) < 100;
 SELECT bool_and(decode(checked_row(z)::json->>'b', 'base64') = b) FROM blobs z;
+-- every remainder of the pieces that bytes are encoded in
+SELECT count(*), bool_and(decode(checked_row(z)::json->>'b', 'base64') = z.b)
+FROM (SELECT decode(repeat('00ff1b', n / 3) || left('a5c3', 2 * (n % 3)), 'hex') AS b
+      FROM generate_series(0, 3) m, generate_series(GREATEST(0, 768 * m - 4), 768 * m + 4) n) z;
 
 -- arrays
 CREATE TABLE arrays (i int[], t text[], ts timestamptz[], by bytea[], b box[], d positives, m mood[], j jsonb[], v int2vector, f float8[]);
