@@ -17,6 +17,7 @@
 #include <strings.h>
 
 #include "aws/credential_lookup.h"
+#include "aws/secret.h"
 
 /* The two files, in the order in which they are looked at */
 static const struct
@@ -69,10 +70,10 @@ credential_wipe_text(char **text)
 void
 credentials_wipe(Credentials *credentials)
 {
-	credential_wipe_text(&credentials->access_key_id);
-	credential_wipe_text(&credentials->secret_access_key);
-	credential_wipe_text(&credentials->session_token);
-	credentials->expiration = 0;
+	secret_free(credentials->access_key_id);
+	secret_free(credentials->secret_access_key);
+	secret_free(credentials->session_token);
+	memset(credentials, 0, sizeof(*credentials));
 }
 
 bool
@@ -114,7 +115,7 @@ credentials_set(Credentials *credentials, const char *access_key_id,
 				return false;
 			}
 		}
-		*places[i] = strdup(value);
+		*places[i] = secret_copy(value);
 		if (*places[i] == NULL)
 		{
 			snprintf(errmsg, errmsg_size, "out of memory");
@@ -148,13 +149,21 @@ copy(char **to, const char *from)
 	return from == NULL || *to != NULL;
 }
 
+/* The same in memory for secrets. */
+static bool
+copy_secret(char **to, const char *from)
+{
+	*to = from != NULL ? secret_copy(from) : NULL;
+	return from == NULL || *to != NULL;
+}
+
 bool
 credentials_copy(Credentials *to, const Credentials *from)
 {
 	to->expiration = from->expiration;
-	return copy(&to->access_key_id, from->access_key_id) &&
-		copy(&to->secret_access_key, from->secret_access_key) &&
-		copy(&to->session_token, from->session_token);
+	return copy_secret(&to->access_key_id, from->access_key_id) &&
+		copy_secret(&to->secret_access_key, from->secret_access_key) &&
+		copy_secret(&to->session_token, from->session_token);
 }
 
 /* Write a path, a leading "~/" being HOME; NULL if that is not set. */

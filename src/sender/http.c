@@ -17,7 +17,9 @@
  */
 #include "postgres.h"
 
+#include <malloc.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -102,6 +104,36 @@ set_timer(CURLM *m, long timeout_ms, void *arg)
 	return 0;
 }
 
+/*
+ * libcurl's memory is wiped when it is freed: it has copies of headers and
+ * bodies, of which some are secret.
+ */
+static void
+wipe_and_free(void *memory)
+{
+	if (memory != NULL)
+		explicit_bzero(memory, malloc_usable_size(memory));
+	free(memory);
+}
+
+/* The place that realloc() leaves could not be wiped. */
+static void *
+wipe_and_realloc(void *memory, size_t size)
+{
+	size_t		old = memory != NULL ? malloc_usable_size(memory) : 0;
+	void	   *moved;
+
+	if (memory != NULL && size <= old && size > old / 2)
+		return memory;
+	moved = malloc(size);
+	if (moved == NULL)
+		return NULL;
+	if (memory != NULL)
+		memcpy(moved, memory, Min(old, size));
+	wipe_and_free(memory);
+	return moved;
+}
+
 int
 http_init(const char **error)
 {
@@ -112,7 +144,8 @@ http_init(const char **error)
 	unsetenv("SSLKEYLOGFILE");
 
 	*error = NULL;
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK ||
+	if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, wipe_and_free, wipe_and_realloc,
+							 strdup, calloc) != CURLE_OK ||
 		(multi = curl_multi_init()) == NULL)
 		*error = "could not initialize libcurl";
 	else if ((epoll_fd = epoll_create1(EPOLL_CLOEXEC)) < 0)

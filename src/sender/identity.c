@@ -11,6 +11,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "aws/secret.h"
 #include "sender/identity.h"
 #include "sender/identity_internal.h"
 
@@ -34,8 +35,11 @@ static bool region_wanted = false;	/* of the instance */
 static Identity *
 create_identity(const char *role_arn, const char *external_id)
 {
-	Identity   *identity = MemoryContextAllocZero(TopMemoryContext, sizeof(Identity));
+	/* it has keys that were derived from credentials */
+	Identity   *identity = secret_alloc(sizeof(Identity));
 
+	if (identity == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	identity->role_arn = MemoryContextStrdup(TopMemoryContext, role_arn);
 	identity->external_id = MemoryContextStrdup(TopMemoryContext, external_id);
 	identity->expires_at = IDENTITY_NEVER;
@@ -121,7 +125,7 @@ identity_forget_unmarked(void)
 		sigv4_key_clear(&identity->signing_key);
 		pfree(identity->role_arn);
 		pfree(identity->external_id);
-		pfree(identity);
+		secret_free(identity);
 	}
 }
 

@@ -152,7 +152,10 @@ request_put_back(Request *request)
 {
 	http_release(&request->http);
 	if (request->headers.token)
+	{
+		explicit_bzero(request->headers.token, strlen(request->headers.token));
 		pfree(request->headers.token);
+	}
 	if (nkept < KEEP_BODIES && kept_memory + request->body_size <= budget_free())
 	{
 		kept[nkept].data = request->body;
