@@ -30,10 +30,11 @@
 
 /*
  * The pause before rows that could not be written are tried again (us), and
- * the number beyond which the oldest are dropped.
+ * the number beyond which the oldest half is dropped.
  */
 #define RETRY_AFTER			1000000
 #define MAX_ROWS			50000
+#define HALF_OF_ROWS		(MAX_ROWS / 2)
 
 /* Dead letters that are stored in one transaction. */
 #define MAX_LETTERS			100
@@ -51,7 +52,7 @@ typedef struct PendingFailure
 
 static StatusRow *rows;
 static int	nrows = 0;
-static MemoryContext row_context;	/* texts of rows */
+static MemoryContext row_texts[2];	/* of each half of rows, dropped with it */
 static RecentEntry *outcomes;
 static int	noutcomes = 0;
 static dlist_head failures = DLIST_STATIC_INIT(failures);
@@ -63,20 +64,42 @@ completion_init(void)
 {
 	rows = MemoryContextAllocHuge(TopMemoryContext, MAX_ROWS * sizeof(StatusRow));
 	outcomes = MemoryContextAllocHuge(TopMemoryContext, MAX_ROWS * sizeof(RecentEntry));
-	row_context = AllocSetContextCreate(TopMemoryContext, "firehose status rows",
-										ALLOCSET_DEFAULT_SIZES);
+	for (int i = 0; i < lengthof(row_texts); i++)
+		row_texts[i] = AllocSetContextCreate(TopMemoryContext, "firehose status rows",
+											 ALLOCSET_DEFAULT_SIZES);
+}
+
+/* Where the texts of a row are. */
+static MemoryContext
+texts_of(int row)
+{
+	return row_texts[row / HALF_OF_ROWS];
 }
 
 static void
 forget_rows(void)
 {
 	nrows = 0;
-	MemoryContextReset(row_context);
+	for (int i = 0; i < lengthof(row_texts); i++)
+		MemoryContextReset(row_texts[i]);
+}
+
+/* Drop the older half of the rows. */
+static void
+forget_older_rows(void)
+{
+	MemoryContext emptied = row_texts[0];
+
+	MemoryContextReset(emptied);
+	row_texts[0] = row_texts[1];
+	row_texts[1] = emptied;
+	nrows -= HALF_OF_ROWS;
+	memmove(rows, rows + HALF_OF_ROWS, nrows * sizeof(StatusRow));
 }
 
 /*
- * A place for a row.  If the tables cannot be written for long, rows are lost,
- * not records.
+ * A place for a row.  If the tables cannot be written for long, the oldest
+ * rows are lost, not records.
  */
 static StatusRow *
 add_row(CompletionTarget *target, const ClaimedRecord *claimed)
@@ -84,7 +107,7 @@ add_row(CompletionTarget *target, const ClaimedRecord *claimed)
 	StatusRow  *row;
 
 	if (nrows == MAX_ROWS)
-		forget_rows();
+		forget_older_rows();
 	row = &rows[nrows++];
 	memset(row, 0, sizeof(StatusRow));
 	row->id = claimed->id;
@@ -95,7 +118,7 @@ add_row(CompletionTarget *target, const ClaimedRecord *claimed)
 	row->queued_at = claimed->queued_at;
 	if (QUEUE_ITEM_HAS_ORIGIN(claimed->kind))
 	{
-		MemoryContext old = MemoryContextSwitchTo(row_context);
+		MemoryContext old = MemoryContextSwitchTo(texts_of(nrows - 1));
 
 		row->lsn = claimed->origin.lsn;
 		if (!QUEUE_ITEM_IS_PUT(claimed->kind))
@@ -127,10 +150,11 @@ add_outcome(uint64 id, RecordOutcome outcome, Oid serverid)
 	recent_announce(id, outcome, serverid);
 }
 
+/* Copy a text of a row. */
 static char *
-copy_text(const char *text, int length)
+copy_text(const StatusRow *row, const char *text, int length)
 {
-	char	   *copy = MemoryContextAlloc(row_context, length + 1);
+	char	   *copy = MemoryContextAlloc(texts_of(row - rows), length + 1);
 
 	memcpy(copy, text, length);
 	copy[length] = '\0';
@@ -147,7 +171,7 @@ completion_accepted(CompletionTarget *target, const ClaimedRecord *claimed, cons
 		StatusRow  *row = add_row(target, claimed);
 
 		row->accepted = true;
-		row->record_id = copy_text(record_id, record_id_len);
+		row->record_id = copy_text(row, record_id, record_id_len);
 		row->record_id_len = record_id_len;
 		row->encrypted = encrypted;
 		row->completed_at = now;
@@ -242,8 +266,8 @@ settle_failure(PendingFailure *failure)
 	{
 		StatusRow  *row = add_row(target, &failure->claimed);
 
-		row->error_code = copy_text(failure->code, strlen(failure->code));
-		row->error_message = copy_text(failure->message, strlen(failure->message));
+		row->error_code = copy_text(row, failure->code, strlen(failure->code));
+		row->error_message = copy_text(row, failure->message, strlen(failure->message));
 		row->completed_at = failure->failed_at;
 	}
 	dlist_delete(&failure->node);
@@ -327,7 +351,7 @@ completion_forget(CompletionTarget *target)
 	for (int i = 0; i < nrows; i++)
 	{
 		if (rows[i].stream == target->name)
-			rows[i].stream = copy_text(target->name, strlen(target->name));
+			rows[i].stream = copy_text(&rows[i], target->name, strlen(target->name));
 	}
 }
 

@@ -13,7 +13,9 @@
  * A service that refuses for lack of quota is sent to at a rate: pace_rate.c.
  *
  * Requests that fail are followed by a pause, as AWS's SDKs make it.  All
- * requests under way when one failed count as one failure.
+ * requests under way when one failed count as one failure.  After the second
+ * failure one record at a time is tried, so that an outage, however long, has
+ * a batch sent only once more than needed.
  *
  * A response that refuses the size halves the request, and the records left
  * are tried request by request until the one that is too large is found.
@@ -30,8 +32,16 @@
  * Requests and their number grow while they would take so much of the timeout.
  */
 #define GROW_FAST			0.4
-#define GROW_REQUESTS		0.45
-#define GROW_WINDOW			0.65
+#define GROW_SLOWLY			0.58
+
+/*
+ * A trial of twice as many requests of half the size has succeeded if they
+ * take less than this part of the time; otherwise the next one comes after a
+ * pause, twice as long each time.
+ */
+#define TRIAL_PART			0.8
+#define TRIAL_HOLD			(60 * SECOND)
+#define MAX_TRIAL_HOLD		(3600 * SECOND)
 
 /*
  * Requests that take more of it, though smaller ones take less, shrink a
@@ -48,6 +58,12 @@
 
 /* How far behind its rate a sender may catch up. */
 #define RATE_SLACK			(SECOND / 20)
+
+/*
+ * No pause of a rate is longer: a single record may be far larger than all
+ * that the rate was learnt from.
+ */
+#define MAX_RATE_PAUSE		(10 * SECOND)
 
 /* Setting up -------------------------------------------------------------- */
 
@@ -94,13 +110,13 @@ max_volume(const Pace *p)
 	return p->rate > 0 && p->by_entry ? p->rate * REQUEST_OF_SECOND : HUGE_VAL;
 }
 
-/* How many records a request may have: a probe carries one. */
+/* How many records a request may have: an attempt in an outage carries one. */
 int
 pace_max_records(const Pace *p)
 {
 	double		n = p->share * p->options.max_records;
 
-	if (p->parked)
+	if (p->parked || p->probing)
 		return 1;
 	if (p->options.records_per_second > 0)
 		n = Min(n, p->options.records_per_second);
@@ -177,6 +193,7 @@ pace_sent(Pace *p, PaceRequest *request, int records, int64_t bytes, int64_t now
 	{
 		p->rate_next = Max(p->rate_next, now - RATE_SLACK);
 		p->rate_next += (int64_t) (volume(records, bytes) / p->rate * (double) SECOND);
+		p->rate_next = Min(p->rate_next, now + MAX_RATE_PAUSE);
 	}
 }
 
@@ -197,6 +214,8 @@ pace_strike(Pace *p, const PaceRequest *request, int64_t now)
 	p->share = Max(p->share, 1.0 / p->options.max_records);
 	p->window = Max(1, p->window / divisor);
 	p->fastest = INT64_MAX;
+	p->apart = false;
+	p->trial = 0;
 	p->changed_at = now;
 	if (p->strikes < 2)
 		p->strikes++;
@@ -232,9 +251,93 @@ share_limit(const Pace *p, int64_t now)
 }
 
 /*
+ * Whether a service works on requests side by side can only be seen with more
+ * of them.  Where more of this size might not end in time, and larger ones
+ * would not, try twice as many of half the size: for a service that does not,
+ * that is the same work.
+ */
+static void
+start_trial(Pace *p, int64_t took, int64_t now)
+{
+	double		window = Min(p->window * 2, p->options.max_in_flight);
+
+	p->before_took = (double) took;
+	p->before_share = p->share;
+	p->before_window = p->window;
+	p->share = Max(p->share * p->window / window, 1.0 / p->options.max_records);
+	p->window = window;
+	p->trial_size = (int) window;
+	p->trial = 2 * p->trial_size;
+	p->trial_took = 0;
+	p->changed_at = now;
+}
+
+/* A response of the trial; those of the first wave do not count. */
+static void
+continue_trial(Pace *p, int64_t took, int64_t now)
+{
+	if (p->trial <= p->trial_size)
+		p->trial_took += (double) took;
+	if (--p->trial > 0)
+		return;
+	p->apart = p->trial_took < p->before_took * TRIAL_PART * p->trial_size;
+	if (!p->apart)
+	{
+		p->share = p->before_share;
+		p->window = p->before_window;
+		p->trial_hold = Min(Max(p->trial_hold * 2, TRIAL_HOLD), MAX_TRIAL_HOLD);
+		p->trial_at = now + p->trial_hold;
+	}
+	p->changed_at = now;
+}
+
+/* Make requests larger; false if larger ones might not end in time. */
+static bool
+grow_share(Pace *p, int64_t took, double limit)
+{
+	double		timeout = (double) p->options.timeout;
+
+	if (would_take(took, 0, 2) <= timeout * GROW_FAST)
+		p->share *= 2;
+	else if (would_take(took, p->fastest, 1.25) <= timeout * GROW_SLOWLY)
+		p->share *= 1.25;
+	else
+		return false;
+	p->share = Min(p->share, limit);
+	return true;
+}
+
+/* Allow more requests; false if they might not end in time. */
+static bool
+grow_window(Pace *p, int64_t took)
+{
+	double		timeout = (double) p->options.timeout;
+	double		factor = p->apart ? 1 : (p->window + 1) / p->window;
+
+	if (would_take(took, 0, 4) <= timeout * GROW_FAST)
+		p->window = Min(p->window * 2, p->options.max_in_flight);
+	else if (would_take(took, Min(p->fastest, took / 4), factor) <= timeout * GROW_SLOWLY)
+		p->window = Min(p->window + 1, p->options.max_in_flight);
+	else
+		return false;
+	return true;
+}
+
+/* A request took so long that others may not end in time. */
+static void
+shrink(Pace *p, int64_t now)
+{
+	if (p->window > 1)
+		p->window = Max(1, p->window - 1);
+	else
+		p->share = Max(p->share * 0.8, 1.0 / p->options.max_records);
+	p->changed_at = now;
+}
+
+/*
  * A request was accepted: more and larger ones may follow, if those can be
- * expected to end in time.  The smaller of the two grows first, both at
- * once as long as that is safe.
+ * expected to end in time.  The smaller of the two grows first, both at once
+ * as long as that is safe.
  */
 static void
 grow(Pace *p, const PaceRequest *request, int64_t now)
@@ -247,37 +350,31 @@ grow(Pace *p, const PaceRequest *request, int64_t now)
 	/* would one more record have been too much? */
 	bool		share_used = request->records + 1 > p->share * p->options.max_records ||
 		(double) request->bytes + p->mean_volume > p->share * (double) p->options.max_bytes;
+	bool		grown = false;
 
 	p->fastest = Min(p->fastest, took);
-	if (took > timeout * TOO_LONG && p->fastest < timeout * TOO_LONG / 2 &&
-		request->sent_at >= p->changed_at)
+	if (request->sent_at < p->changed_at)
+		return;
+	if (p->trial > 0)
 	{
-		if (p->window > 1)
-			p->window = Max(1, p->window - 1);
-		else
-			p->share = Max(p->share * 0.8, 1.0 / p->options.max_records);
-		p->changed_at = now;
+		continue_trial(p, took, now);
+		return;
 	}
-	if (request->sent_at < p->changed_at || (p->share >= limit && p->window >= max_window))
+	if (took > timeout * TOO_LONG && p->fastest < timeout * TOO_LONG / 2)
+	{
+		shrink(p, now);
+		return;
+	}
+	if (p->share >= limit && p->window >= max_window)
 		return;
 	if (p->share < limit && share_used && (share_first || p->window >= max_window))
-	{
-		if (would_take(took, 0, 2) <= timeout * GROW_FAST)
-			p->share *= 2;
-		else if (would_take(took, p->fastest, 1.25) <= timeout * GROW_REQUESTS)
-			p->share *= 1.25;
-		p->share = Min(p->share, limit);
-	}
-	if (p->window < max_window)
-	{
-		int64_t		base = Min(p->fastest, took / 4);
-
-		if (would_take(took, 0, 4) <= timeout * GROW_FAST)
-			p->window = Min(p->window * 2, max_window);
-		else if (would_take(took, base, (p->window + 1) / p->window) <= timeout * GROW_WINDOW)
-			p->window = Min(p->window + 1, max_window);
-	}
-	p->changed_at = now;
+		grown = grow_share(p, took, limit);
+	if (p->window < max_window && (!grown || would_take(took, 0, 8) <= timeout * GROW_FAST))
+		grown |= grow_window(p, took);
+	if (!grown && p->window < max_window && share_used && now >= p->trial_at)
+		start_trial(p, took, now);
+	else
+		p->changed_at = now;
 }
 
 /* Results of requests ------------------------------------------------ */
@@ -291,6 +388,7 @@ mark_alive(Pace *p, const PaceRequest *request)
 	{
 		p->failures = 0;
 		p->next_attempt = 0;
+		p->probing = false;
 	}
 	p->strikes = 0;
 	p->accepted_since_cut = true;
@@ -362,6 +460,7 @@ pace_failed(Pace *p, const PaceRequest *request, int64_t wish, int64_t now)
 	if (!first)
 		return;
 	p->window = p->failures > 1 ? 1 : Max(1, p->window / 2);
+	p->probing = p->failures > 1;
 	p->changed_at = now;
 }
 

@@ -70,6 +70,20 @@ typedef struct Pace
 	int			strikes;		/* waves in a row of which nothing was accepted
 								 * because they were too much */
 	int64_t		fastest;		/* shortest request since the last strike */
+
+	/*
+	 * Do requests take longer the more of them are under way?  Unknown at
+	 * first, and tried out where it matters.
+	 */
+	bool		apart;			/* they do not */
+	int			trial;			/* responses to come of a trial, 0: none */
+	int			trial_size;		/* responses of it that count, the last */
+	double		trial_took;		/* sum of theirs, us */
+	double		before_took;	/* before the trial */
+	double		before_share;
+	double		before_window;
+	int64_t		trial_at;		/* not before */
+	int64_t		trial_hold;		/* between the last two that failed */
 	int			bisect_left;	/* records of a request that was too large, to
 								 * be tried in smaller requests, one at a time
 								 * */
@@ -107,6 +121,7 @@ typedef struct Pace
 	int64_t		failed_at;
 	int64_t		next_attempt;	/* nothing is sent before */
 	int64_t		wish_until;		/* nor can this be cut short: the service asked */
+	bool		probing;		/* errors go on: one record at a time */
 	bool		parked;
 } Pace;
 

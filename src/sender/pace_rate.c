@@ -25,6 +25,12 @@
 /* The first time less: some of what was accepted had been saved up. */
 #define FIRST_CUT			0.7
 
+/*
+ * No quota is smaller: AWS grants 1 MiB a second at least.  A rate below this
+ * was learnt from something else, or from a moment in which little was sent.
+ */
+#define LEAST_RATE			8192
+
 /* A rate that need not be kept to for so long is forgotten. */
 #define FORGET_RATE			(60 * SECOND)
 
@@ -70,7 +76,7 @@ static void
 cut_rate(Pace *p, double rate, int64_t now)
 {
 	p->refused_rate = p->rate;
-	p->rate = Max(rate, 1);
+	p->rate = Max(rate, LEAST_RATE);
 	p->step = FIRST_STEP;
 	p->cut_at = now;
 	p->accepted_since_cut = false;

@@ -420,13 +420,14 @@ retry_soon(Delivery *d, Request *request, const Cause *cause, int64 now)
 
 /*
  * Does Firehose refuse this very record?  It was refused before, while others
- * passed, and now it is alone.  In strict order every record is.
+ * passed, and now it is alone, and nothing else fails.  In strict order every
+ * record is alone.
  */
 static bool
 is_records_fault(Delivery *d, Request *request, const Cause *cause)
 {
 	return request->nrecords == 1 && cause->party == PARTY_AWS &&
-		(request->nsuspects == 1 ||
+		((request->nsuspects == 1 && d->health.pace.failures == 0) ||
 		 (d->options.order == ORDER_STRICT && is_hopeless(d, &request->records[0])));
 }
 

@@ -296,6 +296,7 @@ send_one(World *w, int64_t *when)
 	}
 	w->nin_flight++;
 	w->o->sent += n;
+	w->o->outage_sent += in_outage(w, w->now) ? n : 0;
 	pace_sent(&w->pace, &call->sent, n, (int64_t) n * w->s->record_bytes, w->now);
 	call->bytes_left = w->s->serial ? work(w, call) : (double) n * w->s->record_bytes * 4 / 3;
 	if (line_speed(w) <= 0)

@@ -76,6 +76,7 @@ typedef struct Outcome
 	int64_t		full_again;		/* first full request after the outage, us after
 								 * its end; -1: none */
 	int64_t		first_again;	/* first request after it */
+	int64_t		outage_sent;	/* records, from its beginning to its end */
 	int64_t		done_at;		/* everything was accepted; -1 */
 } Outcome;
 

@@ -1,0 +1,149 @@
+/*-------------------------------------------------------------------------
+ *
+ * test_pace_events.c
+ *	  A stream's pace told events one by one.  (Simulated services: test_pace.)
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "sender/pace.h"
+#include "tap.h"
+
+#define SECOND			INT64_C(1000000)
+
+static PaceOptions
+usual_options(void)
+{
+	PaceOptions options = {
+		.max_records = 500,
+		.max_bytes = 4000000,
+		.max_in_flight = 16,
+		.timeout = 30 * SECOND,
+		.largest_record = 1024000
+	};
+
+	return options;
+}
+
+static void
+test_size_answers(void)
+{
+	PaceOptions options = usual_options();
+	Pace		p;
+	PaceRequest r;
+	int			left = 1000;
+	int			calls = 0;
+
+	pace_init(&p, &options, 1, 0);
+	/* the first of 1000 is too large: it is found, and the rest is sent */
+	while (left > 0 && calls < 100)
+	{
+		int			n = pace_max_records(&p);
+
+		n = n > left ? left : n;
+		pace_sent(&p, &r, n, n * 100, calls * SECOND);
+		if (left == 1000 && n > 1)
+			pace_too_large(&p, &r, calls * SECOND + 1000);
+		else if (left == 1000)
+		{
+			pace_gave_up(&p, 1);
+			left--;
+		}
+		else
+		{
+			pace_answered(&p, &r, n, n * 100, 0, -1, calls * SECOND + 1000);
+			left -= n;
+		}
+		calls++;
+	}
+	ok(calls <= 25, "one record that is too large is found in few requests (%d)", calls);
+	is_int(pace_max_records(&p), 500, "and requests are full again");
+	is_int(pace_max_in_flight(&p), options.max_in_flight, "as many as before");
+}
+
+static void
+test_states(void)
+{
+	PaceOptions options = usual_options();
+	Pace		p;
+	PaceRequest r[4];
+
+	options.max_in_flight = 4;
+	pace_init(&p, &options, 1, 0);
+	for (int i = 0; i < 4; i++)
+		pace_sent(&p, &r[i], 10, 1000, i + 1);
+	for (int i = 0; i < 4; i++)
+		pace_failed(&p, &r[i], -1, 1000 + i);
+	is_int((int64_t) p.failures, 1, "a wave that fails is one failure");
+	is_int(pace_state(&p), PACE_RETRYING, "the stream retries");
+	pace_park(&p, 30 * SECOND, 2000);
+	is_int(pace_state(&p), PACE_PARKED, "it is parked");
+	is_int(pace_max_records(&p), 1, "a probe has one record");
+	is_int(pace_max_in_flight(&p), 1, "and is alone");
+	ok(pace_delay(&p, 1, 100, 2000) >= 30 * SECOND, "and comes later");
+	pace_probe_now(&p, 3000);
+	is_int(pace_delay(&p, 1, 100, 3000), 0, "or at once when something has changed");
+	pace_park(&p, 30 * SECOND, 3000);
+	ok(!pace_try_early(&p, SECOND, SECOND), "who waits does not end a pause that has just begun");
+	ok(pace_delay(&p, 1, 100, SECOND) > 0, "which goes on");
+	ok(pace_try_early(&p, SECOND, 3000 + SECOND), "but one that is a second old");
+	is_int(pace_delay(&p, 1, 100, 3000 + SECOND), 0, "and a probe goes");
+	pace_park(&p, 30 * SECOND, 2 * SECOND);
+	pace_try_now(&p, 2 * SECOND);
+	is_int(pace_delay(&p, 1, 100, 2 * SECOND), 0, "what becomes another stream is tried at once");
+	pace_sent(&p, &r[0], 1, 100, 2 * SECOND);
+	pace_failed(&p, &r[0], 10 * SECOND, 2 * SECOND);
+	ok(!pace_try_early(&p, SECOND, 6 * SECOND), "a pause that the service asks for is kept");
+	ok(pace_delay(&p, 1, 100, 6 * SECOND) > 0, "all of it");
+	p.next_attempt = p.wish_until = 0;
+	pace_sent(&p, &r[0], 1, 100, 13 * SECOND);
+	pace_answered(&p, &r[0], 1, 100, 0, -1, 13 * SECOND);
+	is_int(pace_state(&p), PACE_ACTIVE, "one that is accepted ends it");
+	pace_sent(&p, &r[0], 10, 1000, 14 * SECOND);
+	pace_throttled(&p, &r[0], -1, 14 * SECOND);
+	is_int(pace_state(&p), PACE_THROTTLED, "a service that asks for less throttles");
+	for (int i = 0; i < 100000; i++)
+	{
+		pace_sent(&p, &r[0], 1, 100, (20 + i) * SECOND);
+		pace_failed(&p, &r[0], INT64_C(86400000000), (20 + i) * SECOND);
+	}
+	ok(p.next_attempt - 100019 * SECOND <= 25 * SECOND, "no pause passes 25 s");
+
+	/* a rate learnt from little does not hold back a large record for hours */
+	pace_init(&p, &options, 1, 0);
+	pace_sent(&p, &r[0], 2, 900010, SECOND);
+	pace_answered(&p, &r[0], 1, 10, 1, -1, SECOND + 1000);
+	pace_sent(&p, &r[0], 1, 900000, SECOND + 2000);
+	pace_answered(&p, &r[0], 1, 900000, 0, -1, SECOND + 3000);
+	ok(pace_delay(&p, 1, 10, SECOND + 3000) <= 10 * SECOND, "no pause of a rate passes 10 s");
+	pace_idle(&p);
+	is_int(pace_state(&p), PACE_ACTIVE, "and when nothing is left, none is shown");
+
+	/* errors that go on are tried with one record */
+	pace_init(&p, &options, 1, 0);
+	for (int i = 0; i < 2; i++)
+	{
+		is_int(pace_max_records(&p), 500, "a full request");
+		pace_sent(&p, &r[0], 500, 50000, (i + 1) * SECOND);
+		pace_failed(&p, &r[0], -1, (i + 1) * SECOND + 1000);
+	}
+	is_int(pace_max_records(&p), 1, "after two that failed one record is tried");
+	pace_sent(&p, &r[0], 1, 100, 60 * SECOND);
+	pace_answered(&p, &r[0], 1, 100, 0, -1, 60 * SECOND + 1000);
+	is_int(pace_max_records(&p), 500, "and after it full requests");
+
+	/* a service that refuses at random, whatever the rate */
+	pace_init(&p, &options, 1, 0);
+	p.futile_until = 100 * SECOND;
+	pace_sent(&p, &r[0], 10, 1000, SECOND);
+	pace_throttled(&p, &r[0], -1, SECOND);
+	ok(p.next_attempt > SECOND, "what is refused whole pauses");
+	ok(!pace_try_early(&p, 0, SECOND), "a pause that the service caused is kept, whoever waits");
+}
+
+int
+main(void)
+{
+	test_size_answers();
+	test_states();
+	return done_testing();
+}
