@@ -39,8 +39,11 @@
 #include "wal/visibility.h"
 #include "workers/worker.h"
 
-/* Chunks that are handed over and not delivered. */
-#define MAX_IN_FLIGHT	8
+/*
+ * Chunks that are handed over and not delivered, 16 MB at most: when the queue
+ * is full of changes, each of them waits for all that is before it.
+ */
+#define MAX_IN_FLIGHT	64
 
 /* How often progress is noted (ms): a crash repeats what was read since. */
 #define NOTE_MS			1000
