@@ -363,6 +363,53 @@ test_errors(void)
 	is_text(report.code, report.code_len, "", "overlong type");
 }
 
+/*
+ * Each character, at each place of a text: control characters become blanks,
+ * which are two for those of 8 bits, and all others stay.
+ */
+static void
+test_controls(void)
+{
+	enum
+	{
+		PLACES = 20
+	};
+	int			wrong = 0;
+
+	for (int c = 1; c < 0x100; c++)
+	{
+		bool		control = c < ' ' || (c >= 0x7F && c < 0xA0);
+
+		for (int place = 0; place <= PLACES; place++)
+		{
+			ErrorReport report;
+			char		body[100];
+			char		expected[PLACES + 3] = {0};
+			int			width = c < 0x80 ? 1 : 2;
+			int			len = snprintf(body, sizeof(body),
+									   "{\"message\":\"%.*s\\u%04x%.*s\"}", place,
+									   "aaaaaaaaaaaaaaaaaaaa", (unsigned) c,
+									   PLACES - place, "zzzzzzzzzzzzzzzzzzzz");
+
+			memset(expected, 'a', place);
+			memset(expected + place, ' ', width);
+			memset(expected + place + width, 'z', PLACES - place);
+			if (!control && width == 1)
+				expected[place] = (char) c;
+			else if (!control)
+			{
+				expected[place] = (char) (0xC0 | c >> 6);
+				expected[place + 1] = (char) (0x80 | (c & 0x3F));
+			}
+			response_parse_error(body, len, NULL, &report);
+			if (report.message_len != strlen(expected) ||
+				memcmp(report.message, expected, report.message_len) != 0)
+				wrong++;
+		}
+	}
+	ok(wrong == 0, "control characters are blanked wherever they are, and no others: %d are wrong", wrong);
+}
+
 int
 main(void)
 {
@@ -374,6 +421,7 @@ main(void)
 	for (size_t i = 0; i < lengthof(put_cases); i++)
 		test_put_case(&put_cases[i]);
 	test_errors();
+	test_controls();
 	for (int i = RESPONSE_OK; i <= RESPONSE_LENGTH_MISMATCH; i++)
 		ok(strncmp(response_result_message(i), "response ", 6) == 0,
 		   "result %d has a message", i);
