@@ -80,6 +80,18 @@ wait_confirmed($node, 'ascii', 'p');
 like(dead('ascii'), qr/^invalid_text\|Column "v" has text .* encoding SQL_ASCII .*\|t\|\{"id":3\}$/, 'SQL_ASCII: likewise');
 is((events($emulator, 'ascii'))[-1]{after}{v}, 'good', 'and what follows arrives');
 
+# (a database in UTF-8 checks what comes in, but not what a cast makes)
+$node->safe_psql('utf8_latin', q{CREATE CAST (bytea AS text) WITHOUT FUNCTION;
+    INSERT INTO t VALUES (3, '\x61e9'::bytea::text, '{}', 3);
+    INSERT INTO t VALUES (4, 'x', ARRAY['y', '\xc3'::bytea::text], 3);
+    INSERT INTO t VALUES (5, 'good', '{}', 3);
+    DROP CAST (bytea AS text)});
+wait_confirmed($node, 'utf8_latin', 'p');
+my @invalid = map { qq{invalid_text|Column "$_->[1]" has text that is not valid in encoding UTF8 or has no equivalent in UTF-8.|t|{"id":$_->[0]}} }
+  [ 3, 'v' ], [ 4, 'a' ];
+is(dead('utf8_latin'), join("\n", @invalid), 'UTF8: likewise');
+is((events($emulator, 'utf8_latin'))[-1]{after}{v}, 'good', 'and what follows arrives');
+
 # values that are far too large
 my ($pid) = split /\n/, $node->safe_psql('utf8_latin', q{SELECT pid FROM firehose_stat_pipeline});
 $node->safe_psql('utf8_latin', qq{
@@ -88,7 +100,7 @@ $node->safe_psql('utf8_latin', qq{
     SELECT pg_logical_emit_message(false, 'm', repeat('x', $large));
     INSERT INTO t VALUES (12, 'small', '{}', 1)});
 wait_confirmed($node, 'utf8_latin', 'p', 180);
-is(dead('utf8_latin'), join("\n",
+is(dead('utf8_latin'), join("\n", @invalid,
         'RecordTooLarge|Column "v" makes a record of more than 1,024,000 bytes.|t|{"id":10}',
         'RecordTooLarge|Column "a" makes a record of more than 1,024,000 bytes.|t|{"id":11}',
         'RecordTooLarge|The logical message makes a record of more than 1,024,000 bytes.'),

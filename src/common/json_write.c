@@ -208,7 +208,7 @@ convert_or_note(const char *text, int *len)
 {
 	char	   *utf8;
 
-	if (GetDatabaseEncoding() == PG_SQL_ASCII)
+	if (GetDatabaseEncoding() == PG_SQL_ASCII || GetDatabaseEncoding() == PG_UTF8)
 	{
 		if (pg_encoding_verifymbstr(PG_UTF8, text, *len) == *len)
 			return text;
@@ -234,19 +234,23 @@ convert_or_note(const char *text, int *len)
 
 /*
  * The text itself, or a copy converted to UTF-8 when its encoding and its
- * bytes ask for it.
+ * bytes ask for it.  A database in UTF-8 can hold other bytes as well, for
+ * instance by a cast from bytea without a function.
  */
 static const char *
 to_utf8(const char *text, int *len)
 {
 	const char *utf8;
 
-	if (likely(GetDatabaseEncoding() == PG_UTF8))
-		return text;
-	if (!has_high_bit(text, *len))
+	if (likely(!has_high_bit(text, *len)))
 		return text;
 	if (tolerant)
 		return convert_or_note(text, len);
+	if (GetDatabaseEncoding() == PG_UTF8)
+	{
+		pg_verify_mbstr(PG_UTF8, text, *len, false);
+		return text;
+	}
 
 	/* in SQL_ASCII this only verifies: what is not UTF-8 is an error */
 	utf8 = pg_server_to_any(text, *len, PG_UTF8);
