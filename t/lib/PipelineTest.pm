@@ -207,7 +207,8 @@ sub new_copy
 }
 
 # Replay what was delivered into an empty copy of a database and assert that
-# both are equal; options are those of test/replay/firehose-replay.
+# both are equal; options are those of test/replay/firehose-replay, with a list for
+# one that is given several times.
 sub replay_ok
 {
     my ($name, $node, $dbname, $emulator, $streams, %options) = @_;
@@ -222,8 +223,8 @@ sub replay_ok
     delete $options{compare};
     foreach my $option (sort keys %options)
     {
-        push @command, "--$option";
-        push @command, $options{$option} if defined $options{$option};
+        my $value = $options{$option};
+        push @command, map { ("--$option", defined ? $_ : ()) } ref $value ? @$value : $value;
     }
     local $ENV{PGHOST} = $node->host;
     local $ENV{PGPORT} = $node->port;

@@ -27,8 +27,14 @@ CREATE FUNCTION schema_log.tell_table(relid oid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT pg_logical_emit_message(true, 'schema', json_build_object('op', 'is', 'oid', c.oid::int8,
         'name', n.nspname || '.' || c.relname, 'columns',
-        (SELECT string_agg(a.attname || ' ' || a.atttypid || ' ' || a.atttypmod || ' ' || a.attisdropped, ',' ORDER BY attnum)
-         FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0))::text)
+        -- its own, and those of the composite types that they have
+        (WITH RECURSIVE parts AS (SELECT c.oid AS relid UNION
+            SELECT t.typrelid FROM parts JOIN pg_attribute a ON a.attrelid = relid AND a.attnum > 0
+                JOIN pg_type u ON u.oid = a.atttypid
+                JOIN pg_type t ON t.oid IN (u.oid, u.typelem, u.typbasetype) AND t.typrelid <> 0)
+         SELECT string_agg(a.attname || ' ' || a.atttypid || ' ' || a.atttypmod || ' ' || a.attisdropped, ','
+                ORDER BY a.attrelid <> c.oid, a.attrelid, attnum)
+         FROM parts JOIN pg_attribute a ON a.attrelid = relid AND a.attnum > 0))::text)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.oid = relid AND c.relkind IN ('r', 'p') AND c.relpersistence = 'p'
 $$;
@@ -39,7 +45,10 @@ DECLARE
     command record;
 BEGIN
     FOR command IN SELECT * FROM pg_event_trigger_ddl_commands() LOOP
-        IF command.classid = 'pg_class'::regclass THEN
+        IF command.command_tag = 'ALTER TYPE' THEN
+            -- any table may have it, somewhere
+            PERFORM schema_log.tell_table(oid) FROM pg_class WHERE oid >= 16384;
+        ELSIF command.classid = 'pg_class'::regclass THEN
             IF command.command_tag IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO') THEN
                 UPDATE pg_class c SET relreplident = 'f'
                 WHERE oid = command.objid AND relkind = 'r' AND relpersistence = 'p' AND relreplident = 'd'
@@ -52,8 +61,6 @@ BEGIN
                 SELECT oid FROM heirs) h;
         ELSIF command.classid = 'pg_namespace'::regclass THEN
             PERFORM schema_log.tell_table(oid) FROM pg_class WHERE relnamespace = command.objid;
-        ELSIF command.classid = 'pg_type'::regclass THEN
-            PERFORM schema_log.tell_table(attrelid) FROM pg_attribute WHERE atttypid = command.objid;
         END IF;
     END LOOP;
 END $$;

@@ -1,5 +1,8 @@
-"""Applies events to a copy of the schema."""
-from collections import Counter
+"""
+Applies events to a copy of the schema, one table after the other: their order
+matters within a table only, because constraints between tables do not act.
+"""
+from collections import Counter, defaultdict
 
 from database import identifier, literal
 from json_values import to_text
@@ -51,8 +54,8 @@ class Replay:
     def __init__(self, database):
         self.types = database.types()
         self.tables = database.tables()
-        self.script = Script()
         self.counts = Counter()
+        self.script = None
 
     def apply(self, event):
         op = event.op
@@ -120,10 +123,18 @@ class Replay:
         return f'{name}::text = {literal(text)}::{type_name}::text'
 
 
-def apply(database, events):
+def apply(database, events, findings):
     """Returns how many events of each op there were."""
     replay = Replay(database)
+    of_table = defaultdict(list)
     for event in events:
-        replay.apply(event)
-    database.psql(replay.script.text())
+        of_table[event.table].append(event)
+    for table, its_events in of_table.items():
+        replay.script = Script()
+        try:
+            for event in its_events:
+                replay.apply(event)
+            database.psql(replay.script.text())
+        except (ValueError, KeyError, AttributeError, RuntimeError) as error:
+            findings.append(f'{".".join(table)}: cannot be rebuilt: {error!r}'[:1000])
     return replay.counts
