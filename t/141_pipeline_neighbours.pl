@@ -23,7 +23,7 @@ sql(q{CREATE TABLE flat (id int PRIMARY KEY, n int, big text);
     ALTER TABLE flat ALTER big SET STORAGE EXTERNAL;
     INSERT INTO flat SELECT n, 0, repeat('x', 2100) FROM generate_series(1, 4000) n;
     CREATE PUBLICATION flat FOR TABLE flat});
-new_pipeline($node, 'postgres', 'flat', ['flat'], format => q{'flat'});
+new_pipeline($node, 'postgres', 'flat', ['flat'], copy_data => 'false', format => q{'flat'});
 new_stream($node, 'other');
 # all of them and a put are there when the sender looks again
 kill('STOP', sender_of($node, 'postgres'));
@@ -50,7 +50,7 @@ foreach my $name (@names)
     new_stream($node, "${name}_$_") foreach qw(a b);
     wait_until("there is a place for pipeline $name", sub {
         my ($code) = $node->psql('postgres', "SELECT firehose_create_pipeline('$name', '${name}_a', '{$name}',
-            routes => '{\"public.${name}_b\": \"${name}_b\"}')");
+            routes => '{\"public.${name}_b\": \"${name}_b\"}', copy_data => false)");
         $code == 0 });
     wait_state($node, 'postgres', $name, 'streaming');
 }
@@ -79,7 +79,7 @@ wait_until('the old pipeline has records in the queue', sub {
 sql(q{SELECT firehose_drop_pipeline('p1')});
 new_stream($node, 'fresh', enabled => 'false');
 wait_until('another takes its place', sub {
-    my ($code) = $node->psql('postgres', q{SELECT firehose_create_pipeline('fresh', 'fresh', '{p1}')});
+    my ($code) = $node->psql('postgres', q{SELECT firehose_create_pipeline('fresh', 'fresh', '{p1}', copy_data => false)});
     $code == 0 });
 wait_state($node, 'postgres', 'fresh', 'streaming');
 sql(q{INSERT INTO p1_a SELECT n, 'new' FROM generate_series(20001, 20100) n});
