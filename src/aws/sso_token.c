@@ -16,6 +16,7 @@
 
 #include "aws/json_fields.h"
 #include "aws/profile.h"
+#include "aws/secret.h"
 #include "aws/sso_token.h"
 #include "aws/timestamp.h"
 
@@ -158,6 +159,7 @@ sso_token_write(const char *path, const SsoToken *token)
 {
 	char		temporary[1100];
 	const char *separator = "{";
+	char	   *buffer;
 	FILE	   *file;
 	int			fd;
 	bool		ok;
@@ -173,12 +175,16 @@ sso_token_write(const char *path, const SsoToken *token)
 	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return false;
-	file = fdopen(fd, "w");
+	buffer = secret_alloc(BUFSIZ);
+	file = buffer != NULL ? fdopen(fd, "w") : NULL;
 	if (file == NULL)
 	{
+		secret_free(buffer);
 		close(fd);
 		return false;
 	}
+	/* the library's own buffer would keep the token after it is freed */
+	(void) setvbuf(file, buffer, _IOFBF, BUFSIZ);
 	for (int i = 0; i < SSO_NVALUES; i++)
 	{
 		if (token->values[i] == NULL)
@@ -189,6 +195,7 @@ sso_token_write(const char *path, const SsoToken *token)
 	fputs("}", file);
 	ok = !ferror(file);
 	ok = fclose(file) == 0 && ok;
+	secret_free(buffer);
 	ok = ok && rename(temporary, path) == 0;
 	if (!ok)
 		(void) unlink(temporary);
