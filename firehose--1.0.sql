@@ -1441,6 +1441,6 @@ BEGIN ATOMIC
 	ORDER BY c.place, c.subject;
 END;
 COMMENT ON FUNCTION firehose_doctor() IS
-'what is well and what is not with firehose in this server and database, one row per subject: ok, warning or error, what was found, and what to do; it sends nothing and waits for nothing';
+'what is well and what is not with firehose in this server and database, one row per subject: ok, warning or error, what was found, and what to do; it sends nothing and waits for no worker';
 REVOKE ALL ON FUNCTION firehose_doctor() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION firehose_doctor() TO pg_monitor;

@@ -1,7 +1,7 @@
 # firehose_doctor finds each fault that the README explains, and says what to
 # do; a healthy server has nothing but ok.  It works where the library was not
 # loaded, on a standby and for pg_monitor, it sends nothing and waits for
-# nothing.
+# no worker.
 use strict;
 use warnings FATAL => 'all';
 use PostgreSQL::Test::Utils;
@@ -167,7 +167,7 @@ is($node->safe_psql('postgres', q{SET ROLE watcher; SELECT count(*) > 5 FROM fir
 my ($code, $out, $err) = $node->psql('postgres', q{SET ROLE nobody; SELECT firehose_doctor()});
 like($err, qr/permission denied for function firehose_doctor/, 'others may not');
 
-# it waits for nothing: not for a table that is being rewritten
+# it does not wait for a table that is being rewritten
 my $locker = $node->background_psql('postgres');
 $locker->query_safe(q{BEGIN; LOCK TABLE orders IN ACCESS EXCLUSIVE MODE});
 is($node->safe_psql('postgres', q{SET lock_timeout = '1s'; SELECT count(*) > 5 FROM firehose_doctor()}), 't',
