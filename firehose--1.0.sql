@@ -1174,12 +1174,31 @@ COMMENT ON COLUMN firehose_stat_server.decoders_wanted IS 'pipelines that should
 COMMENT ON COLUMN firehose_stat_server.saved_queues_refused IS 'files in pg_firehose with records of a stop, which this server has not loaded';
 GRANT SELECT ON firehose_stat_server TO pg_monitor;
 
--- Every check that needs shared memory is behind (SELECT preloaded ...), which
+-- Every check that needs shared memory is behind (SELECT v.preloaded ...), which
 -- the executor evaluates once, before it calls the function below it.
 CREATE FUNCTION firehose_doctor(OUT subject text, OUT state text, OUT found text, OUT advice text)
 RETURNS SETOF record
 LANGUAGE sql VOLATILE PARALLEL RESTRICTED
 BEGIN ATOMIC
+	WITH server AS (
+		SELECT * FROM firehose_stat_server
+	), published AS (
+		-- a table may be in several publications of a pipeline
+		SELECT p.pipeline, p.format, p.unchanged, c.oid AS relid, c.relreplident,
+			   pg_catalog.bool_or(b.pubupdate) AS pubupdate,
+			   pg_catalog.bool_or(b.pubupdate OR b.pubdelete) AS pubchanges,
+			   c.relreplident OPERATOR(pg_catalog.=) 'f'
+			   OR EXISTS (SELECT FROM pg_catalog.pg_index i
+						  WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid
+							AND (c.relreplident OPERATOR(pg_catalog.=) 'd' AND i.indisprimary
+								 OR c.relreplident OPERATOR(pg_catalog.=) 'i' AND i.indisreplident)) AS has_identity
+		FROM firehose_pipeline p
+			 CROSS JOIN LATERAL pg_catalog.unnest(p.publications) AS u(name)
+			 JOIN pg_catalog.pg_publication b ON b.pubname::pg_catalog.text OPERATOR(pg_catalog.=) u.name
+			 CROSS JOIN LATERAL pg_catalog.pg_get_publication_tables(b.pubname::pg_catalog.text) AS g
+			 JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) g.relid
+		GROUP BY p.pipeline, p.format, p.unchanged, c.oid, c.relreplident
+	)
 	SELECT c.subject, c.state, c.found,
 		   CASE WHEN c.state OPERATOR(pg_catalog.<>) 'ok' THEN c.advice END
 	FROM (
@@ -1188,18 +1207,18 @@ BEGIN ATOMIC
 			   CASE WHEN v.preloaded THEN pg_catalog.format('loaded at server start, build %s', v.build)
 					ELSE 'firehose was not loaded when the server started' END AS found,
 			   'Add firehose to shared_preload_libraries and restart the server.'::pg_catalog.text AS advice
-		FROM firehose_stat_server v
+		FROM server v
 
 		UNION ALL
 		SELECT 1, 'server', 'error', pg_catalog.format('senders cannot start: %s', v.sender_error),
 			   'After an upgrade of the package restart the server; otherwise see the server''s log.'
-		FROM firehose_stat_server v
+		FROM server v
 		WHERE v.sender_error IS NOT NULL
 
 		UNION ALL
 		SELECT 1, 'firehose.enabled', 'error', 'nothing is sent while firehose.enabled is off',
 			   'Run ALTER SYSTEM SET firehose.enabled = on; SELECT pg_reload_conf();'
-		FROM firehose_stat_server v
+		FROM server v
 		WHERE NOT v.enabled
 
 		UNION ALL
@@ -1214,14 +1233,14 @@ BEGIN ATOMIC
 							CASE WHEN v.launcher_pid IS NULL THEN 'no launcher' ELSE 'the launcher' END,
 							v.senders, v.senders_wanted, v.decoders, v.decoders_wanted) END,
 			   'If this lasts longer than a minute, raise max_worker_processes and restart the server; the server''s log has the reason.'
-		FROM firehose_stat_server v
+		FROM server v
 		WHERE v.preloaded AND v.enabled
 
 		UNION ALL
 		SELECT 1, 'saved queue', 'warning',
 			   pg_catalog.format('%s files pg_firehose/queue.refused* hold records of a stop, which this server did not load', v.saved_queues_refused),
 			   'The server''s log has the reason. To send them rename the file to pg_firehose/queue and restart; otherwise remove it.'
-		FROM firehose_stat_server v
+		FROM server v
 		WHERE v.saved_queues_refused OPERATOR(pg_catalog.>) 0
 
 		UNION ALL
@@ -1232,7 +1251,7 @@ BEGIN ATOMIC
 					pg_catalog.round((100 OPERATOR(pg_catalog.*) q.used)::numeric, 1), q.waiters),
 			   'See below which stream is not accepted; firehose.queue_size sets how much can wait.'
 		FROM firehose_stat_queue q
-		WHERE (SELECT v.preloaded FROM firehose_stat_server v)
+		WHERE (SELECT v.preloaded FROM server v)
 
 		UNION ALL
 		SELECT 2, 'firehose.max_streams',
@@ -1240,7 +1259,7 @@ BEGIN ATOMIC
 			   pg_catalog.format('%s of %s entries of the queue''s table are in use', q.streams, q.max_streams),
 			   'Idle streams give their entry to others, which costs time: raise firehose.max_streams and restart the server.'
 		FROM firehose_stat_queue q
-		WHERE (SELECT v.preloaded FROM firehose_stat_server v)
+		WHERE (SELECT v.preloaded FROM server v)
 
 		UNION ALL
 		SELECT 2, 'ids',
@@ -1248,7 +1267,7 @@ BEGIN ATOMIC
 			   pg_catalog.format('the next id is %s of at most 9007199254740991', q.next_id),
 			   'Puts fail when ids are used up. Please report how the server came to this.'
 		FROM firehose_stat_queue q
-		WHERE (SELECT v.preloaded FROM firehose_stat_server v)
+		WHERE (SELECT v.preloaded FROM server v)
 
 		UNION ALL
 		SELECT 3, pg_catalog.format('identity %s', coalesce(i.role_arn, 'of the server')),
@@ -1263,7 +1282,7 @@ BEGIN ATOMIC
 						 WHEN i.expires_at IS NOT NULL THEN pg_catalog.format(', until %s', i.expires_at) END),
 			   'See firehose_stat_identity, and docs/aws.md for where credentials come from.'
 		FROM firehose_stat_identity i
-		WHERE (SELECT v.preloaded FROM firehose_stat_server v)
+		WHERE (SELECT v.preloaded FROM server v)
 
 		UNION ALL
 		SELECT 4, pg_catalog.format('stream %s', s.stream),
@@ -1295,21 +1314,21 @@ BEGIN ATOMIC
 									   WHERE a.backend_type OPERATOR(pg_catalog.=) 'firehose sender'
 										 AND a.datname OPERATOR(pg_catalog.=) s.datname) THEN 'stopped'
 					 ELSE s.state END AS state) e
-		WHERE (SELECT v.preloaded FROM firehose_stat_server v)
+		WHERE (SELECT v.preloaded FROM server v)
 
 		UNION ALL
 		SELECT 4, pg_catalog.format('stream %s', s.stream), 'error',
 			   pg_catalog.format('status rows or dead letters cannot be written: %s', s.table_error),
 			   'Delivery goes on, but failed records stay in the queue until their dead letters can be written.'
 		FROM firehose_stat_stream s
-		WHERE (SELECT v.preloaded FROM firehose_stat_server v) AND s.table_error IS NOT NULL
+		WHERE (SELECT v.preloaded FROM server v) AND s.table_error IS NOT NULL
 
 		UNION ALL
 		SELECT 4, pg_catalog.format('stream %s', s.stream), 'warning',
 			   pg_catalog.format('%s records were discarded, because the queue was full and the stream says on_full = discard', s.discarded),
 			   'They are lost. Raise firehose.queue_size, or use on_full = error.'
 		FROM firehose_stat_stream s
-		WHERE (SELECT v.preloaded FROM firehose_stat_server v) AND s.discarded OPERATOR(pg_catalog.>) 0
+		WHERE (SELECT v.preloaded FROM server v) AND s.discarded OPERATOR(pg_catalog.>) 0
 
 		UNION ALL
 		SELECT 4, pg_catalog.format('stream %s', l.stream), 'warning',
@@ -1383,7 +1402,7 @@ BEGIN ATOMIC
 					THEN 'It waits for transactions that are open now, or for a decoder to start.'
 					ELSE 'What is found above says what to do; the slot keeps WAL until the pipeline continues or is dropped.' END
 		FROM firehose_stat_pipeline p
-		WHERE (SELECT v.preloaded FROM firehose_stat_server v)
+		WHERE (SELECT v.preloaded FROM server v)
 
 		UNION ALL
 		SELECT 6, pg_catalog.format('pipeline %s', p.pipeline), 'warning',
@@ -1392,7 +1411,7 @@ BEGIN ATOMIC
 					pg_catalog.current_setting('max_slot_wal_keep_size')),
 			   'When it reaches the limit the slot is lost, and with it the changes that are not delivered.'
 		FROM firehose_stat_pipeline p
-		WHERE (SELECT v.preloaded FROM firehose_stat_server v)
+		WHERE (SELECT v.preloaded FROM server v)
 		  AND pg_catalog.current_setting('max_slot_wal_keep_size') OPERATOR(pg_catalog.<>) '-1'
 		  AND p.retained_wal_bytes OPERATOR(pg_catalog.>)
 			  (pg_catalog.pg_size_bytes(pg_catalog.current_setting('max_slot_wal_keep_size')) OPERATOR(pg_catalog./) 2)
@@ -1402,20 +1421,8 @@ BEGIN ATOMIC
 			   pg_catalog.format('%s of its tables publish UPDATE or DELETE and have no replica identity, so that these fail: %s',
 					pg_catalog.count(*), (pg_catalog.array_agg(t.relid::pg_catalog.regclass))[1:5]),
 			   'Run ALTER TABLE ... ADD PRIMARY KEY, or ALTER TABLE ... REPLICA IDENTITY FULL.'
-		FROM (SELECT DISTINCT p.pipeline, c.oid AS relid
-			  FROM firehose_pipeline p
-				   CROSS JOIN LATERAL pg_catalog.unnest(p.publications) AS u(name)
-				   JOIN pg_catalog.pg_publication b ON b.pubname::pg_catalog.text OPERATOR(pg_catalog.=) u.name
-				   CROSS JOIN LATERAL pg_catalog.pg_get_publication_tables(b.pubname::pg_catalog.text) AS g
-				   JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) g.relid
-			  WHERE (b.pubupdate OR b.pubdelete)
-				AND (c.relreplident OPERATOR(pg_catalog.=) 'n'
-					 OR c.relreplident OPERATOR(pg_catalog.=) 'd'
-						AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i
-										WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid AND i.indisprimary)
-					 OR c.relreplident OPERATOR(pg_catalog.=) 'i'
-						AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i
-										WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid AND i.indisreplident))) t
+		FROM published t
+		WHERE t.pubchanges AND NOT t.has_identity
 		GROUP BY t.pipeline
 
 		UNION ALL
@@ -1423,19 +1430,14 @@ BEGIN ATOMIC
 			   pg_catalog.format('in format flat an UPDATE that leaves a large value unchanged becomes a dead letter; %s tables have such columns: %s',
 					pg_catalog.count(*), (pg_catalog.array_agg(t.relid::pg_catalog.regclass))[1:5]),
 			   pg_catalog.format('Run ALTER TABLE ... REPLICA IDENTITY FULL, or SELECT firehose_alter_pipeline(%L, unchanged => ''omit'');', t.pipeline)
-		FROM (SELECT DISTINCT p.pipeline, c.oid AS relid
-			  FROM firehose_pipeline p
-				   CROSS JOIN LATERAL pg_catalog.unnest(p.publications) AS u(name)
-				   JOIN pg_catalog.pg_publication b ON b.pubname::pg_catalog.text OPERATOR(pg_catalog.=) u.name
-				   CROSS JOIN LATERAL pg_catalog.pg_get_publication_tables(b.pubname::pg_catalog.text) AS g
-				   JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) g.relid
-			  WHERE p.format OPERATOR(pg_catalog.=) 'flat'
-				AND coalesce(p.unchanged, 'dead_letter') OPERATOR(pg_catalog.=) 'dead_letter'
-				AND b.pubupdate
-				AND c.relreplident OPERATOR(pg_catalog.<>) 'f'
-				AND EXISTS (SELECT FROM pg_catalog.pg_attribute a
-							WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0
-							  AND NOT a.attisdropped AND a.attstorage OPERATOR(pg_catalog.<>) 'p')) t
+		FROM published t
+		WHERE t.format OPERATOR(pg_catalog.=) 'flat'
+		  AND coalesce(t.unchanged, 'dead_letter') OPERATOR(pg_catalog.=) 'dead_letter'
+		  AND t.pubupdate
+		  AND t.relreplident OPERATOR(pg_catalog.<>) 'f'
+		  AND EXISTS (SELECT FROM pg_catalog.pg_attribute a
+					  WHERE a.attrelid OPERATOR(pg_catalog.=) t.relid AND a.attnum OPERATOR(pg_catalog.>) 0
+						AND NOT a.attisdropped AND a.attstorage OPERATOR(pg_catalog.<>) 'p')
 		GROUP BY t.pipeline
 	) c
 	ORDER BY c.place, c.subject;
