@@ -230,8 +230,9 @@ sub audit_ok
     return $result;
 }
 
-# Run tests of what does not work yet: they may fail.  Works for tests of this
-# library as well, which a $TODO of the caller's package would not.
+# Run tests of what does not work yet: they may fail.  This covers the tests that
+# functions of this library make, too; the variable $TODO covers only those of
+# the package that sets it.
 sub expect_failures
 {
     my ($why, $code) = @_;
