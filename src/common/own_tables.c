@@ -36,6 +36,7 @@
 #include "utils/snapmgr.h"
 
 #include "common/catalog_row.h"
+#include "common/caught_error.h"
 #include "common/compat.h"
 #include "common/extension_version.h"
 #include "common/names.h"
@@ -265,13 +266,8 @@ own_tables_transaction(WriterWork work, const void *arg, const char *synchronous
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData  *error = caught_error_abort(caller);
 
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		FlushErrorState();
-		AbortOutOfAnyTransaction();
-		MemoryContextSwitchTo(caller);
 		report_error(trouble, error);
 		FreeErrorData(error);
 		done = false;

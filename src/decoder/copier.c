@@ -28,6 +28,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "common/caught_error.h"
 #include "common/clock.h"
 #include "decoder/copier.h"
 #include "decoder/copy_position.h"
@@ -447,13 +448,8 @@ try_chunk(ChunkInFlight *chunk, int *nmoved, const char **fault)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData  *error = caught_error_abort(caller);
 
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		FlushErrorState();
-		AbortOutOfAnyTransaction();
-		MemoryContextSwitchTo(caller);
 		outcome = CHUNK_FAULT;
 		if (error_policy_passes(error->sqlerrcode))
 			outcome = CHUNK_LATER;

@@ -17,7 +17,6 @@
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
@@ -30,6 +29,7 @@
 #include "utils/syscache.h"
 
 #include "common/preload.h"
+#include "common/sql_command.h"
 #include "put/trigger.h"
 #include "stream/stream.h"
 
@@ -78,7 +78,6 @@ static char *qualified_name(Oid relid);
 static List *find_triggers(Oid relid, const char *stream, bool *inherited);
 static void create_trigger(Attachment *a, const char *suffix, const char *event,
 						   const char *transition, const char *level);
-static void execute_command(const char *command);
 
 /* ------------------------------------------------------------------------
  * Attach
@@ -205,8 +204,8 @@ create_trigger(Attachment *a, const char *suffix, const char *event,
 {
 	char	   *name = makeObjectName("firehose", a->stream, suffix);
 
-	execute_command(psprintf("CREATE TRIGGER %s AFTER %s ON %s %s FOR EACH %s EXECUTE FUNCTION %s",
-							 quote_identifier(name), event, a->table, transition, level, a->call));
+	sql_command_execute(psprintf("CREATE TRIGGER %s AFTER %s ON %s %s FOR EACH %s EXECUTE FUNCTION %s",
+								 quote_identifier(name), event, a->table, transition, level, a->call));
 	a->names = accumArrayResult(a->names, CStringGetTextDatum(name), false, TEXTOID,
 								CurrentMemoryContext);
 }
@@ -248,7 +247,7 @@ firehose_detach(PG_FUNCTION_ARGS)
 	{
 		char	   *name = lfirst(cell);
 
-		execute_command(psprintf("DROP TRIGGER %s ON %s", quote_identifier(name), table));
+		sql_command_execute(psprintf("DROP TRIGGER %s ON %s", quote_identifier(name), table));
 		names = accumArrayResult(names, CStringGetTextDatum(name), false, TEXTOID,
 								 CurrentMemoryContext);
 	}
@@ -288,20 +287,4 @@ find_triggers(Oid relid, const char *stream, bool *inherited)
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return names;
-}
-
-/* ------------------------------------------------------------------------
- * Common
- * ------------------------------------------------------------------------
- */
-
-/* Run a command with the caller's rights. */
-static void
-execute_command(const char *command)
-{
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute(command, false, 0) < 0)
-		elog(ERROR, "command failed: %s", command);
-	SPI_finish();
 }

@@ -31,6 +31,7 @@
 #include "common/clock.h"
 #include "common/compat.h"
 #include "common/preload.h"
+#include "common/sql_command.h"
 #include "pipeline/catalog.h"
 #include "pipeline/check.h"
 #include "put/durable.h"
@@ -59,7 +60,6 @@ PG_FUNCTION_INFO_V1(firehose_enable_durable_puts);
 PG_FUNCTION_INFO_V1(firehose_disable_durable_puts);
 
 static void begin_command(FunctionCallInfo fcinfo, const char *function, const char *argument);
-static void execute_command(const char *command);
 static void make_pipeline(Relation rel);
 static void drop_pipeline(Relation rel, PipelineRow *row);
 static void check_settled(Relation rel, const PipelineRow *row);
@@ -81,17 +81,6 @@ begin_command(FunctionCallInfo fcinfo, const char *function, const char *argumen
 				 errmsg("%s of %s must not be null", argument, function)));
 	if (!IsDatabaseOwner(MyDatabaseId, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_DATABASE, get_database_name(MyDatabaseId));
-}
-
-/* Run a command with the caller's rights. */
-static void
-execute_command(const char *command)
-{
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute(command, false, 0) < 0)
-		elog(ERROR, "command failed: %s", command);
-	SPI_finish();
 }
 
 /* Is there a row? */
@@ -317,11 +306,11 @@ set_default_durability(bool wal)
 	const char *database = quote_identifier(get_database_name(MyDatabaseId));
 
 	if (wal)
-		execute_command(psprintf("ALTER DATABASE %s SET firehose.put_durability = 'wal'", database));
+		sql_command_execute(psprintf("ALTER DATABASE %s SET firehose.put_durability = 'wal'", database));
 	else if (query_is_true("SELECT FROM pg_catalog.pg_db_role_setting s"
 						   " JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.setdatabase"
 						   " WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()"
 						   " AND s.setrole OPERATOR(pg_catalog.=) '0'"
 						   " AND 'firehose.put_durability=wal' OPERATOR(pg_catalog.=) ANY (s.setconfig)"))
-		execute_command(psprintf("ALTER DATABASE %s RESET firehose.put_durability", database));
+		sql_command_execute(psprintf("ALTER DATABASE %s RESET firehose.put_durability", database));
 }
