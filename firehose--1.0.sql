@@ -253,11 +253,11 @@ LANGUAGE C;
 COMMENT ON PROCEDURE firehose_send(text, jsonb, boolean) IS
 'sends a record of JSON to a stream when the transaction commits (at once if not transactional); has no result, for what calls procedures';
 
-CREATE FUNCTION firehose_row_json("row" record)
+CREATE FUNCTION firehose_row_json("row" record, bigints text DEFAULT 'number')
 RETURNS json
 AS 'MODULE_PATHNAME', 'firehose_row_json'
 LANGUAGE C STRICT STABLE PARALLEL RESTRICTED;
-COMMENT ON FUNCTION firehose_row_json(record) IS
+COMMENT ON FUNCTION firehose_row_json(record, text) IS
 'a row as the JSON that triggers and firehose_put_record make of it, which no setting changes';
 
 CREATE FUNCTION firehose_trigger()
@@ -768,6 +768,7 @@ CREATE TABLE firehose_pipelines (
 	timestamps text,
 	numerics text,
 	json_columns text,
+	bigints text,
 	metadata text,
 	unchanged text,
 	routes jsonb NOT NULL,
@@ -867,7 +868,7 @@ CREATE VIEW firehose_pipeline WITH (security_barrier) AS
 	SELECT p.name AS pipeline, pg_catalog.pg_get_userbyid(p.owner) AS owner,
 		   CASE WHEN p.stream OPERATOR(pg_catalog.<>) '' THEN p.stream END AS stream,
 		   p.publications, p.format, p.routes, p.timestamps, p.numerics,
-		   p.json_columns, p.metadata, p.unchanged, p.messages, p.origin,
+		   p.json_columns, p.bigints, p.metadata, p.unchanged, p.messages, p.origin,
 		   coalesce(p.slot_name, pg_catalog.format('firehose_%s_%s'::pg_catalog.text, p.database, p.id)) AS slot_name,
 		   p.enabled, p.durable_puts, p.skip_lsns
 	FROM firehose_pipelines p
@@ -884,6 +885,7 @@ COMMENT ON COLUMN firehose_pipeline.routes IS 'tables whose changes go to other 
 COMMENT ON COLUMN firehose_pipeline.timestamps IS 'form of timestamps, null for the format''s default';
 COMMENT ON COLUMN firehose_pipeline.numerics IS 'form of numerics, null for the format''s default';
 COMMENT ON COLUMN firehose_pipeline.json_columns IS 'form of json and jsonb columns, null for the format''s default';
+COMMENT ON COLUMN firehose_pipeline.bigints IS 'form of bigint, null for the format''s default';
 COMMENT ON COLUMN firehose_pipeline.metadata IS 'which keys of its own format flat adds, null for all';
 COMMENT ON COLUMN firehose_pipeline.unchanged IS 'what format flat does with a change that lacks a column, null for dead_letter';
 COMMENT ON COLUMN firehose_pipeline.messages IS 'prefixes of logical messages that are sent, too';
@@ -904,6 +906,7 @@ CREATE FUNCTION firehose_create_pipeline(
 	timestamps text DEFAULT NULL,
 	numerics text DEFAULT NULL,
 	json_columns text DEFAULT NULL,
+	bigints text DEFAULT NULL,
 	metadata text DEFAULT NULL,
 	unchanged text DEFAULT NULL,
 	messages text[] DEFAULT NULL,
@@ -915,7 +918,7 @@ CREATE FUNCTION firehose_create_pipeline(
 RETURNS void
 AS 'MODULE_PATHNAME', 'firehose_create_pipeline'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION firehose_create_pipeline(text, text, text[], text, jsonb, text, text, text, text, text, text[], text, text, boolean, boolean, boolean) IS
+COMMENT ON FUNCTION firehose_create_pipeline(text, text, text[], text, jsonb, text, text, text, text, text, text, text[], text, text, boolean, boolean, boolean) IS
 'makes a pipeline: from the commit of this call on, changes of the publications are sent to the stream, and the rows that their tables have already';
 
 CREATE FUNCTION firehose_alter_pipeline(
@@ -927,6 +930,7 @@ CREATE FUNCTION firehose_alter_pipeline(
 	timestamps text DEFAULT NULL,
 	numerics text DEFAULT NULL,
 	json_columns text DEFAULT NULL,
+	bigints text DEFAULT NULL,
 	metadata text DEFAULT NULL,
 	unchanged text DEFAULT NULL,
 	messages text[] DEFAULT NULL,
@@ -934,7 +938,7 @@ CREATE FUNCTION firehose_alter_pipeline(
 RETURNS void
 AS 'MODULE_PATHNAME', 'firehose_alter_pipeline'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION firehose_alter_pipeline(text, text, text[], text, jsonb, text, text, text, text, text, text[], text) IS
+COMMENT ON FUNCTION firehose_alter_pipeline(text, text, text[], text, jsonb, text, text, text, text, text, text, text[], text) IS
 'changes a pipeline; what is null stays, and a choice of ''default'' is that of the format';
 
 CREATE FUNCTION firehose_pause_pipeline(name text)

@@ -108,8 +108,15 @@ BEGIN
 			FROM json_each(to_json("row")) WITH ORDINALITY v(k, e, n));
 END $$;
 
-CREATE FUNCTION firehose_row_json("row" record) RETURNS json
-LANGUAGE plpgsql STRICT STABLE PARALLEL RESTRICTED AS 'BEGIN RETURN firehose_stub_row("row"); END';
+CREATE FUNCTION firehose_row_json("row" record, bigints text DEFAULT 'number') RETURNS json
+LANGUAGE plpgsql STRICT STABLE PARALLEL RESTRICTED AS $$
+BEGIN
+	IF bigints NOT IN ('number', 'string') THEN
+		RAISE invalid_parameter_value USING MESSAGE = format('unrecognized bigints: "%s"', bigints),
+			HINT = 'It is ''number'' or ''string''.';
+	END IF;
+	RETURN firehose_stub_row("row", bigints = 'string');
+END $$;
 
 --
 -- Puts

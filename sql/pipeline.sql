@@ -28,7 +28,7 @@ CREATE PUBLICATION all_pub FOR ALL TABLES;
 -- the definitions
 CREATE VIEW defined AS
 	SELECT pipeline, owner, stream, publications, format, routes, timestamps,
-		   numerics, json_columns, metadata, unchanged, messages, origin,
+		   numerics, json_columns, bigints, metadata, unchanged, messages, origin,
 		   regexp_replace(slot_name, '\d+_\d+', 'DATABASE_ID') AS slot_name, enabled, skip_lsns
 	FROM firehose_pipeline ORDER BY pipeline COLLATE "C";
 GRANT SELECT ON defined TO PUBLIC;
@@ -38,7 +38,7 @@ GRANT SELECT ON defined TO PUBLIC;
 SELECT firehose_create_pipeline('simple', 'clicks', '{orders_pub}', enabled => false);
 SELECT firehose_create_pipeline('all of it', 'clicks', '{orders_pub,"odd, pub"}', 'json',
 	'{"shop.orders": "orders", "shop.\"Odd.Name\"": "clicks"}',
-	timestamps => 'epoch_ms', numerics => 'number', json_columns => 'string', metadata => 'routing',
+	timestamps => 'epoch_ms', numerics => 'number', json_columns => 'string', bigints => 'string', metadata => 'routing',
 	unchanged => 'omit', messages => '{audit,"a b"}', origin => 'any', slot_name => 'my_slot', enabled => false);
 SELECT * FROM defined;
 SELECT pipeline, state, reason, stream, format, pid, wal_status, lag_bytes, outstanding, warning
@@ -46,7 +46,7 @@ FROM firehose_stat_pipeline ORDER BY pipeline;
 
 -- what is null stays as it is, 'default' is the format's
 SELECT firehose_alter_pipeline('all of it', stream => 'orders', publications => '{fixed_pub}', routes => '{}',
-	numerics => 'default', metadata => 'none', messages => '{}');
+	numerics => 'default', bigints => 'default', metadata => 'none', messages => '{}');
 SELECT * FROM defined WHERE pipeline = 'all of it';
 SELECT firehose_alter_pipeline('all of it');
 SELECT firehose_resume_pipeline('all of it', skip_lsn => '1/A0');
@@ -106,6 +106,7 @@ SELECT firehose_create_pipeline('p', 'clicks', '{orders_pub}', 'xml');
 SELECT firehose_create_pipeline('p', 'clicks', '{orders_pub}', timestamps => 'ISO');
 SELECT firehose_create_pipeline('p', 'clicks', '{orders_pub}', numerics => '');
 SELECT firehose_create_pipeline('p', 'clicks', '{orders_pub}', json_columns => 'x');
+SELECT firehose_create_pipeline('p', 'clicks', '{orders_pub}', bigints => 'x');
 SELECT firehose_create_pipeline('p', 'clicks', '{orders_pub}', metadata => 'x');
 SELECT firehose_create_pipeline('p', 'clicks', '{orders_pub}', unchanged => 'x');
 SELECT firehose_create_pipeline('p', 'clicks', '{orders_pub}', origin => 'x');

@@ -108,6 +108,16 @@ SELECT firehose_put_record('s', (1, 2.50)::place) > 0;
 SELECT firehose_put_record('s', NULL::place);
 SELECT firehose_put_record('s', ROW()) > 0;
 SELECT new_records();
+-- bigint as a string, at every depth, and beside the same row with numbers
+CREATE TYPE far AS (n bigint, ns bigint[]);
+SELECT firehose_row_json(r, bigints => 'string'), firehose_row_json(r), firehose_row_json(r, 'number')
+FROM (SELECT 9007199254740993 AS a, -1::bigint AS b, 1 AS c, '{1,NULL,3}'::bigint[] AS d, (7, '{8}')::far AS e, array[(9, NULL)::far] AS f) r;
+SELECT firehose_row_json(r, 'string') FROM (SELECT 1 AS a, 2::bigint AS b) r;
+SELECT firehose_row_json(r, 'number') FROM (SELECT 1 AS a, 2::bigint AS b) r;
+SELECT firehose_row_json(o, bigints => 'text') FROM orders o;
+SELECT firehose_row_json(o, bigints => NULL) FROM orders o LIMIT 1;
+SELECT cardinality(firehose_put_batch('s', array_agg(firehose_row_json(q, bigints => 'string')))) FROM (SELECT 5::bigint AS n) q;
+SELECT new_records();
 SELECT firehose_row_json(NULL::orders) IS NULL, pg_typeof(firehose_row_json(o)) FROM orders o LIMIT 1;
 -- a plan follows its type
 ALTER TABLE orders DROP COLUMN total, ADD COLUMN added int DEFAULT 7;

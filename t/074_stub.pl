@@ -73,6 +73,8 @@ INSERT INTO wide (id) VALUES (2);
 INSERT INTO wide (id, b, d, e, g, h, i) VALUES (3, 'NaN', 'NaN', '-Infinity', 'infinity', '-infinity', 'infinity');
 SET TimeZone = 'Asia/Tokyo'; SET DateStyle = 'German'; SET IntervalStyle = 'iso_8601'; SET bytea_output = 'escape';
 SELECT firehose_row_json(wide) FROM wide ORDER BY id;
+SELECT firehose_row_json(wide, bigints => 'string') FROM wide ORDER BY id;
+SELECT firehose_row_json(wide, 'text') FROM wide;
 SELECT firehose_row_json(ROW(1, 2.50, 'a', now() IS NULL, '\x01'::bytea)), firehose_row_json(q) FROM (SELECT 1.0 AS one, NULL::int AS "t w o", 'x'::text) q;
 SELECT firehose_row_json(NULL::wide) IS NULL, firehose_row_json(ROW());
 RESET bytea_output;

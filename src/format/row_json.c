@@ -1,7 +1,7 @@
 /*
  * row_json.c
- *		Any row as JSON, and firehose_row_json(record); row_json.h says what
- *		for.
+ *		Any row as JSON, and firehose_row_json(record, text); row_json.h says
+ *		what for.
  *
  * Runs in backends.  The plans of the row types that were used last are kept.
  * They are EventRelations, so that they become void as those of tables do, and
@@ -29,6 +29,7 @@ typedef struct RowPlan
 {
 	Oid			typid;
 	int32		typmod;			/* tells anonymous row types apart */
+	BigintForm	bigints;
 	EventRelation *relation;	/* NULL: unused */
 	TupleDesc	tupdesc;		/* in the relation's context */
 	MemoryContextCallback forget;
@@ -51,16 +52,19 @@ forget_plan(void *arg)
  * ours until all has gone well.
  */
 static RowPlan *
-make_plan(Oid typid, int32 typmod)
+make_plan(Oid typid, int32 typmod, BigintForm bigints)
 {
-	static const ValueOptions defaults = {0};
+	static const ValueOptions forms[] = {
+		[BIGINTS_NUMBER] = {.bigints = BIGINTS_NUMBER},
+		[BIGINTS_STRING] = {.bigints = BIGINTS_STRING},
+	};
 	RowPlan    *plan = &plans[next_victim];
 	TupleDesc	tupdesc = lookup_rowtype_tupdesc_copy(typid, typmod);
 	EventRelation *relation;
 	MemoryContext old;
 
 	relation = event_relation_from_tupdesc(CurrentMemoryContext, get_typ_typrelid(typid),
-										   "", "", tupdesc, NULL, &defaults);
+										   "", "", tupdesc, NULL, &forms[bigints]);
 	old = MemoryContextSwitchTo(relation->context);
 	tupdesc = CreateTupleDescCopyConstr(tupdesc);
 	MemoryContextSwitchTo(old);
@@ -70,6 +74,7 @@ make_plan(Oid typid, int32 typmod)
 	next_victim = (next_victim + 1) % ROW_PLANS;
 	plan->typid = typid;
 	plan->typmod = typmod;
+	plan->bigints = bigints;
 	plan->relation = relation;
 	plan->tupdesc = tupdesc;
 	plan->forget.func = forget_plan;
@@ -81,27 +86,28 @@ make_plan(Oid typid, int32 typmod)
 
 /* The plan of a row type, valid until the next call. */
 static RowPlan *
-find_plan(Oid typid, int32 typmod)
+find_plan(Oid typid, int32 typmod, BigintForm bigints)
 {
 	for (int i = 0; i < ROW_PLANS; i++)
 	{
 		RowPlan    *plan = &plans[i];
 
-		if (plan->relation == NULL || plan->typid != typid || plan->typmod != typmod)
+		if (plan->relation == NULL || plan->typid != typid || plan->typmod != typmod ||
+			plan->bigints != bigints)
 			continue;
 		if (likely(plan->relation->valid))
 			return plan;
 		MemoryContextDelete(plan->relation->context);
 	}
-	return make_plan(typid, typmod);
+	return make_plan(typid, typmod, bigints);
 }
 
 void
-row_json_append(StringInfo out, Datum row)
+row_json_append(StringInfo out, Datum row, BigintForm bigints)
 {
 	HeapTupleHeader header = DatumGetHeapTupleHeader(row);
 	RowPlan    *plan = find_plan(HeapTupleHeaderGetTypeId(header),
-								 HeapTupleHeaderGetTypMod(header));
+								 HeapTupleHeaderGetTypMod(header), bigints);
 	EventRelation *relation = plan->relation;
 	int			natts = Max(plan->tupdesc->natts, 1);
 	HeapTupleData tuple = {0};
@@ -124,17 +130,31 @@ row_json_append(StringInfo out, Datum row)
 	pfree(values);
 }
 
+static BigintForm
+parse_bigints(const char *value)
+{
+	if (strcmp(value, "number") == 0)
+		return BIGINTS_NUMBER;
+	if (strcmp(value, "string") == 0)
+		return BIGINTS_STRING;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unrecognized bigints: \"%s\"", value),
+			 errhint("It is 'number' or 'string'.")));
+}
+
 /*
- * firehose_row_json(record): the row as json, NULL for NULL.
+ * firehose_row_json(record, bigints): the row as json, NULL for NULL.
  */
 Datum
 firehose_row_json(PG_FUNCTION_ARGS)
 {
+	BigintForm	bigints = parse_bigints(text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	StringInfoData out;
 	char	   *text;
 
 	initStringInfo(&out);
-	row_json_append(&out, PG_GETARG_DATUM(0));
+	row_json_append(&out, PG_GETARG_DATUM(0), bigints);
 	text = pg_any_to_server(out.data, out.len, PG_UTF8);
 	PG_RETURN_TEXT_P(text == out.data ? cstring_to_text_with_len(text, out.len) :
 					 cstring_to_text(text));

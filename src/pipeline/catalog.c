@@ -58,6 +58,7 @@ static const Oid column_types[PIPELINE_COLUMNS] = {
 	[PIPELINE_TIMESTAMPS] = TEXTOID,
 	[PIPELINE_NUMERICS] = TEXTOID,
 	[PIPELINE_JSON_COLUMNS] = TEXTOID,
+	[PIPELINE_BIGINTS] = TEXTOID,
 	[PIPELINE_METADATA] = TEXTOID,
 	[PIPELINE_UNCHANGED] = TEXTOID,
 	[PIPELINE_ROUTES] = JSONBOID,
@@ -73,6 +74,7 @@ static const Oid column_types[PIPELINE_COLUMNS] = {
 static const char *const timestamps_values[] = {"iso", "epoch_us", "epoch_ms", "sql", NULL};
 static const char *const numerics_values[] = {"string", "number", NULL};
 static const char *const json_values[] = {"embed", "string", NULL};
+static const char *const bigints_values[] = {"number", "string", NULL};
 static const char *const metadata_values[] = {"full", "routing", "none", NULL};
 static const char *const unchanged_values[] = {"dead_letter", "omit", NULL};
 
@@ -86,6 +88,7 @@ static const struct
 	{PIPELINE_TIMESTAMPS, "timestamps", timestamps_values},
 	{PIPELINE_NUMERICS, "numerics", numerics_values},
 	{PIPELINE_JSON_COLUMNS, "json_columns", json_values},
+	{PIPELINE_BIGINTS, "bigints", bigints_values},
 	{PIPELINE_METADATA, "metadata", metadata_values},
 	{PIPELINE_UNCHANGED, "unchanged", unchanged_values},
 };
@@ -425,6 +428,9 @@ read_choices(const PipelineRow *row, Pipeline *pipeline)
 				break;
 			case PIPELINE_JSON_COLUMNS:
 				pipeline->values.json_columns = value;
+				break;
+			case PIPELINE_BIGINTS:
+				pipeline->values.bigints = value;
 				break;
 			case PIPELINE_METADATA:
 				pipeline->format_options.metadata = value;

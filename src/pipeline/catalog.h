@@ -39,6 +39,7 @@ typedef enum PipelineColumn
 	PIPELINE_TIMESTAMPS,		/* null: the format's default; so are these: */
 	PIPELINE_NUMERICS,
 	PIPELINE_JSON_COLUMNS,
+	PIPELINE_BIGINTS,
 	PIPELINE_METADATA,
 	PIPELINE_UNCHANGED,
 	PIPELINE_ROUTES,

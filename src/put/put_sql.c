@@ -148,7 +148,7 @@ row_bytes(Datum row)
 	RecordBytes bytes;
 
 	initStringInfo(&json);
-	row_json_append(&json, row);
+	row_json_append(&json, row, BIGINTS_NUMBER);
 	bytes.data = json.data;
 	bytes.length = json.len;
 	return bytes;
