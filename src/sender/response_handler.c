@@ -469,7 +469,8 @@ follow_error(Delivery *d, Request *request, ErrorClass class, const Cause *cause
 			health_trouble(&d->health, cause, now);
 			break;
 		case ERROR_CLASS_CLOCK_SKEW:
-			if (signer_correct_clock(&d->endpoint, sent_at, now, http_date(http)))
+			if (signer_correct_clock(&d->endpoint, sent_at, request->headers.time, now,
+									 http_date(http)))
 				retry_soon(d, request, cause, now);
 			else
 				health_park(&d->health, cause, now);

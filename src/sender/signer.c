@@ -82,17 +82,26 @@ signer_endpoint(const char *url_option, const char *region,
 }
 
 bool
-signer_correct_clock(const Endpoint *endpoint, int64_t signed_at, int64_t now,
-					 time_t server_time)
+signer_correct_clock(const Endpoint *endpoint, int64_t signed_at, time_t signed_time,
+					 int64_t now, time_t server_time)
 {
 	time_t		offset = server_time - time(NULL);
 	Clock	   *clock = find_clock(endpoint);
 
 	if (clock != NULL && signed_at < clock->corrected_at)
 		return true;
-	if (server_time == 0 ||
-		labs((long) (offset - (clock != NULL ? clock->offset : 0))) <= CLOCK_TOLERANCE)
+	if (server_time == 0)
 		return false;
+	/*
+	 * The offset is right.  The signature was wrong nevertheless if the clock
+	 * was set meanwhile, as NTP does soon after a machine's start.
+	 */
+	if (labs((long) (offset - (clock != NULL ? clock->offset : 0))) <= CLOCK_TOLERANCE)
+	{
+		time_t		took = (now - signed_at) / USECS_PER_SEC;
+
+		return labs((long) (server_time - signed_time - took)) > CLOCK_TOLERANCE;
+	}
 	if (clock == NULL)
 		clock = new_clock(endpoint);
 	clock->offset = labs((long) offset) <= CLOCK_TOLERANCE ? 0 : offset;
@@ -133,6 +142,7 @@ signer_sign(Identity *identity, const Endpoint *endpoint, const char *region,
 					authorization, sizeof(authorization), reason, reason_size))
 		return false;
 
+	headers->time = request.now;
 	snprintf(headers->host, sizeof(headers->host), "Host: %s", endpoint->host_header);
 	snprintf(headers->date, sizeof(headers->date), "X-Amz-Date: %s", amz_date);
 	snprintf(headers->authorization, sizeof(headers->authorization), "Authorization: %s",

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "aws/endpoint.h"
 #include "aws/sigv4.h"
@@ -22,6 +23,7 @@ typedef struct SignedHeaders
 	char		date[SIGV4_DATE_SIZE + 16];
 	char		authorization[SIGV4_AUTHORIZATION_SIZE + 16];
 	char	   *token;			/* palloc'd, NULL if there is none */
+	time_t		time;			/* that it was signed with */
 } SignedHeaders;
 
 /*
@@ -34,13 +36,14 @@ extern bool signer_endpoint(const char *url_option, const char *region,
 							char *reason, size_t reason_size);
 
 /*
- * A signature made at `signed_at` was refused for its time, by a server whose
- * clock says server_time (0: it does not tell).  True if signing anew may
- * help, because the offset of that endpoint's clock was corrected, now or
- * since.
+ * A signature made at `signed_at` (monotonic, us), with the time signed_time,
+ * was refused for its time by a server whose clock says server_time (0: it
+ * does not tell).  True if signing anew may help: the offset of that
+ * endpoint's clock was corrected, now or since, or this machine's clock was
+ * set after the signature was made.
  */
-extern bool signer_correct_clock(const Endpoint *endpoint, int64_t signed_at, int64_t now,
-								 time_t server_time);
+extern bool signer_correct_clock(const Endpoint *endpoint, int64_t signed_at,
+								 time_t signed_time, int64_t now, time_t server_time);
 
 /* Sign a POST of this target; false with a reason. */
 extern bool signer_sign(Identity *identity, const Endpoint *endpoint, const char *region,
