@@ -273,11 +273,12 @@ CREATE FUNCTION firehose_attach(
 	level text DEFAULT 'row',
 	content text DEFAULT 'change',
 	names text DEFAULT 'leaf',
-	bigints text DEFAULT 'number')
+	bigints text DEFAULT 'number',
+	always boolean DEFAULT false)
 RETURNS text[]
 AS 'MODULE_PATHNAME', 'firehose_attach'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION firehose_attach(regclass, text, text, text, text, text) IS
+COMMENT ON FUNCTION firehose_attach(regclass, text, text, text, text, text, boolean) IS
 'creates the triggers that send the changes of a table to a stream, and returns their names';
 
 CREATE FUNCTION firehose_detach(relation regclass, stream text DEFAULT NULL)

@@ -430,7 +430,8 @@ CREATE FUNCTION firehose_attach(
 	level text DEFAULT 'row',
 	content text DEFAULT 'change',
 	names text DEFAULT 'leaf',
-	bigints text DEFAULT 'number')
+	bigints text DEFAULT 'number',
+	always boolean DEFAULT false)
 RETURNS text[]
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -440,7 +441,8 @@ DECLARE
 	made text[] := '{}';
 	t record;
 BEGIN
-	IF relation IS NULL OR stream IS NULL OR level IS NULL OR content IS NULL OR names IS NULL OR bigints IS NULL THEN
+	IF relation IS NULL OR stream IS NULL OR level IS NULL OR content IS NULL OR names IS NULL OR bigints IS NULL
+		OR always IS NULL THEN
 		RAISE null_value_not_allowed USING MESSAGE = 'arguments of firehose_attach() must not be null';
 	END IF;
 	FOR choice IN SELECT * FROM (VALUES ('level', level, 'row', 'statement', NULL), ('content', content, 'change', 'row', 'row'),
@@ -453,6 +455,11 @@ BEGIN
 			arguments := arguments || ', ' || quote_literal(choice.word);
 		END IF;
 	END LOOP;
+	IF always AND level = 'statement' THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'always needs triggers of level row',
+			DETAIL = 'A subscription that applies changes fires no statement triggers for them.',
+			HINT = 'Leave out level => ''statement''.';
+	END IF;
 	PERFORM firehose_stub_stream('firehose_attach', stream, true,
 		(SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = relation));
 	IF EXISTS (SELECT FROM firehose_stub_triggers(relation, stream)) THEN
@@ -469,6 +476,9 @@ BEGIN
 		made := made || left(concat_ws('_', 'firehose', stream, t.suffix), 63);
 		EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s %s FOR EACH %s EXECUTE FUNCTION firehose_trigger(%s)',
 			made[cardinality(made)], t.event, relation, t.transition, t.per, arguments);
+		IF always THEN
+			EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', relation, made[cardinality(made)]);
+		END IF;
 	END LOOP;
 	RETURN made;
 END $$;

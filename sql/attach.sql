@@ -42,6 +42,19 @@ SELECT firehose_detach('orders');
 SELECT firehose_detach('orders');
 SELECT count(*) FROM triggers_of('orders');
 
+-- triggers that fire for what is replicated, too
+SELECT firehose_attach('orders', 's', always => true);
+SELECT tgname, tgenabled FROM pg_trigger WHERE tgrelid = 'orders'::regclass ORDER BY tgname COLLATE "C";
+BEGIN;
+SET LOCAL session_replication_role = replica;
+INSERT INTO orders VALUES (1, 1);
+TRUNCATE orders;
+SELECT sent();
+ROLLBACK;
+SELECT firehose_detach('orders', 's');
+SELECT firehose_attach('orders', 's', level => 'statement', always => true);
+SELECT firehose_attach('orders', 's', always => NULL);
+
 -- statements
 SELECT firehose_attach('orders', 's', level => 'statement', bigints => 'string');
 SELECT triggers_of('orders');
@@ -117,6 +130,17 @@ SELECT firehose_detach('e1', 's');
 SELECT firehose_detach('e1');
 SELECT firehose_detach('events', 's');
 SELECT firehose_detach('events', 'other');
+-- partitions, also those that come later, fire always, too
+SELECT firehose_attach('events', 's', always => true);
+CREATE TABLE e3 PARTITION OF events FOR VALUES FROM (20) TO (30);
+SELECT tgrelid::regclass, tgname, tgenabled FROM pg_trigger WHERE tgfoid = 'firehose_trigger'::regproc ORDER BY tgrelid::regclass::text COLLATE "C", tgname COLLATE "C";
+BEGIN;
+SET LOCAL session_replication_role = replica;
+INSERT INTO e3 VALUES (9, 21);
+SELECT sent();
+ROLLBACK;
+SELECT firehose_detach('events', 's');
+DROP TABLE e3;
 -- statements name the root anyhow, and a row that moves is an update
 SELECT firehose_attach('events', 's', level => 'statement');
 BEGIN;
@@ -188,6 +212,9 @@ SELECT firehose_detach('owned', 's');
 \set VERBOSITY default
 SET ROLE attach_owner;
 SELECT firehose_detach('owned', 's');
+RESET ROLE;
+SET ROLE attach_user;
+SELECT firehose_attach('owned', 's', always => true);
 RESET ROLE;
 DROP TABLE owned;
 DROP OWNED BY attach_owner, attach_user;

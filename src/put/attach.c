@@ -66,6 +66,7 @@ typedef struct Attachment
 	const char *stream;
 	char	   *table;			/* qualified and quoted */
 	char	   *call;			/* firehose_trigger(...) */
+	bool		always;			/* fires for what a subscription applies, too */
 	ArrayBuildState *names;		/* of the triggers made */
 } Attachment;
 
@@ -121,6 +122,13 @@ firehose_attach(PG_FUNCTION_ARGS)
 		appendStringInfo(&call, ", '%s'", bigints_choice.word);
 	appendStringInfoChar(&call, ')');
 	a.call = call.data;
+	a.always = PG_GETARG_BOOL(6);
+	if (a.always && statement)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("always needs triggers of level row"),
+				 errdetail("A subscription that applies changes fires no statement triggers for them."),
+				 errhint("Leave out level => 'statement'.")));
 
 	stream = stream_get(a.stream);
 	class = lock_table(relid, &tuple);
@@ -206,6 +214,9 @@ create_trigger(Attachment *a, const char *suffix, const char *event,
 
 	sql_command_execute(psprintf("CREATE TRIGGER %s AFTER %s ON %s %s FOR EACH %s EXECUTE FUNCTION %s",
 								 quote_identifier(name), event, a->table, transition, level, a->call));
+	if (a->always)
+		sql_command_execute(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", a->table,
+									 quote_identifier(name)));
 	a->names = accumArrayResult(a->names, CStringGetTextDatum(name), false, TEXTOID,
 								CurrentMemoryContext);
 }
