@@ -14,12 +14,19 @@
 
 CREATE FUNCTION firehose_fdw_validator(text[], oid)
 RETURNS void
-AS 'MODULE_PATHNAME', 'firehose_fdw_validator'
+AS 'MODULE_PATHNAME', 'firehose_fdw_check_options'
 LANGUAGE C STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION firehose_fdw_validator(text[], oid) IS
-'validates the options of streams (foreign servers of the wrapper firehose)';
+'validates the options of streams (foreign servers of the wrapper firehose) and of their foreign tables';
 
-CREATE FOREIGN DATA WRAPPER firehose NO HANDLER VALIDATOR firehose_fdw_validator;
+CREATE FUNCTION firehose_fdw_handler()
+RETURNS fdw_handler
+AS 'MODULE_PATHNAME', 'firehose_fdw_handler'
+LANGUAGE C STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION firehose_fdw_handler() IS
+'sends the rows that are inserted into foreign tables of streams';
+
+CREATE FOREIGN DATA WRAPPER firehose HANDLER firehose_fdw_handler VALIDATOR firehose_fdw_validator;
 COMMENT ON FOREIGN DATA WRAPPER firehose IS
 'Amazon Data Firehose: every foreign server of this wrapper is a stream';
 

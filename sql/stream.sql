@@ -77,10 +77,9 @@ CREATE USER MAPPING FOR CURRENT_USER SERVER clicks OPTIONS (access_key_id 'AKIDE
 CREATE FOREIGN TABLE clicks_table (a int) SERVER clicks OPTIONS (region 'eu-west-1');
 CREATE FOREIGN TABLE clicks_table (a int OPTIONS (name 'b')) SERVER clicks;
 ALTER FOREIGN DATA WRAPPER firehose OPTIONS (region 'eu-west-1');
--- a foreign table can be neither read nor written yet
+-- foreign tables are looked at by foreign_table.sql
 CREATE FOREIGN TABLE clicks_table (a int) SERVER clicks;
 SELECT * FROM clicks_table;
-INSERT INTO clicks_table VALUES (1);
 DROP FOREIGN TABLE clicks_table;
 IMPORT FOREIGN SCHEMA public FROM SERVER clicks INTO public;
 

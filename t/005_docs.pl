@@ -83,7 +83,7 @@ sub functions
         JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'firehose'
         LEFT JOIN LATERAL unnest(p.proargtypes::oid[], p.proargnames[1:p.pronargs])
             WITH ORDINALITY a(type, name, n) ON p.pronargs > 0
-        WHERE p.proname NOT IN ('firehose_fdw_validator', 'firehose_guard_table')
+        WHERE p.proname NOT IN ('firehose_fdw_handler', 'firehose_fdw_validator', 'firehose_guard_table')
           AND NOT (p.pronargs = 0 AND p.proname IN (SELECT c.relname } . $ours . q{))
         ORDER BY p.oid, a.n};
     foreach my $line (split /\n/, $node->safe_psql('postgres', $arguments, extra_params => [ '-F', "\t" ]))

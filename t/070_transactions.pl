@@ -1,5 +1,6 @@
 # Transactions of all shapes send exactly what they commit: random programs (500,
-# with --long 10,000) of puts and batches into two streams, savepoints released,
+# with --long 10,000) of puts and batches into two streams, inserts into their
+# foreign tables, savepoints released,
 # rolled back to and left, PL/pgSQL blocks whose exceptions are caught, and a
 # commit, a rollback or an error at the end, are compared with a model of what
 # survives.  Puts that are not transactional survive everything.  Half of the
@@ -22,26 +23,26 @@ my $node = new_node('main', $emulator, 'firehose.queue_timeout' => '60s',
 my @streams = map { new_stream($node, $_) } qw(one two);
 $node->safe_psql('postgres', 'SELECT firehose_enable_durable_puts(set_default => false)');
 wait_for_sql($node, q{SELECT state FROM firehose_stat_pipeline}, 'streaming');
+$node->safe_psql('postgres', "CREATE FOREIGN TABLE ${_}_out (data text) SERVER $_ OPTIONS (column 'data')")
+  foreach @streams;
 
 my $last = 0;       # number of the last payload
 my @always;         # payloads that are not transactional
 
-# A put: its call, and the payloads that survive with the transaction
+# A put: its statement, and the payloads that survive with the transaction
 sub make_put
 {
     my $stream = $streams[ rand @streams ];
     my @payloads = map { "$stream " . ++$last } 1 .. (rand() < 0.2 ? 1 + int(rand 5) : 1);
-    if (@payloads > 1)
-    {
-        my $array = join(', ', map { "'$_'" } @payloads);
-        return ("firehose_put_batch('$stream', ARRAY[$array])", @payloads);
-    }
+    my $array = 'ARRAY[' . join(', ', map { "'$_'" } @payloads) . ']';
+    return ("INSERT INTO ${stream}_out SELECT unnest($array)", @payloads) if rand() < 0.3;
+    return ("SELECT firehose_put_batch('$stream', $array)", @payloads) if @payloads > 1;
     if (rand() < 0.05)
     {
         push @always, @payloads;
-        return "firehose_put_record('$stream', '$payloads[0]', false)";
+        return "SELECT firehose_put_record('$stream', '$payloads[0]', false)";
     }
-    return ("firehose_put_record('$stream', '$payloads[0]')", @payloads);
+    return ("SELECT firehose_put_record('$stream', '$payloads[0]')", @payloads);
 }
 
 # The inside of a PL/pgSQL block: its text and what survives
@@ -57,9 +58,9 @@ sub make_plpgsql
             if (rand() < 0.5)
             {
                 # the handler's own put is outside of what was rolled back
-                my ($call, @handler) = make_put();
+                my ($put, @handler) = make_put();
                 $text .= "BEGIN $inner RAISE 'undo';"
-                  . " EXCEPTION WHEN raise_exception THEN PERFORM $call; END;\n";
+                  . ' EXCEPTION WHEN raise_exception THEN ' . $put =~ s/^SELECT/PERFORM/r . "; END;\n";
                 push @survives, @handler;
             }
             else
@@ -70,8 +71,8 @@ sub make_plpgsql
         }
         else
         {
-            my ($call, @payloads) = make_put();
-            $text .= "PERFORM $call;\n";
+            my ($put, @payloads) = make_put();
+            $text .= $put =~ s/^SELECT/PERFORM/r . ";\n";
             push @survives, @payloads;
         }
     }
@@ -111,8 +112,8 @@ sub make_statements
         }
         else
         {
-            my ($call, @payloads) = make_put();
-            $text .= "SELECT $call;\n";
+            my ($put, @payloads) = make_put();
+            $text .= "$put;\n";
             push @survives, @payloads;
         }
     }

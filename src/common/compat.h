@@ -11,6 +11,8 @@
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_foreign_server.h"
 #include "datatype/timestamp.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
 #include "storage/proc.h"
 #include "storage/shmem.h"
 #include "utils/wait_event.h"
@@ -108,6 +110,22 @@
 #define IsDatabaseOwner(dboid, roleid) object_ownercheck(DatabaseRelationId, dboid, roleid)
 #else
 #define IsDatabaseOwner(dboid, roleid) pg_database_ownercheck(dboid, roleid)
+#endif
+
+/* The role whose rights a statement needs on the table that it writes to. */
+#if PG_VERSION_NUM >= 160000
+#define ResultRelCheckAsUser(target, estate) ExecGetResultRelCheckAsUser(target, estate)
+#else
+static inline Oid
+ResultRelCheckAsUser(ResultRelInfo *target, EState *estate)
+{
+	/* a partition that rows are routed to has no entry of its own */
+	ResultRelInfo *named = target->ri_RangeTableIndex != 0 ? target :
+		target->ri_RootResultRelInfo;
+	Oid			role = exec_rt_fetch(named->ri_RangeTableIndex, estate)->checkAsUser;
+
+	return OidIsValid(role) ? role : GetUserId();
+}
 #endif
 
 /* Index entries of a new row; 16 added an argument. */

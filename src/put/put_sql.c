@@ -4,10 +4,6 @@
  *		say the type of the data: their arguments, checked and turned into
  *		bytes.
  *
- * Text and json are sent in UTF-8 whatever the database's encoding, as JSON
- * and Firehose's consumers demand; bytea is sent as it is; rows are sent as
- * the JSON of triggers.
- *
  * The overloads are for people, who see what type an expression has.  Drivers
  * often do not say the type of a parameter, and PostgreSQL then prefers text.
  * So each overloaded name has one for text, which either means what the name
@@ -18,7 +14,6 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -28,19 +23,9 @@
 #include "utils/lsyscache.h"
 
 #include "common/compat.h"
-#include "format/row_json.h"
 #include "put/put.h"
+#include "put/put_value.h"
 #include "queue/ids.h"
-
-typedef enum DataType
-{
-	DATA_TEXT,
-	DATA_BYTEA,
-	DATA_JSON,
-	DATA_JSONB,
-	DATA_JSON_TEXT,				/* text that has to be JSON */
-	DATA_ROW
-} DataType;
 
 /* A function of SQL's, with what its errors call it. */
 #define PUT_FUNCTION(symbol, put, name, type) \
@@ -51,41 +36,41 @@ typedef enum DataType
 		return put(fcinfo, name "()", type); \
 	}
 
-static Datum put_one(FunctionCallInfo fcinfo, const char *function, DataType type);
-static Datum put_array(FunctionCallInfo fcinfo, const char *function, DataType type);
-static Datum put_array_text(FunctionCallInfo fcinfo, const char *function, DataType type);
-static Datum put_json_list(FunctionCallInfo fcinfo, const char *function, DataType type);
-static Datum send_one(FunctionCallInfo fcinfo, const char *function, DataType type);
+static Datum put_one(FunctionCallInfo fcinfo, const char *function, PutType type);
+static Datum put_array(FunctionCallInfo fcinfo, const char *function, PutType type);
+static Datum put_array_text(FunctionCallInfo fcinfo, const char *function, PutType type);
+static Datum put_json_list(FunctionCallInfo fcinfo, const char *function, PutType type);
+static Datum send_one(FunctionCallInfo fcinfo, const char *function, PutType type);
 
-PUT_FUNCTION(firehose_put_record_text, put_one, "firehose_put_record", DATA_TEXT)
-PUT_FUNCTION(firehose_put_record_bytea, put_one, "firehose_put_record", DATA_BYTEA)
-PUT_FUNCTION(firehose_put_record_json, put_one, "firehose_put_record", DATA_JSON)
-PUT_FUNCTION(firehose_put_record_jsonb, put_one, "firehose_put_record", DATA_JSONB)
-PUT_FUNCTION(firehose_put_record_row, put_one, "firehose_put_record", DATA_ROW)
-PUT_FUNCTION(firehose_put_batch_unknown, put_array_text, "firehose_put_batch", DATA_TEXT)
-PUT_FUNCTION(firehose_put_batch_text, put_array, "firehose_put_batch", DATA_TEXT)
-PUT_FUNCTION(firehose_put_batch_bytea, put_array, "firehose_put_batch", DATA_BYTEA)
-PUT_FUNCTION(firehose_put_batch_json, put_array, "firehose_put_batch", DATA_JSON)
-PUT_FUNCTION(firehose_put_batch_jsonb, put_array, "firehose_put_batch", DATA_JSONB)
-PUT_FUNCTION(firehose_put_batch_row, put_array, "firehose_put_batch", DATA_ROW)
+PUT_FUNCTION(firehose_put_record_text, put_one, "firehose_put_record", PUT_TEXT)
+PUT_FUNCTION(firehose_put_record_bytea, put_one, "firehose_put_record", PUT_BYTEA)
+PUT_FUNCTION(firehose_put_record_json, put_one, "firehose_put_record", PUT_JSON)
+PUT_FUNCTION(firehose_put_record_jsonb, put_one, "firehose_put_record", PUT_JSONB)
+PUT_FUNCTION(firehose_put_record_row, put_one, "firehose_put_record", PUT_ROW)
+PUT_FUNCTION(firehose_put_batch_unknown, put_array_text, "firehose_put_batch", PUT_TEXT)
+PUT_FUNCTION(firehose_put_batch_text, put_array, "firehose_put_batch", PUT_TEXT)
+PUT_FUNCTION(firehose_put_batch_bytea, put_array, "firehose_put_batch", PUT_BYTEA)
+PUT_FUNCTION(firehose_put_batch_json, put_array, "firehose_put_batch", PUT_JSON)
+PUT_FUNCTION(firehose_put_batch_jsonb, put_array, "firehose_put_batch", PUT_JSONB)
+PUT_FUNCTION(firehose_put_batch_row, put_array, "firehose_put_batch", PUT_ROW)
 
-PUT_FUNCTION(firehose_put_text, put_one, "firehose_put_text", DATA_TEXT)
-PUT_FUNCTION(firehose_put_bytes, put_one, "firehose_put_bytes", DATA_BYTEA)
-PUT_FUNCTION(firehose_put_json_text, put_one, "firehose_put_json", DATA_JSON_TEXT)
-PUT_FUNCTION(firehose_put_json_json, put_one, "firehose_put_json", DATA_JSON)
-PUT_FUNCTION(firehose_put_json_jsonb, put_one, "firehose_put_json", DATA_JSONB)
-PUT_FUNCTION(firehose_put_texts, put_array, "firehose_put_texts", DATA_TEXT)
-PUT_FUNCTION(firehose_put_bytes_array, put_array, "firehose_put_bytes_array", DATA_BYTEA)
-PUT_FUNCTION(firehose_put_jsons_text, put_json_list, "firehose_put_jsons", DATA_JSON_TEXT)
-PUT_FUNCTION(firehose_put_jsons_json, put_json_list, "firehose_put_jsons", DATA_JSON)
-PUT_FUNCTION(firehose_put_jsons_jsonb, put_json_list, "firehose_put_jsons", DATA_JSONB)
-PUT_FUNCTION(firehose_put_jsons_texts, put_array, "firehose_put_jsons", DATA_JSON_TEXT)
-PUT_FUNCTION(firehose_put_jsons_jsons, put_array, "firehose_put_jsons", DATA_JSON)
-PUT_FUNCTION(firehose_put_jsons_jsonbs, put_array, "firehose_put_jsons", DATA_JSONB)
+PUT_FUNCTION(firehose_put_text, put_one, "firehose_put_text", PUT_TEXT)
+PUT_FUNCTION(firehose_put_bytes, put_one, "firehose_put_bytes", PUT_BYTEA)
+PUT_FUNCTION(firehose_put_json_text, put_one, "firehose_put_json", PUT_JSON_TEXT)
+PUT_FUNCTION(firehose_put_json_json, put_one, "firehose_put_json", PUT_JSON)
+PUT_FUNCTION(firehose_put_json_jsonb, put_one, "firehose_put_json", PUT_JSONB)
+PUT_FUNCTION(firehose_put_texts, put_array, "firehose_put_texts", PUT_TEXT)
+PUT_FUNCTION(firehose_put_bytes_array, put_array, "firehose_put_bytes_array", PUT_BYTEA)
+PUT_FUNCTION(firehose_put_jsons_text, put_json_list, "firehose_put_jsons", PUT_JSON_TEXT)
+PUT_FUNCTION(firehose_put_jsons_json, put_json_list, "firehose_put_jsons", PUT_JSON)
+PUT_FUNCTION(firehose_put_jsons_jsonb, put_json_list, "firehose_put_jsons", PUT_JSONB)
+PUT_FUNCTION(firehose_put_jsons_texts, put_array, "firehose_put_jsons", PUT_JSON_TEXT)
+PUT_FUNCTION(firehose_put_jsons_jsons, put_array, "firehose_put_jsons", PUT_JSON)
+PUT_FUNCTION(firehose_put_jsons_jsonbs, put_array, "firehose_put_jsons", PUT_JSONB)
 
-PUT_FUNCTION(firehose_send_text, send_one, "firehose_send", DATA_JSON_TEXT)
-PUT_FUNCTION(firehose_send_json, send_one, "firehose_send", DATA_JSON)
-PUT_FUNCTION(firehose_send_jsonb, send_one, "firehose_send", DATA_JSONB)
+PUT_FUNCTION(firehose_send_text, send_one, "firehose_send", PUT_JSON_TEXT)
+PUT_FUNCTION(firehose_send_json, send_one, "firehose_send", PUT_JSON)
+PUT_FUNCTION(firehose_send_jsonb, send_one, "firehose_send", PUT_JSONB)
 
 static void
 refuse_null(const char *function, const char *what)
@@ -121,77 +106,6 @@ check_arguments(FunctionCallInfo fcinfo, const char *function)
 	return stream;
 }
 
-/* The shape that the stream's delimiter gives to records of this type. */
-static RecordShape
-record_shape(const Stream *stream, DataType type)
-{
-	RecordShape shape;
-
-	shape.newline = stream->options.delimiter == DELIMITER_NEWLINE ||
-		(stream->options.delimiter == DELIMITER_DEFAULT && type != DATA_BYTEA);
-	shape.one_line = shape.newline && (type == DATA_JSON || type == DATA_JSON_TEXT);
-	return shape;
-}
-
-/* Error unless a text is JSON. */
-static void
-check_json(const RecordBytes *bytes)
-{
-	(void) DirectFunctionCall1(json_in,
-							   CStringGetDatum(pnstrdup(bytes->data, bytes->length)));
-}
-
-static RecordBytes
-row_bytes(Datum row)
-{
-	StringInfoData json;
-	RecordBytes bytes;
-
-	initStringInfo(&json);
-	row_json_append(&json, row, BIGINTS_NUMBER);
-	bytes.data = json.data;
-	bytes.length = json.len;
-	return bytes;
-}
-
-/* A value's bytes, in UTF-8 if it is text. */
-static RecordBytes
-value_bytes(Datum value, DataType type)
-{
-	RecordBytes bytes;
-	char	   *converted;
-
-	if (type == DATA_ROW)
-		return row_bytes(value);
-	if (type == DATA_JSONB)
-	{
-		Jsonb	   *jsonb = DatumGetJsonbP(value);
-
-		bytes.data = JsonbToCString(NULL, &jsonb->root, VARSIZE(jsonb));
-		bytes.length = strlen(bytes.data);
-	}
-	else
-	{
-		struct varlena *varlena = PG_DETOAST_DATUM_PACKED(value);
-
-		bytes.data = VARDATA_ANY(varlena);
-		bytes.length = VARSIZE_ANY_EXHDR(varlena);
-		if (type == DATA_JSON_TEXT)
-			check_json(&bytes);
-	}
-	if (type == DATA_BYTEA || GetDatabaseEncoding() == PG_UTF8 ||
-		GetDatabaseEncoding() == PG_SQL_ASCII)
-		return bytes;
-
-	converted = pg_server_to_any(bytes.data, bytes.length, PG_UTF8);
-	if (converted != bytes.data)
-	{
-		bytes.data = converted;
-		bytes.length = strlen(converted);
-	}
-	return bytes;
-}
-
 /* One record ------------------------------------------------------------- */
 
 /*
@@ -199,7 +113,7 @@ value_bytes(Datum value, DataType type)
  * stream's on_full is discard and there was no room.
  */
 static Datum
-put_one(FunctionCallInfo fcinfo, const char *function, DataType type)
+put_one(FunctionCallInfo fcinfo, const char *function, PutType type)
 {
 	Stream	   *stream = check_arguments(fcinfo, function);
 	RecordBytes bytes;
@@ -207,9 +121,9 @@ put_one(FunctionCallInfo fcinfo, const char *function, DataType type)
 
 	if (PG_ARGISNULL(1))
 		refuse_null(function, "data");
-	bytes = value_bytes(PG_GETARG_DATUM(1), type);
+	bytes = put_value_bytes(PG_GETARG_DATUM(1), type);
 	id = put_next_id();
-	if (!put_records(stream, id, &bytes, 1, record_shape(stream, type),
+	if (!put_records(stream, id, &bytes, 1, put_value_shape(stream, type),
 					 PG_GETARG_BOOL(2)))
 		PG_RETURN_NULL();
 	PG_RETURN_INT64((int64) id);
@@ -217,7 +131,7 @@ put_one(FunctionCallInfo fcinfo, const char *function, DataType type)
 
 /* The same for a procedure, which has no result. */
 static Datum
-send_one(FunctionCallInfo fcinfo, const char *function, DataType type)
+send_one(FunctionCallInfo fcinfo, const char *function, PutType type)
 {
 	(void) put_one(fcinfo, function, type);
 	fcinfo->isnull = false;
@@ -235,7 +149,7 @@ name_record(void *arg)
 
 /* The bytes of all values of a batch. */
 static RecordBytes *
-batch_bytes(const Datum *values, int n, DataType type)
+batch_bytes(const Datum *values, int n, PutType type)
 {
 	RecordBytes *records = palloc_array(RecordBytes, n);
 	int			number = 0;
@@ -247,7 +161,7 @@ batch_bytes(const Datum *values, int n, DataType type)
 	while (number < n)
 	{
 		number++;
-		records[number - 1] = value_bytes(values[number - 1], type);
+		records[number - 1] = put_value_bytes(values[number - 1], type);
 	}
 	error_context_stack = context.previous;
 	return records;
@@ -260,7 +174,7 @@ batch_bytes(const Datum *values, int n, DataType type)
  */
 static Datum
 put_values(FunctionCallInfo fcinfo, Stream *stream, const Datum *values, int n,
-		   DataType type)
+		   PutType type)
 {
 	RecordBytes *records;
 	Datum	   *ids;
@@ -272,7 +186,7 @@ put_values(FunctionCallInfo fcinfo, Stream *stream, const Datum *values, int n,
 	records = batch_bytes(values, n, type);
 	ids = palloc_array(Datum, n);
 	first_id = queue_next_ids(firehose_queue, n);
-	if (!put_records(stream, first_id, records, n, record_shape(stream, type),
+	if (!put_records(stream, first_id, records, n, put_value_shape(stream, type),
 					 PG_GETARG_BOOL(2)))
 		PG_RETURN_NULL();
 	for (int i = 0; i < n; i++)
@@ -316,7 +230,7 @@ array_elements(ArrayType *array, const char *function, int *n)
  * array_agg makes of no rows.
  */
 static Datum
-put_array(FunctionCallInfo fcinfo, const char *function, DataType type)
+put_array(FunctionCallInfo fcinfo, const char *function, PutType type)
 {
 	Stream	   *stream = check_arguments(fcinfo, function);
 	int			n = 0;
@@ -351,7 +265,7 @@ looks_like_bytes(Datum value)
  * Bytes look like text then, and would be sent as what they look like.
  */
 static Datum
-put_array_text(FunctionCallInfo fcinfo, const char *function, DataType type)
+put_array_text(FunctionCallInfo fcinfo, const char *function, PutType type)
 {
 	Stream	   *stream = check_arguments(fcinfo, function);
 	int			n = 0;
@@ -412,7 +326,7 @@ json_elements(Jsonb *list, const char *function, int *n)
 
 /* (stream, data, transactional), where data is a JSON array of the records. */
 static Datum
-put_json_list(FunctionCallInfo fcinfo, const char *function, DataType type)
+put_json_list(FunctionCallInfo fcinfo, const char *function, PutType type)
 {
 	Stream	   *stream = check_arguments(fcinfo, function);
 	Datum		list;
@@ -422,10 +336,10 @@ put_json_list(FunctionCallInfo fcinfo, const char *function, DataType type)
 	if (!PG_ARGISNULL(1))
 	{
 		list = PG_GETARG_DATUM(1);
-		if (type != DATA_JSONB)
+		if (type != PUT_JSONB)
 			list = DirectFunctionCall1(jsonb_in,
 									   CStringGetDatum(TextDatumGetCString(list)));
 		elements = json_elements(DatumGetJsonbP(list), function, &n);
 	}
-	return put_values(fcinfo, stream, elements, n, DATA_JSONB);
+	return put_values(fcinfo, stream, elements, n, PUT_JSONB);
 }
