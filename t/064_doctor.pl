@@ -168,10 +168,12 @@ my ($code, $out, $err) = $node->psql('postgres', q{SET ROLE nobody; SELECT fireh
 like($err, qr/permission denied for function firehose_doctor/, 'others may not');
 
 # it does not wait for a table that is being rewritten
+$node->safe_psql('postgres', 'CREATE PUBLICATION orders FOR TABLE orders');
+new_pipeline($node, 'postgres', 'locked', ['orders'], copy_data => 'false');
 my $locker = $node->background_psql('postgres');
 $locker->query_safe(q{BEGIN; LOCK TABLE orders IN ACCESS EXCLUSIVE MODE});
 is($node->safe_psql('postgres', q{SET lock_timeout = '1s'; SELECT count(*) > 5 FROM firehose_doctor()}), 't',
-    'a locked table of the user does not hold it up');
+    'a locked table of a pipeline does not hold it up');
 $locker->query_safe('ROLLBACK');
 $locker->quit;
 

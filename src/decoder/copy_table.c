@@ -29,6 +29,7 @@
 #include "common/compat.h"
 #include "decoder/copy_table.h"
 #include "decoder/table_cache.h"
+#include "pipeline/published.h"
 
 /*
  * Columns that the publication has, and pgoutput leaves out all the same:
@@ -125,14 +126,14 @@ read_columns(CopyTable *table, const Pipeline *pipeline, const CopyRow *copy, Re
 			 const Bitmapset *identity)
 {
 	static const char *const query =
-		"WITH p AS (SELECT attnames, rowfilter FROM pg_publication_tables"
-		" WHERE pubname = ANY ($1) AND schemaname = $2 AND tablename = $3)"
+		"WITH p AS (SELECT attnames, pg_get_expr(qual, relid) AS rowfilter FROM " PUBLISHED_TABLES " t"
+		" WHERE relid = $2)"
 		" SELECT a.attname::text, a.atttypid, a.attnum, (SELECT CASE WHEN bool_and(rowfilter IS NOT NULL)"
 		" THEN string_agg(format('(%s)', rowfilter), ' OR ') END FROM p)"
-		" FROM pg_attribute a WHERE a.attrelid = $4 AND a.attnum > 0 AND NOT a.attisdropped"
+		" FROM pg_attribute a WHERE a.attrelid = $2 AND a.attnum > 0 AND NOT a.attisdropped"
 		" AND a.attname = ANY (SELECT unnest(attnames) FROM p)" NOT_LEFT_OUT " ORDER BY a.attnum";
-	Oid			types[] = {TEXTARRAYOID, NAMEOID, NAMEOID, OIDOID};
-	Datum		args[4];
+	Oid			types[] = {TEXTARRAYOID, OIDOID};
+	Datum		args[2];
 	Datum	   *names = palloc(list_length(pipeline->publications) * sizeof(Datum));
 	char	   *schema = get_namespace_name(RelationGetNamespace(rel));
 	ListCell   *cell;
@@ -143,10 +144,8 @@ read_columns(CopyTable *table, const Pipeline *pipeline, const CopyRow *copy, Re
 		names[foreach_current_index(cell)] = CStringGetTextDatum(lfirst(cell));
 	args[0] = PointerGetDatum(construct_array(names, list_length(pipeline->publications), TEXTOID,
 											  -1, false, TYPALIGN_INT));
-	args[1] = CStringGetDatum(schema);
-	args[2] = CStringGetDatum(pstrdup(RelationGetRelationName(rel)));
-	args[3] = ObjectIdGetDatum(table->relid);
-	if (SPI_execute_with_args(query, 4, types, args, NULL, true, 0) != SPI_OK_SELECT)
+	args[1] = ObjectIdGetDatum(table->relid);
+	if (SPI_execute_with_args(query, 2, types, args, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "query on catalogs failed");
 	if (SPI_processed == 0)
 		return false;

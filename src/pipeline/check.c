@@ -26,6 +26,7 @@
 
 #include "common/compat.h"
 #include "pipeline/check.h"
+#include "pipeline/published.h"
 #include "stream/stream.h"
 #include "wal/durable_message.h"
 #include "wal/replication_slot.h"
@@ -35,13 +36,12 @@
  * for the extension's own in FOR ALL TABLES.
  */
 #define PUBLISHED_COLUMNS \
-	"FROM pg_publication_tables p" \
-	" JOIN pg_publication b ON b.pubname = p.pubname" \
-	" JOIN pg_namespace n ON n.nspname = p.schemaname" \
-	" JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename" \
+	"FROM " PUBLISHED_TABLES " p" \
+	" JOIN pg_publication b ON b.oid = p.pubid" \
+	" JOIN pg_class c ON c.oid = p.relid" \
+	" JOIN pg_namespace n ON n.oid = c.relnamespace" \
 	" JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = ANY (p.attnames)" \
-	" WHERE p.pubname = ANY ($1)" \
-	" AND NOT EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid" \
+	" WHERE NOT EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid" \
 	" WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'" \
 	" AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'firehose')"
 
