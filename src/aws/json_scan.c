@@ -279,7 +279,7 @@ static inline bool
 is_special(char c)
 {
 	return c == '"' || c == '\\' || (unsigned char) c < 0x20 ||
-		(unsigned char) c >= 0x80;
+		(unsigned char) c >= 0x7F;
 }
 
 #ifdef JSON_SCAN_USE_SSE2
@@ -291,6 +291,7 @@ skip_plain_chunks(char *p, char *end)
 	const __m128i quote = _mm_set1_epi8('"');
 	const __m128i backslash = _mm_set1_epi8('\\');
 	const __m128i space = _mm_set1_epi8(' ');
+	const __m128i del = _mm_set1_epi8(0x7F);
 
 	for (; end - p >= 16; p += 16)
 	{
@@ -301,7 +302,8 @@ skip_plain_chunks(char *p, char *end)
 		/* Signed: bytes from 0x80 are negative, so they are caught as well */
 		special = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(bytes, quote),
 											_mm_cmpeq_epi8(bytes, backslash)),
-							   _mm_cmplt_epi8(bytes, space));
+							   _mm_or_si128(_mm_cmplt_epi8(bytes, space),
+											_mm_cmpeq_epi8(bytes, del)));
 		mask = _mm_movemask_epi8(special);
 		if (mask != 0)
 			return p + __builtin_ctz(mask);
@@ -323,6 +325,7 @@ skip_plain_chunks(char *p, char *end)
 		uint64_t	bytes;
 		uint64_t	quotes;
 		uint64_t	backslashes;
+		uint64_t	dels;
 		uint64_t	special;
 
 		/*
@@ -332,8 +335,9 @@ skip_plain_chunks(char *p, char *end)
 		memcpy(&bytes, p, 8);
 		quotes = bytes ^ (ones * '"');
 		backslashes = bytes ^ (ones * '\\');
+		dels = bytes ^ (ones * 0x7F);
 		special = bytes | (bytes - ones * 0x20) |
-			(quotes - ones) | (backslashes - ones);
+			(quotes - ones) | (backslashes - ones) | (dels - ones);
 		if ((special & tops) != 0)
 			break;
 	}
@@ -363,6 +367,7 @@ scan_string(JsonScan *scan)
 	{
 		scan->text = start;
 		scan->text_len = p - start;
+		scan->text_is_plain = true;
 		scan->pos = p + 1;
 		return true;
 	}
@@ -405,7 +410,7 @@ decode_string(JsonScan *scan, char *start, char *src)
 		}
 		else
 		{
-			len = utf8_sequence_length(src, scan->end);
+			len = *src == 0x7F ? 1 : utf8_sequence_length(src, scan->end);
 			if (len == 0)
 			{
 				fail(scan, "invalid UTF-8");
@@ -421,6 +426,7 @@ decode_string(JsonScan *scan, char *start, char *src)
 	}
 	scan->text = start;
 	scan->text_len = dst - start;
+	scan->text_is_plain = false;
 	scan->pos = src + 1;
 	return true;
 }

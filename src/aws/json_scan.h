@@ -49,6 +49,7 @@ typedef struct JsonScan
 	/* result of the last token */
 	char	   *text;			/* of a key, string or number */
 	size_t		text_len;
+	bool		text_is_plain;	/* a string of printable ASCII; false says little */
 	const char *error;			/* static text, NULL while all is well */
 
 	/* private */
