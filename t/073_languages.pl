@@ -58,6 +58,7 @@ foreach my $size (500000, 5000, 1)
 sub from_pg_config { chomp(my $value = `$ENV{PG_CONFIG} --$_[0]`); return $value }
 $ENV{PG_CONFIG} //= 'pg_config';
 my @python = ('/usr/bin/python3');
+my $pgx = '/usr/share/gocode/src/github.com/jackc/pgx';
 my @drivers = (
     # name, how to find out whether it is there, how to run it, what to do before
     [ 'c_libpq', [ 'cc', '--version' ], [ "$build/c_libpq" ],
@@ -72,10 +73,36 @@ my @further = (
     [ 'node_postgres', [ 'node', '-e', 'require("postgres")' ], [ 'node', "$folder/node_postgres.js" ] ],
     [ 'java_jdbc', [ 'sh', '-c', 'java -version && test -e /usr/share/java/postgresql.jar' ],
         [ 'java', '-cp', '/usr/share/java/postgresql.jar', "$folder/java_jdbc.java" ] ],
+    [ 'node_knex', [ 'node', '-e', 'require("knex"); require("pg")' ], [ 'node', "$folder/node_knex.js" ] ],
     [ 'ruby_pg', [ 'ruby', '-rpg', '-e1' ], [ 'ruby', "$folder/ruby_pg.rb" ] ],
     [ 'php_pdo', [ 'php', '-r', 'exit(extension_loaded("pdo_pgsql") ? 0 : 1);' ], [ 'php', "$folder/php_pdo.php" ] ],
     [ 'go_pq', [ 'sh', '-c', 'go version && test -d /usr/share/gocode/src/github.com/lib/pq' ], [ "$build/go_pq" ],
-        [ 'env', 'GO111MODULE=off', 'GOPATH=/usr/share/gocode', "GOCACHE=$build/go", 'go', 'build', '-o', "$build/go_pq", "$folder/go_pq.go" ] ]);
+        [ 'env', 'GO111MODULE=off', 'GOPATH=/usr/share/gocode', "GOCACHE=$build/go", 'go', 'build', '-o', "$build/go_pq", "$folder/go_pq.go" ] ],
+    # the program is for pgx v5; v4, which Debian 12 has, takes the same calls
+    [ 'go_pgx', [ 'sh', '-c', "go version && test -d $pgx" ], [ "$build/go_pgx" ],
+        [ 'sh', '-c', "version=v5; test -d $pgx/v5 || version=v4
+            sed s,pgx/v5,pgx/\$version, '$folder/go_pgx.go' >'$build/go_pgx.go'
+            GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE='$build/go' go build -o '$build/go_pgx' '$build/go_pgx.go'" ] ],
+    # from the crates that Debian has
+    [ 'rust_tokio', [ 'sh', '-c', '/usr/bin/cargo --version && ls -d /usr/share/cargo/registry/tokio-postgres-*' ],
+        [ "$build/target/debug/rust_tokio" ],
+        [ 'env', 'RUSTC=/usr/bin/rustc', "CARGO_HOME=$build/cargo", '/usr/bin/cargo', 'build', '--quiet', '--offline',
+            '--manifest-path', "$build/Cargo.toml", '--config', 'source.crates-io.replace-with="debian"',
+            '--config', 'source.debian.directory="/usr/share/cargo/registry"' ] ]);
+append_to_file("$build/Cargo.toml", <<"END");
+[package]
+name = "rust_tokio"
+version = "0.0.0"
+edition = "2021"
+
+[[bin]]
+name = "rust_tokio"
+path = "$folder/rust_tokio.rs"
+
+[dependencies]
+tokio = { version = "1", features = ["macros", "net", "rt", "time"] }
+tokio-postgres = "0.7"
+END
 my @frameworks = (
     [ 'python_sqlalchemy', [ @python, '-c', 'import sqlalchemy, psycopg2' ], [ @python, "$folder/python_sqlalchemy.py" ] ],
     [ 'python_django', [ @python, '-c', 'import django, psycopg2' ], [ @python, "$folder/python_django.py" ] ],
@@ -134,8 +161,7 @@ foreach my $driver (is_long() ? (@further, @frameworks) : ())
 }
 
 # every program is tried by one of these
-is_deeply([ sort map { s{.*/}{}r } glob("$folder/*") ],
-    [ sort 'outbox.sql', map { ($_->[2][-1] =~ m{^\Q$folder\E/(.*)} ? $1 : $_->[3][-1] =~ m{/([^/]+\.go)$} ? $1 : "$_->[0].c") } @drivers, @further, @frameworks ],
+is_deeply([ sort map { m{([^/]+)\.\w+$} } glob("$folder/*") ], [ sort 'outbox', map { $_->[0] } @drivers, @further, @frameworks ],
     'no program is left out');
 
 # ------------------------------------------------------------------------
