@@ -260,7 +260,7 @@ class Strictness(EmulatorTestCase):
             body, before={"Content-Type": "application/json"}))
         self.assertEqual(reply.status, 404)
         self.assertEqual(self.post(body, path="/other").status, 404)
-        self.assertEqual(self.post(b"", {"Host": "x"},
+        self.assertEqual(self.post(b"", {"Host": "x"}, path="/other",
                                    method="GET").status, 404)
         self.assert_error(self.post(body, self.signed(body, "PutRecords")),
                           400, "UnknownOperationException")

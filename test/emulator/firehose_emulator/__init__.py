@@ -8,7 +8,8 @@ quota      token buckets per stream      store      delivered bytes, journal
 faults     rules and when they fire      actions    what each fault does
 damage     broken reply bodies           control    /_control/ for the tests
 tls        throwaway certificates        listeners  sockets, bad TLS included
-stats      counters
+stats      counters                      watch      the last of what happened
+page       the page at /, and its events
 
 Everything runs in one thread, so a request is processed without interruption.
 """

@@ -1,15 +1,17 @@
 """Everything that the rooms share, and a site for each listener."""
 
-from .control import PREFIX
+import time
+
 from .faults import RuleBook
 from .firehose import Firehose
 from .identity import Identity
 from .quota import QuotaTable
-from .router import Router
+from .router import Router, is_own
 from .settings import Limits
 from .sigv4 import Verifier
 from .stats import Stats
 from .store import Store
+from .watch import Watch
 
 
 class App:
@@ -30,6 +32,7 @@ class App:
         self.quotas = QuotaTable()
         self.uplink = None
         self.stats = Stats()
+        self.watch = Watch()
         self.store = Store(directory, settings)
         self.verifier = Verifier(settings.region, keys)
         self.streams = dict.fromkeys(self.store.known_streams())
@@ -58,6 +61,7 @@ class App:
         self.uplink = None
         self.verifier.set_keys(self.first_keys)
         self.stats.reset()
+        self.watch.clear()
 
     def next_connection_number(self):
         self._connection_number += 1
@@ -87,7 +91,7 @@ class Site:
     def on_head(self, request):
         """Count a connection once it is known to be Firehose's."""
         connection = request.connection
-        if not (connection.counted or request.path.startswith(PREFIX)):
+        if not (connection.counted or is_own(request)):
             connection.counted = True
             self._app.stats.connected()
 
@@ -98,6 +102,8 @@ class Site:
 
     def on_malformed(self, connection, error):
         self._app.stats.malformed += 1
+        self._app.watch.refused(time.time(), None, 0, f"HTTP {error.status}",
+                                str(error), None)
 
 
 class IdentitySite(Site):

@@ -12,10 +12,10 @@ import re
 import time
 import uuid
 
-from .control import PREFIX as CONTROL
 from .errors import JSON_TYPE, ApiError, error_reply
 from .requests import (check_stream_name, decode_records, parse_object,
                        parse_put)
+from .router import is_own
 from .store import ACCEPTED, REFUSED, UNSAID
 from .wire import WAIT, Reply, http_date
 
@@ -43,7 +43,9 @@ class Call:
         self.accepted_bytes = 0
         self.said = 0               # accepted, and the reply says so
         self.error = None
+        self.message = None         # of the error, or of a record's
         self.faults = []
+        self.reason = None          # error code of the first record refused
         self.garbled = False
         self.delay = 0
         self.counted = False        # among the stream's requests in flight
@@ -124,6 +126,7 @@ class Firehose:
             reply = self._answer(call)
         except ApiError as error:
             call.error = error.code
+            call.message = error.message
             reply = error.reply()
             self._refuse_records(call)
         headers = reply.headers
@@ -154,7 +157,7 @@ class Firehose:
     def early_fault(self, request, have):
         """Phase head: None, WAIT for more of the body, or an EarlyFault."""
         rules = self._app.rules.rules_of("head")
-        if not rules or request.path.startswith(CONTROL):
+        if not rules or is_own(request):
             return None
         stream = None
         if any(rule.stream for rule in rules):
@@ -174,7 +177,7 @@ class Firehose:
 
     def on_broken(self, request, have):
         """Journal an upload that ended before its end."""
-        if request.path.startswith(CONTROL):
+        if is_own(request):
             return
         fault = request.fault
         status = None
@@ -224,6 +227,7 @@ class Firehose:
             reply = rule.action.function(rule.parameters, call.raws)
             if reply is not None:
                 call.error = rule.parameters.get("code", rule.name)
+                call.message = rule.parameters.get("message")
                 self._refuse_records(call)
                 return reply
             call.faults.remove(rule.name)
@@ -258,6 +262,9 @@ class Firehose:
                                                rule.random), **failures}
         if single and failures:
             return self._fail_single(call, failures[0])
+        if failures:
+            code, call.message = next(iter(failures.values()))
+            call.reason = code
         count = len(call.raws)
         outcome = Outcome(single, count, app.store.make_record_ids(count),
                           failures, app.settings.encrypted)
@@ -279,6 +286,8 @@ class Firehose:
         app.store.append_data(call.stream, accepted)
         app.store.append_records(call.sequence, call.stream, outcome.states,
                                  outcome.words, call.texts, call.raws)
+        app.watch.stored(time.time(), call.stream, outcome.states,
+                         outcome.words, call.raws)
         return reply
 
     def _over_quota(self, call, single):
@@ -304,6 +313,7 @@ class Firehose:
         code, message = failure
         status = 503 if code == "ServiceUnavailableException" else 500
         call.error = code
+        call.message = message
         self._refuse_records(call)
         return error_reply(status, code, message)
 
@@ -387,6 +397,7 @@ class Firehose:
             stream.refused += refused
             stream.acknowledged += acknowledged
             stream.bytes += call.accepted_bytes
+        self._show(call, status, refused, reply_sent)
         self._app.store.append_request({
             "seq": call.sequence, "started": request.started,
             "received": request.received, "replied": time.time(),
@@ -402,12 +413,31 @@ class Firehose:
             "reply_sent": reply_sent, "request_id": call.request_id,
             "access_key": call.access_key})
 
+    def _show(self, call, status, refused, reply_sent):
+        """Tell the page what became of a request."""
+        watch = self._app.watch
+        now = time.time()
+        if call.counted:
+            watch.finished(now, call.stream, call.accepted, refused)
+        reason = call.error or call.reason
+        if reason is None and not reply_sent:
+            reason = "reply not sent, or garbled"
+        if reason is None and refused:
+            reason = "not stored"
+        if reason is None and status != 200:
+            reason = f"HTTP {status}"
+        if reason is not None:
+            watch.refused(now, call.stream, refused, reason, call.message,
+                          "+".join(call.faults) or None)
+
     def _journal_broken(self, connection, operation, stream, fault, started,
                         status, have):
         """Journal a request of which the body never came."""
         self._app.stats.broken_uploads += 1
         if fault:
             self._app.stats.faults[fault] += 1
+        self._app.watch.refused(time.time(), stream, 0, "upload broke off",
+                                f"{have} bytes of the body came", fault)
         self._app.store.append_request({
             "seq": self._app.store.next_sequence(), "started": started,
             "received": None, "replied": time.time(),

@@ -11,6 +11,8 @@ import tempfile
 from .app import App
 from .control import PREFIX, Control
 from .listeners import MODES, Listeners
+from .page import PREFIX as PAGE
+from .page import Page
 from .settings import Settings
 from .sigv4 import Key
 
@@ -86,6 +88,9 @@ async def _run(options):
     stopped = asyncio.Event()
     listeners = Listeners(app, options.bind, options.cert, options.key)
     app.router.add(PREFIX, Control(app, listeners, stopped.set).handle)
+    page = Page(app)
+    app.router.add(PAGE, page.handle)
+    app.router.home = page.handle
     where = await _listen(listeners, options)
     where["dir"] = os.path.abspath(directory)
     loop = asyncio.get_running_loop()

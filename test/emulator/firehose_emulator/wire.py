@@ -399,7 +399,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def _delivered(self, reply, sent):
         if reply.done is not None:
-            reply.done(sent)
+            # it knows the reply: a circle, that would wait for the collector
+            done, reply.done = reply.done, None
+            done(sent)
         self._busy = False
         if reply.close:
             self.hang_up()
