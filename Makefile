@@ -1,8 +1,8 @@
 # firehose: two shared objects, built with PGXS.
 #
 #   firehose.so         preloaded; settings, queue, SQL functions, launcher
-#   firehose_sender.so  the sender; the only one that links libcurl, and loaded
-#                       by no process but the sender
+#   firehose_sender.so  the sender; the only one that links libcurl and
+#                       libdeflate, and loaded by no process but the sender
 
 EXTENSION = firehose
 DATA = firehose--1.0.sql
@@ -72,7 +72,7 @@ all: $(SENDER_SO)
 
 $(shlib) $(SENDER_SO): $(EXPORTS)
 $(SENDER_SO): $(SENDER_OBJS)
-	$(CC) $(CFLAGS) $(SENDER_OBJS) $(LDFLAGS) $(LDFLAGS_SL) $(LINK_OWN) -shared -o $@ -lcurl -lcrypto -lm
+	$(CC) $(CFLAGS) $(SENDER_OBJS) $(LDFLAGS) $(LDFLAGS_SL) $(LINK_OWN) -shared -o $@ -lcurl -lcrypto -ldeflate -lm
 
 # a VPATH build starts in an empty directory
 ALL_OBJS = $(sort $(OBJS) $(SENDER_OBJS))

@@ -381,7 +381,9 @@ CREATE FUNCTION firehose_stat_stream(
 	OUT stats_reset timestamptz,
 	OUT mismatches bigint,
 	OUT dropped boolean,
-	OUT table_error text)
+	OUT table_error text,
+	OUT firehose_records bigint,
+	OUT sent_bytes bigint)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'firehose_stat_stream'
 LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
@@ -392,7 +394,8 @@ CREATE VIEW firehose_stat_stream AS
 		   accepted, failed, discarded, resent, throttled, requests, bytes,
 		   billed_bytes, oldest_queued_at, last_accepted_at, last_error_code,
 		   last_error_message, last_error_at, latency_count, latency_sum,
-		   stats_reset, mismatches, dropped, table_error
+		   stats_reset, mismatches, dropped, table_error, firehose_records,
+		   sent_bytes
 	FROM firehose_stat_stream();
 COMMENT ON VIEW firehose_stat_stream IS
 'one row per stream used since the server started: its state and counters; queued + in_flight = 0 means that nothing is pending';
@@ -410,7 +413,7 @@ COMMENT ON COLUMN firehose_stat_stream.resent IS 'records sent once more';
 COMMENT ON COLUMN firehose_stat_stream.throttled IS 'throttling responses, of requests and of single records';
 COMMENT ON COLUMN firehose_stat_stream.requests IS 'requests sent';
 COMMENT ON COLUMN firehose_stat_stream.bytes IS 'bytes of accepted records';
-COMMENT ON COLUMN firehose_stat_stream.billed_bytes IS 'the same with each record rounded up to 5 KiB, as Direct PUT is billed';
+COMMENT ON COLUMN firehose_stat_stream.billed_bytes IS 'bytes of Firehose records accepted, each rounded up to 5 KiB, as Direct PUT is billed';
 COMMENT ON COLUMN firehose_stat_stream.oldest_queued_at IS 'when the oldest pending record was put';
 COMMENT ON COLUMN firehose_stat_stream.last_accepted_at IS 'when Firehose last took a record';
 COMMENT ON COLUMN firehose_stat_stream.last_error_code IS 'code of the last error';
@@ -422,6 +425,8 @@ COMMENT ON COLUMN firehose_stat_stream.stats_reset IS 'when the counters were la
 COMMENT ON COLUMN firehose_stat_stream.mismatches IS 'responses that contradicted themselves';
 COMMENT ON COLUMN firehose_stat_stream.dropped IS 'the server was dropped; what it still had goes to the dead letters';
 COMMENT ON COLUMN firehose_stat_stream.table_error IS 'why the sender cannot write status rows or dead letters at present; delivery goes on meanwhile';
+COMMENT ON COLUMN firehose_stat_stream.firehose_records IS 'Firehose records that the accepted records were in: fewer with the option pack';
+COMMENT ON COLUMN firehose_stat_stream.sent_bytes IS 'bytes of these Firehose records: fewer with the option compression';
 
 CREATE FUNCTION firehose_stat_identity(
 	OUT datname name,

@@ -27,6 +27,7 @@
 #define queue_mark_dropped					firehose_queue_mark_dropped
 #define queue_read							firehose_queue_read
 #define queue_reader_count_attempt			firehose_queue_reader_count_attempt
+#define queue_reader_ends_line				firehose_queue_reader_ends_line
 #define queue_reader_has_deferred			firehose_queue_reader_has_deferred
 #define queue_reader_has_more				firehose_queue_reader_has_more
 #define queue_reader_init					firehose_queue_reader_init

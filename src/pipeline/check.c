@@ -27,6 +27,7 @@
 #include "common/compat.h"
 #include "pipeline/check.h"
 #include "pipeline/published.h"
+#include "stream/destination.h"
 #include "stream/stream.h"
 #include "wal/durable_message.h"
 #include "wal/replication_slot.h"
@@ -239,6 +240,19 @@ check_prefixes(const List *prefixes)
 	}
 }
 
+/*
+ * Error unless a stream is there, may be used, and goes to where the
+ * pipeline's records fit.
+ */
+static void
+check_stream(const Pipeline *pipeline, const char *name)
+{
+	Stream	   *stream = stream_get(name);
+
+	stream_check_usage(stream, GetUserId());
+	destination_check_format(&stream->options, name, pipeline->format->name, &pipeline->values);
+}
+
 /* Error unless the streams are there and may be used. */
 static void
 check_streams(const Pipeline *pipeline)
@@ -249,13 +263,13 @@ check_streams(const Pipeline *pipeline)
 	if (pipeline->durable_puts)
 		return;
 
-	stream_check_usage(stream_get(pipeline->stream), GetUserId());
+	check_stream(pipeline, pipeline->stream);
 	foreach(cell, pipeline->routes)
 	{
 		PipelineRoute *route = lfirst(cell);
 
 		check_route(pipeline, route);
-		stream_check_usage(stream_get(route->stream), GetUserId());
+		check_stream(pipeline, route->stream);
 	}
 }
 

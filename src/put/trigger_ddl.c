@@ -34,7 +34,9 @@
 #include "utils/syscache.h"
 
 #include "common/utility.h"
+#include "format/format.h"
 #include "put/trigger.h"
+#include "stream/destination.h"
 #include "stream/stream.h"
 
 static object_access_hook_type prev_object_access = NULL;
@@ -43,6 +45,7 @@ static ProcessUtility_hook_type next_process_utility;
 static void object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 						  int sub_id, void *arg);
 static void check_trigger(Relation triggers, HeapTuple tuple);
+static const char *trigger_format(Relation triggers, HeapTuple tuple);
 static void process_utility(UTILITY_PARAMETERS);
 static List *lost_streams(Node *statement);
 static void warn_of_triggers(const char *stream);
@@ -149,8 +152,9 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 }
 
 /*
- * Error if a trigger calls firehose_trigger and its creator may not have it; a
- * warning if it names no stream that exists.
+ * Error if a trigger calls firehose_trigger and its creator may not have it,
+ * or its records do not fit where the stream goes to; a warning if it names no
+ * stream that exists.
  */
 static void
 check_trigger(Relation triggers, HeapTuple tuple)
@@ -162,6 +166,9 @@ check_trigger(Relation triggers, HeapTuple tuple)
 	if (name == NULL)
 		return;
 	exists = OidIsValid(get_foreign_server_oid(name, true));
+	if (exists)
+		destination_check_format(&stream_get(name)->options, name,
+								 trigger_format(triggers, tuple), NULL);
 	if (owns_table(trigger->tgrelid))
 	{
 		if (!exists)
@@ -180,6 +187,26 @@ check_trigger(Relation triggers, HeapTuple tuple)
 	if (!exists)
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(trigger->tgrelid));
 	stream_check_usage(stream_get(name), GetUserId());
+}
+
+/* The format of a trigger's records: the words behind its stream tell. */
+static const char *
+trigger_format(Relation triggers, HeapTuple tuple)
+{
+	bool		isnull;
+	Datum		args = heap_getattr(tuple, Anum_pg_trigger_tgargs, RelationGetDescr(triggers), &isnull);
+	bytea	   *words = isnull ? NULL : DatumGetByteaPP(args);
+	const char *word = isnull ? NULL : VARDATA_ANY(words);
+	const char *end = isnull ? NULL : word + VARSIZE_ANY_EXHDR(words);
+
+	while (word < end && (word += strlen(word) + 1) < end)
+	{
+		if (strcmp(word, "row") == 0)
+			return "row";
+		if (format_find(word) != NULL)
+			return word;
+	}
+	return "json";
 }
 
 const char *

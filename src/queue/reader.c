@@ -200,6 +200,8 @@ take(QueueReader *r, QueuePlace at, QueuePosition position, ClaimedRecord *claim
 	claimed->length = record->length;
 	claimed->attempts = record->attempts;
 	claimed->kind = record->kind;
+	claimed->alone = 0;
+	claimed->group = 0;
 	if (QUEUE_ITEM_HAS_ORIGIN(record->kind))
 		read_commit_ref(r, at, &claimed->origin);
 	if (likely(space <= left))
@@ -431,6 +433,19 @@ queue_reader_payload(QueueReader *r, const ClaimedRecord *claimed)
 		place.page = queue_page(r->q, place.page)->next;
 	}
 	return place;
+}
+
+bool
+queue_reader_ends_line(QueueReader *r, const ClaimedRecord *claimed)
+{
+	QueuePlace	place = queue_reader_payload(r, claimed);
+	Size		last = place.offset + claimed->length - 1;
+
+	if (claimed->length == 0)
+		return false;
+	for (; last >= QUEUE_PAGE_DATA; last -= QUEUE_PAGE_DATA)
+		place.page = queue_page(r->q, place.page)->next;
+	return queue_data(r->q, place.page)[last] == '\n';
 }
 
 void

@@ -35,6 +35,11 @@ typedef struct ClaimedRecord
 	uint32		length;
 	uint16		attempts;
 	uint8		kind;			/* QueueItemKind */
+	/* the holder's own, 0 at first: see sender/group.h */
+	uint16		alone;			/* requests that carried it and no other with
+								 * it in a Firehose record */
+	uint32		group;			/* so many, it and those behind it, were sent
+								 * as one Firehose record */
 	CommitRef origin;			/* if the kind has one, else not set */
 } ClaimedRecord;
 
@@ -89,5 +94,8 @@ extern PGDLLEXPORT void queue_reader_uncount_attempt(QueueReader *r, ClaimedReco
 
 /* The place of the record's payload. */
 extern PGDLLEXPORT QueuePlace queue_reader_payload(QueueReader *r, const ClaimedRecord *claimed);
+
+/* Does the record's payload end in a newline? */
+extern PGDLLEXPORT bool queue_reader_ends_line(QueueReader *r, const ClaimedRecord *claimed);
 
 #endif							/* FIREHOSE_QUEUE_READER_H */

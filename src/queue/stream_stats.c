@@ -26,6 +26,8 @@ static const size_t reset_counters[] = {
 	offsetof(StreamStatistics, mismatches),
 	offsetof(StreamStatistics, requests),
 	offsetof(StreamStatistics, bytes),
+	offsetof(StreamStatistics, firehose_records),
+	offsetof(StreamStatistics, sent_bytes),
 	offsetof(StreamStatistics, billed_bytes),
 	offsetof(StreamStatistics, latency_count),
 	offsetof(StreamStatistics, latency_sum),

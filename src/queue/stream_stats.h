@@ -50,7 +50,11 @@ typedef struct StreamStatistics
 	pg_atomic_uint64 mismatches;	/* responses that contradict themselves */
 	pg_atomic_uint64 requests;	/* requests sent */
 	pg_atomic_uint64 bytes;		/* payload bytes accepted */
-	/* the same, each record rounded up to 5 KiB */
+	/* Firehose records that they were in: fewer with pack */
+	pg_atomic_uint64 firehose_records;
+	/* bytes of these, before base64: fewer with compression */
+	pg_atomic_uint64 sent_bytes;
+	/* the same, each Firehose record rounded up to 5 KiB */
 	pg_atomic_uint64 billed_bytes;
 	pg_atomic_uint64 latency_count; /* records in latency_sum */
 	pg_atomic_uint64 latency_sum;	/* microseconds from put to acknowledged */

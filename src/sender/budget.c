@@ -37,6 +37,7 @@
 static int	descriptors;		/* that connections may use */
 static int	in_flight = 0;		/* requests */
 static Size used = 0;			/* bytes they have */
+static Size aside = 0;			/* bytes for what they share */
 static dlist_head line = DLIST_STATIC_INIT(line);
 
 /* what the system allows, learnt from what it refused */
@@ -88,7 +89,14 @@ budget_connections(void)
 static Size
 request_memory(void)
 {
-	return total_memory() - (Size) budget_connections() * CONNECTION_MEMORY - RESPONSE_MEMORY;
+	return total_memory() - (Size) budget_connections() * CONNECTION_MEMORY - RESPONSE_MEMORY -
+		aside;
+}
+
+void
+budget_set_aside(Size bytes)
+{
+	aside = bytes;
 }
 
 Size

@@ -53,6 +53,9 @@ extern Size budget_used(void);
  */
 extern Size budget_for_responses(void);
 
+/* So many bytes are used for what all requests share. */
+extern void budget_set_aside(Size bytes);
+
 /* The most bytes that the share's next request should have; maybe 0. */
 extern Size budget_room(const BudgetShare *share);
 

@@ -17,6 +17,7 @@
 
 #include "queue/chain.h"
 #include "sender/completion.h"
+#include "sender/group.h"
 #include "status/recent.h"
 #include "status/status.h"
 #include "stream/stream.h"
@@ -335,6 +336,13 @@ completion_flush(int64 now, bool now_or_never)
 	publish_outcomes();
 	due = written ? (dlist_is_empty(&failures) ? -1 : now) : now + RETRY_AFTER;
 	not_before = written ? 0 : due;
+}
+
+void
+completion_make_room(int64 now)
+{
+	if (Max(nrows, noutcomes) > MAX_ROWS - REQUEST_MAX_RECORDS)
+		completion_flush(now, false);
 }
 
 long

@@ -45,6 +45,12 @@ extern void completion_dead_event(CompletionTarget *target, const ClaimedRecord 
  */
 extern void completion_flush(int64 now, bool now_or_never);
 
+/*
+ * Have room for the outcomes of a request, however many records it has: write
+ * what has been collected if it is much.
+ */
+extern void completion_make_room(int64 now);
+
 /* Milliseconds until completion_flush has something to do, -1: nothing. */
 extern long completion_timeout_ms(int64 now);
 

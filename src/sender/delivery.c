@@ -7,7 +7,9 @@
  * Sender process only.  A batch is sent at once when the stream has nothing in
  * flight; while requests are in flight it grows until it is full or has
  * lingered long enough.  So a quiet stream has the latency of one request, and
- * a busy one sends full batches, without any tuning.
+ * a busy one sends full batches, without any tuning.  With the option
+ * pack_linger the first records of a quiet stream wait, too, because records
+ * that travel together cost less.
  */
 #include "postgres.h"
 
@@ -32,7 +34,9 @@
 /* The largest response: 500 entries with room for long ids and messages. */
 #define MAX_RESPONSE			(2 * 1024 * 1024)
 
-static void fill_ready(Delivery *d, int64 now);
+/* How often a batch that waits under pack_linger is looked at (us). */
+#define LOOK_AGAIN				20000
+
 static bool send_batch(Delivery *d, int64 now);
 
 Delivery *
@@ -53,6 +57,7 @@ delivery_create(QueueStream *stream, uint32 *outstanding)
 	d->target.reader.on_settled = pipeline_settled;
 	ready_list_init(&d->ready, context);
 	ready_list_init(&d->suspects, context);
+	group_ratio_init(&d->ratio);
 	d->target.stats = d->health.stats = &stream->stats;
 	d->health.name = d->target.name;
 	dlist_init(&d->in_flight);
@@ -74,27 +79,38 @@ delivery_destroy(Delivery *d)
 
 /* Sending ----------------------------------------------------------------- */
 
+/* Is as much at hand as a request may have? */
 static inline bool
-is_full(Delivery *d)
+is_full(const Delivery *d, const GroupLimits *limits)
 {
-	return d->ready.count >= pace_max_records(&d->health.pace) ||
-		d->ready.bytes >= pace_max_bytes(&d->health.pace);
+	return d->ready.count >= limits->records || (int64) d->ready.bytes >= limits->bytes;
 }
 
+/* Until when records at hand wait for others, unless they fill a request. */
+static int64
+ripe_at(const Delivery *d)
+{
+	int64		linger = d->options.pack_linger;
+
+	if (d->hurried)
+		linger = 0;
+	if (d->nin_flight > 0)
+		linger = Max(linger, d->options.linger);
+	return linger > 0 ? d->ready_since + linger * 1000 : 0;
+}
+
+/*
+ * Have a batch at hand, as far as the queue has one.  Returns whether it is
+ * full.
+ */
 static bool
-is_ripe(Delivery *d, int64 now)
-{
-	return d->nin_flight == 0 || is_full(d) ||
-		now - d->ready_since >= (int64) d->options.linger * 1000;
-}
-
-/* Have a batch at hand, as far as the queue has one. */
-static void
 fill_ready(Delivery *d, int64 now)
 {
 	ClaimedRecord	claimed;
+	GroupLimits limits;
 
-	while (!is_full(d) && d->target.npending < MAX_PENDING_LETTERS &&
+	delivery_group_limits(d, &limits);
+	while (!is_full(d, &limits) && d->target.npending < MAX_PENDING_LETTERS &&
 		   queue_reader_next(&d->target.reader, &claimed))
 	{
 		if (unlikely(claimed.kind == QUEUE_ITEM_DEAD_EVENT))
@@ -106,6 +122,14 @@ fill_ready(Delivery *d, int64 now)
 			d->ready_since = now;
 		ready_list_push_back(&d->ready, &claimed);
 	}
+	return is_full(d, &limits);
+}
+
+void
+delivery_hurry(Delivery *d)
+{
+	if (d->options.pack_linger > 0)
+		d->hurried = true;
 }
 
 /* The foreign server is gone: all pending records go to the dead letters. */
@@ -126,13 +150,6 @@ drain_dropped(Delivery *d)
 		completion_failed(&d->target, &claimed, "StreamDropped", "The stream was dropped before the record was sent.");
 		n++;
 	}
-}
-
-/* Are there refused records whose pause is over? */
-static inline bool
-suspects_due(Delivery *d, int64 now)
-{
-	return d->suspects.count > 0 && now >= d->suspects_at;
 }
 
 /*
@@ -158,8 +175,10 @@ send_batches(Delivery *d, int64 now)
 		return;
 	while (d->nin_flight < pace_max_in_flight(&d->health.pace))
 	{
-		fill_ready(d, now);
-		if (!suspects_due(d, now) && (d->ready.count == 0 || !is_ripe(d, now)))
+		bool		full = fill_ready(d, now);
+
+		if (!delivery_suspects_due(d, now) &&
+			(d->ready.count == 0 || (!full && now < ripe_at(d))))
 			break;
 		if (!delivery_resolve(d, now) || !send_batch(d, now))
 			break;
@@ -176,6 +195,8 @@ delivery_pump(Delivery *d, int64 now)
 		send_batches(d, now);
 	if (d->health.shown == PACE_THROTTLED)
 		note_idle(d, now);
+	if (d->nin_flight == 0)
+		ready_list_trim(&d->ready);
 
 	/* a stream that does not want to send does not stand in line */
 	if (!d->asked)
@@ -184,102 +205,14 @@ delivery_pump(Delivery *d, int64 now)
 		health_waits(&d->health, NULL);
 }
 
-/*
- * The records that a request is going to carry: the first ones of both lists.
- */
-typedef struct Choice
+/* Count, by +1 or -1, a request that carries a record alone in its group. */
+static inline void
+count_alone(Request *request, int g, int change)
 {
-	int			nsuspects;
-	int			nready;
-	Size		bytes;
-} Choice;
+	ClaimedRecord *first = &request->records[request->groups[g].first];
 
-/* Would one more record of this length be too much?  One always passes. */
-static bool
-is_too_much(Delivery *d, const Choice *choice, Size length)
-{
-	int			n = choice->nsuspects + choice->nready;
-	Size		bytes = choice->bytes + length;
-
-	return n > 0 &&
-		(n >= Min(pace_max_records(&d->health.pace), REQUEST_MAX_RECORDS) ||
-		 bytes > pace_max_bytes(&d->health.pace) ||
-		 request_cost(n + 1, bytes) > budget_room(&d->budget));
-}
-
-/*
- * Choose as many records as a request may carry now.  Of refused records at
- * most half, so that others go beside them.
- */
-static void
-choose_records(Delivery *d, int64 now, Choice *choice)
-{
-	int			most = suspects_due(d, now) ?
-		Max(1, pace_max_records(&d->health.pace) / 2) : 0;
-
-	memset(choice, 0, sizeof(Choice));
-	while (choice->nsuspects < Min(most, d->suspects.count))
-	{
-		Size		length = ready_list_get(&d->suspects, choice->nsuspects)->length;
-
-		if (is_too_much(d, choice, length))
-			return;
-		choice->nsuspects++;
-		choice->bytes += length;
-	}
-	while (choice->nready < d->ready.count)
-	{
-		Size		length = ready_list_get(&d->ready, choice->nready)->length;
-
-		if (is_too_much(d, choice, length))
-			return;
-		choice->nready++;
-		choice->bytes += length;
-	}
-}
-
-/* Take the chosen records off their lists. */
-static void
-take_records(Delivery *d, const Choice *choice, Request *request)
-{
-	for (int i = 0; i < choice->nsuspects; i++)
-		ready_list_pop_front(&d->suspects, &request->records[request->nrecords++]);
-	for (int i = 0; i < choice->nready; i++)
-		ready_list_pop_front(&d->ready, &request->records[request->nrecords++]);
-	request->nsuspects = choice->nsuspects;
-	request->payload = choice->bytes;
-}
-
-void
-delivery_put_back(Delivery *d, const ClaimedRecord *claimed)
-{
-	ready_list_push_front(&d->ready, claimed);
-}
-
-void
-delivery_put_all_back(Delivery *d, Request *request)
-{
-	for (int i = request->nrecords; i-- > 0;)
-		delivery_put_back(d, &request->records[i]);
-}
-
-void
-delivery_suspect(Delivery *d, const ClaimedRecord *claimed)
-{
-	ready_list_push_front(&d->suspects, claimed);
-}
-
-void
-delivery_suspects_refused(Delivery *d, int64 now)
-{
-	d->suspects_at = now + retry_delay(&d->health.pace.random, RETRY_TRANSIENT,
-									   ++d->suspect_failures);
-}
-
-void
-delivery_suspects_passed(Delivery *d)
-{
-	d->suspect_failures = 0;
+	if (request->groups[g].nrecords == 1 && first->alone < PG_UINT16_MAX)
+		first->alone += change;
 }
 
 /*
@@ -291,6 +224,8 @@ count_attempts(Delivery *d, Request *request)
 {
 	for (int i = 0; i < request->nrecords; i++)
 		queue_reader_count_attempt(&d->target.reader, &request->records[i]);
+	for (int g = 0; g < request->ngroups; g++)
+		count_alone(request, g, 1);
 	pg_atomic_fetch_add_u64(&d->queue_stream->stats.in_flight, request->nrecords);
 }
 
@@ -308,6 +243,8 @@ count_sent(Delivery *d, Request *request)
 		else
 			queue_reader_uncount_attempt(&d->target.reader, &request->records[i]);
 	}
+	for (int g = 0; request->http.sent == 0 && g < request->ngroups; g++)
+		count_alone(request, g, -1);
 	if (resent > 0)
 		pg_atomic_fetch_add_u64(&d->queue_stream->stats.resent, resent);
 	if (request->http.sent > 0)
@@ -342,10 +279,13 @@ note_sent(Delivery *d, Request *request, int64 now)
 {
 	count_attempts(d, request);
 	request->delivery = d;
-	pace_sent(&d->health.pace, &request->sent, request->nrecords, request->payload, now);
+	pace_sent(&d->health.pace, &request->sent, request->ngroups, request->sent_bytes, now);
+	request->sent.rows = request->nrecords;
 	dlist_push_tail(&d->in_flight, &request->node);
 	d->nin_flight++;
 	d->ready_since = now;		/* of what is left */
+	if (d->ready.count == 0)
+		d->hurried = false;
 }
 
 /*
@@ -361,29 +301,56 @@ note_shortage(Delivery *d, const char *error, int64 now)
 	health_note_error(&d->health, &cause);
 }
 
+/* A request cannot be built, for this reason. */
+static void
+note_not_built(Delivery *d, Request *request, RequestResult result, const char *reason, int64 now)
+{
+	Cause		cause;
+
+	switch (result)
+	{
+		case REQUEST_BUILT:
+			break;
+		case REQUEST_RECORD_TOO_LARGE:
+			completion_failed(&d->target, &request->records[0], "RecordTooLarge", reason);
+			break;
+		case REQUEST_SHORT_OF_MEMORY:
+			note_shortage(d, reason, now);
+			break;
+		case REQUEST_NOT_SIGNED:
+			cause_set(&cause, PARTY_HERE, "Request", "%s", reason);
+			health_park(&d->health, &cause, now);
+			break;
+	}
+}
+
 /* Build a request and hand it to libcurl; false with the trouble noted. */
 static bool
 start(Delivery *d, Request *request, int64 now)
 {
-	Cause		cause;
 	char		reason[STATISTICS_MESSAGE_LEN];
+	int			taken = request->ngroups;
+	RequestResult result;
 
 	pg_read_barrier();
 	flush_commits();
-	if (!request_build(request, &d->target.reader, d->options.stream_name, d->identity,
-					   &d->endpoint, d->region, reason, sizeof(reason)))
+	result = request_build(request, &d->target.reader, &d->ratio, &d->options, d->identity,
+						   &d->endpoint, d->region, reason, sizeof(reason));
+	if (result == REQUEST_BUILT)
 	{
-		cause_set(&cause, PARTY_HERE, "Request", "%s", reason);
-		health_park(&d->health, &cause, now);
-		return false;
-	}
-	set_http_limits(d, &request->http);
-	if (!http_start(&request->http))
-	{
+		set_http_limits(d, &request->http);
+		if (http_start(&request->http))
+		{
+			delivery_take_back(d, request, taken);
+			return true;
+		}
 		note_shortage(d, request->http.error, now);
-		return false;
 	}
-	return true;
+	else
+		note_not_built(d, request, result, reason, now);
+	request->ngroups = result == REQUEST_RECORD_TOO_LARGE ? 1 : 0;
+	delivery_take_back(d, request, taken);
+	return false;
 }
 
 /*
@@ -392,10 +359,10 @@ start(Delivery *d, Request *request, int64 now)
  * has no memory.
  */
 static Request *
-get_request(Delivery *d, const Choice *choice, int64 now)
+get_request(Delivery *d, const GroupList *list, int64 now)
 {
-	int			n = choice->nsuspects + choice->nready;
-	Size		cost = request_cost(n, choice->bytes);
+	RequestShape shape = delivery_shape(d, list);
+	Size		cost = request_cost(&shape);
 	Request    *request;
 
 	d->asked = true;
@@ -404,7 +371,7 @@ get_request(Delivery *d, const Choice *choice, int64 now)
 		d->crowded = !d->budget.in_line;
 		return NULL;
 	}
-	request = request_get(n, choice->bytes);
+	request = request_get(&shape);
 	if (request == NULL)
 	{
 		budget_give_back(&d->budget, cost);
@@ -422,25 +389,24 @@ get_request(Delivery *d, const Choice *choice, int64 now)
 static bool
 send_batch(Delivery *d, int64 now)
 {
+	static GroupList list;
 	Request    *request;
-	Choice		choice;
-	int64		delay;
+	int			nsuspects = delivery_choose(d, now, &list);
+	int64		bytes = (int64) ((double) list.bytes * delivery_ratio(d));
+	int64		delay = pace_delay(&d->health.pace, list.ngroups, bytes, now);
 
-	choose_records(d, now, &choice);
-	delay = pace_delay(&d->health.pace, choice.nsuspects + choice.nready, choice.bytes, now);
 	d->tokens_at = delay > 0 ? now + delay : 0;
 	if (delay > 0)
 		return false;
-	request = get_request(d, &choice, now);
+	request = get_request(d, &list, now);
 	if (request == NULL)
 		return false;
-	take_records(d, &choice, request);
+	delivery_take(d, &list, nsuspects, request);
 	if (start(d, request, now))
 	{
 		note_sent(d, request, now);
 		return true;
 	}
-	delivery_put_all_back(d, request);
 	budget_give_back(&d->budget, request->cost);
 	request_put_back(request);
 	return false;
@@ -463,15 +429,20 @@ delivery_finished(Request *request)
 
 /* When the records at hand may go, PG_INT64_MAX: not by time. */
 static int64
-next_send(Delivery *d)
+next_send(Delivery *d, int64 now)
 {
 	int64		when = PG_INT64_MAX;
+	GroupLimits limits;
 
+	delivery_group_limits(d, &limits);
 	if (d->ready.count > 0 || queue_reader_has_more(&d->target.reader))
 	{
 		when = 0;
-		if (d->ready.count > 0 && !is_full(d) && d->nin_flight > 0)
-			when = d->ready_since + (int64) d->options.linger * 1000;
+		if (d->ready.count > 0 && !is_full(d, &limits))
+			when = ripe_at(d);
+		/* puts do not wake the sender meanwhile, and may fill the request */
+		if (when > now && d->options.pack_linger > 0)
+			when = Min(when, now + LOOK_AGAIN);
 	}
 	if (d->suspects.count > 0)
 		when = Min(when, d->suspects_at);
@@ -492,7 +463,7 @@ delivery_due_at(Delivery *d, int64 now)
 	if (!delivery_sends(d) || d->budget.in_line || d->crowded ||
 		d->nin_flight >= pace_max_in_flight(&d->health.pace))
 		return PG_INT64_MAX;
-	when = next_send(d);
+	when = next_send(d, now);
 	if (when == PG_INT64_MAX)
 		return PG_INT64_MAX;
 	return Max(when, Max(d->tokens_at, pace_not_before(&d->health.pace)));

@@ -1,33 +1,25 @@
 /*
  * delivery.h
  *		The delivery of one stream: which records go into which request, and
- *		when.  The endpoint and the options are in delivery_options.h.
+ *		when.  The endpoint and the options are in delivery_options.h, the
+ *		choice of records in delivery_groups.h.
  *
  * Sender process only.
  */
 #ifndef FIREHOSE_SENDER_DELIVERY_H
 #define FIREHOSE_SENDER_DELIVERY_H
 
+#include "sender/delivery_groups.h"
 #include "sender/delivery_state.h"
 
 extern Delivery *delivery_create(QueueStream *stream, uint32 *outstanding);
 extern void delivery_destroy(Delivery *d);
 
-/* Give a record back that was in a request, to be sent before all others. */
-extern void delivery_put_back(Delivery *d, const ClaimedRecord *claimed);
-extern void delivery_put_all_back(Delivery *d, Request *request);
-
-/*
- * A record of a request was refused, though not for want of quota, and others
- * were not: try it again later, beside others.  The first `nsuspects` records
- * of a request have been tried so before.
- */
-extern void delivery_suspect(Delivery *d, const ClaimedRecord *claimed);
-extern void delivery_suspects_refused(Delivery *d, int64 now);
-extern void delivery_suspects_passed(Delivery *d);
-
 /* Send what can be sent now. */
 extern void delivery_pump(Delivery *d, int64 now);
+
+/* A session waits, or the sender has to exit: let nothing linger. */
+extern void delivery_hurry(Delivery *d);
 
 /*
  * A request has finished, with or without a response: count it.  The caller

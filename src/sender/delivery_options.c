@@ -31,7 +31,8 @@ pace_options(const StreamOptions *o)
 		.records_per_second = o->records_per_second,
 		.bytes_per_second = o->bytes_per_second,
 		.requests_per_second = o->requests_per_second,
-		.largest_record = QUEUE_MAX_RECORD
+		.largest_record = QUEUE_MAX_RECORD,
+		.packs = o->pack
 	};
 
 	/* nothing is sent before what precedes it is settled */

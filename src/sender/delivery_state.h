@@ -13,6 +13,7 @@
 #include "aws/endpoint.h"
 #include "sender/budget.h"
 #include "sender/completion.h"
+#include "sender/group.h"
 #include "sender/health.h"
 #include "sender/identity.h"
 #include "sender/ready_list.h"
@@ -58,6 +59,8 @@ struct Delivery
 	ReadyList	suspects;
 	int64		suspects_at;	/* us; not before */
 	int			suspect_failures;	/* in a row */
+	GroupRatio	ratio;			/* of gzip */
+	bool		hurried;		/* what is at hand does not linger */
 
 	Health		health;			/* pace, state and log */
 	bool		started;		/* .health is set up: options are known */

@@ -185,6 +185,7 @@ pace_sent(Pace *p, PaceRequest *request, int records, int64_t bytes, int64_t now
 	request->sent_at = now;
 	request->records = records;
 	request->bytes = bytes;
+	request->rows = records;
 	token_bucket_take(&p->requests, 1, now);
 	token_bucket_take(&p->records, records, now);
 	token_bucket_take(&p->bytes, (double) bytes, now);
@@ -195,6 +196,16 @@ pace_sent(Pace *p, PaceRequest *request, int records, int64_t bytes, int64_t now
 		p->rate_next += (int64_t) (volume(records, bytes) / p->rate * (double) SECOND);
 		p->rate_next = Min(p->rate_next, now + MAX_RATE_PAUSE);
 	}
+}
+
+/*
+ * The share that a request has in any case: one record, or where records may
+ * be made smaller, one row.
+ */
+static double
+least_share(const Pace *p)
+{
+	return 1.0 / (p->options.packs ? (double) p->options.max_bytes : p->options.max_records);
 }
 
 /* Size and number of requests --------------------------------------------- */
@@ -211,7 +222,7 @@ pace_strike(Pace *p, const PaceRequest *request, int64_t now)
 	double		divisor = p->strikes < 2 ? divisors[p->strikes] : HUGE_VAL;
 
 	p->share = Min(p->share, share_of(p, request)) / divisor;
-	p->share = Max(p->share, 1.0 / p->options.max_records);
+	p->share = Max(p->share, least_share(p));
 	p->window = Max(1, p->window / divisor);
 	p->fastest = INT64_MAX;
 	p->apart = false;
@@ -240,7 +251,7 @@ pace_set_ceiling(Pace *p, double share, int64_t now)
 	p->ceiling_hold = again && p->ceiling_hold > 0 ?
 		Min(p->ceiling_hold * 2, MAX_CEILING_HOLD) : CEILING_HOLD;
 	p->ceiling_until = now + p->ceiling_hold;
-	p->ceiling = Max(share, 1.0 / p->options.max_records);
+	p->ceiling = Max(share, least_share(p));
 }
 
 /* The largest share that requests may grow to now. */
@@ -264,7 +275,7 @@ start_trial(Pace *p, int64_t took, int64_t now)
 	p->before_took = (double) took;
 	p->before_share = p->share;
 	p->before_window = p->window;
-	p->share = Max(p->share * p->window / window, 1.0 / p->options.max_records);
+	p->share = Max(p->share * p->window / window, least_share(p));
 	p->window = window;
 	p->trial_size = (int) window;
 	p->trial = 2 * p->trial_size;
@@ -330,7 +341,7 @@ shrink(Pace *p, int64_t now)
 	if (p->window > 1)
 		p->window = Max(1, p->window - 1);
 	else
-		p->share = Max(p->share * 0.8, 1.0 / p->options.max_records);
+		p->share = Max(p->share * 0.8, least_share(p));
 	p->changed_at = now;
 }
 
@@ -404,12 +415,19 @@ heed_wish(Pace *p, int64_t wish, int64_t now)
 	p->next_attempt = Max(p->next_attempt, p->wish_until);
 }
 
+/* How many rows do so many records of a request have?  About as many. */
+static int
+rows_of(const PaceRequest *request, int records)
+{
+	return (int) ((double) records * request->rows / request->records + 0.999);
+}
+
 void
 pace_answered(Pace *p, const PaceRequest *request, int accepted,
 			  int64_t accepted_bytes, int throttled, int64_t wish, int64_t now)
 {
 	pace_rate_count(p, request, accepted, accepted_bytes, throttled);
-	p->bisect_left = Max(0, p->bisect_left - accepted);
+	p->bisect_left = Max(0, p->bisect_left - rows_of(request, accepted));
 	if (accepted > 0)
 		mark_alive(p, request);
 	if (throttled > 0)
@@ -477,19 +495,19 @@ pace_too_large(Pace *p, const PaceRequest *request, int64_t now)
 {
 	double		half = share_of(p, request) / 2;
 
-	if (request->records <= 1)
+	if (request->rows <= 1)
 		return;
-	p->bisect_left = Max(p->bisect_left, request->records);
-	p->share = Max(Min(p->share, half), 1.0 / p->options.max_records);
+	p->bisect_left = Max(p->bisect_left, request->rows);
+	p->share = Max(Min(p->share, half), least_share(p));
 	if (request->sent_at >= p->changed_at)
 		pace_set_ceiling(p, half, now);
 	p->changed_at = now;
 }
 
 void
-pace_gave_up(Pace *p, int records)
+pace_gave_up(Pace *p, int rows)
 {
-	p->bisect_left = Max(0, p->bisect_left - records);
+	p->bisect_left = Max(0, p->bisect_left - rows);
 	p->ceiling_until = 0;
 	p->ceiling_hold = 0;
 }

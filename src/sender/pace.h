@@ -28,6 +28,7 @@ typedef struct PaceOptions
 	double		bytes_per_second;
 	double		requests_per_second;
 	int64_t		largest_record; /* bytes */
+	bool		packs;			/* records have rows, and may be made smaller */
 } PaceOptions;
 
 /*
@@ -38,6 +39,7 @@ typedef struct PaceRequest
 	int64_t		sent_at;
 	int			records;
 	int64_t		bytes;
+	int			rows;			/* as many as records, unless the caller says more */
 } PaceRequest;
 
 typedef enum PaceState
@@ -84,7 +86,7 @@ typedef struct Pace
 	double		before_window;
 	int64_t		trial_at;		/* not before */
 	int64_t		trial_hold;		/* between the last two that failed */
-	int			bisect_left;	/* records of a request that was too large, to
+	int			bisect_left;	/* rows of a request that was too large, to
 								 * be tried in smaller requests, one at a time
 								 * */
 
@@ -172,8 +174,8 @@ extern void pace_failed(Pace *p, const PaceRequest *request, int64_t wish, int64
 /* The request is larger than the service accepts. */
 extern void pace_too_large(Pace *p, const PaceRequest *request, int64_t now);
 
-/* So many of those records were the reason, and are sent no more. */
-extern void pace_gave_up(Pace *p, int records);
+/* So many of those rows were the reason, and are sent no more. */
+extern void pace_gave_up(Pace *p, int rows);
 
 /*
  * The stream cannot be sent to: probe it, between once and twice `interval`

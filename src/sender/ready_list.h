@@ -8,6 +8,9 @@
 
 #include "queue/reader.h"
 
+/* An idle stream keeps the memory of so many records. */
+#define READY_LIST_KEEP		2048
+
 typedef struct ReadyList
 {
 	ClaimedRecord *items;			/* a ring */
@@ -74,6 +77,17 @@ ready_list_pop_front(ReadyList *list, ClaimedRecord *claimed)
 	list->first = (list->first + 1) & (list->size - 1);
 	list->count--;
 	list->bytes -= claimed->length;
+}
+
+/* Give the memory of an empty list back, if it is much. */
+static inline void
+ready_list_trim(ReadyList *list)
+{
+	if (list->count > 0 || list->size <= READY_LIST_KEEP)
+		return;
+	pfree(list->items);
+	list->items = NULL;
+	list->size = 0;
 }
 
 #endif							/* FIREHOSE_SENDER_READY_LIST_H */

@@ -9,6 +9,7 @@
  *		{"DeliveryStreamName":"s","Records":[{"Data":"<base64>"},...]}
  *
  * Nothing in them needs escaping: a stream's name has no such characters.
+ * "Record" is Firehose's word; what is one to Firehose is a group here.
  */
 #include "postgres.h"
 
@@ -17,7 +18,9 @@
 #include "utils/memutils.h"
 
 #include "aws/base64.h"
+#include "queue/chain.h"
 #include "sender/budget.h"
+#include "sender/gzip.h"
 #include "sender/request.h"
 
 /* The digest follows the encoder at this distance, within the L1/L2 cache. */
@@ -59,28 +62,50 @@ static Size kept_memory = 0;
 static EVP_MD_CTX *digest_context = NULL;
 static EVP_MD *sha256 = NULL;
 
+/*
+ * Where groups are compressed: their records one behind the other, and what
+ * that becomes.  Only a busy sender with a stream that asks for it has them.
+ */
+static char *gathered = NULL;
+static Size gathered_size = 0;
+static char *member = NULL;
+
+/* An upper bound of the bytes of the groups together, as they are sent. */
+static Size
+sent_bound(const RequestShape *shape)
+{
+	return shape->gzip ? gzip_bound(shape->payload, shape->ngroups) : shape->payload;
+}
+
 /* An upper bound of the body. */
 static Size
-body_bound(int nrecords, Size payload)
+body_bound(const RequestShape *shape)
 {
-	/* per record: its frame, a comma, and at most 4 bytes of padding */
-	return 256 + base64_length(payload) +
-		(Size) nrecords * (sizeof(RECORD_OPEN) + sizeof(RECORD_CLOSE) + 4);
+	/* per group: its frame, a comma, and at most 4 bytes of padding */
+	return 256 + base64_length(sent_bound(shape)) +
+		(Size) shape->ngroups * (sizeof(RECORD_OPEN) + sizeof(RECORD_CLOSE) + 4);
 }
 
 static Size
-response_bound(int nrecords)
+response_bound(int ngroups)
 {
-	return RESPONSE + (Size) nrecords * RESPONSE_OF_RECORD;
+	return RESPONSE + (Size) ngroups * RESPONSE_OF_RECORD;
+}
+
+/* A request without its body. */
+static Size
+request_size(const RequestShape *shape)
+{
+	return MAXALIGN(offsetof(Request, records) + (Size) shape->nrecords * sizeof(ClaimedRecord)) +
+		(Size) shape->ngroups * sizeof(RecordGroup);
 }
 
 Size
-request_cost(int nrecords, Size payload)
+request_cost(const RequestShape *shape)
 {
-	Size		body = body_bound(nrecords, payload);
+	Size		body = body_bound(shape);
 
-	return sizeof(Request) + (Size) nrecords * sizeof(ClaimedRecord) + body +
-		http_request_memory(body) + response_bound(nrecords);
+	return request_size(shape) + body + http_request_memory(body) + response_bound(shape->ngroups);
 }
 
 static void
@@ -127,23 +152,23 @@ get_body(Size needed, Size *size)
 }
 
 Request *
-request_get(int nrecords, Size payload)
+request_get(const RequestShape *shape)
 {
-	Request    *request = MemoryContextAllocExtended(TopMemoryContext,
-													 offsetof(Request, records) +
-													 nrecords * sizeof(ClaimedRecord),
-													 MCXT_ALLOC_NO_OOM);
+	Size		size = request_size(shape);
+	Request    *request = MemoryContextAllocExtended(TopMemoryContext, size,
+													 MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
 
 	if (request == NULL)
 		return NULL;
 	memset(request, 0, offsetof(Request, records));
-	request->body = get_body(body_bound(nrecords, payload), &request->body_size);
+	request->groups = (RecordGroup *) ((char *) request + size) - shape->ngroups;
+	request->body = get_body(body_bound(shape), &request->body_size);
 	if (request->body == NULL)
 	{
 		pfree(request);
 		return NULL;
 	}
-	request->http.expected_response = response_bound(nrecords);
+	request->http.expected_response = response_bound(shape->ngroups);
 	return request;
 }
 
@@ -176,6 +201,14 @@ request_trim(void)
 			drop_kept(i);
 	}
 	http_trim();
+	if (gathered != NULL)
+		pfree(gathered);
+	if (member != NULL)
+		pfree(member);
+	gathered = member = NULL;
+	gathered_size = 0;
+	gzip_trim();
+	budget_set_aside(0);
 }
 
 static inline void
@@ -195,29 +228,120 @@ digest_written(BodyWriter *w)
 	w->digested = w->at;
 }
 
+/* Write bytes in base64. */
+static inline void
+append_base64(BodyWriter *w, Base64State *base64, const char *data, Size length)
+{
+	w->at = base64_update(base64, w->at, data, length);
+	if (w->at - w->digested >= DIGEST_CHUNK)
+		digest_written(w);
+}
+
 /*
- * Write a record's payload in base64, piece by piece as it lies in the pages.
+ * Write the payloads of a group's records in base64, piece by piece as they
+ * lie in the pages.
  */
 static void
-append_payload(BodyWriter *w, QueueReader *reader, const ClaimedRecord *claimed)
+append_group(BodyWriter *w, Request *request, QueueReader *reader, RecordGroup *group)
 {
-	QueuePlace	place = queue_reader_payload(reader, claimed);
-	Size		left = claimed->length;
 	Base64State base64;
 
 	base64_init(&base64);
-	while (left > 0)
+	for (int i = 0; i < group->nrecords; i++)
 	{
-		Size		n = Min(left, QUEUE_PAGE_DATA - place.offset);
+		const ClaimedRecord *claimed = &request->records[group->first + i];
+		QueuePlace	place = queue_reader_payload(reader, claimed);
+		Size		left = claimed->length;
 
-		w->at = base64_update(&base64, w->at, queue_data(reader->q, place.page) + place.offset, n);
-		left -= n;
-		place.page = queue_page(reader->q, place.page)->next;
-		place.offset = 0;
-		if (w->at - w->digested >= DIGEST_CHUNK)
-			digest_written(w);
+		while (left > 0)
+		{
+			Size		n = Min(left, QUEUE_PAGE_DATA - place.offset);
+
+			append_base64(w, &base64, queue_data(reader->q, place.page) + place.offset, n);
+			left -= n;
+			place.page = queue_page(reader->q, place.page)->next;
+			place.offset = 0;
+		}
 	}
 	w->at = base64_finish(&base64, w->at);
+	group->sent = group->bytes;
+}
+
+/* Have the buffers for compressing a group of so many bytes. */
+static bool
+have_buffers(Size bytes)
+{
+	if (bytes > gathered_size || member == NULL)
+	{
+		if (gathered != NULL)
+			pfree(gathered);
+		gathered_size = Max(bytes, (Size) 4 * 1024 * 1024);
+		gathered = MemoryContextAllocExtended(TopMemoryContext, gathered_size,
+											  MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
+		if (member == NULL)
+			member = MemoryContextAllocExtended(TopMemoryContext, GROUP_MAX_BYTES,
+												MCXT_ALLOC_NO_OOM);
+		if (gathered == NULL)
+			gathered_size = 0;
+		budget_set_aside(gathered_size + GROUP_MAX_BYTES + GZIP_MEMORY);
+	}
+	return gathered != NULL && member != NULL && gzip_begin();
+}
+
+/* Compress a group; returns the length of the member, 0: it is too large. */
+static Size
+compress_group(Request *request, QueueReader *reader, RecordGroup *group)
+{
+	char	   *at = gathered;
+
+	for (int i = 0; i < group->nrecords; i++)
+	{
+		const ClaimedRecord *claimed = &request->records[group->first + i];
+		QueuePlace	place = queue_reader_payload(reader, claimed);
+
+		queue_read(reader->q, &place.page, &place.offset, at, claimed->length);
+		at += claimed->length;
+	}
+	return gzip_compress(gathered, at - gathered, member, GROUP_MAX_BYTES);
+}
+
+/* Leave the first half of a group's records in it. */
+static void
+halve_group(Request *request, RecordGroup *group)
+{
+	group->nrecords /= 2;
+	group->bytes = 0;
+	for (int i = 0; i < group->nrecords; i++)
+		group->bytes += request->records[group->first + i].length;
+}
+
+/*
+ * Write a group compressed; false: it is too large, and nothing was written.
+ */
+static bool
+append_compressed(BodyWriter *w, Request *request, QueueReader *reader, RecordGroup *group,
+				  GroupRatio *ratio)
+{
+	Size		length = compress_group(request, reader, group);
+	Base64State base64;
+
+	while (length == 0)
+	{
+		group_ratio_exceeded(ratio, group->bytes);
+		if (group->first > 0 || group->nrecords == 1)
+			return false;
+		halve_group(request, group);
+		request->ngroups = 1;
+		length = compress_group(request, reader, group);
+	}
+	group_ratio_learn(ratio, group->bytes, length);
+	group->sent = length;
+	APPEND(w, RECORD_OPEN);
+	base64_init(&base64);
+	for (Size done = 0; done < length; done += DIGEST_CHUNK)
+		append_base64(w, &base64, member + done, Min(DIGEST_CHUNK, length - done));
+	w->at = base64_finish(&base64, w->at);
+	return true;
 }
 
 static bool
@@ -237,64 +361,81 @@ start_digest(BodyWriter *w)
 		EVP_DigestInit_ex(digest_context, sha256, NULL) == 1;
 }
 
-/* Write the body; fills in body_length and the digest. */
+/*
+ * Write the groups; false: the first one cannot be.  Those behind one that is
+ * too large are left out.
+ */
 static bool
-build_body(Request *request, QueueReader *reader, const char *stream_name,
-		   unsigned char *sha256_result)
+append_groups(BodyWriter *w, Request *request, QueueReader *reader, GroupRatio *ratio, bool gzip)
+{
+	for (int i = 0; i < request->ngroups; i++)
+	{
+		RecordGroup *group = &request->groups[i];
+
+		if (i > 0)
+			*w->at++ = ',';
+		if (!gzip)
+		{
+			APPEND(w, RECORD_OPEN);
+			append_group(w, request, reader, group);
+		}
+		else if (!append_compressed(w, request, reader, group, ratio))
+		{
+			w->at -= i > 0;
+			request->ngroups = i;
+			return i > 0;
+		}
+		APPEND(w, RECORD_CLOSE);
+		request->sent_bytes += group->sent;
+		if (w->at - w->digested >= DIGEST_CHUNK)
+			digest_written(w);
+	}
+	return true;
+}
+
+/* Write the body; fills in body_length and the digest. */
+static RequestResult
+build_body(Request *request, QueueReader *reader, GroupRatio *ratio,
+		   const StreamOptions *options, unsigned char *sha256_result, const char **reason)
 {
 	BodyWriter	w;
-	bool		single = request->nrecords == 1;
+	bool		gzip = options->compression == COMPRESSION_GZIP;
 
-	Assert(request->body_size >= body_bound(request->nrecords, request->payload));
+	*reason = "OpenSSL cannot compute SHA-256";
 	w.at = w.digested = request->body;
 	if (!start_digest(&w))
-		return false;
+		return REQUEST_NOT_SIGNED;
+	*reason = "out of memory";
+	if (gzip && !have_buffers(request->payload))
+		return REQUEST_SHORT_OF_MEMORY;
 
+	request->single = request->ngroups == 1;
 	APPEND(&w, "{\"DeliveryStreamName\":\"");
-	append(&w, stream_name, strlen(stream_name));
-	if (single)
+	append(&w, options->stream_name, strlen(options->stream_name));
+	if (request->single)
 		APPEND(&w, "\",\"Record\":");
 	else
 		APPEND(&w, "\",\"Records\":[");
-	for (int i = 0; i < request->nrecords; i++)
-	{
-		if (i > 0)
-			*w.at++ = ',';
-		APPEND(&w, RECORD_OPEN);
-		append_payload(&w, reader, &request->records[i]);
-		APPEND(&w, RECORD_CLOSE);
-		if (w.at - w.digested >= DIGEST_CHUNK)
-			digest_written(&w);
-	}
-	if (!single)
+	*reason = "The record is larger than 1,024,000 bytes when it is compressed.";
+	if (!append_groups(&w, request, reader, ratio, gzip))
+		return REQUEST_RECORD_TOO_LARGE;
+	if (!request->single)
 		*w.at++ = ']';
 	*w.at++ = '}';
 	digest_written(&w);
 
 	request->body_length = w.at - request->body;
 	Assert(request->body_length <= request->body_size);
-	return EVP_DigestFinal_ex(w.digest, sha256_result, NULL) == 1;
+	*reason = "OpenSSL cannot compute SHA-256";
+	return EVP_DigestFinal_ex(w.digest, sha256_result, NULL) == 1 ?
+		REQUEST_BUILT : REQUEST_NOT_SIGNED;
 }
 
-bool
-request_build(Request *request, QueueReader *reader, const char *stream_name,
-			  Identity *identity, const Endpoint *endpoint, const char *region,
-			  char *reason, size_t reason_size)
+/* Fill in what the HTTP module is to send. */
+static void
+set_http(Request *request, const Endpoint *endpoint, const char *target)
 {
-	unsigned char digest[SIGV4_SHA256_LEN];
-	const char *target = request->nrecords == 1 ?
-		"Firehose_20150804.PutRecord" : "Firehose_20150804.PutRecordBatch";
 	HttpRequest *http = &request->http;
-
-	if (!build_body(request, reader, stream_name, digest))
-	{
-		snprintf(reason, reason_size, "OpenSSL cannot compute SHA-256");
-		return false;
-	}
-	if (!signer_sign(identity, endpoint, region, target, digest, &request->headers,
-					   reason, reason_size))
-		return false;
-	request->identity = identity_generation(identity);
 
 	snprintf(request->target, sizeof(request->target), "X-Amz-Target: %s", target);
 	http->headers[http->nheaders++] = request->headers.host;
@@ -313,5 +454,28 @@ request_build(Request *request, QueueReader *reader, const char *stream_name,
 	http->body = request->body;
 	http->body_length = request->body_length;
 	http->owner = request;
-	return true;
+}
+
+RequestResult
+request_build(Request *request, QueueReader *reader, GroupRatio *ratio,
+			  const StreamOptions *options, Identity *identity, const Endpoint *endpoint,
+			  const char *region, char *reason, size_t reason_size)
+{
+	unsigned char digest[SIGV4_SHA256_LEN];
+	const char *target;
+	const char *wrong;
+	RequestResult result = build_body(request, reader, ratio, options, digest, &wrong);
+
+	if (result != REQUEST_BUILT)
+	{
+		strlcpy(reason, wrong, reason_size);
+		return result;
+	}
+	target = request->single ? "Firehose_20150804.PutRecord" : "Firehose_20150804.PutRecordBatch";
+	if (!signer_sign(identity, endpoint, region, target, digest, &request->headers,
+					 reason, reason_size))
+		return REQUEST_NOT_SIGNED;
+	request->identity = identity_generation(identity);
+	set_http(request, endpoint, target);
+	return REQUEST_BUILT;
 }

@@ -6,31 +6,22 @@
  * Sender process only.  The one rule for records: only an entry with a
  * RecordId and without an ErrorCode makes a record accepted.  In all other
  * cases it goes back to the front of the stream's list, or, if it can never be
- * sent, to the dead letters.
+ * sent, to the dead letters.  An entry is that of a group (group.h), and each
+ * of the group's records gets its own outcome from it.
  */
 #include "postgres.h"
-
-#include <ctype.h>
 
 #include "utils/timestamp.h"
 
 #include "aws/error_class.h"
 #include "aws/response.h"
-#include "common/sanitize.h"
 #include "sender/completion.h"
+#include "sender/error_cause.h"
 #include "sender/identity_refresh.h"
 #include "sender/response_handler.h"
 
 /* Firehose bills each record as a multiple of this. */
 #define BILLING_UNIT		5120
-
-/*
- * The length of the part that is shown of a response that is not Firehose's.
- */
-#define FOREIGN_WORDS	128
-
-/* A text that is not terminated, for "%.*s". */
-#define TEXT(text, length)	(int) Min(length, STATISTICS_MESSAGE_LEN - 1), text
 
 /*
  * Records that Firehose refuses as too large are larger than this, or it says
@@ -56,8 +47,10 @@ retry_after(const Request *request)
 /* Sums over a response's entries. */
 typedef struct Tally
 {
-	uint64		accepted;
-	uint64		bytes;
+	uint64		accepted;		/* groups: Firehose records */
+	uint64		records;		/* their records */
+	uint64		bytes;			/* of these */
+	uint64		sent;			/* the same, as it was sent */
 	uint64		billed;
 	int64		latency;
 	int			throttled;
@@ -66,16 +59,25 @@ typedef struct Tally
 	const ResponseEntry *example;	/* one of those not accepted */
 } Tally;
 
+/* The records of a group were accepted: each of them has its own outcome. */
 static void
-accept_record(Delivery *d, const ClaimedRecord *claimed, const ResponseEntry *entry,
-			  bool encrypted, TimestampTz now, Tally *tally)
+accept_group(Delivery *d, Request *request, const RecordGroup *group, const ResponseEntry *entry,
+			 bool encrypted, TimestampTz now, Tally *tally)
 {
-	completion_accepted(&d->target, claimed, entry->record_id, entry->record_id_len, encrypted, now);
-	queue_reader_settle(&d->target.reader, claimed);
+	for (int i = 0; i < group->nrecords; i++)
+	{
+		const ClaimedRecord *claimed = &request->records[group->first + i];
+
+		completion_accepted(&d->target, claimed, entry->record_id, entry->record_id_len,
+							encrypted, now);
+		queue_reader_settle(&d->target.reader, claimed);
+		tally->latency += Max(0, now - claimed->queued_at);
+	}
 	tally->accepted++;
-	tally->bytes += claimed->length;
-	tally->billed += Max(1, (claimed->length + BILLING_UNIT - 1) / BILLING_UNIT) * BILLING_UNIT;
-	tally->latency += Max(0, now - claimed->queued_at);
+	tally->records += group->nrecords;
+	tally->bytes += group->bytes;
+	tally->sent += group->sent;
+	tally->billed += Max(1, (group->sent + BILLING_UNIT - 1) / BILLING_UNIT) * BILLING_UNIT;
 }
 
 static void
@@ -85,25 +87,14 @@ count_accepted(Delivery *d, const Tally *tally, TimestampTz now)
 
 	if (tally->accepted == 0)
 		return;
-	pg_atomic_fetch_add_u64(&stats->accepted, tally->accepted);
+	pg_atomic_fetch_add_u64(&stats->accepted, tally->records);
+	pg_atomic_fetch_add_u64(&stats->firehose_records, tally->accepted);
 	pg_atomic_fetch_add_u64(&stats->bytes, tally->bytes);
+	pg_atomic_fetch_add_u64(&stats->sent_bytes, tally->sent);
 	pg_atomic_fetch_add_u64(&stats->billed_bytes, tally->billed);
-	pg_atomic_fetch_add_u64(&stats->latency_count, tally->accepted);
+	pg_atomic_fetch_add_u64(&stats->latency_count, tally->records);
 	pg_atomic_fetch_add_u64(&stats->latency_sum, tally->latency);
 	pg_atomic_write_u64(&stats->last_accepted_at, (uint64) now);
-}
-
-/* Why one of the records was not accepted, in Firehose's words. */
-static void
-entry_cause(Cause *cause, const ResponseEntry *entry)
-{
-	char		code[STATISTICS_CODE_LEN];
-
-	snprintf(code, sizeof(code), "%.*s",
-			 TEXT(entry->error_code ? entry->error_code : "NoRecordId",
-				  entry->error_code ? entry->error_code_len : 10));
-	cause_set(cause, PARTY_AWS, code, "%.*s",
-			  TEXT(entry->error_message ? entry->error_message : "", entry->error_message_len));
 }
 
 /*
@@ -115,26 +106,31 @@ is_hopeless(Delivery *d, const ClaimedRecord *claimed)
 {
 	const StreamOptions *o = &d->options;
 	int64		age = (GetCurrentTimestamp() - claimed->queued_at) / USECS_PER_SEC;
+	/* those that it had beside others do not count against it */
+	int			attempts = o->pack ? claimed->alone : claimed->attempts;
 
 	if (o->max_attempts == 0 && o->max_age == 0)
 		return false;
-	return claimed->attempts >= o->max_attempts && age >= o->max_age;
+	return attempts >= o->max_attempts && age >= o->max_age;
 }
 
 /*
- * A record is refused, and it is the record's own fault: later, or never
- * again.
+ * A group is refused, and it is its own fault: later, or never again.  Of many
+ * records one may be the reason: it is found by halving the group.
  */
 static void
-refuse_record(Delivery *d, const ClaimedRecord *claimed, const Cause *cause)
+refuse_group(Delivery *d, Request *request, int g, const Cause *cause)
 {
-	if (is_hopeless(d, claimed))
-		completion_failed(&d->target, claimed, cause->code, cause->message);
+	const RecordGroup *group = &request->groups[g];
+	const ClaimedRecord *first = &request->records[group->first];
+
+	if (group->nrecords == 1 && is_hopeless(d, first))
+		completion_failed(&d->target, first, cause->code, cause->message);
 	else
-		delivery_suspect(d, claimed);
+		delivery_suspect(d, request, g);
 }
 
-/* Was this record refused for lack of quota? */
+/* Was this group refused for lack of quota? */
 static inline bool
 is_throttled(const ResponseEntry *entry)
 {
@@ -146,7 +142,7 @@ is_throttled(const ResponseEntry *entry)
 static void
 count_refused(Request *request, const ResponseEntry *entries, Tally *tally)
 {
-	for (int i = 0; i < request->nrecords; i++)
+	for (int i = 0; i < request->ngroups; i++)
 	{
 		const ResponseEntry *entry = &entries[i];
 
@@ -165,9 +161,9 @@ count_refused(Request *request, const ResponseEntry *entries, Tally *tally)
 }
 
 /*
- * Give back the records that were not accepted, in reverse order, because each
- * goes to the front.  A record that was refused while others passed waits on
- * its own.
+ * Give back the groups that were not accepted, in reverse order, because each
+ * goes to the front.  One that was refused while others passed waits on its
+ * own.
  */
 static void
 give_refused_back(Delivery *d, Request *request, const ResponseEntry *entries,
@@ -175,7 +171,7 @@ give_refused_back(Delivery *d, Request *request, const ResponseEntry *entries,
 {
 	bool		others_passed = tally->accepted > 0 && d->options.order != ORDER_STRICT;
 
-	for (int i = request->nrecords; i-- > 0;)
+	for (int i = request->ngroups; i-- > 0;)
 	{
 		Cause		cause;
 
@@ -183,11 +179,11 @@ give_refused_back(Delivery *d, Request *request, const ResponseEntry *entries,
 			continue;
 		if (is_throttled(&entries[i]) || !others_passed)
 		{
-			delivery_put_back(d, &request->records[i]);
+			delivery_put_back(d, request, i);
 			continue;
 		}
-		entry_cause(&cause, &entries[i]);
-		refuse_record(d, &request->records[i], &cause);
+		error_cause_of_entry(&cause, &entries[i]);
+		refuse_group(d, request, i, &cause);
 	}
 	if (tally->suspect_passed)
 		delivery_suspects_passed(d);
@@ -205,13 +201,13 @@ report_entries(Delivery *d, Request *request, const Tally *tally, int64 now)
 	Cause		cause;
 
 	if (tally->accepted > 0 || tally->throttled > 0)
-		pace_answered(&h->pace, &request->sent, tally->accepted, tally->bytes,
+		pace_answered(&h->pace, &request->sent, tally->accepted, tally->sent,
 					  tally->throttled, retry_after(request), now);
 	if (tally->accepted > 0)
 		health_refresh(h, now);
 	if (tally->example == NULL)
 		return;
-	entry_cause(&cause, tally->example);
+	error_cause_of_entry(&cause, tally->example);
 	if (tally->throttled > 0)
 	{
 		pg_atomic_fetch_add_u64(&d->queue_stream->stats.throttled, tally->throttled);
@@ -233,13 +229,13 @@ take_entries(Delivery *d, Request *request, const ResponseEntry *entries,
 	TimestampTz timestamp = GetCurrentTimestamp();
 	Tally		tally = {0};
 
-	for (int i = 0; i < request->nrecords; i++)
+	for (int i = 0; i < request->ngroups; i++)
 	{
 		if (likely(entries[i].acknowledged))
-			accept_record(d, &request->records[i], &entries[i], summary->encrypted,
-						  timestamp, &tally);
+			accept_group(d, request, &request->groups[i], &entries[i], summary->encrypted,
+						 timestamp, &tally);
 	}
-	if (tally.accepted < request->nrecords || request->nsuspects > 0)
+	if (tally.accepted < request->ngroups || request->nsuspects > 0)
 	{
 		count_refused(request, entries, &tally);
 		give_refused_back(d, request, entries, &tally, now);
@@ -265,16 +261,16 @@ reject_response(Delivery *d, Request *request, const char *why, int64 now)
 static void
 take_success(Delivery *d, Request *request, int64 now)
 {
-	static ResponseEntry entries[REQUEST_MAX_RECORDS];
+	static ResponseEntry entries[REQUEST_MAX_GROUPS];
 	ResponseSummary summary;
 	HttpRequest *http = &request->http;
 	ResponseResult result;
 
-	if (request->nrecords == 1)
+	if (request->single)
 		result = response_parse_put(http->response, http->response_length, entries, &summary);
 	else
 		result = response_parse_put_batch(http->response, http->response_length,
-										  request->nrecords, entries, &summary);
+										  request->ngroups, entries, &summary);
 	if (result == RESPONSE_OK)
 		take_entries(d, request, entries, &summary, now);
 	else
@@ -282,78 +278,6 @@ take_success(Delivery *d, Request *request, int64 now)
 }
 
 /* Any other status -------------------------------------------------------- */
-
-/*
- * The first words of a response that is not Firehose's, without the tags of
- * HTML or XML.
- */
-static void
-foreign_words(const char *body, size_t length, char *words, size_t size)
-{
-	bool		in_tag = false;
-	size_t		n = 0;
-
-	for (size_t i = 0; i < length && n < size - 1; i++)
-	{
-		char		c = body[i];
-
-		if (c == '<' || c == '>')
-		{
-			in_tag = c == '<';
-			c = ' ';
-		}
-		if (in_tag)
-			continue;
-		if (isspace((unsigned char) c) || c == '\0')
-			c = ' ';
-		if (c == ' ' && (n == 0 || words[n - 1] == ' '))
-			continue;
-		words[n++] = c;
-	}
-	while (n > 0 && words[n - 1] == ' ')
-		n--;
-	words[n] = '\0';
-	sanitize_text(words, n);
-}
-
-/* The largest number in a text, 0 if there is none. */
-static int64
-largest_number(const char *text, size_t length)
-{
-	int64		largest = 0;
-	int64		number = 0;
-
-	for (size_t i = 0; i < length; i++)
-	{
-		number = isdigit((unsigned char) text[i]) ?
-			Min(number * 10 + (text[i] - '0'), PG_INT32_MAX) : 0;
-		largest = Max(largest, number);
-	}
-	return largest;
-}
-
-/* Name an error and its party: Firehose's errors have a code. */
-static void
-error_cause(HttpRequest *http, const ErrorReport *report, Cause *cause)
-{
-	char		code[STATISTICS_CODE_LEN];
-	char		words[FOREIGN_WORDS] = "";
-
-	if (report->code_len > 0)
-	{
-		snprintf(code, sizeof(code), "%.*s", TEXT(report->code, report->code_len));
-		cause_set(cause, PARTY_AWS, code, "%.*s%s%s%s", TEXT(report->message, report->message_len),
-				  http->request_id[0] ? " (request " : "", http->request_id,
-				  http->request_id[0] ? ")" : "");
-		cause->named = largest_number(report->message, report->message_len);
-		return;
-	}
-	snprintf(code, sizeof(code), "HTTP %d", http->status);
-	foreign_words(http->response, http->response_length, words, sizeof(words));
-	cause_set(cause, http->request_id[0] ? PARTY_AWS : PARTY_PROXY, code, "%s%s%s",
-			  http->location[0] ? "it points to " : "", http->location,
-			  http->location[0] ? "" : words);
-}
 
 /* The request failed, for a reason that may pass. */
 static void
@@ -370,29 +294,33 @@ fail_request(Delivery *d, Request *request, const Cause *cause, int64 requested,
  * bytes.
  */
 static bool
-is_over_limit(const ClaimedRecord *claimed, const Cause *cause)
+is_over_limit(const RecordGroup *group, const Cause *cause)
 {
 	int64		named = cause->named;
 
 	return cause->party == PARTY_AWS &&
-		claimed->length > (named >= 1000 ? named : RECORD_LIMIT);
+		group->sent > (named >= 1000 ? named : RECORD_LIMIT);
 }
 
 /*
  * The request, or one record of it, is too large for the service, or for a
- * proxy.  Smaller ones are tried, down to one record.  That is given up only
- * if it is over Firehose's limit; otherwise it is not the record's fault.
+ * proxy.  Smaller ones are tried: fewer groups, then half a group, down to one
+ * record.  That is given up only if it is over Firehose's limit; otherwise it
+ * is not the record's fault.
  */
 static void
 bisect(Delivery *d, Request *request, const Cause *cause, int64 now)
 {
 	if (request->nrecords > 1)
 	{
-		delivery_put_all_back(d, request);
+		if (request->ngroups > 1)
+			delivery_put_all_back(d, request);
+		else
+			delivery_put_halves_back(d, request);
 		pace_too_large(&d->health.pace, &request->sent, now);
 		health_note_error(&d->health, cause);
 	}
-	else if (is_over_limit(&request->records[0], cause))
+	else if (is_over_limit(&request->groups[0], cause))
 	{
 		completion_failed(&d->target, &request->records[0], cause->code, cause->message);
 		pace_gave_up(&d->health.pace, 1);
@@ -419,39 +347,86 @@ retry_soon(Delivery *d, Request *request, const Cause *cause, int64 now)
 }
 
 /*
- * Does Firehose refuse this very record?  It was refused before, while others
+ * Does Firehose refuse this very group?  It was refused before, while others
  * passed, and now it is alone, and nothing else fails.  In strict order every
- * record is alone.
+ * group is alone.
  */
 static bool
-is_records_fault(Delivery *d, Request *request, const Cause *cause)
+is_groups_fault(Delivery *d, Request *request, const Cause *cause)
 {
-	return request->nrecords == 1 && cause->party == PARTY_AWS &&
+	return request->ngroups == 1 && cause->party == PARTY_AWS &&
 		((request->nsuspects == 1 && d->health.pace.failures == 0) ||
-		 (d->options.order == ORDER_STRICT && is_hopeless(d, &request->records[0])));
+		 (d->options.order == ORDER_STRICT && request->nrecords == 1 &&
+		  is_hopeless(d, &request->records[0])));
 }
 
-/* An error that may pass: of the record, of the time it took, or any other. */
+/*
+ * In strict order a group that fails again and again holds up all that come
+ * behind it.  If records may be given up, the one that is the reason is looked
+ * for.
+ */
+static bool
+is_to_be_halved(Delivery *d, Request *request, const Cause *cause)
+{
+	const StreamOptions *o = &d->options;
+
+	return o->order == ORDER_STRICT && o->max_attempts + o->max_age > 0 &&
+		request->ngroups == 1 && request->nrecords > 1 && cause->party == PARTY_AWS &&
+		request->records[0].attempts >= Max(2, o->max_attempts);
+}
+
+/*
+ * Does a group that AWS refuses alone hold up those behind it?  If it is the
+ * group's fault, others pass, and then it is known; so it makes way for them.
+ */
+static bool
+is_to_make_way(Delivery *d, Request *request, const Cause *cause)
+{
+	return d->options.order != ORDER_STRICT && request->ngroups == 1 &&
+		cause->party == PARTY_AWS && request->records[0].attempts > 1;
+}
+
+/* No response in time: the records at hand may take too long together. */
+static void
+take_timeout(Delivery *d, Request *request, const Cause *cause, int64 now)
+{
+	pace_timed_out(&d->health.pace, &request->sent, now);
+	if (request->ngroups == 1 && request->sent_bytes > pace_max_bytes(&d->health.pace))
+		delivery_put_records_back(d, request);
+	else
+		delivery_put_all_back(d, request);
+	health_trouble(&d->health, cause, now);
+}
+
+/* An error that may pass: of the group, of the time it took, or any other. */
 static void
 take_transient(Delivery *d, Request *request, const Cause *cause, int64 now)
 {
 	int			status = request->http.status;
 
-	if (is_records_fault(d, request, cause))
+	if (is_groups_fault(d, request, cause))
 	{
-		refuse_record(d, &request->records[0], cause);
+		refuse_group(d, request, 0, cause);
 		delivery_suspects_refused(d, now);
 		health_note_error(&d->health, cause);
-		return;
 	}
-	if (status != 408 && status != 504)
+	else if (status == 408 || status == 504)
+		take_timeout(d, request, cause, now);
+	else if (is_to_make_way(d, request, cause))
 	{
-		fail_request(d, request, cause, retry_after(request), now);
-		return;
+		delivery_suspect(d, request, 0);
+		delivery_suspects_refused(d, now);
+		pace_failed(&d->health.pace, &request->sent, retry_after(request), now);
+		health_trouble(&d->health, cause, now);
 	}
-	delivery_put_all_back(d, request);
-	pace_timed_out(&d->health.pace, &request->sent, now);
-	health_trouble(&d->health, cause, now);
+	else if (is_to_be_halved(d, request, cause))
+	{
+		delivery_put_halves_back(d, request);
+		pace_failed(&d->health.pace, &request->sent, retry_after(request), now);
+		health_trouble(&d->health, cause, now);
+	}
+	else
+		fail_request(d, request, cause, retry_after(request), now);
 }
 
 /* React to an error, after the records were given back. */
@@ -499,7 +474,7 @@ take_error(Delivery *d, Request *request, int64 now)
 	response_parse_error(http->response, http->response_length, http->error_type, &report);
 	class = classify_response(http->status, report.code, report.code_len,
 							  report.message, report.message_len);
-	error_cause(http, &report, &cause);
+	error_cause_of_response(http, &report, &cause);
 	switch (class)
 	{
 		case ERROR_CLASS_TOO_LARGE:
@@ -544,6 +519,13 @@ take_failure(Delivery *d, Request *request, int64 now)
 	Health	   *h = &d->health;
 	Cause		cause;
 
+	cause_set(&cause, PARTY_NETWORK, "Connection", "%s", http->error);
+	/* before anything was sent, how much it was does not matter */
+	if (!http->short_of_resources && http->result == CURLE_OPERATION_TIMEDOUT && http->sent > 0)
+	{
+		take_timeout(d, request, &cause, now);
+		return;
+	}
 	delivery_put_all_back(d, request);
 	if (http->short_of_resources)
 	{
@@ -552,17 +534,12 @@ take_failure(Delivery *d, Request *request, int64 now)
 		health_note_error(h, &cause);
 		return;
 	}
-	cause_set(&cause, PARTY_NETWORK, "Connection", "%s", http->error);
 	if (is_lasting(http->result))
 	{
 		health_park(h, &cause, now);
 		return;
 	}
-	/* before anything was sent, how much it was does not matter */
-	if (http->result == CURLE_OPERATION_TIMEDOUT && http->sent > 0)
-		pace_timed_out(&h->pace, &request->sent, now);
-	else
-		pace_failed(&h->pace, &request->sent, -1, now);
+	pace_failed(&h->pace, &request->sent, -1, now);
 	health_trouble(h, &cause, now);
 }
 

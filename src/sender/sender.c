@@ -341,6 +341,7 @@ handle_finished(void)
 		}
 		delivery_finished(request);
 		turn_mark(&request->delivery->turn);
+		completion_make_room(clock_us());
 		response_handler_take(request->delivery, request, clock_us());
 		request_put_back(request);
 	}
@@ -424,6 +425,7 @@ hurry(Delivery *d, int64 now)
 		pace_try_early(&d->health.pace, FLUSH_RETRY_PAUSE, now))
 	{
 		d->seen_flushes = flushes;
+		delivery_hurry(d);
 		turn_mark(&d->turn);
 	}
 }
@@ -574,7 +576,12 @@ finish(long send_ms, long grace_ms)
 	dlist_iter	iter;
 
 	dlist_foreach(iter, &deliveries)
-		turn_mark(&dlist_container(Delivery, node, iter.cur)->turn);
+	{
+		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+
+		delivery_hurry(d);
+		turn_mark(&d->turn);
+	}
 	if (send_ms > 0)
 		send_the_rest(now + send_ms * INT64CONST(1000));
 	await_responses(now + grace_ms * INT64CONST(1000));

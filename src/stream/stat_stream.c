@@ -30,7 +30,7 @@
 #include "stream/stat_stream.h"
 #include "stream/stream.h"
 
-#define STAT_STREAM_COLUMNS	26
+#define STAT_STREAM_COLUMNS	28
 #define STAT_QUEUE_COLUMNS	12
 
 /* The numbers of the pool that belong together. */
@@ -133,7 +133,7 @@ static void
 hide_counters(ResultRow *row)
 {
 	/* stream to in_flight; oldest_queued_at; dropped */
-	static const char shown[] = "+++++++........+........+.";
+	static const char shown[] = "+++++++........+........+...";
 
 	StaticAssertStmt(lengthof(shown) == STAT_STREAM_COLUMNS + 1, "one for each column");
 	for (int i = 0; i < STAT_STREAM_COLUMNS; i++)
@@ -216,6 +216,8 @@ firehose_stat_stream(PG_FUNCTION_ARGS)
 		row_counter(&row, &stats->mismatches);
 		row_bool(&row, id->dropped);
 		add_table_error(&row, stats);
+		row_counter(&row, &stats->firehose_records);
+		row_counter(&row, &stats->sent_bytes);
 		Assert(row.ncolumns == STAT_STREAM_COLUMNS);
 		if (!stat_stream_may_read(id))
 			hide_counters(&row);

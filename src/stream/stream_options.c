@@ -6,49 +6,18 @@
  */
 #include "postgres.h"
 
-#include "access/reloptions.h"
-#include "catalog/pg_attribute.h"
-#include "catalog/pg_foreign_server.h"
-#include "catalog/pg_foreign_table.h"
-#include "catalog/pg_user_mapping.h"
 #include "commands/defrem.h"
-#include "fmgr.h"
-#include "funcapi.h"
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
 
 #include "aws/endpoint.h"
 #include "aws/role_arn.h"
-#include "common/compat.h"
-#include "common/srf_row.h"
 #include "queue/queue.h"
+#include "stream/destination.h"
+#include "stream/option_table.h"
 #include "stream/stream_options.h"
-
-typedef enum OptionType
-{
-	OPTION_STRING,
-	OPTION_INTEGER,
-	OPTION_ENUM,
-	OPTION_BOOLEAN
-} OptionType;
-
-/* Returns an error's detail, or NULL if the value is good. */
-typedef const char *(*OptionCheck) (const char *value);
-
-typedef struct OptionDef
-{
-	const char *name;
-	OptionType	type;
-	size_t		offset;			/* in StreamOptions */
-	int			unit;			/* GUC_UNIT_*, for integers */
-	int			min;
-	int			max;
-	int			default_number; /* of integers, enums and booleans */
-	const struct config_enum_entry *values; /* for enums */
-	OptionCheck check;			/* for strings */
-	bool		has_setting;	/* firehose.<name> gives the default */
-	const char *description;
-} OptionDef;
 
 static const char *check_stream_name(const char *value);
 static const char *check_region(const char *value);
@@ -85,6 +54,12 @@ static const struct config_enum_entry status_values[] = {
 	{NULL, 0, false}
 };
 
+static const struct config_enum_entry compression_values[] = {
+	{"none", COMPRESSION_NONE, false},
+	{"gzip", COMPRESSION_GZIP, false},
+	{NULL, 0, false}
+};
+
 static const struct config_enum_entry order_values[] = {
 	{"first_attempt", ORDER_FIRST, false},
 	{"strict", ORDER_STRICT, false},
@@ -96,7 +71,7 @@ static const struct config_enum_entry order_values[] = {
  * 4 MiB a call, 1,000 KiB a record (API reference, PutRecordBatch).  The
  * default of 4,000,000 bytes keeps a distance to the 4 MiB.
  */
-static const OptionDef option_defs[] = {
+const OptionDef stream_option_defs[] = {
 	{"stream_name", OPTION_STRING, offsetof(StreamOptions, stream_name),
 		0, 0, 0, 0, NULL, check_stream_name, false,
 	"Name of the Firehose stream; by default the server's name."},
@@ -120,19 +95,31 @@ static const OptionDef option_defs[] = {
 	"Whether to send to the region's endpoint for IPv4 and IPv6; by default as the environment or the profile says."},
 	{"delimiter", OPTION_ENUM, offsetof(StreamOptions, delimiter),
 		0, 0, 0, DELIMITER_DEFAULT, delimiter_values, NULL, true,
-	"What ends a record: one newline, none, or by default a newline for text, json and jsonb and none for bytea."},
+	"What ends a record: one newline, none, or by default what pack and destination need, else a newline for text, json and jsonb and none for bytea."},
 	{"on_full", OPTION_ENUM, offsetof(StreamOptions, on_full),
 		0, 0, 0, ON_FULL_WAIT, on_full_values, NULL, true,
 	"What a put does when the queue is full: wait (at most firehose.queue_timeout), error, or discard."},
 	{"max_batch_records", OPTION_INTEGER, offsetof(StreamOptions, max_batch_records),
 		0, 1, 500, 500, NULL, NULL, true,
-	"Largest number of records in one request."},
+	"Largest number of Firehose records in one request."},
 	{"max_batch_bytes", OPTION_INTEGER, offsetof(StreamOptions, max_batch_bytes),
 		GUC_UNIT_BYTE, QUEUE_MAX_RECORD, 4194304, 4000000, NULL, NULL, true,
-	"Largest number of bytes in one request, before base64."},
+	"Largest number of bytes in one request, before compression and base64."},
 	{"linger", OPTION_INTEGER, offsetof(StreamOptions, linger),
 		GUC_UNIT_MS, 0, 60000, 50, NULL, NULL, true,
 	"How long a batch may grow while other requests of the stream are under way."},
+	{"pack", OPTION_BOOLEAN, offsetof(StreamOptions, pack),
+		0, 0, 0, false, NULL, NULL, false,
+	"Whether records are joined into larger Firehose records, which cost less."},
+	{"pack_linger", OPTION_INTEGER, offsetof(StreamOptions, pack_linger),
+		GUC_UNIT_MS, 0, 3600000, 0, NULL, NULL, false,
+	"How long a record may wait for others to be packed with, even if nothing is under way."},
+	{"compression", OPTION_ENUM, offsetof(StreamOptions, compression),
+		0, 0, 0, COMPRESSION_NONE, compression_values, NULL, false,
+	"How Firehose records are compressed: none or gzip."},
+	{"destination", OPTION_ENUM, offsetof(StreamOptions, destination),
+		0, 0, 0, DESTINATION_ANY, destination_values, NULL, false,
+	"Where Firehose delivers to, so that options and formats that do not fit are errors."},
 	{"max_in_flight", OPTION_INTEGER, offsetof(StreamOptions, max_in_flight),
 		0, 1, 64, 4, NULL, NULL, true,
 	"Largest number of concurrent requests."},
@@ -150,7 +137,7 @@ static const OptionDef option_defs[] = {
 	"How long a request may take before it is given up and sent again."},
 	{"records_per_second", OPTION_INTEGER, offsetof(StreamOptions, records_per_second),
 		0, 0, INT_MAX, 0, NULL, NULL, true,
-	"Largest number of records sent in a second; 0 sets no limit."},
+	"Largest number of Firehose records sent in a second; 0 sets no limit."},
 	{"bytes_per_second", OPTION_INTEGER, offsetof(StreamOptions, bytes_per_second),
 		GUC_UNIT_BYTE, 0, INT_MAX, 0, NULL, NULL, true,
 	"Largest number of bytes, before base64, sent in a second; 0 sets no limit."},
@@ -168,12 +155,11 @@ static const OptionDef option_defs[] = {
 	"Whether sending has a rest: records are taken as ever and wait in the queue."},
 };
 
+const int	stream_option_count = lengthof(stream_option_defs);
+
 /* The defaults: variables of the settings firehose.<option>. */
 static StreamOptions defaults;
 static uint64 defaults_generation = 1;
-
-PG_FUNCTION_INFO_V1(firehose_fdw_validator);
-PG_FUNCTION_INFO_V1(firehose_stream_options);
 
 static inline int *
 number_in(StreamOptions *options, const OptionDef *def)
@@ -260,10 +246,10 @@ stream_options_define_settings(void)
 {
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 
-	for (int i = 0; i < lengthof(option_defs); i++)
+	for (int i = 0; i < lengthof(stream_option_defs); i++)
 	{
-		if (option_defs[i].has_setting)
-			define_setting(&option_defs[i]);
+		if (stream_option_defs[i].has_setting)
+			define_setting(&stream_option_defs[i]);
 	}
 	MemoryContextSwitchTo(old);
 }
@@ -331,20 +317,20 @@ check_external_id(const char *value)
 	return "An external id has 2 to 1,224 characters, each a letter, a digit or one of _+=,.@:/-.";
 }
 
-static const OptionDef *
-find_option(const char *name)
+const OptionDef *
+stream_option_find(const char *name)
 {
-	for (int i = 0; i < lengthof(option_defs); i++)
+	for (int i = 0; i < lengthof(stream_option_defs); i++)
 	{
-		if (strcmp(option_defs[i].name, name) == 0)
-			return &option_defs[i];
+		if (strcmp(stream_option_defs[i].name, name) == 0)
+			return &stream_option_defs[i];
 	}
 	return NULL;
 }
 
 /* The names an enum takes, for a hint or the view. */
-static char *
-enum_names(const struct config_enum_entry *values)
+char *
+stream_option_enum_names(const struct config_enum_entry *values)
 {
 	StringInfoData names;
 
@@ -352,14 +338,6 @@ enum_names(const struct config_enum_entry *values)
 	for (; values->name != NULL; values++)
 		appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "", values->name);
 	return names.data;
-}
-
-static const char *
-enum_name(const struct config_enum_entry *values, int value)
-{
-	while (values->name != NULL && values->val != value)
-		values++;
-	return values->name;
 }
 
 /* A URL is not quoted: it may contain a password, and errors are logged. */
@@ -375,8 +353,8 @@ invalid_value(const OptionDef *def, const char *value, const char *detail)
 }
 
 /* The unit of a number without one, and of the bounds that are shown. */
-static const char *
-unit_name(const OptionDef *def)
+const char *
+stream_option_unit(const OptionDef *def)
 {
 	return def->unit == GUC_UNIT_MS ? "ms" : def->unit == GUC_UNIT_S ? "s" :
 		def->unit == GUC_UNIT_BYTE ? "B" : NULL;
@@ -387,7 +365,7 @@ parse_number(const OptionDef *def, const char *value)
 {
 	int			number;
 	const char *hint = NULL;
-	const char *unit = unit_name(def);
+	const char *unit = stream_option_unit(def);
 
 	if (!parse_int(value, &number, def->unit, &hint) ||
 		number < def->min || number > def->max)
@@ -405,13 +383,13 @@ parse_enum(const OptionDef *def, const char *value)
 		if (pg_strcasecmp(entry->name, value) == 0)
 			return entry->val;
 	}
-	invalid_value(def, value, psprintf("It takes one of: %s.", enum_names(def->values)));
+	invalid_value(def, value, psprintf("It takes one of: %s.", stream_option_enum_names(def->values)));
 	return 0;					/* not reached */
 }
 
 /* Put an option's value in its place; errors if it is not a good one. */
-static void
-set_option(StreamOptions *options, const OptionDef *def, const char *value)
+void
+stream_option_set(StreamOptions *options, const OptionDef *def, const char *value)
 {
 	bool		boolean;
 	const char *wrong;
@@ -446,10 +424,13 @@ stream_options_resolve(List *given, const char *server_name, MemoryContext conte
 {
 	MemoryContext old = MemoryContextSwitchTo(context);
 	ListCell   *lc;
+	bool		delimited = false;
+	int			delimiter;
 
 	*result = defaults;
 	result->enabled = true;
 	result->paused = false;
+	result->pack = false;
 	strlcpy(result->stream_name, server_name, sizeof(result->stream_name));
 	result->region = pstrdup(defaults.region ? defaults.region : "");
 	result->role_arn = pstrdup("");
@@ -458,86 +439,32 @@ stream_options_resolve(List *given, const char *server_name, MemoryContext conte
 	foreach(lc, given)
 	{
 		DefElem    *option = lfirst(lc);
-		const OptionDef *def = find_option(option->defname);
+		const OptionDef *def = stream_option_find(option->defname);
 
-		if (def != NULL)
-			set_option(result, def, defGetString(option));
+		if (def == NULL)
+			continue;
+		stream_option_set(result, def, defGetString(option));
+		delimited |= def->offset == offsetof(StreamOptions, delimiter) &&
+			result->delimiter != DELIMITER_DEFAULT;
 	}
+	/* where it matters, the destination knows better than a setting */
+	delimiter = destination_delimiter(result);
+	if (!delimited && delimiter != DELIMITER_DEFAULT)
+		result->delimiter = delimiter;
 	MemoryContextSwitchTo(old);
 }
 
-/* SQL --------------------------------------------------------------------- */
-
-static const char no_credentials_here[] =
-	"Credentials are never kept in SQL; see firehose.credentials_file.";
-
-static void
-unknown_option(const char *name, const char *what, const char *hint)
+static const char *
+enum_name(const struct config_enum_entry *values, int value)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
-			 errmsg("unknown option \"%s\" for %s", name, what),
-			 errhint("%s", hint)));
-}
-
-/* Does an option's name look like one of keys? */
-static bool
-names_credentials(const char *name)
-{
-	return strstr(name, "access_key") != NULL || strstr(name, "secret") != NULL ||
-		strstr(name, "token") != NULL || strstr(name, "password") != NULL ||
-		strstr(name, "credential") != NULL || strcmp(name, "profile") == 0;
-}
-
-static char *
-option_names(void)
-{
-	StringInfoData names;
-
-	initStringInfo(&names);
-	for (int i = 0; i < lengthof(option_defs); i++)
-		appendStringInfo(&names, "%s%s", i > 0 ? ", " : "", option_defs[i].name);
-	return names.data;
-}
-
-/*
- * Validator of the foreign-data wrapper: are these options valid for the
- * catalog given?  They are already merged, so it cannot tell which role set
- * which.
- */
-Datum
-firehose_fdw_validator(PG_FUNCTION_ARGS)
-{
-	List	   *options = untransformRelOptions(PG_GETARG_DATUM(0));
-	Oid			catalog = PG_GETARG_OID(1);
-	ListCell   *lc;
-
-	foreach(lc, options)
-	{
-		DefElem    *option = lfirst(lc);
-		const OptionDef *def = find_option(option->defname);
-		StreamOptions scratch;
-
-		if (catalog == UserMappingRelationId)
-			unknown_option(option->defname, "a user mapping", no_credentials_here);
-		if (catalog != ForeignServerRelationId)
-			unknown_option(option->defname,
-						   catalog == ForeignTableRelationId ? "a foreign table of firehose" :
-						   catalog == AttributeRelationId ? "a column of a foreign table of firehose" :
-						   "the foreign-data wrapper firehose",
-						   "Options of a stream are set on its server, with CREATE SERVER or ALTER SERVER.");
-		if (def == NULL)
-			unknown_option(option->defname, "a stream",
-						   names_credentials(option->defname) ? no_credentials_here :
-						   psprintf("Valid options are: %s.", option_names()));
-		set_option(&scratch, def, defGetString(option));
-	}
-	PG_RETURN_VOID();
+	while (values->name != NULL && values->val != value)
+		values++;
+	return values->name;
 }
 
 /* The default of an option as of now, as text. */
-static char *
-default_text(const OptionDef *def)
+char *
+stream_option_default(const OptionDef *def)
 {
 	switch (def->type)
 	{
@@ -552,37 +479,4 @@ default_text(const OptionDef *def)
 			return def->default_number ? "true" : "false";
 	}
 	return NULL;
-}
-
-/* firehose_stream_options(): the table of options, one row each. */
-Datum
-firehose_stream_options(PG_FUNCTION_ARGS)
-{
-	static const char *const type_names[] = {"string", "integer", "enum", "boolean"};
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-
-	InitMaterializedSRF(fcinfo, 0);
-	for (int i = 0; i < lengthof(option_defs); i++)
-	{
-		const OptionDef *def = &option_defs[i];
-		bool		number = def->type == OPTION_INTEGER;
-		const char *columns[] = {
-			def->name,
-			def->type == OPTION_ENUM ? psprintf("enum (%s)", enum_names(def->values)) :
-			type_names[def->type],
-			unit_name(def),
-			number ? psprintf("%d", def->min) : NULL,
-			number ? psprintf("%d", def->max) : NULL,
-			def->has_setting ? psprintf("firehose.%s", def->name) : NULL,
-			default_text(def),
-			def->description,
-		};
-		ResultRow	row = {.ncolumns = 0};
-
-		for (int c = 0; c < lengthof(columns); c++)
-			row_datum(&row, columns[c] ? CStringGetTextDatum(columns[c]) : (Datum) 0,
-					  columns[c] == NULL);
-		row_return(&row, rsinfo);
-	}
-	return (Datum) 0;
 }

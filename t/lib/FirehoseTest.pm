@@ -6,6 +6,7 @@ use strict;
 use warnings FATAL => 'all';
 use Cwd ();
 use Exporter 'import';
+use IO::Uncompress::Gunzip ();
 use List::Util qw(max);
 use MIME::Base64 qw(encode_base64);
 use PostgreSQL::Test::Cluster;
@@ -20,6 +21,7 @@ our @EXPORT = qw(
   wait_until wait_for_sql wait_delivered
   put_numbered numbered put_in_background
   audit audit_ok expect_failures
+  unpack_record groups_ok
   seconds takes_at_most median statement_times
   ask logged restart_by sender_pids sender_of is_long
 );
@@ -176,8 +178,41 @@ END \$\$;
 SCRIPT
 }
 
+# The records that share a Firehose record, each with its newline, as a stream
+# with the options pack and compression joins them.
+sub unpack_record
+{
+    my ($data) = @_;
+    my $plain = $data;
+    if ($data =~ /^\x1f\x8b/)
+    {
+        IO::Uncompress::Gunzip::gunzip(\$data => \$plain)
+          or die "gunzip: $IO::Uncompress::Gunzip::GunzipError";
+    }
+    return $plain =~ /([^\n]*\n|[^\n]+\z)/g;
+}
+
+# Every record was in one and the same group each time that it was sent, byte for
+# byte.  Returns how many groups were sent more than once.
+sub groups_ok
+{
+    my ($name, $emulator, $stream) = @_;
+    my (%group_of, %times, @torn);
+    foreach my $record ($emulator->records($stream))
+    {
+        $times{ $record->{data} }++;
+        foreach my $row (unpack_record($record->{data}))
+        {
+            push @torn, $row if ($group_of{$row} //= $record->{data}) ne $record->{data};
+        }
+    }
+    is(scalar @torn, 0, "$name: what is sent again is the same group")
+      or diag("for instance $torn[0]");
+    return scalar grep { $_ > 1 } values %times;
+}
+
 # Compare the payloads that were committed with what a stream of the emulator
-# stored.  Each payload must be unique.  Returns a hash of lists of payloads:
+# stored, whether or not it was packed.  Each payload must be unique.  Returns a hash of lists of payloads:
 #   lost        committed and never acknowledged
 #   phantom     stored and never committed
 #   duplicate   stored more than once (a reply was lost)
@@ -194,12 +229,14 @@ sub audit
 
     foreach my $record ($emulator->records($stream))
     {
-        my $data = $record->{data};
-        push @order, $data unless $seen{$data}++;
-        $resent{$data} = 1 if $acknowledged{$data};
-        next if $record->{state} eq 'R';
-        $stored{$data}++;
-        $acknowledged{$data} = 1 if $record->{state} eq 'A' && $heard{ $record->{seq} };
+        foreach my $data (unpack_record($record->{data}))
+        {
+            push @order, $data unless $seen{$data}++;
+            $resent{$data} = 1 if $acknowledged{$data};
+            next if $record->{state} eq 'R';
+            $stored{$data}++;
+            $acknowledged{$data} = 1 if $record->{state} eq 'A' && $heard{ $record->{seq} };
+        }
     }
     return {
         lost => [ grep { !$acknowledged{$_} } @committed ],
@@ -211,7 +248,8 @@ sub audit
 
 # Have test/audit/firehose-audit assert it: nothing lost, invented, corrupted or
 # sent again although it was acknowledged, and no duplicates unless
-# duplicates => 1 allows those whose reply was lost.  Returns what audit() does,
+# duplicates => 1 allows those whose reply was lost (2: or, after a kill, any).
+# packed => 1 is for a stream that packs, gzip => 1 for one that compresses.  Returns what audit() does,
 # for a closer look.
 sub audit_ok
 {
@@ -219,11 +257,13 @@ sub audit_ok
     my $result = audit($emulator, $stream, @$committed);
     my $file = "$emulator->{dir}/committed";
     open(my $out, '>:raw', $file) or die "$file: $!";
-    print $out map { encode_base64($_, '') . "\n" } @$committed;
+    # the audit splits packed records without their newlines
+    print $out map { encode_base64($options{packed} ? s/\n\z//r : $_, '') . "\n" } @$committed;
     close($out) or die "$file: $!";
-    my $allowed = $options{duplicates} ? 'unacknowledged' : 'none';
+    my $allowed = (qw(none unacknowledged all))[ $options{duplicates} // 0 ];
     my $command = "test/audit/firehose-audit --journal '$emulator->{dir}' --stream '$stream'"
-      . " --committed-file '$file' --format base64 --allow-duplicates $allowed";
+      . " --committed-file '$file' --format base64 --allow-duplicates $allowed"
+      . ($options{packed} ? ' --split-lines' : '') . ($options{gzip} ? ' --gunzip' : '');
     my $report = `$command 2>&1`;
     is($?, 0, "$name: " . @$committed . ' committed and arrived') or diag($report);
     unlink $file;

@@ -85,13 +85,19 @@ def _no_answer(sender):
 
 # -- records
 
+def _plain(raw):
+    """A record as it was before a stream compressed it."""
+    return gzip.decompress(raw) if raw.startswith(b"\x1f\x8b") else raw
+
+
 def _fail_records(parameters, raws, dice):
     """Choose records by dice, by index or by what they contain."""
     failure = (parameters["code"], parameters["message"])
     containing = parameters["containing"]
     if containing is not None:
         needle = containing.encode()
-        return {i: failure for i, raw in enumerate(raws) if needle in raw}
+        return {i: failure for i, raw in enumerate(raws)
+                if needle in _plain(raw)}
     if parameters["indexes"] is not None:
         return {i: failure for i in parameters["indexes"] if i < len(raws)}
     probability = parameters["probability"]
