@@ -373,6 +373,7 @@ take_change(ChangeReader *reader, StringInfo message, EventOp op)
 
 	event.op = op;
 	event.seq = reader->wal->seq;
+	event.change_lsn = reader->wal->change_lsn;
 	event.relation = table->relation;
 	if (kind == 'K' || kind == 'O')
 	{
@@ -413,6 +414,7 @@ take_truncate(ChangeReader *reader, StringInfo message)
 			continue;
 		event.op = EVENT_TRUNCATE;
 		event.seq = wal_reader_truncate_seq(reader->wal, lfirst_oid(lc));
+		event.change_lsn = reader->wal->change_lsn;
 		event.relation = table->relation;
 		event.truncate_known = true;
 		event.cascade = cascade;
@@ -466,6 +468,7 @@ take_logical_message(ChangeReader *reader, StringInfo message)
 	event.content_len = length;
 	event.transactional = transactional;
 	event.seq = reader->wal->seq;
+	event.change_lsn = reader->wal->change_lsn;
 	if (transactional)
 		add_event(reader, reader->main_stream, &event);
 	else

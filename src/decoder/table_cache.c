@@ -287,6 +287,8 @@ build(TableCache *cache, CachedTable *table)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
 				 errmsg("a name in the definition of the table has no equivalent in UTF-8")));
+	if (cache->pipeline->format->types)
+		event_relation_add_types(relation);
 	relation->missing_key = find_missing_key(relation, described->replident);
 	relation->reserved_column = table_cache_reserved_column(cache->pipeline, relation);
 	table->relation = relation;

@@ -54,6 +54,11 @@ typedef struct EventColumn
 	int			attno;
 	bool		key;			/* in the replica identity or primary key */
 	ValueType  *type;			/* how to encode */
+
+	/* event_relation_add_types: NULL and false before */
+	const char *type_json;		/* the type's name with its modifier */
+	int			type_json_len;
+	bool		primary;		/* in the primary key */
 } EventColumn;
 
 typedef struct EventRelation
@@ -110,6 +115,12 @@ extern PGDLLEXPORT EventRelation *event_relation_from_tupdesc(MemoryContext pare
 															  const char *schema, const char *table,
 															  TupleDesc tupdesc, const Bitmapset *key,
 															  const ValueOptions *options);
+
+/*
+ * Ask the catalogs for the columns' types and the primary key, for formats
+ * that tell them.
+ */
+extern void event_relation_add_types(EventRelation *relation);
 
 /*
  * The description of an open relation with the default options of `json` but
@@ -174,6 +185,8 @@ typedef struct Event
 	uint64		record_id;		/* 0: absent */
 	uint64		epoch;			/* of the WAL that the commit is in */
 	XLogRecPtr	lsn;			/* of the commit; Invalid: absent */
+	/* of the change's own record; Invalid: absent */
+	XLogRecPtr	change_lsn;
 	uint32		seq;			/* 1-based place in the transaction */
 	TransactionId xid;			/* top-level; Invalid: absent */
 	TimestampTz ts;				/* 0: absent */

@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
+
 #include "common/json_write.h"
 #include "format/format.h"
 
@@ -22,6 +24,11 @@ static const Format formats[] =
 		.values = {TIMESTAMPS_EPOCH_US, NUMERICS_NUMBER, JSON_STRING},
 		.count = flat_count,
 		.append = flat_append_event
+	},
+	{
+		.name = "wal2json",
+		.types = true,
+		.append = wal2json_append_event
 	},
 };
 
@@ -74,6 +81,35 @@ format_put_columns(StringInfo out, const Event *event, bool old, bool key_only)
 		}
 	}
 	return n;
+}
+
+/* Append the content of a logical message, if it is text. */
+static bool
+put_text_content(StringInfo out, const Event *event)
+{
+	int			begin = out->len;
+
+	/* whatever it is */
+	if (json_is_hopeless(event->content_len))
+		return true;
+	if (!pg_verify_mbstr(GetDatabaseEncoding(), event->content, event->content_len, true))
+		return false;
+	json_put_string(out, event->content, event->content_len);
+	if (json_trouble != JSON_NOT_TEXT)
+		return true;
+	json_trouble = JSON_NO_TROUBLE;
+	out->len = begin;
+	return false;
+}
+
+void
+format_put_content(StringInfo out, const Event *event)
+{
+	if (put_text_content(out, event))
+		return;
+	json_put_char(out, '"');
+	value_put_base64(out, event->content, event->content_len);
+	json_put_literal(out, "\",\"encoding\":\"base64\"");
 }
 
 /*

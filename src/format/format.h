@@ -37,6 +37,7 @@ typedef struct Format
 {
 	const char *name;
 	ValueOptions values;		/* defaults */
+	bool		types;			/* needs event_relation_add_types */
 
 	/*
 	 * How many records does an event make?  NULL: one.  A reader that numbers
@@ -84,6 +85,13 @@ extern void format_put_lsn(StringInfo out, const Event *event);
  */
 extern int	format_put_columns(StringInfo out, const Event *event, bool old, bool key_only);
 
+/*
+ * Append a logical message's content as a JSON string.  Content that is no
+ * text (it may have been given as bytea) is written in base64, followed by
+ * `,"encoding":"base64"`.
+ */
+extern void format_put_content(StringInfo out, const Event *event);
+
 /* The column at which json_trouble arose; NULL: none. */
 extern const EventColumn *format_trouble_column;
 
@@ -108,8 +116,11 @@ extern int	flat_count(const Event *event);
 extern FormatResult flat_append_event(StringInfo out, const Event *event, int part,
 									  const FormatOptions *options);
 
-
 /* The i-th of these names; NULL after the last. */
 extern const char *flat_reserved_name(int i);
+
+/* format_wal2json.c */
+extern FormatResult wal2json_append_event(StringInfo out, const Event *event, int part,
+										  const FormatOptions *options);
 
 #endif							/* FIREHOSE_FORMAT_H */

@@ -15,7 +15,6 @@
 #include "postgres.h"
 
 #include "access/transam.h"
-#include "mb/pg_wchar.h"
 
 #include "common/json_write.h"
 #include "format/format.h"
@@ -189,41 +188,13 @@ put_truncate(StringInfo out, const Event *event)
 	json_put_char(out, '}');
 }
 
-/* Append the content of a logical message, if it is text. */
-static bool
-put_content(StringInfo out, const Event *event)
-{
-	int			begin = out->len;
-
-	/* whatever it is */
-	if (json_is_hopeless(event->content_len))
-		return true;
-	if (!pg_verify_mbstr(GetDatabaseEncoding(), event->content, event->content_len, true))
-		return false;
-	json_put_string(out, event->content, event->content_len);
-	if (json_trouble != JSON_NOT_TEXT)
-		return true;
-	json_trouble = JSON_NO_TROUBLE;
-	out->len = begin;
-	return false;
-}
-
-/*
- * A logical message.  Content that is no text (it may have been given as
- * bytea) is written in base64, and "encoding" says so.
- */
 static void
 put_message(StringInfo out, const Event *event)
 {
 	json_put_literal(out, ",\"message\":{\"prefix\":");
 	json_put_string(out, event->prefix, strlen(event->prefix));
 	json_put_literal(out, ",\"content\":");
-	if (!put_content(out, event))
-	{
-		json_put_char(out, '"');
-		value_put_base64(out, event->content, event->content_len);
-		json_put_literal(out, "\",\"encoding\":\"base64\"");
-	}
+	format_put_content(out, event);
 	json_put_literal(out, ",\"transactional\":");
 	put_bool(out, event->transactional);
 	json_put_char(out, '}');

@@ -144,6 +144,9 @@ value_put_text(StringInfo out, ValueType *type, const char *text, int len)
 	type->class->put_text(out, type, text, len);
 }
 
+/* The text of the type's output function, in the database's encoding. */
+extern char *value_output(ValueType *type, Datum value);
+
 /* A finite point in time, as events have it, in microseconds since 1970. */
 static inline int64
 value_unix_microseconds(TimestampTz time)

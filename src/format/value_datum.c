@@ -346,12 +346,9 @@ value_datum_uuid(StringInfo out, ValueType *type, Datum value)
 	json_put(out, buf, to - buf);
 }
 
-/* Append the text of the type's output function. */
-void
-value_datum_output(StringInfo out, ValueType *type, Datum value)
+char *
+value_output(ValueType *type, Datum value)
 {
-	char	   *string;
-
 	if (unlikely(!OidIsValid(type->output.fn_oid)))
 	{
 		Oid			function;
@@ -360,7 +357,15 @@ value_datum_output(StringInfo out, ValueType *type, Datum value)
 		getTypeOutputInfo(type->typid, &function, &is_varlena);
 		fmgr_info_cxt(function, &type->output, type->context);
 	}
-	string = OutputFunctionCall(&type->output, value);
+	return OutputFunctionCall(&type->output, value);
+}
+
+/* Append the text of the type's output function. */
+void
+value_datum_output(StringInfo out, ValueType *type, Datum value)
+{
+	char	   *string = value_output(type, value);
+
 	json_put_string(out, string, strlen(string));
 	pfree(string);
 }

@@ -271,6 +271,7 @@ count_change(LogicalDecodingContext *decoding, ReorderBufferTXN *txn, Relation r
 	WalReader  *reader = decoding->output_writer_private;
 
 	reader->seq++;
+	reader->change_lsn = change->lsn;
 	if (!is_foreign(reader, change->origin_id))
 		change_for_pgoutput(decoding, txn, relation, change);
 	/* some formats make a delete and an insert of it */
@@ -287,6 +288,7 @@ count_truncate(LogicalDecodingContext *decoding, ReorderBufferTXN *txn, int nrel
 	reader->truncated = change->data.truncate.relids;
 	reader->ntruncated = change->data.truncate.nrelids;
 	reader->seq++;
+	reader->change_lsn = change->lsn;
 	if (!is_foreign(reader, change->origin_id))
 	{
 		follow_renames(reader);
@@ -348,6 +350,7 @@ filter_message(LogicalDecodingContext *decoding, ReorderBufferTXN *txn, XLogRecP
 
 	if (transactional)
 		reader->seq++;
+	reader->change_lsn = lsn;
 	if (!reader->consumer->wants_prefix(prefix, reader->arg))
 		return;
 	if (reader->consumer->logical_message)

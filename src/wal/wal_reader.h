@@ -77,6 +77,7 @@ struct WalReader
 	 * its old row two.  (Of a truncate: of its first table.)
 	 */
 	uint32		seq;
+	XLogRecPtr	change_lsn;		/* of that change's record */
 	const Oid  *truncated;		/* the tables of a truncate, as in the WAL */
 	int			ntruncated;
 
