@@ -114,6 +114,22 @@ sql(q{SELECT firehose_copy_table('changes', 'plain', 'id % 1000 = 0')});
 wait_copied('changes');
 is(scalar(grep { $_->{op} eq 'r' && $_->{table} eq 'plain' } events($emulator, 'changes')), 3, 'a table again, with a condition');
 
+# a condition means what it means to the decoder, whichever search_path the caller has
+sql(q{CREATE SCHEMA own; CREATE FUNCTION own.wanted(int) RETURNS bool LANGUAGE sql AS 'SELECT $1 % 500 = 0';
+    CREATE FUNCTION own.abs(int) RETURNS int LANGUAGE sql AS 'SELECT 0'});
+my ($code, $out, $err) = $node->psql('postgres', q{SET search_path = own, public;
+    SELECT firehose_copy_table('changes', 'public.plain', 'wanted(id)')});
+like($err, qr/function wanted\(integer\) does not exist.*HINT:  The condition is evaluated later, with search_path = pg_catalog/s,
+    'an unqualified name of another schema is an error at once');
+sql(q{SELECT firehose_copy_table('changes', 'plain', 'own.wanted(id)')});
+wait_copied('changes');
+is(sql(q{SELECT phase || rows FROM firehose_stat_progress_copy WHERE pipeline = 'changes' AND "table" = 'plain'}), 'done6',
+    'with its schema it is found');
+sql(q{SET search_path = own, pg_catalog, public; SELECT firehose_copy_table('changes', 'public.plain', 'abs(id) > 2990')});
+wait_copied('changes');
+is(sql(q{SELECT phase || rows FROM firehose_stat_progress_copy WHERE pipeline = 'changes' AND "table" = 'plain'}), 'done10',
+    'and a name of pg_catalog is that');
+
 # a table that is locked, and one that is dropped, hold nothing up
 my $session = $node->background_psql('postgres');
 $session->query_safe('BEGIN; LOCK TABLE plain');

@@ -30,6 +30,7 @@
 
 #include "common/caught_error.h"
 #include "common/clock.h"
+#include "decoder/chunks_in_flight.h"
 #include "decoder/copier.h"
 #include "decoder/copy_position.h"
 #include "decoder/copy_rate.h"
@@ -39,12 +40,6 @@
 #include "decoder/progress.h"
 #include "wal/visibility.h"
 #include "workers/worker.h"
-
-/*
- * Chunks that are handed over and not delivered, 16 MB at most: when the queue
- * is full of changes, each of them waits for all that is before it.
- */
-#define MAX_IN_FLIGHT	64
 
 /* How often progress is noted (ms): a crash repeats what was read since. */
 #define NOTE_MS			1000
@@ -59,18 +54,6 @@
 /* Rows of one chunk of those that were moved. */
 #define MOVED_ROWS		500
 
-/* A chunk that is handed over. */
-typedef struct ChunkInFlight
-{
-	uint64		until;			/* delivered once the ring begins here */
-	bool		advances;		/* the copy has come to `last` */
-	CopyPosition last;
-	int64		rows;
-	int64		bytes;
-	XLogRecPtr	end;			/* of the copy, if it was the last chunk */
-	XLogRecPtr	hold;			/* of its moved rows, until it is delivered */
-} ChunkInFlight;
-
 static const Pipeline *pipeline;
 static ChangeBatch *batch;
 static ChangeReader *reader;
@@ -83,9 +66,8 @@ static CopyTable *table;		/* its description; NULL: to be made */
 static MemoryContext current_context;	/* of all that is about it */
 static CopyPosition next;		/* where the next chunk begins */
 static XLogRecPtr end;			/* all is read; Invalid: not yet */
-static ChunkInFlight in_flight[MAX_IN_FLIGHT];
-static int	n_in_flight;
 static XLogRecPtr begin_at;		/* no chunk before the stream is here */
+static XLogRecPtr left_hold;	/* copy_hold of an earlier decoder */
 static bool dirty;				/* more is delivered than is noted */
 static int64 noted_at;
 static int64 not_before;		/* clock_ms */
@@ -102,6 +84,8 @@ copier_start(const Pipeline *p, ChangeBatch *b, ChangeReader *r)
 	List	   *rows = copies_read(p->id);
 	ListCell   *cell;
 
+	bool		under_way = false;
+
 	pipeline = p;
 	batch = b;
 	reader = r;
@@ -109,10 +93,16 @@ copier_start(const Pipeline *p, ChangeBatch *b, ChangeReader *r)
 	{
 		CopyRow    *copy = lfirst(cell);
 
+		under_way |= copy->phase == COPY_READING;
 		if (copy->phase != COPY_WAITING && copy->phase != COPY_READING)
 			continue;
 		copy->blocks = copy_table_blocks(copy->relid);
 		copies = lappend(copies, copy);
+	}
+	if (!under_way)
+	{
+		pg_atomic_write_u64(&b->pipeline->copy_hold, InvalidXLogRecPtr);
+		chunks_in_flight_forget(b->pipeline);
 	}
 	context = AllocSetContextCreate(TopMemoryContext, "firehose copies", ALLOCSET_DEFAULT_SIZES);
 	scratch = AllocSetContextCreate(context, "firehose chunk", ALLOCSET_DEFAULT_SIZES);
@@ -131,46 +121,50 @@ copier_reason(void)
 {
 	int			n = list_length(copies);
 
-	if (n == 0)
-		return "";
-	return psprintf("copying the rows of %d table%s, see firehose_stat_progress_copy", n,
+	return n == 0 ? "" :
+		psprintf("copying the rows of %d table%s, see firehose_stat_progress_copy", n,
 					n == 1 ? "" : "s");
 }
 
 /* Moved rows -------------------------------------------------------------- */
 
-/* Show the next decoder where it is to begin. */
+/*
+ * Show the next decoder where it is to begin.  Rows that an earlier one had
+ * noted are noted again only when the stream comes past them.
+ */
 static void
 show_hold(void)
 {
-	pg_atomic_write_u64(&batch->pipeline->copy_hold, copier_hold());
+	XLogRecPtr	hold = current ? moved_rows_hold() : InvalidXLogRecPtr;
+
+	if (current != NULL && wal_reader_position(wal) < begin_at)
+		hold = copy_earlier(hold, left_hold);
+	pg_atomic_write_u64(&batch->pipeline->copy_hold, hold);
 }
 
 /* The reader of changes: an event of a table. */
 static void
 note_event(const Event *event)
 {
+	pg_atomic_uint64 *hold = &batch->pipeline->copy_hold;
+	XLogRecPtr	first;
+
 	if (current == NULL || event->relation->relid != current->relid)
 		return;
-	moved_rows_note(event, end);
-	show_hold();
+	first = moved_rows_note(event, end);
+	if (first != InvalidXLogRecPtr)
+		pg_atomic_write_u64(hold, copy_earlier(pg_atomic_read_u64(hold), first));
 }
 
 XLogRecPtr
 copier_hold(void)
 {
-	XLogRecPtr	hold;
+	PipelineEntry *entry;
 
-	if (current == NULL)
+	if (batch == NULL)
 		return InvalidXLogRecPtr;
-	hold = moved_rows_hold();
-	for (int i = 0; i < n_in_flight; i++)
-	{
-		if (in_flight[i].hold != InvalidXLogRecPtr &&
-			(hold == InvalidXLogRecPtr || in_flight[i].hold < hold))
-			hold = in_flight[i].hold;
-	}
-	return hold;
+	entry = batch->pipeline;
+	return copy_earlier(pg_atomic_read_u64(&entry->copy_hold), chunks_in_flight_hold(entry));
 }
 
 /* The beginning and the end of a copy ------------------------------------- */
@@ -200,6 +194,23 @@ choose_copy(void)
 	return chosen;
 }
 
+/* Go on after what an earlier decoder handed over, delivered or not. */
+static void
+follow_chunks_in_flight(void)
+{
+	chunks_in_flight_begin(batch->pipeline, current, current_context);
+	for (int i = 0; i < chunks_in_flight_count(); i++)
+	{
+		const ChunkInFlight *chunk = chunks_in_flight_get(i);
+
+		end = Max(end, chunk->end);
+		if (!chunk->advances)
+			continue;
+		copy_position_free(&next);
+		next = copy_position_keep(current_context, &chunk->last);
+	}
+}
+
 static void
 begin_copy(void)
 {
@@ -210,6 +221,7 @@ begin_copy(void)
 	next = copy_position_keep(current_context, &copy->last);
 	copy->last = copy_position_keep(current_context, &copy->last);
 	end = copy->end;
+	follow_chunks_in_flight();
 	moved_rows_begin(current_context, copy->key_columns);
 	copy->phase = COPY_READING;
 	if (copy->started_at == 0)
@@ -248,7 +260,7 @@ end_copy(CopyPhase phase, const char *error)
 	copies = list_delete_ptr(copies, current);
 	current = NULL;
 	said = 0;
-	n_in_flight = 0;
+	chunks_in_flight_forget(batch->pipeline);
 	moved_rows_forget();
 	MemoryContextDelete(current_context);
 	change_reader_watch(reader, NULL);
@@ -266,8 +278,11 @@ copier_open(const WalReader *w)
 {
 	ListCell   *cell;
 
+	if (batch == NULL)
+		return;					/* durable puts: nothing is copied */
 	wal = w;
 	begin_at = wal_reader_limit();
+	left_hold = pg_atomic_read_u64(&batch->pipeline->copy_hold);
 	foreach(cell, copies)
 	{
 		if (current == NULL && ((CopyRow *) lfirst(cell))->phase == COPY_READING)
@@ -279,29 +294,23 @@ copier_open(const WalReader *w)
 static void
 settle(void)
 {
-	uint64		first = pg_atomic_read_u64(&batch->pipeline->ring.first);
+	ChunkInFlight chunk;
 	int			n = 0;
 
-	while (n < n_in_flight && in_flight[n].until <= first)
+	for (; chunks_in_flight_take_delivered(&chunk); n++)
 	{
-		ChunkInFlight *chunk = &in_flight[n++];
-
-		if (chunk->advances)
+		if (chunk.advances)
 		{
 			copy_position_free(&current->last);
-			current->last = chunk->last;
+			current->last = chunk.last;
 		}
-		current->rows += chunk->rows;
-		current->bytes += chunk->bytes;
+		current->rows += chunk.rows;
+		current->bytes += chunk.bytes;
 		current->chunks++;
-		current->end = Max(current->end, chunk->end);
-		dirty = true;
+		current->end = Max(current->end, chunk.end);
 	}
-	if (n == 0)
-		return;
-	n_in_flight -= n;
-	memmove(in_flight, in_flight + n, n_in_flight * sizeof(ChunkInFlight));
-	show_hold();
+	if (n > 0)
+		dirty = true;
 }
 
 /* Chunks ------------------------------------------------------------------ */
@@ -324,9 +333,14 @@ start_over(void)
 	memset(&next, 0, sizeof(next));
 	memset(&current->last, 0, sizeof(current->last));
 	end = current->end = InvalidXLogRecPtr;
-	n_in_flight = 0;
+	chunks_in_flight_forget(batch->pipeline);
+	chunks_in_flight_begin(batch->pipeline, current, current_context);
 	moved_rows_forget();
 	moved_rows_begin(current_context, current->key_columns);
+
+	/* the next decoder is to compare with this key */
+	dirty = true;
+	noted_at = 0;
 }
 
 /* See that the table is described as it is now; returns why it cannot be. */
@@ -353,25 +367,29 @@ describe_current(void)
 	return NULL;
 }
 
-/* Read moved rows again, as many as go into a batch; returns how many. */
+/*
+ * Read moved rows again; returns how many.  They fill a half of the batch
+ * while there are others: sessions may move rows faster than they are read.
+ */
 static int
 read_moved(void)
 {
+	Size		full = end == InvalidXLogRecPtr ? OUTBOX_FULL / 2 : OUTBOX_FULL;
 	int			n = 0;
 
-	while (n < Min(moved_rows_count(), MOVED_ROWS) && batch->size < OUTBOX_FULL)
+	while (n < Min(moved_rows_count(), MOVED_ROWS) && batch->size < full)
 		copy_table_read_one(table, moved_rows_key(n++), take_row, NULL);
 	return n;
 }
 
-/* Read the rows of a chunk: moved ones first, so that they never wait. */
+/* Read the rows of a chunk: moved ones first, then the next ones. */
 static void
 read_rows(ChunkInFlight *chunk, int *nmoved)
 {
 	CopyChunk	result = {.rows = 0};
 
 	*nmoved = read_moved();
-	if (end == InvalidXLogRecPtr && batch->size < OUTBOX_FULL)
+	if (end == InvalidXLogRecPtr)
 	{
 		copy_table_read(table, &next, copy_rate_rows(), &result, take_row, NULL);
 		chunk->advances = true;
@@ -416,12 +434,7 @@ read_chunk(ChunkInFlight *chunk, int *nmoved, bool *locked)
 }
 
 /* How the reading of a chunk ended. */
-typedef enum ChunkOutcome
-{
-	CHUNK_READ,
-	CHUNK_LATER,
-	CHUNK_FAULT
-} ChunkOutcome;
+typedef enum ChunkOutcome {CHUNK_READ, CHUNK_LATER, CHUNK_FAULT} ChunkOutcome;
 
 /* The same in a transaction of its own; errors are caught. */
 static ChunkOutcome
@@ -487,7 +500,7 @@ hand_over(ChunkInFlight *chunk, int nmoved)
 	batch->commits_upto = Max(batch->commits_upto, wal_reader_done(wal));
 	change_batch_flush(batch);
 	chunk->until = pg_atomic_read_u64(&ring->next);
-	in_flight[n_in_flight++] = *chunk;
+	chunks_in_flight_add(chunk);
 	show_hold();
 }
 
@@ -556,13 +569,14 @@ copier_turn(void)
 		begin_copy();
 	settle();
 	moved_rows_passed(wal_reader_position(wal));
+	show_hold();
 	if (dirty && now - noted_at >= NOTE_MS)
 		store_current();
-	if (n_in_flight == MAX_IN_FLIGHT)
+	if (chunks_in_flight_full())
 		return -1;
 	if (moved_rows_count() == 0 && end != InvalidXLogRecPtr)
 	{
-		if (wal_reader_position(wal) < end || n_in_flight > 0 || !moved_rows_settled())
+		if (wal_reader_position(wal) < end || chunks_in_flight_count() > 0 || !moved_rows_settled())
 			return -1;
 		end_copy(COPY_DONE, NULL);
 		return copies != NIL ? 0 : -1;

@@ -18,4 +18,13 @@ extern void copy_position_free(CopyPosition *position);
 extern List *copy_texts_keep(MemoryContext context, const List *texts);
 extern bool copy_texts_equal(const List *a, const List *b);
 
+/* The earlier of two positions of the WAL, of which Invalid is none. */
+static inline XLogRecPtr
+copy_earlier(XLogRecPtr a, XLogRecPtr b)
+{
+	if (a == InvalidXLogRecPtr || b == InvalidXLogRecPtr)
+		return Max(a, b);
+	return Min(a, b);
+}
+
 #endif							/* FIREHOSE_DECODER_COPY_POSITION_H */

@@ -312,7 +312,7 @@ heed_crashes(void)
 static void
 begin_before_moved_rows(void)
 {
-	XLogRecPtr	hold = pg_atomic_exchange_u64(&my_entry->copy_hold, InvalidXLogRecPtr);
+	XLogRecPtr	hold = pg_atomic_read_u64(&my_entry->copy_hold);
 
 	if (hold == InvalidXLogRecPtr || hold >= pg_atomic_read_u64(&my_entry->queued_upto))
 		return;
@@ -390,13 +390,15 @@ static void
 confirm(void)
 {
 	XLogRecPtr	upto = commit_ring_advance(&my_entry->ring);
+	XLogRecPtr	hold;
 
 	if (upto != InvalidXLogRecPtr)
 		pg_atomic_write_u64(&my_entry->accepted_lsn, upto);
 	if (commit_ring_is_empty(&my_entry->ring) && batch.nrecords == 0)
 		upto = Max(upto, wal_reader_done(wal));
-	if (copier_hold() != InvalidXLogRecPtr)
-		upto = Min(upto, copier_hold());
+	hold = copier_hold();
+	if (hold != InvalidXLogRecPtr)
+		upto = Min(upto, hold);
 	if (upto > pg_atomic_read_u64(&my_entry->confirmed_lsn))
 		pg_atomic_write_u64(&my_entry->confirmed_lsn, upto);
 }

@@ -6,6 +6,7 @@
 
 #include "utils/memutils.h"
 
+#include "decoder/copy_position.h"
 #include "decoder/moved_rows.h"
 
 typedef struct MovedRow
@@ -111,7 +112,7 @@ find_row(const Event *event)
 	return NULL;
 }
 
-void
+XLogRecPtr
 moved_rows_note(const Event *event, XLogRecPtr end)
 {
 	MemoryContext old;
@@ -120,12 +121,12 @@ moved_rows_note(const Event *event, XLogRecPtr end)
 	ListCell   *cell;
 
 	if (context == NULL || !is_moved(event))
-		return;
+		return InvalidXLogRecPtr;
 	if (end != InvalidXLogRecPtr && event->lsn >= end)
 	{
 		before = find_row(event);
 		if (before == NULL)
-			return;
+			return InvalidXLogRecPtr;
 	}
 
 	old = MemoryContextSwitchTo(context);
@@ -142,6 +143,7 @@ moved_rows_note(const Event *event, XLogRecPtr end)
 	}
 	noted = lappend(noted, row);
 	MemoryContextSwitchTo(old);
+	return row->first;
 }
 
 int
@@ -162,12 +164,7 @@ first_of(List *rows, int n)
 	XLogRecPtr	first = InvalidXLogRecPtr;
 
 	for (int i = 0; i < n; i++)
-	{
-		const MovedRow *row = list_nth(rows, i);
-
-		if (first == InvalidXLogRecPtr || row->first < first)
-			first = row->first;
-	}
+		first = copy_earlier(first, ((MovedRow *) list_nth(rows, i))->first);
 	return first;
 }
 
@@ -204,12 +201,8 @@ moved_rows_passed(XLogRecPtr position)
 XLogRecPtr
 moved_rows_hold(void)
 {
-	XLogRecPtr	hold = first_of(noted, list_length(noted));
-	XLogRecPtr	read = first_of(were_read, list_length(were_read));
-
-	if (hold == InvalidXLogRecPtr || (read != InvalidXLogRecPtr && read < hold))
-		hold = read;
-	return hold;
+	return copy_earlier(first_of(noted, list_length(noted)),
+						first_of(were_read, list_length(were_read)));
 }
 
 bool

@@ -22,9 +22,10 @@ extern void moved_rows_forget(void);
 
 /*
  * Take note of an event of the table, if it moves a row so.  `end` is where
- * all of the table was read; Invalid: not yet.
+ * all of the table was read; Invalid: not yet.  Returns the commit that a
+ * restart has to begin before; Invalid: nothing was noted.
  */
-extern void moved_rows_note(const Event *event, XLogRecPtr end);
+extern XLogRecPtr moved_rows_note(const Event *event, XLogRecPtr end);
 
 /* How many are to be read, and the key of one of them. */
 extern int	moved_rows_count(void);

@@ -11,6 +11,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -41,7 +42,26 @@ firehose_refresh_pipeline(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(n);
 }
 
-/* Error unless a condition is one of a table's rows; asked of the planner. */
+/* The hint of an error about a name in a condition. */
+static void
+hint_to_qualify(void *arg)
+{
+	switch (geterrcode())
+	{
+		case ERRCODE_UNDEFINED_FUNCTION:
+		case ERRCODE_UNDEFINED_OBJECT:
+		case ERRCODE_UNDEFINED_TABLE:
+			errhint("The condition is evaluated later, with search_path = pg_catalog: write names of other schemas with their schema, and operators as OPERATOR(schema.name).");
+			break;
+		default:
+			break;
+	}
+}
+
+/*
+ * Error unless a condition is one of a table's rows; asked of the planner,
+ * with names as the decoder will find them (worker.c).
+ */
 static void
 check_condition(Oid relid, const char *condition)
 {
@@ -49,7 +69,12 @@ check_condition(Oid relid, const char *condition)
 								 quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
 															get_rel_name(relid)),
 								 condition);
+	ErrorContextCallback callback = {error_context_stack, hint_to_qualify, NULL};
+	int			nest_level = NewGUCNestLevel();
 
+	(void) set_config_option("search_path", "pg_catalog, pg_temp",
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	error_context_stack = &callback;
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	if (SPI_prepare(query, 0, NULL) == NULL)
@@ -57,6 +82,8 @@ check_condition(Oid relid, const char *condition)
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("condition \"%s\" cannot be used", condition)));
 	SPI_finish();
+	error_context_stack = callback.previous;
+	AtEOXact_GUC(false, nest_level);
 }
 
 static Oid

@@ -25,6 +25,7 @@
 
 #include "queue/queue.h"
 #include "workers/commit_ring.h"
+#include "workers/copy_chunks.h"
 #include "workers/worker_slot.h"
 
 /* The values of the column state of firehose_stat_pipeline. */
@@ -94,6 +95,8 @@ typedef struct PipelineEntry
 	 * begins before it (copier.h); Invalid: none
 	 */
 	pg_atomic_uint64 copy_hold;
+	/* what it has handed over meanwhile; decoder only */
+	CopyChunks	copy_chunks;
 	pg_atomic_uint64 read_lsn;
 	pg_atomic_uint64 confirmed_lsn;
 	pg_atomic_uint64 accepted_lsn;	/* last commit that is delivered completely

@@ -4,7 +4,8 @@ A model of the copy of a table that is made beside the stream of its changes.
 A server whose transactions write their commit record first and become visible
 later; a decoder that reads the WAL and, between two transactions, chunks of the
 table; entries that are delivered and confirmed; crashes, after which it goes on
-from what was confirmed.  Rows have a value, a large value that an update may
+from what was confirmed; and ends of the decoder alone, which leave what it has
+handed over to the queue, and how far that is, to the next one.  Rows have a value, a large value that an update may
 leave alone and the WAL then leaves out, a key that may change, and a place that
 any update may change.
 
@@ -34,6 +35,10 @@ MUTATIONS = {
     'reread-forgotten': 'the same of a row that was read again by a snapshot that saw it move on',
     'ended-early': 'the copy has ended before the stream has come to its last chunk',
     'progress-at-reading': 'progress is noted when a chunk is read, not when it is delivered',
+    'restart-after-moved': 'the next decoder does not begin before what has moved rows unread',
+    'restart-confirms-moved': 'it confirms such changes before it comes past them again',
+    'restart-forgets-flight': 'it forgets which moved rows are in chunks that are under way',
+    'restart-counts-unqueued': 'it goes on after a chunk that was never handed over',
 }
 
 
@@ -162,17 +167,42 @@ class World:
 
     # ---- decoder ---------------------------------------------------------
     def start_decoder(self):
-        self.at = self.confirmed
+        self.at = self.queued = self.confirmed
         self.ring = []
         cursor, read, end = self.noted
         self.copy = Copy(cursor, read, end, self.copied)
+        self.left_hold, self.begin_at = [], 0
+
+    def moved_hold(self):
+        """What the next decoder has to come past again."""
+        hold = [at for at, _ in self.copy.moved] + [at for _, at, _ in self.copy.reread]
+        if self.at < self.begin_at and not self.broken('restart-confirms-moved'):
+            hold += self.left_hold
+        return hold
+
+    def op_restart(self):
+        """The decoder ends, and another one goes on after what was handed over."""
+        copy, hold = self.copy, self.moved_hold()
+        under_way = [e for e in self.ring if e.cursor is not None]
+        cursor, read, end = under_way[-1].cursor if under_way else self.noted
+        if self.broken('restart-counts-unqueued') and copy.chunk and copy.chunk.snapshot:
+            self.read_next(copy, copy.chunk.snapshot)
+            cursor = copy.cursor
+        if self.broken('restart-forgets-flight'):
+            for entry in self.ring:
+                entry.moved = ()
+        if not self.broken('restart-after-moved'):
+            self.queued = min([self.queued] + hold)
+        self.at = self.queued
+        self.copy = Copy(cursor, read, end, self.copied)
+        self.left_hold, self.begin_at = hold, len(self.wal)
 
     def op_crash(self):
         """Of the decoder and all that it had handed over."""
         self.start_decoder()
 
     def op_decode(self):
-        for _ in range(self.random.randint(1, 3)):
+        for _ in range(self.random.choice((1, 2, 3, len(self.wal)))):
             if self.at == len(self.wal) or (self.copy.chunk and self.copy.chunk.snapshot):
                 return
             events = []
@@ -199,11 +229,12 @@ class World:
         copy.moved.append((first, key))
 
     def hand_over(self, entry):
+        self.queued = self.at
         self.ring.append(entry)
 
     def op_chunk(self):
         copy = self.copy
-        if copy.done:
+        if copy.done or self.at < self.begin_at:
             return
         if copy.read and not copy.moved:
             if (self.at >= copy.end or self.broken('ended-early')) and not self.ring and not copy.reread:
@@ -272,8 +303,7 @@ class World:
             self.confirm(entry)
 
     def confirm(self, entry):
-        held = [at for at, _ in self.copy.moved] + [at for _, at, _ in self.copy.reread] + \
-            [at for e in self.ring for at, _ in e.moved]
+        held = self.moved_hold() + [at for e in self.ring for at, _ in e.moved]
         upto = entry.upto
         if not self.broken('moved-not-held'):
             upto = min([upto] + held)
@@ -282,7 +312,7 @@ class World:
             self.noted = entry.cursor
 
     OPERATIONS = (['change'] * 8 + ['commit'] * 8 + ['appear'] * 7 + ['decode'] * 8 +
-                  ['chunk'] * 8 + ['deliver'] * 10 + ['confirm'] * 6 + ['crash'])
+                  ['chunk'] * 8 + ['deliver'] * 10 + ['confirm'] * 6 + ['crash', 'restart'])
 
     # ---- judgement -------------------------------------------------------
     def finish(self):
