@@ -5,10 +5,10 @@
 use strict;
 use warnings FATAL => 'all';
 use Cwd qw(abs_path);
-use File::Basename qw(dirname);
-use File::Path qw(make_path);
 use PostgreSQL::Test::Utils;
 use Test::More;
+
+use ServerCopy;
 
 my $work = abs_path(PostgreSQL::Test::Utils::tempdir_short());
 my $source = "$work/source";
@@ -31,13 +31,6 @@ sub ok_shell
     return $output;
 }
 
-sub pg_config
-{
-    my ($program, $what) = @_;
-    chomp(my $value = `$program --$what`);
-    return $value;
-}
-
 # What a source archive holds, and objects of another build, which no
 # build elsewhere may take for its own.
 sub make_source
@@ -52,24 +45,6 @@ sub make_source
     }
     system("chmod -R a-w '$source'") == 0 or die 'chmod';
     return;
-}
-
-# A copy of the server that this user may install into.  Its programs look for
-# all else relative to where they are, so they are copied, and the rest is
-# linked.  Returns its pg_config.
-sub copy_server
-{
-    my ($root) = @_;
-    my %dir = map { $_ => pg_config($ENV{PG_CONFIG}, $_) } qw(bindir pkglibdir sharedir includedir-server);
-    foreach my $what (sort keys %dir)
-    {
-        my $parent = $root . dirname($dir{$what});
-        make_path($parent);
-        # sharedir may hold pkglibdir or be in it, according to the installation
-        my $how = $what eq 'bindir' ? '-a' : '-as';
-        ok_shell("cp $how '$dir{$what}' '$parent/'", "$what is copied") unless -e "$root$dir{$what}";
-    }
-    return "$root$dir{bindir}/pg_config";
 }
 
 # What may not be written to cannot be removed either.
@@ -102,7 +77,7 @@ make_source();
 my $build = "$work/build";
 mkdir($build) or die "$build: $!";
 my $make = "COPT=-O0 make -j $jobs -C '$build' -f '$source/Makefile' VPATH='$source' PG_CONFIG=";
-my $installed = pg_config($ENV{PG_CONFIG}, 'pkglibdir');
+my $installed = pg_config_value($ENV{PG_CONFIG}, 'pkglibdir');
 my ($major) = $installed =~ m{^/usr/lib/postgresql/(\d+)/lib$};
 SKIP:
 {
@@ -132,7 +107,7 @@ SKIP:
 
 # its installation, and the check of what is installed
 my $pg_config = copy_server("$work/server");
-my $libdir = pg_config($pg_config, 'pkglibdir');
+my $libdir = pg_config_value($pg_config, 'pkglibdir');
 like($libdir, qr/^\Q$work\E/, 'the copy of the server looks for its libraries in the copy');
 foreach my $object (@objects)
 {
