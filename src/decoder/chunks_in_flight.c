@@ -18,7 +18,7 @@ static PipelineEntry *my_entry;
 static ChunkInFlight chunks[COPY_CHUNKS];
 static int	nchunks;
 
-/* Texts one after another --------------------------------------------------- */
+/* Texts one after another ------------------------------------------------ */
 
 /* How many texts were packed; 0: they do not fit. */
 static int
@@ -70,7 +70,7 @@ order_of(const CopyRow *copy)
 	return order;
 }
 
-/* The list ----------------------------------------------------------------- */
+/* The list -------------------------------------------------------------- */
 
 void
 chunks_in_flight_begin(PipelineEntry *entry, const CopyRow *copy, MemoryContext context)
