@@ -1,4 +1,4 @@
-# libcurl and its thirty libraries are in the memory of the sender alone: not of
+# libcurl, its thirty libraries and libdeflate are in the memory of the sender alone: not of
 # the postmaster, nor of the launcher, nor of a backend that has put a record.
 use strict;
 use warnings FATAL => 'all';
@@ -20,10 +20,11 @@ $psql->query_safe(q{SELECT firehose_put_record('s', 'x')});
 my $backend = $psql->query_safe('SELECT pg_backend_pid()');
 wait_delivered($node);
 
-sub has_libcurl { return slurp_file("/proc/$_[0]/maps") =~ /libcurl/ }
+sub has_libcurl { return slurp_file("/proc/$_[0]/maps") =~ /libcurl|libdeflate/ }
 
 my ($sender) = sender_pids($node);
 ok(has_libcurl($sender), 'the sender has it');
+like(slurp_file("/proc/$sender/maps"), qr/libdeflate/, 'and libdeflate');
 my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
 ok(!has_libcurl($postmaster), 'the postmaster has not');
 ok(!has_libcurl($backend), 'a backend that put has not');

@@ -65,7 +65,7 @@ PYTHON
 # a moto that cannot even make a bucket says nothing about us
 my $works = eval { python(<<'PYTHON'); 1 };
 s3.create_bucket(Bucket='lake')
-for name in ('clicks', 'bytes'):
+for name in ('clicks', 'bytes', 'packed'):
     firehose.create_delivery_stream(
         DeliveryStreamName=name,
         S3DestinationConfiguration=dict(RoleARN='arn:aws:iam::123456789012:role/firehose',
@@ -115,11 +115,25 @@ $node->safe_psql('postgres', q{
 wait_delivered($node, 60);
 is(stored('bytes'), join('', map { chr } 0 .. 255), 'every byte arrives as it is');
 
+# packed and compressed: what S3 holds is a gzip file that gzip itself opens
+new_stream($node, 'packed', destination => 's3', pack => 'true', compression => 'gzip', paused => 'true');
+my @packed = put_numbered($node, 'packed', 1, 3000, size => 99, per_commit => 100);
+$node->safe_psql('postgres', q{ALTER SERVER packed OPTIONS (SET paused 'false')});
+push @packed, put_numbered($node, 'packed', 3001, 4000, size => 99, per_commit => 10);
+wait_delivered($node, 60);
+my ($object, $unpacked, $complaints) = (stored('packed'), '', '');
+ok(IPC::Run::run([ 'gzip', '-dc' ], '<', \$object, '>', \$unpacked, '2>', \$complaints), 'gzip -dc opens it')
+  or diag($complaints);
+is(join('', sort { $a cmp $b } map { "$_\n" } split /\n/, $unpacked), join('', @packed), 'and has each row once');
+is($node->safe_psql('postgres', q{SELECT accepted, firehose_records < accepted, sent_bytes, resent
+        FROM firehose_stat_stream WHERE stream = 'packed'}), '4000|t|' . length($object) . '|0',
+    'as many bytes as were counted');
+
 is($node->safe_psql('postgres', q{SELECT stream, accepted, failed, resent, mismatches, state
         FROM firehose_stat_stream ORDER BY stream}),
-    "bytes|1|0|0|0|active\nclicks|1201|0|0|0|active", 'accepted at the first attempt');
+    "bytes|1|0|0|0|active\nclicks|1201|0|0|0|active\npacked|4000|0|0|0|active", 'accepted at the first attempt');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM firehose_status
-        WHERE status = 'accepted' AND length(record_id) > 0}), '1202', 'each with a RecordId');
+        WHERE status = 'accepted' AND length(record_id) > 0}), '5202', 'each with a RecordId');
 
 # a stream that moto does not have: its words for it are understood
 new_stream($node, 'nonesuch');
