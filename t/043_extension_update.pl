@@ -42,7 +42,7 @@ sub edit
 my ($version) = slurp_file('firehose.control') =~ /^default_version = '(.*)'/m or die 'which version?';
 my $later = "$version.1";
 edit('firehose.control', sub { s/^default_version = .*/default_version = '$later'/m });
-edit('src/stream/stream_options.c', sub {
+edit('src/stream/stream_options_sql.c', sub {
     s/(\t\t\tdef->description,\n)(\t\t\};)/$1\t\t\t"yes",\n$2/ or die 'where is firehose_stream_options?';
     s/(PG_FUNCTION_INFO_V1\(firehose_stream_options\);\n)/$1PG_FUNCTION_INFO_V1(firehose_added);\n/ or die;
     $_ .= "\nDatum\nfirehose_added(PG_FUNCTION_ARGS)\n{\n\tPG_RETURN_INT32(43);\n}\n" });
