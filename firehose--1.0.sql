@@ -383,7 +383,10 @@ CREATE FUNCTION firehose_stat_stream(
 	OUT dropped boolean,
 	OUT table_error text,
 	OUT firehose_records bigint,
-	OUT sent_bytes bigint)
+	OUT sent_bytes bigint,
+	OUT last_response_at timestamptz,
+	OUT unreachable_since timestamptz,
+	OUT clock_offset bigint)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'firehose_stat_stream'
 LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
@@ -395,7 +398,7 @@ CREATE VIEW firehose_stat_stream AS
 		   billed_bytes, oldest_queued_at, last_accepted_at, last_error_code,
 		   last_error_message, last_error_at, latency_count, latency_sum,
 		   stats_reset, mismatches, dropped, table_error, firehose_records,
-		   sent_bytes
+		   sent_bytes, last_response_at, unreachable_since, clock_offset
 	FROM firehose_stat_stream();
 COMMENT ON VIEW firehose_stat_stream IS
 'one row per stream used since the server started: its state and counters; queued + in_flight = 0 means that nothing is pending';
@@ -427,6 +430,9 @@ COMMENT ON COLUMN firehose_stat_stream.dropped IS 'the server was dropped; what 
 COMMENT ON COLUMN firehose_stat_stream.table_error IS 'why the sender cannot write status rows or dead letters at present; delivery goes on meanwhile';
 COMMENT ON COLUMN firehose_stat_stream.firehose_records IS 'Firehose records that the accepted records were in: fewer with the option pack';
 COMMENT ON COLUMN firehose_stat_stream.sent_bytes IS 'bytes of these Firehose records: fewer with the option compression';
+COMMENT ON COLUMN firehose_stat_stream.last_response_at IS 'when the endpoint last responded as Firehose does, be it with an error';
+COMMENT ON COLUMN firehose_stat_stream.unreachable_since IS 'time of the first request since then that had no such response; null if the last one had';
+COMMENT ON COLUMN firehose_stat_stream.clock_offset IS 'seconds that the endpoint''s clock was ahead of this machine''s in its last response; negative if behind';
 
 CREATE FUNCTION firehose_stat_identity(
 	OUT datname name,
@@ -1374,6 +1380,29 @@ BEGIN ATOMIC
 										 AND a.datname OPERATOR(pg_catalog.=) s.datname) THEN 'stopped'
 					 ELSE s.state END AS state) e
 		WHERE (SELECT v.preloaded FROM server v)
+
+		UNION ALL
+		SELECT 4, pg_catalog.format('stream %s, endpoint', s.stream),
+			   CASE WHEN s.unreachable_since IS NOT NULL
+					THEN CASE WHEN s.queued OPERATOR(pg_catalog.+) s.in_flight OPERATOR(pg_catalog.>) 0 THEN 'error' ELSE 'warning' END
+					WHEN s.clock_offset OPERATOR(pg_catalog.>) 30 OR s.clock_offset OPERATOR(pg_catalog.<) -30 THEN 'warning'
+					ELSE 'ok' END,
+			   CASE WHEN s.unreachable_since IS NOT NULL
+					THEN pg_catalog.format('not reached since %s%s, %s', s.unreachable_since,
+							CASE WHEN s.datname OPERATOR(pg_catalog.<>) pg_catalog.current_database()
+								 THEN pg_catalog.format(' from database %s', s.datname) END,
+							CASE WHEN s.last_response_at IS NULL THEN 'and never before'
+								 ELSE pg_catalog.format('it last responded at %s', s.last_response_at) END)
+					ELSE pg_catalog.format('it last responded at %s%s, by a clock %s s ahead of this machine''s', s.last_response_at,
+							CASE WHEN s.datname OPERATOR(pg_catalog.<>) pg_catalog.current_database()
+								 THEN pg_catalog.format(' to database %s', s.datname) END,
+							s.clock_offset) END,
+			   CASE WHEN s.unreachable_since IS NOT NULL
+					THEN 'The stream''s reason or last error says why: a name that is not found, a connection or certificate that is refused, or a proxy in between.'
+					ELSE 'One of the two clocks is wrong. Requests are signed with the endpoint''s time; set this machine''s clock, for instance by NTP.' END
+		FROM firehose_stat_stream s
+		WHERE (SELECT v.preloaded FROM server v)
+		  AND (s.last_response_at IS NOT NULL OR s.unreachable_since IS NOT NULL)
 
 		UNION ALL
 		SELECT 4, pg_catalog.format('stream %s', s.stream), 'error',

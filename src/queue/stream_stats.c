@@ -77,6 +77,9 @@ stream_stats_init(StreamStatistics *stats)
 	for (int i = 0; i < lengthof(reset_counters); i++)
 		pg_atomic_init_u64(counter(stats, i), 0);
 	pg_atomic_init_u64(&stats->stats_reset, GetCurrentTimestamp());
+	pg_atomic_init_u64(&stats->last_response_at, 0);
+	pg_atomic_init_u64(&stats->unreachable_since, 0);
+	pg_atomic_init_u64(&stats->clock_offset, 0);
 
 	stats->reason[0] = '\0';
 	stats->last_error_code[0] = '\0';

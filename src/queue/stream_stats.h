@@ -62,6 +62,13 @@ typedef struct StreamStatistics
 	pg_atomic_uint64 last_error_at; /* TimestampTz, 0: never */
 	pg_atomic_uint64 stats_reset;	/* TimestampTz */
 
+	/* the endpoint, as the sender last saw it, also after a reset */
+	pg_atomic_uint64 last_response_at;	/* TimestampTz, 0: never */
+	/* first request since then without a response of Firehose, 0: none */
+	pg_atomic_uint64 unreachable_since;
+	pg_atomic_uint64 clock_offset;	/* s that its clock is ahead of this
+									 * machine's; negative: behind */
+
 	/* under stream_stats_lock() */
 	/* of state, empty when active */
 	char		reason[STATISTICS_MESSAGE_LEN];

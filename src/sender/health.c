@@ -10,6 +10,8 @@
 
 #include <stdarg.h>
 
+#include "utils/timestamp.h"
+
 #include "sender/health.h"
 #include "sender/settings.h"
 
@@ -163,6 +165,22 @@ health_waits(Health *h, const char *reason)
 	else if (h->waiting)
 		health_show(h);
 	h->waiting = waiting;
+}
+
+void
+health_reached(Health *h, time_t server_time)
+{
+	if (server_time != 0)
+		pg_atomic_write_u64(&h->stats->clock_offset, (uint64) (server_time - time(NULL)));
+	pg_atomic_write_u64(&h->stats->last_response_at, (uint64) GetCurrentTimestamp());
+	pg_atomic_write_u64(&h->stats->unreachable_since, 0);
+}
+
+void
+health_not_reached(Health *h)
+{
+	if (pg_atomic_read_u64(&h->stats->unreachable_since) == 0)
+		pg_atomic_write_u64(&h->stats->unreachable_since, (uint64) GetCurrentTimestamp());
 }
 
 void

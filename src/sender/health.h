@@ -10,6 +10,8 @@
 #ifndef FIREHOSE_SENDER_HEALTH_H
 #define FIREHOSE_SENDER_HEALTH_H
 
+#include <time.h>
+
 #include "queue/stream_stats.h"
 #include "sender/pace.h"
 
@@ -90,6 +92,14 @@ extern void health_hold(Health *h, StreamState state, const char *reason);
  * The stream waits for the sender's budget, for this reason; NULL: no more.
  */
 extern void health_waits(Health *h, const char *reason);
+
+/*
+ * Firehose responded, by a clock that says server_time (0: it does not tell).
+ */
+extern void health_reached(Health *h, time_t server_time);
+
+/* A request had no response, or one of a host that is not Firehose. */
+extern void health_not_reached(Health *h);
 
 /* Show the state anew, after another one was shown. */
 extern void health_show(Health *h);

@@ -272,7 +272,10 @@ take_success(Delivery *d, Request *request, int64 now)
 		result = response_parse_put_batch(http->response, http->response_length,
 										  request->ngroups, entries, &summary);
 	if (result == RESPONSE_OK)
+	{
+		health_reached(&d->health, http_date(http));
 		take_entries(d, request, entries, &summary, now);
+	}
 	else
 		reject_response(d, request, response_result_message(result), now);
 }
@@ -475,6 +478,10 @@ take_error(Delivery *d, Request *request, int64 now)
 	class = classify_response(http->status, report.code, report.code_len,
 							  report.message, report.message_len);
 	error_cause_of_response(http, &report, &cause);
+	if (cause.party == PARTY_AWS)
+		health_reached(&d->health, http_date(http));
+	else
+		health_not_reached(&d->health);
 	switch (class)
 	{
 		case ERROR_CLASS_TOO_LARGE:
@@ -520,6 +527,8 @@ take_failure(Delivery *d, Request *request, int64 now)
 	Cause		cause;
 
 	cause_set(&cause, PARTY_NETWORK, "Connection", "%s", http->error);
+	if (!http->short_of_resources)
+		health_not_reached(h);
 	/* before anything was sent, how much it was does not matter */
 	if (!http->short_of_resources && http->result == CURLE_OPERATION_TIMEDOUT && http->sent > 0)
 	{

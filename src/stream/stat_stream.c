@@ -30,7 +30,7 @@
 #include "stream/stat_stream.h"
 #include "stream/stream.h"
 
-#define STAT_STREAM_COLUMNS	28
+#define STAT_STREAM_COLUMNS	31
 #define STAT_QUEUE_COLUMNS	12
 
 /* The numbers of the pool that belong together. */
@@ -57,6 +57,7 @@ static void add_stream_pending(ResultRow *row, const ListedStream *id);
 static void add_stream_counters(ResultRow *row, StreamStatistics *stats);
 static void add_stream_error(ResultRow *row, StreamStatistics *stats);
 static void add_table_error(ResultRow *row, StreamStatistics *stats);
+static void add_stream_endpoint(ResultRow *row, StreamStatistics *stats);
 static PoolNumbers read_pool(Queue *q, bool reset);
 
 PG_FUNCTION_INFO_V1(firehose_stat_stream);
@@ -133,7 +134,7 @@ static void
 hide_counters(ResultRow *row)
 {
 	/* stream to in_flight; oldest_queued_at; dropped */
-	static const char shown[] = "+++++++........+........+...";
+	static const char shown[] = "+++++++........+........+......";
 
 	StaticAssertStmt(lengthof(shown) == STAT_STREAM_COLUMNS + 1, "one for each column");
 	for (int i = 0; i < STAT_STREAM_COLUMNS; i++)
@@ -218,6 +219,7 @@ firehose_stat_stream(PG_FUNCTION_ARGS)
 		add_table_error(&row, stats);
 		row_counter(&row, &stats->firehose_records);
 		row_counter(&row, &stats->sent_bytes);
+		add_stream_endpoint(&row, stats);
 		Assert(row.ncolumns == STAT_STREAM_COLUMNS);
 		if (!stat_stream_may_read(id))
 			hide_counters(&row);
@@ -298,6 +300,18 @@ add_table_error(ResultRow *row, StreamStatistics *stats)
 	LWLockRelease(stream_stats_lock());
 	sanitize_text(message, strlen(message));
 	row_text(row, message);
+}
+
+/* last_response_at, unreachable_since and clock_offset */
+static void
+add_stream_endpoint(ResultRow *row, StreamStatistics *stats)
+{
+	TimestampTz responded = pg_atomic_read_u64(&stats->last_response_at);
+
+	row_time(row, responded);
+	row_time(row, pg_atomic_read_u64(&stats->unreachable_since));
+	row_datum(row, Int64GetDatum((int64) pg_atomic_read_u64(&stats->clock_offset)),
+			  responded == 0);
 }
 
 /* The row of firehose_stat_queue. */
