@@ -1016,6 +1016,14 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION firehose_copy_table(text, regclass, text) IS
 'has the rows of a table copied again, beside the stream: all, or those for which a condition is true';
 
+CREATE FUNCTION firehose_table_ddl(pipeline text, dialect text,
+	OUT schema_name text, OUT table_name text, OUT ddl text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'firehose_table_ddl'
+LANGUAGE C STRICT STABLE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION firehose_table_ddl(text, text) IS
+'returns the statement that creates each table at the destination which a pipeline of format flat fills';
+
 CREATE FUNCTION firehose_cancel_copy(pipeline text, "table" regclass)
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'firehose_cancel_copy'

@@ -90,6 +90,7 @@ my @probes = (
     [ '`firehose_pause_pipeline`', do => q{SELECT firehose_pause_pipeline('pipeline_%s')} ],
     [ '`firehose_resume_pipeline`', do => q{SELECT firehose_resume_pipeline('pipeline_%s')} ],
     [ '`firehose_refresh_pipeline`', do => q{SELECT firehose_refresh_pipeline('pipeline_%s')} ],
+    [ '`firehose_table_ddl`', do => q{SELECT * FROM firehose_table_ddl('pipeline_%s', 'athena')} ],
     [ '`firehose_copy_table`', do => q{SELECT firehose_copy_table('pipeline_%s', 'table_%s')} ],
     [ '`firehose_cancel_copy`', do => q{SELECT firehose_cancel_copy('pipeline_%s', 'table_%s')} ],
     [ '`firehose_stat_progress_copy`', show => q{SELECT count(*) > 0 FROM firehose_stat_progress_copy WHERE pipeline = 'pipeline_%s'} ],

@@ -17,6 +17,13 @@
 #include "storage/shmem.h"
 #include "utils/wait_event.h"
 
+/* Showing properties in EXPLAIN has a header of its own from 18 on. */
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#else
+#include "commands/explain.h"
+#endif
+
 /*
  * The number of this process's PGPROC: the only way another process may name
  * it.

@@ -58,4 +58,18 @@
 	" WHERE n.pubid = t.pubid AND n.relid <> c.oid))" \
 	" ELSE c.relkind <> 'p' END)"
 
+/*
+ * Tables of publications $1, with a column of each that it publishes, except
+ * for the extension's own in FOR ALL TABLES.
+ */
+#define PUBLISHED_COLUMNS \
+	"FROM " PUBLISHED_TABLES " p" \
+	" JOIN pg_publication b ON b.oid = p.pubid" \
+	" JOIN pg_class c ON c.oid = p.relid" \
+	" JOIN pg_namespace n ON n.oid = c.relnamespace" \
+	" JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = ANY (p.attnames)" \
+	" WHERE NOT EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid" \
+	" WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'" \
+	" AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'firehose')"
+
 #endif							/* FIREHOSE_PIPELINE_PUBLISHED_H */
