@@ -137,8 +137,12 @@ $node->safe_psql('postgres', q{SELECT firehose_purge_dead_letters(stream => 'dis
 # ------------------------------------------------------------------------
 $node->safe_psql('postgres', q{SELECT firehose_pause_pipeline('orders')});
 finds('pipeline orders', 'warning', 'paused', 'firehose_resume_pipeline\(\'orders\'\)');
+my ($drained, $is_empty, $warning) = $node->psql('postgres', q{SELECT firehose_drain()});
+is($is_empty, 't', 'the queue is empty all the same');
+like($warning, qr/WARNING:  pipeline "orders" is not streaming.*still to be sent/s, 'and a drain says that the pipeline owes');
 $node->safe_psql('postgres', q{SELECT firehose_resume_pipeline('orders')});
 is_well('resumed');
+unlike(($node->psql('postgres', q{SELECT firehose_drain()}))[2], qr/WARNING/, 'nothing is owed then');
 
 $node->safe_psql('postgres', 'ALTER TABLE orders REPLICA IDENTITY NOTHING');
 finds('pipeline orders', 'warning', 'no replica identity.*orders', 'PRIMARY KEY');

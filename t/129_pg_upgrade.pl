@@ -57,7 +57,7 @@ if ($major < 17)
     like($error, qr/durable puts are not enabled.*firehose_enable_durable_puts\(\)/s, 'a durable put says what to do');
     $new->safe_psql('postgres', "INSERT INTO t VALUES (11, 'paused')");
     $new->safe_psql('postgres', q{SELECT firehose_resume_pipeline('changes', from_now => true);
-        SELECT firehose_enable_durable_puts()});
+        SELECT firehose_resume_pipeline('durable_puts', from_now => true)});
 }
 wait_state($new, 'postgres', $_, 'streaming') foreach qw(changes durable_puts);
 is($emulator->records('changes') + $emulator->records('clicks'), $delivered, 'nothing is sent again');

@@ -100,6 +100,10 @@ pipeline_check_row(const PipelineRow *row)
 	char	   *origin = pipeline_row_text(row, PIPELINE_ORIGIN);
 	Pipeline   *pipeline;
 
+	/* it names neither publications nor streams */
+	if (DatumGetBool(row->values[PIPELINE_DURABLE_PUTS]))
+		return;
+
 	if (format_find(format) == NULL)
 	{
 		StringInfoData names;

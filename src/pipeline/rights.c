@@ -45,6 +45,9 @@ pipeline_remember_oids(PipelineRow *row)
 	List	   *oids = NIL;
 	ListCell   *cell;
 
+	/* they have neither */
+	if (DatumGetBool(row->values[PIPELINE_DURABLE_PUTS]))
+		return;
 	foreach(cell, pipeline_row_texts(row, PIPELINE_PUBLICATIONS))
 		oids = lappend_oid(oids, get_publication_oid(lfirst(cell), false));
 	row->values[PIPELINE_PUBLICATION_OIDS] = oid_array(oids);

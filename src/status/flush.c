@@ -25,6 +25,7 @@
 #include "stream/stream.h"
 #include "workers/database_control.h"
 #include "workers/database_table.h"
+#include "workers/pipeline_table.h"
 
 /* A stream that a flush waits for. */
 typedef struct FlushTarget
@@ -89,16 +90,51 @@ firehose_flush(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(flush_streams(MyDatabaseId, serverid, deadline, false));
 }
 
+/*
+ * Changes that a pipeline is still to read are in the WAL, not in the queue:
+ * warn of pipelines that do not stream.
+ */
+static void
+warn_of_pipelines(void)
+{
+	for (int i = 0; i < pipeline_table->nentries; i++)
+	{
+		PipelineEntry *entry = &pipeline_table->entries[i];
+		NameData	name;
+		Oid			dboid;
+		PipelineState state;
+
+		LWLockAcquire(pipeline_table->lock, LW_SHARED);
+		dboid = entry->dropped ? InvalidOid : entry->dboid;
+		name = entry->name;
+		state = pg_atomic_read_u32(&entry->state);
+		LWLockRelease(pipeline_table->lock);
+		if (!OidIsValid(dboid) || state == PIPELINE_STREAMING)
+			continue;
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING),
+				 dboid == MyDatabaseId ?
+				 errmsg("pipeline \"%s\" is not streaming", NameStr(name)) :
+				 errmsg("pipeline \"%s\" of database with OID %u is not streaming",
+						NameStr(name), dboid),
+				 errdetail("Changes that it has not read from the WAL yet are still to be sent."),
+				 errhint("See firehose_stat_pipeline there.")));
+	}
+}
+
 /* Wait until the queue of the whole server is empty. */
 Datum
 firehose_drain(PG_FUNCTION_ARGS)
 {
 	int64		deadline;
+	bool		drained;
 
 	firehose_check_preloaded();
 	deadline = wait_deadline(fcinfo, 0, -1);
 	refuse_unsent("firehose_drain()", InvalidOid);
-	PG_RETURN_BOOL(flush_streams(InvalidOid, InvalidOid, deadline, true));
+	drained = flush_streams(InvalidOid, InvalidOid, deadline, true);
+	warn_of_pipelines();
+	PG_RETURN_BOOL(drained);
 }
 
 /*
