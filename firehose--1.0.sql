@@ -403,7 +403,7 @@ CREATE VIEW firehose_stat_stream AS
 COMMENT ON VIEW firehose_stat_stream IS
 'one row per stream used since the server started: its state and counters; queued + in_flight = 0 means that nothing is pending';
 COMMENT ON COLUMN firehose_stat_stream.stream IS 'name of the foreign server';
-COMMENT ON COLUMN firehose_stat_stream.state IS 'active, authenticating (waits for its first credentials), waiting (the sender has no memory or connection left for it now), throttled (the service asks for less), retrying (requests fail), parked (cannot be sent to, probed slowly), paused, disabled, or stopped (no sender can start)';
+COMMENT ON COLUMN firehose_stat_stream.state IS 'active, authenticating (waits for its first credentials), waiting (the sender has no memory or connection left for it now), throttled (the service asks for less), retrying (requests fail), parked (cannot be sent to, probed slowly), paused, disabled, or stopped (no sender runs in the database)';
 COMMENT ON COLUMN firehose_stat_stream.reason IS 'why the stream is not active';
 COMMENT ON COLUMN firehose_stat_stream.datname IS 'database of the stream';
 COMMENT ON COLUMN firehose_stat_stream.queued IS 'committed records that are waiting to be sent';
@@ -1359,10 +1359,10 @@ BEGIN ATOMIC
 
 		UNION ALL
 		SELECT 4, pg_catalog.format('stream %s', s.stream),
-			   CASE WHEN e.state OPERATOR(pg_catalog.=) ANY (ARRAY['parked', 'stopped']) THEN 'error'
-					WHEN e.state OPERATOR(pg_catalog.=) ANY (ARRAY['active', 'authenticating']) AND NOT s.dropped THEN 'ok'
+			   CASE WHEN s.state OPERATOR(pg_catalog.=) ANY (ARRAY['parked', 'stopped']) THEN 'error'
+					WHEN s.state OPERATOR(pg_catalog.=) ANY (ARRAY['active', 'authenticating']) AND NOT s.dropped THEN 'ok'
 					ELSE 'warning' END,
-			   pg_catalog.format('%s%s, %s pending%s%s', e.state,
+			   pg_catalog.format('%s%s, %s pending%s%s', s.state,
 					CASE WHEN s.datname OPERATOR(pg_catalog.<>) pg_catalog.current_database()
 						 THEN pg_catalog.format(' in database %s', s.datname) END,
 					s.queued OPERATOR(pg_catalog.+) s.in_flight,
@@ -1372,7 +1372,7 @@ BEGIN ATOMIC
 			   CASE WHEN s.dropped THEN 'The foreign server was dropped; its records become dead letters.'
 					WHEN s.state OPERATOR(pg_catalog.=) ANY (ARRAY['paused', 'disabled'])
 					THEN pg_catalog.format('The stream''s option says so: ALTER SERVER %I OPTIONS (DROP %s);', s.stream, s.state)
-					WHEN e.state OPERATOR(pg_catalog.=) 'stopped'
+					WHEN s.state OPERATOR(pg_catalog.=) 'stopped'
 					THEN 'No sender runs in the database: see firehose.enabled, max_worker_processes and the server''s log.'
 					WHEN s.state OPERATOR(pg_catalog.=) 'throttled'
 					THEN 'Firehose''s quota: the sender slows down by itself; ask AWS for more if this lasts.'
@@ -1380,13 +1380,6 @@ BEGIN ATOMIC
 					THEN 'The sender''s connections, memory or descriptors are in use by other streams: see firehose.max_connections.'
 					ELSE 'The reason begins with who says so: AWS, proxy, network or this server. Records are kept and tried again by themselves.' END
 		FROM firehose_stat_stream s
-			 CROSS JOIN LATERAL (SELECT
-				CASE WHEN s.queued OPERATOR(pg_catalog.+) s.in_flight OPERATOR(pg_catalog.>) 0
-					   AND NOT pg_catalog.pg_is_in_recovery()
-					   AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a
-									   WHERE a.backend_type OPERATOR(pg_catalog.=) 'firehose sender'
-										 AND a.datname OPERATOR(pg_catalog.=) s.datname) THEN 'stopped'
-					 ELSE s.state END AS state) e
 		WHERE (SELECT v.preloaded FROM server v)
 
 		UNION ALL

@@ -40,6 +40,7 @@
 #include "workers/ddl_hooks.h"
 #include "workers/launcher.h"
 #include "workers/pipeline_table.h"
+#include "workers/sender_absence.h"
 
 PG_MODULE_MAGIC;
 
@@ -91,6 +92,7 @@ _PG_init(void)
 	durable_register_callbacks();
 	retried_register_callbacks();
 	pipeline_register_wakeup();
+	sender_absence_register();
 
 	prev_shmem_request = shmem_request_hook;
 	shmem_request_hook = firehose_shmem_request;

@@ -62,7 +62,16 @@ foreach my $subject ('server', 'workers', 'queue', 'firehose.max_streams', 'ids'
 alter_settings($node, 'firehose.enabled' => 'off');
 finds('firehose.enabled', 'error', 'nothing is sent', 'ALTER SYSTEM SET firehose.enabled = on');
 $node->safe_psql('postgres', q{SELECT firehose_put_record('clicks', 'x')});
-finds('stream clicks', 'error', 'stopped, 1 pending', 'firehose.enabled');
+finds('stream clicks', 'error', 'stopped, 1 pending.*this server: firehose.enabled is off', 'firehose.enabled');
+is($node->safe_psql('postgres', q{SELECT concat_ws(': ', state, reason) FROM firehose_stat_stream WHERE stream = 'clicks'}),
+    'stopped: this server: firehose.enabled is off', 'as the view says');
+$node->safe_psql('postgres', q{ALTER SERVER orders OPTIONS (ADD paused 'true')});
+alter_settings($node, 'firehose.enabled' => 'on');
+wait_for_sql($node, q{SELECT state FROM firehose_stat_stream WHERE stream = 'orders'}, 'paused');
+alter_settings($node, 'firehose.enabled' => 'off');
+wait_until('no sender runs', sub { sender_of($node, 'postgres') eq '' });
+is($node->safe_psql('postgres', q{SELECT state FROM firehose_stat_stream WHERE stream = 'orders'}), 'paused', 'a pause is one all the same');
+$node->safe_psql('postgres', q{ALTER SERVER orders OPTIONS (DROP paused)});
 alter_settings($node, 'firehose.enabled' => 'on');
 is_well('enabled again');
 
@@ -83,7 +92,7 @@ $node->safe_psql('second', 'CREATE EXTENSION firehose');
 new_stream($node, 'second', dbname => 'second');
 $node->safe_psql('second', q{SELECT firehose_put_record('second', 'x')});
 finds('workers', 'warning', 'the launcher, 1 of 2 senders', 'max_worker_processes');
-finds('stream second', 'error', 'stopped in database second, 1 pending', 'max_worker_processes');
+finds('stream second', 'error', 'stopped in database second, 1 pending.*there is no process for a sender, see max_worker_processes', 'max_worker_processes');
 $node->safe_psql('postgres', 'DROP DATABASE second');
 $node->append_conf('postgresql.conf', "max_worker_processes = $workers");
 restart_by($node, 'fast');

@@ -53,6 +53,8 @@ static const char *const state_names[] = {
 	[STREAM_WAITING] = "waiting"
 };
 
+const char *(*stat_stream_sender_absence) (Oid dboid);
+
 static void add_stream_pending(ResultRow *row, const ListedStream *id);
 static void add_stream_counters(ResultRow *row, StreamStatistics *stats);
 static void add_stream_error(ResultRow *row, StreamStatistics *stats);
@@ -154,6 +156,28 @@ hide_paths(char *text)
 		found[strlen(NO_CREDENTIALS) - 2] = '\0';
 }
 
+/*
+ * No sender can tell that there is none.  Returns whether the state is another
+ * one for that, and the reason; a pause that was asked for is one with or
+ * without a sender.
+ */
+static bool
+is_stopped(const ListedStream *id, uint32 state, char *reason)
+{
+	const char *absence;
+
+	if (pg_atomic_read_u32(&id->stream->sender_procno) == PG_UINT32_MAX &&
+		build_get_trouble(reason))
+		return true;
+	if (state == STREAM_PAUSED || state == STREAM_DISABLED)
+		return false;
+	absence = stat_stream_sender_absence(id->dboid);
+	if (absence == NULL)
+		return false;
+	strlcpy(reason, absence, STATISTICS_MESSAGE_LEN);
+	return true;
+}
+
 const char *
 stat_stream_state(const ListedStream *id, char **reason)
 {
@@ -165,9 +189,7 @@ stat_stream_state(const ListedStream *id, char **reason)
 	state = pg_atomic_read_u32(&stats->state);
 	strlcpy(*reason, stats->reason, STATISTICS_MESSAGE_LEN);
 	LWLockRelease(stream_stats_lock());
-	/* no sender can tell that there is none */
-	if (pg_atomic_read_u32(&id->stream->sender_procno) == PG_UINT32_MAX &&
-		build_get_trouble(*reason))
+	if (is_stopped(id, state, *reason))
 		state = STREAM_STOPPED;
 	sanitize_text(*reason, strlen(*reason));
 	hide_paths(*reason);

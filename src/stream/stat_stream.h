@@ -42,4 +42,10 @@ extern bool stat_stream_may_see(const ListedStream *id);
 /* The stream's state, by name, and the reason (palloc'd, maybe empty). */
 extern const char *stat_stream_state(const ListedStream *id, char **reason);
 
+/*
+ * Why no sender runs in a database; NULL: one does, or is being started.  Set
+ * at start by the module of workers, which this one may not know.
+ */
+extern const char *(*stat_stream_sender_absence) (Oid dboid);
+
 #endif							/* FIREHOSE_STREAM_STAT_STREAM_H */
