@@ -72,6 +72,7 @@ const char	firehose_sender_build[] = FIREHOSE_BUILD;
 static Oid	my_database;
 static dlist_head deliveries = DLIST_STATIC_INIT(deliveries);
 static dlist_head pending = DLIST_STATIC_INIT(pending);	/* not idle when visited */
+static bool any_new = false;	/* of them the view does not show trouble yet */
 static bool any_leaving = false;	/* a delivery was dropped, or its entry is needed */
 static uint32 *outstanding;		/* reader.h */
 static uint64 seen_table_version = 0;
@@ -108,9 +109,7 @@ firehose_sender_main(Oid dboid)
 			finish(SEND_AT_SHUTDOWN, GRACE_AT_SHUTDOWN);
 		if (sender_must_exit(my_database))
 			finish(0, GRACE_WHEN_HELD);
-		/*
-		 * without the extension the sender must not touch the queue any more
-		 */
+		/* without the extension the queue is not to be touched any more */
 		if (sender_take_recheck(my_database))
 		{
 			if (!sender_check_extension(my_database))
@@ -304,6 +303,7 @@ refresh_config(int64 now)
 	dlist_iter	iter;
 	bool		attached = attach_new_streams();
 
+	any_new |= attached;
 	budget_refresh();
 	http_set_bounds(budget_connections(), budget_for_responses());
 	AcceptInvalidationMessages();
@@ -321,9 +321,7 @@ refresh_config(int64 now)
 		read_options(now);
 }
 
-/*
- * Responses -----------------------------------------------------------------
- */
+/* Responses --------------------------------------------------------------- */
 
 static void
 handle_finished(void)
@@ -461,16 +459,19 @@ respond_to_flushes(int64 now)
 static void
 show_table_error(void)
 {
+	static char shown[STATISTICS_MESSAGE_LEN];
 	const char *error = *dead_letter_trouble() ? dead_letter_trouble() : status_trouble();
 	dlist_iter	iter;
 
+	if (!any_new && strncmp(shown, error, sizeof(shown) - 1) == 0)
+		return;
+	any_new = false;
+	strlcpy(shown, error, sizeof(shown));
 	dlist_foreach(iter, &deliveries)
 	{
 		StreamStatistics *stats = dlist_container(Delivery, node, iter.cur)->target.stats;
 
-		/*
-		 * no other process writes it, so that it may be read without the lock
-		 */
+		/* (no other process writes it: no lock) */
 		if (strcmp(stats->table_error, error) != 0)
 			stream_stats_set_table_error(stats, error);
 	}
