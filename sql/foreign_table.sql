@@ -95,10 +95,12 @@ INSERT INTO checked VALUES (1), (2), (NULL);
 INSERT INTO checked VALUES (1), (10);
 INSERT INTO checked VALUES (11) RETURNING n;
 INSERT INTO checked SELECT i FROM generate_series(1, 100) i;
+\set SHOW_CONTEXT never
 COPY checked (n) FROM stdin;
 1
 20
 \.
+\set SHOW_CONTEXT errors
 INSERT INTO checked VALUES (1, repeat('x', 1100000));
 SELECT new_records();
 INSERT INTO checked VALUES (9);
