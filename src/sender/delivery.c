@@ -130,6 +130,7 @@ delivery_hurry(Delivery *d)
 {
 	if (d->options.pack_linger > 0)
 		d->hurried = true;
+	d->suspects_at = 0;
 }
 
 /* The foreign server is gone: all pending records go to the dead letters. */

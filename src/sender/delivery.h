@@ -18,7 +18,10 @@ extern void delivery_destroy(Delivery *d);
 /* Send what can be sent now. */
 extern void delivery_pump(Delivery *d, int64 now);
 
-/* A session waits, or the sender has to exit: let nothing linger. */
+/*
+ * A session waits, or the sender has to exit: let nothing linger, and no
+ * refused record wait for its next attempt.
+ */
 extern void delivery_hurry(Delivery *d);
 
 /*

@@ -176,10 +176,11 @@ halve(Request *request, const RecordGroup *group)
 void
 delivery_take_back(Delivery *d, Request *request, int taken)
 {
-	const RecordGroup *last = &request->groups[request->ngroups - 1];
-	int			sent = request->ngroups > 0 ? last->first + last->nrecords : 0;
+	int			sent = 0;
 	int			end = request->nrecords;
 
+	for (int g = 0; g < request->ngroups; g++)
+		sent += request->groups[g].nrecords;
 	for (int g = taken; g-- > 0;)
 	{
 		const RecordGroup *group = &request->groups[g];

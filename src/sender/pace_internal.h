@@ -22,14 +22,17 @@ volume(int records, int64_t bytes)
 	return (double) bytes + (double) records * RECORD_VOLUME;
 }
 
-/* How large a request was, as a share of the largest there may be. */
+/*
+ * How large a request was, as a share of the largest there may be.  Records
+ * that may be made smaller count by their bytes alone.
+ */
 static inline double
 share_of(const Pace *p, const PaceRequest *request)
 {
 	double		by_records = (double) request->records / p->options.max_records;
 	double		by_bytes = (double) request->bytes / (double) p->options.max_bytes;
 
-	return Min(1, Max(by_records, by_bytes));
+	return Min(1, p->options.packs ? by_bytes : Max(by_records, by_bytes));
 }
 
 /* pace.c: requests of this size, or so many of them, were too much. */

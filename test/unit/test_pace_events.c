@@ -24,6 +24,48 @@ usual_options(void)
 	return options;
 }
 
+/* Where records have rows, a record that is too large is made smaller. */
+static void
+test_packed_size_answers(void)
+{
+	PaceOptions options = usual_options();
+	Pace		p;
+	PaceRequest r;
+	int64_t		most;
+	int			calls = 0;
+
+	options.packs = true;
+	options.max_records = 1;
+	pace_init(&p, &options, 1, 0);
+	/* whatever has more than 100 bytes is refused */
+	for (most = pace_max_bytes(&p); most > 100 && calls < 40; most = pace_max_bytes(&p))
+	{
+		pace_sent(&p, &r, 1, most, calls * SECOND);
+		r.rows = 1000;
+		pace_too_large(&p, &r, ++calls * SECOND);
+	}
+	ok(most >= 1 && most <= 100, "a request of one record gets as small as need be (%lld bytes)",
+	   (long long) most);
+	is_int(pace_max_in_flight(&p), 1, "one at a time");
+	pace_sent(&p, &r, 1, 100, 50 * SECOND);
+	r.rows = 1000;
+	pace_answered(&p, &r, 1, 100, 0, -1, 50 * SECOND + 1000);
+	is_int(pace_max_in_flight(&p), options.max_in_flight, "until all of its rows have passed");
+
+	pace_init(&p, &options, 1, 0);
+	pace_sent(&p, &r, 1, 1000, 0);
+	pace_too_large(&p, &r, 1000);
+	is_int(pace_max_bytes(&p), options.max_bytes, "one row that is too large makes others no smaller");
+
+	pace_init(&p, &options, 1, 0);
+	for (int i = 0; i < 3; i++)
+	{
+		pace_sent(&p, &r, 1, 1000000, i * 100 * SECOND);
+		pace_timed_out(&p, &r, i * 100 * SECOND + options.timeout);
+	}
+	is_int(pace_max_bytes(&p), 1, "three timeouts leave one row");
+}
+
 static void
 test_size_answers(void)
 {
@@ -144,6 +186,7 @@ int
 main(void)
 {
 	test_size_answers();
+	test_packed_size_answers();
 	test_states();
 	return done_testing();
 }
