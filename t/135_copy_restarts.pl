@@ -24,7 +24,7 @@ sub phase { return sql("SELECT phase FROM firehose_stat_progress_copy WHERE pipe
 # ------------------------------------------------------------------------
 # A slow service, decoders of a second
 # ------------------------------------------------------------------------
-my $rows = 12_000;
+my $rows = 9_000;
 sql("CREATE TABLE t (id int PRIMARY KEY, filler text);
     INSERT INTO t SELECT id, repeat('x', 500) FROM generate_series(1, $rows) id;
     CREATE PUBLICATION p FOR TABLE t");
@@ -64,7 +64,7 @@ sub move_rows_amid_copy
     my ($name) = @_;
     sql("CREATE TABLE $name (id int PRIMARY KEY, big text);
         ALTER TABLE $name ALTER big SET STORAGE EXTERNAL;
-        INSERT INTO $name SELECT id, repeat('b', 3000) FROM generate_series(1, 3000) id;
+        INSERT INTO $name SELECT id, repeat('b', 3000) FROM generate_series(1, 1600) id;
         CREATE TABLE beside_$name (id int PRIMARY KEY);
         CREATE PUBLICATION $name FOR TABLE $name, beside_$name");
     rate(500);
@@ -81,7 +81,7 @@ sub move_rows_amid_copy
     my $pid = $second->query_safe('SELECT pg_backend_pid()');
     $second->query_until(qr/asked/, "\\echo asked\nBEGIN; LOCK TABLE $name;\n\\echo locked\n");
     wait_until('it waits', sub { sql("SELECT wait_event_type FROM pg_stat_activity WHERE pid = $pid") eq 'Lock' });
-    $first->query_safe("UPDATE $name SET id = id - 10000 WHERE id > 1500; COMMIT");
+    $first->query_safe("UPDATE $name SET id = id - 10000 WHERE id > 800; COMMIT");
     $first->quit;
     my $changed = sql('SELECT pg_current_wal_insert_lsn()');
     sql("INSERT INTO beside_$name VALUES (0)");
@@ -97,7 +97,7 @@ wait_until('all is copied', sub { sql(q{SELECT bool_and(phase = 'done') FROM fir
 wait_confirmed($node, 'postgres', 'starved');
 my @read = map { $_->{after}{id} } grep { $_->{op} eq 'r' && $_->{table} eq 'starved' } events($emulator, 'starved');
 my %moved = map { $_ => 1 } grep { $_ < 0 } @read;
-is(scalar(keys %moved), 1500, 'all moved rows are read again');
+is(scalar(keys %moved), 800, 'all moved rows are read again');
 my ($begun, $before_rest) = (0, 0);
 foreach my $id (@read)
 {
