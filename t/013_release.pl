@@ -30,6 +30,7 @@ my %said = (
     'packaging/rpm/firehose.spec, its changelog' => slurp_file('packaging/rpm/firehose.spec') =~ /^\* .* - (\S+)-1$/m ? $1 : undef,
     'packaging/rpm/firehose.spec, how it is built' => slurp_file('packaging/rpm/firehose.spec') =~ /firehose-(\S+)\.zip ~/ ? $1 : undef);
 is($said{$_}, $release, "$_ says $release") foreach sort keys %said;
+like(slurp_file('debian/firehose-emulator.1'), qr/\A\.TH .* "firehose \Q$version\E"$/m, 'the manual page names it');
 like(slurp_file('CHANGELOG.md'), qr/\A## \Q$version\E\b/, 'CHANGELOG.md begins with it');
 is($meta->{provides}{firehose}{file}, "firehose--$version.sql", 'META.json names its script');
 ok(-f $meta->{provides}{firehose}{$_}, "$_ is there") foreach qw(file docfile);
@@ -121,7 +122,7 @@ SKIP:
     ok($packed{$_}, "$_ is in a package")
       foreach "$real{pkglibdir}/firehose.so", "$real{pkglibdir}/firehose_sender.so", "$real{sharedir}/extension/firehose.control",
       "$real{sharedir}/extension/firehose--$version.sql", '/usr/bin/firehose-emulator',
-      '/usr/share/firehose-emulator/firehose_emulator/page/page.js';
+      '/usr/share/firehose-emulator/firehose_emulator/page/page.js', '/usr/share/firehose-emulator/README.md';
     is_deeply([ map { /^(\S+)\|(\S+)$/ ? "$1|$2" : $_ } sort split /\n/,
             `HOME='$work' rpm -qp --qf '%{name}|%{version}\\n' '$work'/rpm/RPMS/*/*.rpm 2>/dev/null` ],
         [ "firehose-emulator|$release", "firehose_$major|$release" ], 'one of the extension, and one of the emulator');
