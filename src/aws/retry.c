@@ -15,6 +15,13 @@
 
 #define USECS_PER_SEC	1000000.0
 
+/* Credentials; microseconds */
+#define REFRESH_AHEAD		INT64_C(300000000)
+#define REFRESH_JITTER		60000000
+#define REFRESH_LEAST		INT64_C(1000000)
+#define FETCH_FIRST_DELAY	INT64_C(1000000)
+#define FETCH_LONGEST_DELAY	INT64_C(60000000)
+
 /* Microseconds by which the first delay is bounded */
 static const int64_t retry_scale[] =
 {
@@ -47,6 +54,27 @@ retry_random(RetryRandom *random)
 	x ^= x >> 27;
 	random->state = x;
 	return (double) ((x * UINT64_C(0x2545f4914f6cdd1d)) >> 11) / 9007199254740992.0;
+}
+
+int64_t
+retry_refresh_delay(RetryRandom *random, int64_t lifetime)
+{
+	int64_t		ahead = REFRESH_AHEAD + (int64_t) (retry_random(random) * REFRESH_JITTER);
+	int64_t		delay = lifetime - (ahead < lifetime / 2 ? ahead : lifetime / 2);
+
+	return delay > REFRESH_LEAST ? delay : REFRESH_LEAST;
+}
+
+int64_t
+retry_fetch_delay(RetryRandom *random, int failures)
+{
+	int64_t		delay = FETCH_FIRST_DELAY;
+
+	for (int n = 0; n < failures && delay < FETCH_LONGEST_DELAY; n++)
+		delay *= 2;
+	if (delay > FETCH_LONGEST_DELAY)
+		delay = FETCH_LONGEST_DELAY;
+	return delay / 2 + (int64_t) (retry_random(random) * delay / 2);
 }
 
 int64_t

@@ -60,6 +60,21 @@ extern int64_t retry_delay_with_request(int64_t delay, int64_t requested);
 extern bool retry_after_parse(const char *value, int64_t *requested);
 
 /*
+ * When to fetch credentials that live for `lifetime` microseconds again: so
+ * long after they were fetched.  Five minutes before they expire, as all SDKs
+ * do, and up to one minute more, so that the senders of many servers do not
+ * come at once; of short lives half, and never within a second.
+ */
+extern int64_t retry_refresh_delay(RetryRandom *random, int64_t lifetime);
+
+/*
+ * When to fetch credentials again after `failures` (>= 0) more failures than
+ * one in a row: after 1 s, doubled each time up to a minute, half of it
+ * jittered.
+ */
+extern int64_t retry_fetch_delay(RetryRandom *random, int failures);
+
+/*
  * A token bucket for records, requests or bytes per second.  It holds one
  * second's worth, but at least one item of the largest size.  Taking may leave
  * a debt that later items wait for, so that an item larger than the bucket

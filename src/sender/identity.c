@@ -15,13 +15,6 @@
 #include "sender/identity.h"
 #include "sender/identity_internal.h"
 
-/*
- * Refresh five minutes before expiry, as all SDKs do, and up to one minute
- * more, so that the senders of many servers do not come at once.
- */
-#define REFRESH_AHEAD		(300 * USECS_PER_SEC)
-#define REFRESH_JITTER		(60 * USECS_PER_SEC)
-
 Identities identities = {.all = DLIST_STATIC_INIT(identities.all)};
 
 static uint64_t last_generation = 0;	/* over all identities */
@@ -240,11 +233,8 @@ identity_take(Identity *identity, const Credentials *credentials, const char *so
 	identity->expires_at = identity->fetch_at = IDENTITY_NEVER;
 	if (lifetime != IDENTITY_NEVER)
 	{
-		int64_t		ahead = REFRESH_AHEAD +
-			(int64_t) (retry_random(&identities.random) * REFRESH_JITTER);
-
 		identity->expires_at = now + lifetime;
-		identity->fetch_at = now + Max(USECS_PER_SEC, lifetime - Min(ahead, lifetime / 2));
+		identity->fetch_at = now + retry_refresh_delay(&identities.random, lifetime);
 	}
 	identity->stats.fetches++;
 	identity->stats.expires_at = lifetime == IDENTITY_NEVER ? 0 :

@@ -23,10 +23,6 @@
 #include "sender/identity_fetch.h"
 #include "sender/settings.h"
 
-/* Delays after failures: 1 s, doubled each time up to a minute, jittered. */
-#define FIRST_DELAY			USECS_PER_SEC
-#define LONGEST_DELAY		(60 * USECS_PER_SEC)
-
 /* A clock this close to AWS's is right: signatures are good for 5 minutes. */
 #define CLOCK_TOLERANCE		30
 
@@ -36,14 +32,12 @@ static void advance_fetch(Identity *identity, CredentialFetchAction action, int6
 static void
 fail_fetch(Identity *identity, const char *problem, int64_t now)
 {
-	int			doublings = Min(identity->failures, 6);
-	int64_t		delay = Min(FIRST_DELAY << doublings, LONGEST_DELAY);
 	char		text[sizeof(identity->problem)];
 
 	snprintf(text, sizeof(text), "%s%s%s", problem,
 			 identity == identities.own && identities.found.passed_over[0] ? "; passed over: " : "",
 			 identity == identities.own ? identities.found.passed_over : "");
-	identity->fetch_at = now + delay / 2 + (int64_t) (retry_random(&identities.random) * delay / 2);
+	identity->fetch_at = now + retry_fetch_delay(&identities.random, identity->failures);
 	if (identity != &identities.region_seeker)
 		identity_note_failure(identity, text);
 	else

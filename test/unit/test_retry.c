@@ -163,10 +163,56 @@ test_bucket(void)
 		   "a new rate, the same debt");
 }
 
+/* Bounds of many draws, and whether they spread over these. */
+static void
+draw(int64_t (*delay) (RetryRandom *random, int64_t argument), int64_t argument,
+	 int64_t low, int64_t high, const char *name)
+{
+	RetryRandom random;
+	int64_t		least = INT64_MAX;
+	int64_t		most = INT64_MIN;
+
+	retry_random_seed(&random, 7);
+	for (int i = 0; i < 10000; i++)
+	{
+		int64_t		drawn = delay(&random, argument);
+
+		least = drawn < least ? drawn : least;
+		most = drawn > most ? drawn : most;
+	}
+	ok(least >= low && most <= high, "%s", name);
+	ok(most - least >= (high - low) / 100 * 99, "and all of that");
+}
+
+static int64_t
+fetch_delay(RetryRandom *random, int64_t failures)
+{
+	return retry_fetch_delay(random, (int) failures);
+}
+
+static void
+test_credentials(void)
+{
+	draw(retry_refresh_delay, 21600 * SECOND, 21240 * SECOND, 21300 * SECOND,
+		 "keys of six hours are fetched five to six minutes before they expire");
+	draw(retry_refresh_delay, 900 * SECOND, 540 * SECOND, 600 * SECOND, "so are those of a quarter");
+	draw(retry_refresh_delay, 660 * SECOND, 330 * SECOND, 360 * SECOND, "but not before half of their life");
+	draw(retry_refresh_delay, 600 * SECOND, 300 * SECOND, 300 * SECOND, "ten minutes: after five");
+	draw(retry_refresh_delay, 4 * SECOND, 2 * SECOND, 2 * SECOND, "four seconds: after two");
+	draw(retry_refresh_delay, SECOND, SECOND, SECOND, "never within a second");
+	draw(retry_refresh_delay, 1, SECOND, SECOND, "however short they live");
+	draw(fetch_delay, 0, SECOND / 2, SECOND, "a second after a failure, or half of it");
+	draw(fetch_delay, 1, SECOND, 2 * SECOND, "twice after another");
+	draw(fetch_delay, 5, 16 * SECOND, 32 * SECOND, "and so on");
+	draw(fetch_delay, 6, 30 * SECOND, 60 * SECOND, "up to a minute");
+	draw(fetch_delay, INT32_MAX, 30 * SECOND, 60 * SECOND, "however often it fails");
+}
+
 int
 main(void)
 {
 	test_random();
+	test_credentials();
 	test_delays();
 	test_bucket();
 	return done_testing();
