@@ -1,7 +1,8 @@
 # Keys of every provider (instance metadata: 018) are refreshed before they expire,
 # while records flow and without a request that fails, also when the provider takes
 # its time.  When it is down for longer than the keys live, streams are parked with
-# the reason; they resume by themselves, and everything arrived once.
+# the reason; they resume by themselves, and everything arrived once.  No secret of
+# any of them is in the log, in a view, a process title, an error or a core.
 #
 # One server for each provider, all at the same time; three of them with --long alone.
 use strict;
@@ -12,6 +13,7 @@ use IPC::Run ();
 use JSON::PP ();
 use List::Util qw(min uniq);
 use POSIX ();
+use PostgreSQL::Test::Utils;
 use Test::More;
 
 use Emulator;
@@ -92,7 +94,8 @@ foreach my $p (@providers)
     local %ENV = (%ENV, %{ $p->{environment} // {} });
     write_file("$home/$p->{name}", "[default]\nregion = us-east-1\n" . ($p->{config} // ''));
     $p->{node} = new_node($p->{name}, $emulator, 'firehose.credentials_file' => '', 'firehose.probe_interval' => '200ms',
-        'firehose.queue_size' => '8MB', 'shared_buffers' => '8MB', 'firehose.allowed_roles' => '*');
+        'firehose.queue_size' => '8MB', 'shared_buffers' => '8MB', 'firehose.allowed_roles' => '*',
+        'log_min_messages' => 'debug5');
     new_stream($p->{node}, $p->{name}, %{ $p->{options} // {} });
 }
 sub identity_of
@@ -212,5 +215,42 @@ foreach my $p (@by_file)
         'accepted', "$p->{name}: the new token is read from its file");
 }
 
-$_->{node}->stop foreach @providers;
+# ------------------------------------------------------------------------
+# Nothing of it is told
+# ------------------------------------------------------------------------
+# What opens something by itself; a session token does only with its key
+my $key = qr/SECRET[0-9a-f]{34}|\Q$Emulator::SECRET_KEY\E|good-token|next-token|sso-access/;
+my $secret = qr/$key|TOKEN[\w-]{100}/;
+my @views = qw(firehose_status firehose_stat_stream firehose_stat_identity firehose_stat_queue firehose_stat_server
+  firehose_stat_pipeline firehose_dead_letter firehose_stream_options pg_stat_activity pg_settings pg_foreign_server);
+chomp(my $pattern = slurp_file('/proc/sys/kernel/core_pattern'));
+foreach my $p (@providers)
+{
+    my $node = $p->{node};
+    my $told = join("\n", map { $node->safe_psql('postgres', "SELECT * FROM $_") } @views);
+    $told .= join("\n", map { -r "/proc/$_/cmdline" ? slurp_file("/proc/$_/cmdline") : '' }
+          split /\n/, $node->safe_psql('postgres', 'SELECT pid FROM pg_stat_activity'));
+    $told .= ($node->psql('postgres', $_))[2] // '' foreach "SELECT firehose_put_json('$p->{name}', 'no JSON')",
+      "SELECT firehose_put_text('nonesuch', 'x')", "ALTER SERVER $p->{name} OPTIONS (ADD access_key 'x')";
+    unlike($told, $secret, "$p->{name}: no view, process title or error tells a secret");
+
+    # the postmaster writes its environment to the log before it has loaded us
+    my @lines = grep { !/^(?:.*DEBUG:  )?\tAWS_/ } split /\n/, slurp_file($node->logfile);
+    is_deeply([ grep { /$secret/ } @lines ], [], "$p->{name}: nor does the log at debug5");
+  SKIP:
+    {
+        skip("core dumps do not become files here (core_pattern is $pattern)", 2) if $pattern !~ /^[\w.%-]+$/;
+        my $pid = sender_of($node, 'postgres');
+        skip('the limit of core dumps cannot be raised here', 2) if system('prlimit', '--pid', $pid, '--core=unlimited') != 0;
+        kill 'ABRT', $pid;
+        my $core;
+        wait_until("$p->{name}: a core of the sender", sub { ($core) = glob($node->data_dir . '/*core*'); $core && !-e "/proc/$pid" });
+        my $dump = slurp_file($core);
+        my %found;
+        $found{$1}++ while $dump =~ /($key)/g;
+        is_deeply(\%found, {}, "$p->{name}: no secret is in a core of the sender");
+        unlink glob($node->data_dir . '/*core*');
+    }
+    $node->stop('immediate', fail_ok => 1);
+}
 done_testing();
