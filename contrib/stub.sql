@@ -13,6 +13,7 @@
 -- - What is put with transactional => false is rolled back with the transaction.
 -- - The queue is never full.
 -- - firehose_put_batch takes no array of rows: put them one by one.
+-- - Nothing can be inserted into a foreign table.
 -- - There are no pipelines, durable puts, dead letters and statistics.
 --
 -- t/074_stub.pl compares it with the extension.

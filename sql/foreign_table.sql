@@ -224,13 +224,13 @@ SELECT * FROM parted_local ORDER BY n;
 SELECT new_records();
 SELECT new_records('bare');
 
--- triggers fire as on every table
+-- triggers fire as on every table, and a row is put before the next one's do
 CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_LEVEL = 'STATEMENT' THEN
         RAISE NOTICE '% statement', TG_WHEN;
     ELSE
-        RAISE NOTICE '% row %', TG_WHEN, NEW.n;
+        RAISE NOTICE '% row %, % put', TG_WHEN, NEW.n, (SELECT count(*) FROM firehose_pending());
         IF TG_WHEN = 'BEFORE' AND NEW.n = 2 THEN
             RETURN NULL;
         END IF;

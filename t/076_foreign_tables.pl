@@ -128,7 +128,7 @@ my $growth = sql(q{
     CREATE TEMP TABLE before AS SELECT resident() AS kb;
     INSERT INTO lean_out SELECT n, n * 1.5, now(), int4range(n, n + 9), repeat('x', 100) FROM generate_series(1, 40000) n;
     SELECT resident() - kb FROM before;});
-cmp_ok($growth, '<', 8000, "40,000 rows leave the session as it was: $growth kB more");
+cmp_ok($growth, '<', 4000, "40,000 rows leave the session as it was: $growth kB more");
 wait_delivered($node, 300);
 is(scalar(grep { $_->{state} eq 'A' } $emulator->records('lean')), 42_000, 'and all of them arrive');
 
