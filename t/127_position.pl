@@ -232,8 +232,8 @@ subtest 'a promotion' => sub {
     sql('INSERT INTO t VALUES (501)');
     wait_confirmed($node, 'postgres', 'promoted');
     $node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
-    is($standby->safe_psql('postgres', q{SELECT state || ': ' || reason FROM firehose_stat_pipeline}),
-        'standby: the server is in recovery; pipelines run after its promotion', 'a standby says what it is');
+    like($standby->safe_psql('postgres', q{SELECT state || ': ' || reason FROM firehose_stat_pipeline}),
+        qr/^standby: the server is in recovery, and the slot of the pipeline is not here/, 'a standby says what it is, and lacks');
 
     # stored, and the reply never comes: it will be sent again
     $emulator->fault('close_after_processing', {}, { stream => 'promoted' });
@@ -247,6 +247,8 @@ subtest 'a promotion' => sub {
     rmdir($standby->data_dir . '/pg_replslot') or die $!;
     rename($standby->data_dir . '/pg_replslot.new', $standby->data_dir . '/pg_replslot') or die $!;
     $standby->start;
+    is($standby->safe_psql('postgres', q{SELECT state || ': ' || reason FROM firehose_stat_pipeline}),
+        'standby: the server is in recovery; the pipeline goes on after its promotion', 'with the slot it is ready');
     $standby->promote;
     wait_state($standby, 'postgres', 'promoted', 'streaming');
     $standby->safe_psql('postgres', 'INSERT INTO t VALUES (503)');

@@ -23,6 +23,7 @@
 #include "pipeline/catalog.h"
 #include "pipeline/stat.h"
 #include "stream/stat_stream.h"
+#include "wal/replication_slot.h"
 #include "workers/database_table.h"
 #include "workers/pipeline_table.h"
 
@@ -65,6 +66,9 @@ typedef struct PipelineReport
 	int64		nulled;
 	int64		dead;
 	int64		refused;
+
+	bool		has_slot;
+	SlotInfo	slot;
 } PipelineReport;
 
 static void read_entry(int32 id, PipelineReport *report);
@@ -118,6 +122,8 @@ firehose_stat_pipeline(PG_FUNCTION_ARGS)
 			continue;
 
 		read_entry(pipeline_row_id(row), &report);
+		report.has_slot = replication_slot_look(pipeline_row_slot_name(row), &report.slot) &&
+			report.slot.database == MyDatabaseId;
 		decide_state(row, &report);
 		add_columns(&result, row, &report);
 		row_return(&result, rsinfo);
@@ -186,6 +192,13 @@ copy_entry(PipelineEntry *entry, PipelineReport *report)
 	report->refused = pg_atomic_read_u64(&entry->refused);
 }
 
+/* Could the slot be read from after a promotion? */
+static bool
+is_ready(const PipelineReport *report)
+{
+	return report->has_slot && report->slot.persistent && !report->slot.lost;
+}
+
 /*
  * Decide the state to show: the catalog knows a pause or a drop before the
  * shared table does.
@@ -198,7 +211,10 @@ decide_state(const PipelineRow *row, PipelineReport *report)
 	if (RecoveryInProgress())
 	{
 		report->state = PIPELINE_STANDBY;
-		reason = "the server is in recovery; pipelines run after its promotion";
+		reason = is_ready(report) ?
+			"the server is in recovery; the pipeline goes on after its promotion" :
+			"the server is in recovery, and the slot of the pipeline is not here, or not permanent yet; "
+			"after a promotion without it the pipeline can only continue from then on";
 	}
 	else if (pipeline_row_is_detached(row))
 	{
