@@ -1,5 +1,5 @@
-# A copy goes on where it was delivered after the decoder, the sender or the whole
-# server was killed, while the table changes; and a clean restart repeats at most
+# A copy goes on where it was delivered after a decoder or the postmaster was killed,
+# or the server was stopped at once, while the table changes; and a clean restart repeats at most
 # what was in flight.
 use strict;
 use warnings FATAL => 'all';
@@ -12,7 +12,7 @@ use Emulator;
 use FirehoseTest;
 use PipelineTest;
 
-my $rounds = is_long() ? 10 : 2;
+my $rounds = is_long() ? 30 : 3;
 my $rows = 4000 * $rounds;
 my $emulator = Emulator->start();
 my $node = new_decoding_node('main', $emulator, restart_after_crash => 'on');
@@ -35,11 +35,20 @@ foreach my $round (1 .. $rounds)
 {
     wait_until("round $round: more is copied", sub { copied() > $seen });
     $seen = copied();
-    sql("UPDATE t SET v = $round, id = CASE WHEN id % 10 = $round THEN -id ELSE id END WHERE id % 5 = 0 OR id % 10 = $round");
-    if ($round % 2)
+    sql("UPDATE t SET v = $round, id = CASE WHEN id % 10 = $round % 10 THEN -id ELSE id END WHERE id % 5 = 0 OR id % 10 = $round % 10");
+    if ($round % 3 == 1)
     {
         kill('KILL', (decoder_pids($node))[0]);
         wait_until("round $round: the server is back", sub { ($node->psql('postgres', 'SELECT 1'))[0] == 0 });
+    }
+    elsif ($round % 3 == 2)
+    {
+        $node->kill9;
+        # (its children leave when they notice)
+        my @command = ('pg_ctl', '-w', '-D', $node->data_dir, '-l', $node->logfile, 'start');
+        wait_until("round $round: the server starts",
+            sub { IPC::Run::run(\@command, '>', '/dev/null', '2>', '/dev/null') }, 120);
+        $node->_update_pid(1);
     }
     else
     {
