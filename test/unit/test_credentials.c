@@ -294,6 +294,13 @@ write_config(const char *text)
 	setenv("AWS_SHARED_CREDENTIALS_FILE", path_of("nowhere"), 1);
 }
 
+static const char *const false_friends[] = {
+	"http://169.254.170.2.example.com/v2", "http://169.254.170.23@example.com/",
+	"http://169.254.170.23:80@example.com/", "http://169.254.170.23:8080000/", "http://169.254.170.230/",
+	"http://[fd00:ec2::23]x/", "http://169.254.170.2:/", "http://169.254.170.2/a b", "http://169.254.170.2/\x01",
+	"http://example.com/", "ftp://169.254.170.2/"
+};
+
 static void
 test_services(void)
 {
@@ -310,6 +317,15 @@ test_services(void)
 	setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://example.com/x", 1);
 	is_failure("a container's address by http beyond this machine",
 			   "AWS_CONTAINER_CREDENTIALS_FULL_URI: URL must begin with https://, except for loopback addresses");
+	/* what only looks like a link-local address */
+	for (size_t i = 0; i < sizeof(false_friends) / sizeof(false_friends[0]); i++)
+	{
+		bool		direct;
+		char		problem[200];
+
+		ok(!credential_url_allowed(false_friends[i], &direct, problem, sizeof(problem)),
+		   "refused: %s", false_friends[i]);
+	}
 	setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://169.254.170.23/v1/credentials", 1);
 	is_fetch("Pod Identity", "container(http://169.254.170.23/v1/credentials)");
 	setenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2/x", 1);
