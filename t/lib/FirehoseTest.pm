@@ -85,7 +85,7 @@ sub new_stream
     my ($node, $name, %options) = @_;
     my $dbname = delete $options{dbname} // 'postgres';
     my $list = join(', ', map { "$_ '$options{$_}'" } sort keys %options);
-    $node->safe_psql($dbname, "CREATE SERVER $name FOREIGN DATA WRAPPER firehose"
+    $node->safe_psql($dbname, qq{CREATE SERVER "$name" FOREIGN DATA WRAPPER firehose}
           . ($list ? " OPTIONS ($list)" : ''));
     return $name;
 }
