@@ -796,7 +796,8 @@ CREATE TABLE firehose_pipelines (
 	slot_name text,
 	skip_lsns pg_lsn[],
 	publication_oids oid[],
-	stream_oids oid[]
+	stream_oids oid[],
+	failover boolean
 ) USING heap;
 ALTER TABLE firehose_pipelines REPLICA IDENTITY NOTHING;
 CREATE TRIGGER firehose_guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON firehose_pipelines
@@ -813,6 +814,7 @@ COMMENT ON COLUMN firehose_pipelines.system_identifier IS 'server on which it wa
 COMMENT ON COLUMN firehose_pipelines.slot_created IS 'its replication slot has existed: if it does not now, it was lost';
 COMMENT ON COLUMN firehose_pipelines.publication_oids IS 'its publications, whatever they are called by now';
 COMMENT ON COLUMN firehose_pipelines.stream_oids IS 'streams of its routes, in their order, and its stream';
+COMMENT ON COLUMN firehose_pipelines.failover IS 'its replication slot is to be a failover slot; null: if the pipeline creates it';
 COMMENT ON COLUMN firehose_pipelines.dropped IS 'the pipeline is dropped; the row goes when its replication slot has gone';
 
 -- for pg_dump by the database's owner
@@ -889,7 +891,7 @@ CREATE VIEW firehose_pipeline WITH (security_barrier) AS
 		   p.publications, p.format, p.routes, p.timestamps, p.numerics,
 		   p.json_columns, p.bigints, p.metadata, p.unchanged, p.messages, p.origin,
 		   coalesce(p.slot_name, pg_catalog.format('firehose_%s_%s'::pg_catalog.text, p.database, p.id)) AS slot_name,
-		   p.enabled, p.durable_puts, p.skip_lsns
+		   p.enabled, p.durable_puts, p.skip_lsns, p.failover
 	FROM firehose_pipelines p
 	WHERE NOT p.dropped
 	  AND ((SELECT pg_catalog.pg_has_role('pg_read_all_stats'::pg_catalog.name, 'USAGE'::pg_catalog.text)) OR pg_catalog.pg_has_role(p.owner, 'USAGE'::pg_catalog.text));
@@ -913,6 +915,7 @@ COMMENT ON COLUMN firehose_pipeline.slot_name IS 'its replication slot';
 COMMENT ON COLUMN firehose_pipeline.enabled IS 'it is to run';
 COMMENT ON COLUMN firehose_pipeline.durable_puts IS 'it sends the records put with firehose.put_durability = wal';
 COMMENT ON COLUMN firehose_pipeline.skip_lsns IS 'transactions that commit here are not sent';
+COMMENT ON COLUMN firehose_pipeline.failover IS 'its slot is to be a failover slot (PostgreSQL 17); null: if the pipeline creates it';
 
 GRANT SELECT ON firehose_pipeline TO PUBLIC;
 
@@ -930,6 +933,7 @@ CREATE FUNCTION firehose_create_pipeline(
 	unchanged text DEFAULT NULL,
 	messages text[] DEFAULT NULL,
 	origin text DEFAULT 'any',
+	failover boolean DEFAULT NULL,
 	slot_name text DEFAULT NULL,
 	create_slot boolean DEFAULT true,
 	enabled boolean DEFAULT true,
@@ -937,7 +941,7 @@ CREATE FUNCTION firehose_create_pipeline(
 RETURNS void
 AS 'MODULE_PATHNAME', 'firehose_create_pipeline'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION firehose_create_pipeline(text, text, text[], text, jsonb, text, text, text, text, text, text, text[], text, text, boolean, boolean, boolean) IS
+COMMENT ON FUNCTION firehose_create_pipeline(text, text, text[], text, jsonb, text, text, text, text, text, text, text[], text, boolean, text, boolean, boolean, boolean) IS
 'makes a pipeline: from the commit of this call on, changes of the publications are sent to the stream, and the rows that their tables have already';
 
 CREATE FUNCTION firehose_alter_pipeline(
@@ -953,11 +957,12 @@ CREATE FUNCTION firehose_alter_pipeline(
 	metadata text DEFAULT NULL,
 	unchanged text DEFAULT NULL,
 	messages text[] DEFAULT NULL,
-	origin text DEFAULT NULL)
+	origin text DEFAULT NULL,
+	failover boolean DEFAULT NULL)
 RETURNS void
 AS 'MODULE_PATHNAME', 'firehose_alter_pipeline'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION firehose_alter_pipeline(text, text, text[], text, jsonb, text, text, text, text, text, text, text[], text) IS
+COMMENT ON FUNCTION firehose_alter_pipeline(text, text, text[], text, jsonb, text, text, text, text, text, text, text[], text, boolean) IS
 'changes a pipeline; what is null stays, and a choice of ''default'' is that of the format';
 
 CREATE FUNCTION firehose_pause_pipeline(name text)
@@ -1086,7 +1091,10 @@ CREATE FUNCTION firehose_stat_pipeline(
 	OUT last_error text,
 	OUT last_error_lsn pg_lsn,
 	OUT last_error_at timestamptz,
-	OUT retained_wal_warning bigint)
+	OUT retained_wal_warning bigint,
+	OUT failover boolean,
+	OUT synced boolean,
+	OUT ready boolean)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'firehose_stat_pipeline'
 LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
@@ -1106,7 +1114,8 @@ CREATE VIEW firehose_stat_pipeline AS
 		   p.transactions, p.inserts, p.updates, p.deletes, p.truncates,
 		   p.messages, p.nulled_values, p.outstanding, p.dead_letters, p.refused_messages,
 		   p.last_commit_at,
-		   p.last_error, p.last_error_lsn, p.last_error_at
+		   p.last_error, p.last_error_lsn, p.last_error_at,
+		   p.failover, p.synced, p.ready
 	FROM firehose_stat_pipeline() p
 		 CROSS JOIN (SELECT CASE WHEN pg_catalog.pg_is_in_recovery()
 								 THEN pg_catalog.pg_last_wal_replay_lsn()
@@ -1133,7 +1142,7 @@ CREATE VIEW firehose_stat_pipeline AS
 COMMENT ON VIEW firehose_stat_pipeline IS
 'one row per pipeline of this database: its state and counters since the server started; shows the reader''s own, everything to pg_monitor';
 COMMENT ON COLUMN firehose_stat_pipeline.pipeline IS 'name of the pipeline';
-COMMENT ON COLUMN firehose_stat_pipeline.state IS 'starting, streaming, waiting (the queue is full), paused, failed (continues only by command) or standby (the server is in recovery)';
+COMMENT ON COLUMN firehose_stat_pipeline.state IS 'starting, streaming, waiting (the queue is full, or a standby is behind), paused, failed (continues only by command) or standby (the server is in recovery)';
 COMMENT ON COLUMN firehose_stat_pipeline.reason IS 'why it is in this state, and what to do';
 COMMENT ON COLUMN firehose_stat_pipeline.stream IS 'stream of all tables without a route, null for durable puts';
 COMMENT ON COLUMN firehose_stat_pipeline.format IS 'format of the records, null for durable puts';
@@ -1162,6 +1171,9 @@ COMMENT ON COLUMN firehose_stat_pipeline.last_commit_at IS 'time of the last com
 COMMENT ON COLUMN firehose_stat_pipeline.last_error IS 'text of the decoder''s last error';
 COMMENT ON COLUMN firehose_stat_pipeline.last_error_lsn IS 'commit of the transaction at which it happened';
 COMMENT ON COLUMN firehose_stat_pipeline.last_error_at IS 'time of the last error';
+COMMENT ON COLUMN firehose_stat_pipeline.failover IS 'its slot is a failover slot, which standbys synchronize (PostgreSQL 17)';
+COMMENT ON COLUMN firehose_stat_pipeline.synced IS 'its slot came here by synchronization; stays true after a promotion';
+COMMENT ON COLUMN firehose_stat_pipeline.ready IS 'on a standby: its slot is here, permanent and valid, so that the pipeline goes on after a promotion; null elsewhere';
 
 GRANT SELECT ON firehose_stat_pipeline TO PUBLIC;
 

@@ -52,11 +52,23 @@
  * to acquiring.
  */
 #if PG_VERSION_NUM >= 170000
-#define CreateLogicalSlot(name, persistency) \
-	ReplicationSlotCreate(name, true, persistency, false, false, false)
+#define SERVER_HAS_FAILOVER_SLOTS	true
+#define CreateLogicalSlot(name, persistency, failover) \
+	ReplicationSlotCreate(name, true, persistency, false, failover, false)
+#define SlotIsFailover(slot) ((slot)->data.failover)
 #else
-#define CreateLogicalSlot(name, persistency) \
+#define SERVER_HAS_FAILOVER_SLOTS	false
+#define CreateLogicalSlot(name, persistency, failover) \
 	ReplicationSlotCreate(name, true, persistency, false)
+#define SlotIsFailover(slot) (false)
+#endif
+#if PG_VERSION_NUM >= 180000
+#define AlterSlotFailover(name, failover) \
+	do { bool failover_ = (failover); ReplicationSlotAlter(name, &failover_, NULL); } while (0)
+#elif PG_VERSION_NUM >= 170000
+#define AlterSlotFailover(name, failover) ReplicationSlotAlter(name, failover)
+#else
+#define AlterSlotFailover(name, failover) ((void) 0)
 #endif
 #if PG_VERSION_NUM >= 180000
 #define AcquireLogicalSlot(name) ReplicationSlotAcquire(name, true, true)

@@ -1,7 +1,6 @@
 /*
  * copier.c
- *		Copies of tables beside the stream of their changes; copier.h says
- *		more.
+ *		Copies of tables beside the stream of their changes (see copier.h).
  *
  * A chunk's position is that of a record of the WAL that is written for it, so
  * that no commit and no other chunk has it.  Every transaction whose commit
@@ -38,6 +37,7 @@
 #include "decoder/error_policy.h"
 #include "decoder/moved_rows.h"
 #include "decoder/progress.h"
+#include "decoder/standbys.h"
 #include "wal/visibility.h"
 #include "workers/worker.h"
 
@@ -83,7 +83,6 @@ copier_start(const Pipeline *p, ChangeBatch *b, ChangeReader *r)
 {
 	List	   *rows = copies_read(p->id);
 	ListCell   *cell;
-
 	bool		under_way = false;
 
 	pipeline = p;
@@ -488,6 +487,7 @@ hand_over(ChunkInFlight *chunk, int nmoved)
 
 	/* the rows it saw are to be durable, and its id not to come again */
 	XLogFlush(mark);
+	standbys_await(batch->pipeline, mark);
 	if (chunk->end != InvalidXLogRecPtr)
 		end = chunk->end = mark;
 	chunk->bytes = batch->size;

@@ -40,6 +40,7 @@
 #include "decoder/error_policy.h"
 #include "decoder/plugin_options.h"
 #include "decoder/progress.h"
+#include "decoder/standbys.h"
 #include "decoder/unflushed.h"
 #include "format/value.h"
 #include "pipeline/definition.h"
@@ -48,6 +49,7 @@
 #include "status/recent.h"
 #include "stream/stream.h"
 #include "wal/replication_slot.h"
+#include "wal/standby_gate.h"
 #include "wal/wal_reader.h"
 #include "workers/crash_mark.h"
 #include "workers/database_control.h"
@@ -336,7 +338,7 @@ ensure_slot(void)
 		pipeline_set_state(my_entry, PIPELINE_STARTING,
 						   "the slot is being made; this waits for all older transactions to end");
 		making_slot = true;
-		wal_reader_create_slot(pipeline->slot_name);
+		wal_reader_create_slot(pipeline->slot_name, pipeline->failover);
 		making_slot = false;
 	}
 	if (!pipeline->slot_created)
@@ -346,6 +348,8 @@ ensure_slot(void)
 	fault = progress_start(pipeline, my_entry, &from);
 	if (fault != NULL)
 		fail_lost_slot(fault, progress_noted(pipeline));
+	if (pipeline->failover_given)
+		replication_slot_set_failover(pipeline->slot_name, pipeline->failover);
 	return from;
 }
 
@@ -372,6 +376,9 @@ start(void)
 	wal_reader_skip(wal, pipeline->skips, pipeline->nskips);
 	wal->on_server_start = progress_on_server_start;
 	copier_open(wal);
+
+	/* the epochs that are noted, perhaps just now, are to be on standbys */
+	standbys_await(my_entry, wal_reader_limit());
 
 	failed_at = my_entry->last_error_lsn;
 	pipeline_set_state(my_entry, PIPELINE_STREAMING, copier_reason());
@@ -448,6 +455,7 @@ decode_round(void)
 	nulled = 0;
 	if (pipeline->durable_puts)
 		recent_wake_flushers();
+	standbys_passed();
 	if (pg_atomic_read_u32(&my_entry->state) == PIPELINE_WAITING)
 		pipeline_set_state(my_entry, PIPELINE_STREAMING, copier_reason());
 	return n;
@@ -460,22 +468,31 @@ decode_round(void)
 static void
 sleep_until_woken(long copy_wait)
 {
+	bool		closed = standby_gate_is_closed();
 	long		timeout;
 
 	pg_atomic_exchange_u32(&my_entry->wants_settled, !commit_ring_is_empty(&my_entry->ring));
-	pipeline_want_commit(my_entry, true);
+
+	/* commits do not matter while standbys lack what is there */
+	if (closed)
+		standby_gate_want_wakeup();
+	else
+		pipeline_want_commit(my_entry, true);
 
 	/* a last look at what happened before we asked to be woken */
 	unflushed_flush();
-	if (decode_round() == 0)
+	if (decode_round() == 0 && standby_gate_is_closed() == closed)
 	{
 		confirm();
-		timeout = unflushed_timeout();
+		timeout = closed ? standbys_show(my_entry, InvalidXLogRecPtr) : unflushed_timeout();
 		if (timeout < 0)
 			timeout = progress_due();
 		worker_wait(NULL, clock_sooner(timeout, copy_wait), WaitEventNamed("FirehoseDecoderMain"), NULL, 0);
 	}
-	pipeline_want_commit(my_entry, false);
+	if (closed)
+		standby_gate_cancel_wakeup();
+	else
+		pipeline_want_commit(my_entry, false);
 }
 
 static void
@@ -491,6 +508,8 @@ run(void)
 			proc_exit(0);
 
 		n = decode_round();
+		if (!standby_gate_is_closed())
+			standbys_show_open(my_entry, copier_reason());
 		confirm();
 		progress_note(false);
 		copy_wait = copier_turn();

@@ -19,6 +19,7 @@
 #include "common/clock.h"
 #include "common/compat.h"
 #include "decoder/progress.h"
+#include "decoder/standbys.h"
 #include "pipeline/position.h"
 #include "queue/ids.h"
 #include "wal/replication_slot.h"
@@ -186,6 +187,9 @@ progress_on_server_start(XLogRecPtr lsn)
 		return;
 	begin_epoch(lsn);
 	store_position();
+
+	/* a standby that has commits behind it is to have their epoch, too */
+	standbys_await(my_entry, XactLastCommitEnd);
 }
 
 uint64

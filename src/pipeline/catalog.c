@@ -67,7 +67,8 @@ static const Oid column_types[PIPELINE_COLUMNS] = {
 	[PIPELINE_SLOT_NAME] = TEXTOID,
 	[PIPELINE_SKIP_LSNS] = PG_LSNARRAYOID,
 	[PIPELINE_PUBLICATION_OIDS] = OIDARRAYOID,
-	[PIPELINE_STREAM_OIDS] = OIDARRAYOID
+	[PIPELINE_STREAM_OIDS] = OIDARRAYOID,
+	[PIPELINE_FAILOVER] = BOOLOID
 };
 
 /* The values of a choice, in the order of their enum. */
@@ -353,6 +354,8 @@ pipeline_from_row(const PipelineRow *row)
 	pipeline->publications = pipeline_row_texts(row, PIPELINE_PUBLICATIONS);
 	pipeline->publication_oids = pipeline_row_oids(row, PIPELINE_PUBLICATION_OIDS);
 	pipeline->stream_oids = pipeline_row_oids(row, PIPELINE_STREAM_OIDS);
+	pipeline->failover_given = !row->nulls[PIPELINE_FAILOVER];
+	pipeline->failover = row->nulls[PIPELINE_FAILOVER] || DatumGetBool(row->values[PIPELINE_FAILOVER]);
 	pipeline->routes = pipeline_parse_routes(DatumGetJsonbP(row->values[PIPELINE_ROUTES]));
 	pipeline->message_prefixes = pipeline_row_texts(row, PIPELINE_MESSAGES);
 	pipeline->origin = pipeline_row_text(row, PIPELINE_ORIGIN);

@@ -49,6 +49,7 @@ typedef enum PipelineColumn
 	PIPELINE_SKIP_LSNS,
 	PIPELINE_PUBLICATION_OIDS,	/* null, like these: durable puts need none */
 	PIPELINE_STREAM_OIDS,		/* of the routes, then of the pipeline */
+	PIPELINE_FAILOVER,			/* null: of a slot that it creates, true */
 	PIPELINE_COLUMNS
 } PipelineColumn;
 

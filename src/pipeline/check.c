@@ -100,6 +100,12 @@ pipeline_check_row(const PipelineRow *row)
 	char	   *origin = pipeline_row_text(row, PIPELINE_ORIGIN);
 	Pipeline   *pipeline;
 
+	if (!SERVER_HAS_FAILOVER_SLOTS && !row->nulls[PIPELINE_FAILOVER] &&
+		DatumGetBool(row->values[PIPELINE_FAILOVER]))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("failover slots require PostgreSQL 17 or later"),
+				 errhint("Leave failover out.")));
 	/* it names neither publications nor streams */
 	if (DatumGetBool(row->values[PIPELINE_DURABLE_PUTS]))
 		return;

@@ -45,6 +45,9 @@ typedef struct Pipeline
 	char	   *slot_name;
 	/* it has existed: if it is missing now it was lost */
 	bool		slot_created;
+	/* its slot is to be a failover slot; not given: if it makes it */
+	bool		failover;
+	bool		failover_given;
 	bool		enabled;
 	bool		detached;		/* came from another database or server: does
 								 * not run until it is resumed */

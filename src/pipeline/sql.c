@@ -54,6 +54,7 @@ enum
 	ARG_UNCHANGED,
 	ARG_MESSAGES,
 	ARG_ORIGIN,
+	ARG_FAILOVER,
 	ARG_SLOT_NAME,
 	ARG_CREATE_SLOT,
 	ARG_ENABLED,
@@ -82,6 +83,7 @@ static const struct
 	{ARG_UNCHANGED, PIPELINE_UNCHANGED, false, true, "unchanged"},
 	{ARG_MESSAGES, PIPELINE_MESSAGES, false, false, "messages"},
 	{ARG_ORIGIN, PIPELINE_ORIGIN, true, false, "origin"},
+	{ARG_FAILOVER, PIPELINE_FAILOVER, false, false, "failover"},
 };
 
 static void take_settings(FunctionCallInfo fcinfo, PipelineRow *row);
@@ -151,7 +153,11 @@ firehose_alter_pipeline(PG_FUNCTION_ARGS)
 	Relation	rel = pipeline_command_open(name, false);
 	PipelineRow *row = pipeline_command_find(rel, name, false);
 
-	pipeline_command_refuse_durable(row, "There is nothing to be altered in it.");
+	for (int i = 0; i < lengthof(settings); i++)
+	{
+		if (settings[i].arg != ARG_FAILOVER && !PG_ARGISNULL(settings[i].arg))
+			pipeline_command_refuse_durable(row, "There is nothing to be altered in it but failover.");
+	}
 	take_settings(fcinfo, row);
 	pipeline_check_row(row);
 	pipeline_remember_oids(row);

@@ -271,4 +271,7 @@ add_columns(ResultRow *result, const PipelineRow *row, const PipelineReport *rep
 	row_time(result, report->last_error_at);
 	row_datum(result, Int64GetDatum((int64) retained_wal_warning * 1024 * 1024),
 			  retained_wal_warning == 0);
+	row_datum(result, BoolGetDatum(report->slot.failover), !report->has_slot);
+	row_datum(result, BoolGetDatum(report->slot.synced), !report->has_slot);
+	row_datum(result, BoolGetDatum(is_ready(report)), !RecoveryInProgress());
 }

@@ -64,6 +64,7 @@ read_slot(ReplicationSlot *slot, SlotInfo *info)
 	info->persistent = slot->data.persistency == RS_PERSISTENT;
 	info->lost = SlotIsInvalidated(slot);
 	info->synced = SlotIsSynced(slot);
+	info->failover = SlotIsFailover(slot);
 	info->active_pid = slot->active_pid;
 	info->confirmed = slot->data.confirmed_flush;
 	info->restart = slot->data.restart_lsn;
@@ -146,6 +147,17 @@ try_drop(const char *name)
 		AbortOutOfAnyTransaction();
 	MemoryContextSwitchTo(caller);
 	return done;
+}
+
+void
+replication_slot_set_failover(const char *name, bool failover)
+{
+	SlotInfo	info;
+
+	if (!SERVER_HAS_FAILOVER_SLOTS || !replication_slot_look(name, &info) ||
+		info.failover == failover || info.active_pid != 0)
+		return;
+	AlterSlotFailover(name, failover);
 }
 
 void

@@ -18,6 +18,7 @@ typedef struct SlotInfo
 	bool		lost;			/* invalidated: the WAL it needs is gone */
 	/* made by synchronization while on a standby */
 	bool		synced;
+	bool		failover;		/* is synchronized to standbys */
 	int			active_pid;		/* 0: not in use */
 	XLogRecPtr	confirmed;
 	XLogRecPtr	restart;
@@ -50,6 +51,12 @@ extern int	replication_slots_left(void);
  * outside a transaction.
  */
 extern SlotDrop replication_slot_drop(const char *name, Oid database);
+
+/*
+ * Decoder: have a slot, that is not in use, synchronized to standbys, or not.
+ * Core would wait for one that is; the decoder is to find that itself.
+ */
+extern void replication_slot_set_failover(const char *name, bool failover);
 
 /* In a transaction: drop a slot that was invalidated; error if it is used. */
 extern void replication_slot_drop_lost(const char *name);

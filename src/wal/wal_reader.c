@@ -24,6 +24,7 @@
 #include "utils/syscache.h"
 
 #include "common/compat.h"
+#include "wal/standby_gate.h"
 #include "wal/wal_reader.h"
 
 #define OUTPUT_PLUGIN	"pgoutput"
@@ -51,9 +52,15 @@ static int
 read_page(XLogReaderState *state, XLogRecPtr page, int length, XLogRecPtr target,
 		  char *buffer)
 {
-	if (page + length > wal_reader_limit())
+	XLogRecPtr	limit = standby_gate_passed(wal_reader_limit());
+	int			n;
+
+	if (page + length > limit)
 		return -1;
-	return read_local_xlog_page(state, page, length, target, buffer);
+	n = read_local_xlog_page(state, page, length, target, buffer);
+
+	/* what the reader has, it does not ask for again */
+	return n > 0 && page + n > limit ? (int) (limit - page) : n;
 }
 
 /*
@@ -75,14 +82,14 @@ read_page_or_wait(XLogReaderState *state, XLogRecPtr page, int length, XLogRecPt
 }
 
 void
-wal_reader_create_slot(const char *slot_name)
+wal_reader_create_slot(const char *slot_name, bool failover)
 {
 	LogicalDecodingContext *decoding;
 
 	CheckLogicalDecodingRequirements();
 
 	/* an error on the way drops an ephemeral slot */
-	CreateLogicalSlot(slot_name, RS_EPHEMERAL);
+	CreateLogicalSlot(slot_name, RS_EPHEMERAL, failover);
 	decoding = CreateInitDecodingContext(OUTPUT_PLUGIN, NIL, false, InvalidXLogRecPtr,
 										 XL_ROUTINE(.page_read = read_page_or_wait,
 													.segment_open = wal_segment_open,
@@ -485,7 +492,7 @@ wal_reader_next(WalReader *reader)
 	 */
 	if (state->EndRecPtr >= reader->limit)
 	{
-		reader->limit = wal_reader_limit();
+		reader->limit = standby_gate_pass(wal_reader_limit());
 		if (state->EndRecPtr >= reader->limit)
 			return false;
 	}
@@ -497,7 +504,11 @@ wal_reader_next(WalReader *reader)
 				 errmsg("could not read WAL at %X/%X: %s",
 						LSN_FORMAT_ARGS(wal_reader_position(reader)), error)));
 	if (record == NULL)
+	{
+		/* it ends behind the limit: look again */
+		reader->limit = InvalidXLogRecPtr;
 		return false;
+	}
 	if (is_server_start(state) && reader->on_server_start)
 		reader->on_server_start(state->ReadRecPtr);
 	reader->in_record = true;

@@ -95,7 +95,7 @@ struct WalReader
  * Create a slot and wait until it can be read from: for every transaction that
  * runs now to end.  Core waits for them; only SIGTERM as `die` ends that.
  */
-extern void wal_reader_create_slot(const char *slot_name);
+extern void wal_reader_create_slot(const char *slot_name, bool failover);
 
 /*
  * Acquire the slot and begin to read: commits before `start` are not decoded,
