@@ -140,12 +140,19 @@ chunks_in_flight_add(const ChunkInFlight *chunk)
 }
 
 bool
+chunks_in_flight_delivered(void)
+{
+	return nchunks > 0 && chunks[0].until <= pg_atomic_read_u64(&my_entry->ring.first);
+}
+
+bool
 chunks_in_flight_take_delivered(ChunkInFlight *chunk)
 {
-	CopyChunks *shared = &my_entry->copy_chunks;
+	CopyChunks *shared;
 
-	if (nchunks == 0 || chunks[0].until > pg_atomic_read_u64(&my_entry->ring.first))
+	if (!chunks_in_flight_delivered())
 		return false;
+	shared = &my_entry->copy_chunks;
 	*chunk = chunks[0];
 	nchunks--;
 	memmove(chunks, chunks + 1, nchunks * sizeof(ChunkInFlight));

@@ -42,6 +42,9 @@ extern const ChunkInFlight *chunks_in_flight_get(int i);
 /* Add one that is in the queue now. */
 extern void chunks_in_flight_add(const ChunkInFlight *chunk);
 
+/* Is the oldest one delivered? */
+extern bool chunks_in_flight_delivered(void);
+
 /* Take the oldest one, if it is delivered: the caller has its position. */
 extern bool chunks_in_flight_take_delivered(ChunkInFlight *chunk);
 

@@ -35,6 +35,7 @@
 #include "common/json_write.h"
 #include "decoder/change_batch.h"
 #include "decoder/change_reader.h"
+#include "decoder/chunks_in_flight.h"
 #include "decoder/copier.h"
 #include "decoder/durable_reader.h"
 #include "decoder/error_policy.h"
@@ -381,6 +382,7 @@ start(void)
 	standbys_await(my_entry, wal_reader_limit());
 
 	failed_at = my_entry->last_error_lsn;
+	standbys_passed();
 	pipeline_set_state(my_entry, PIPELINE_STREAMING, copier_reason());
 	pgstat_report_activity(STATE_RUNNING, psprintf("pipeline \"%s\"", pipeline->name));
 }
@@ -470,23 +472,32 @@ sleep_until_woken(long copy_wait)
 {
 	bool		closed = standby_gate_is_closed();
 	long		timeout;
+	int			n;
 
 	pg_atomic_exchange_u32(&my_entry->wants_settled, !commit_ring_is_empty(&my_entry->ring));
 
 	/* commits do not matter while standbys lack what is there */
-	if (closed)
-		standby_gate_want_wakeup();
-	else
+	if (!closed)
 		pipeline_want_commit(my_entry, true);
 
 	/* a last look at what happened before we asked to be woken */
 	unflushed_flush();
-	if (decode_round() == 0 && standby_gate_is_closed() == closed)
+	n = decode_round();
+	if (n == 0 && closed)
+	{
+		/* at last: what uses a condition variable would end it */
+		standby_gate_want_wakeup();
+		(void) standby_gate_pass(wal_reader_limit());
+	}
+	if (n == 0 && standby_gate_is_closed() == closed)
 	{
 		confirm();
 		timeout = closed ? standbys_show(my_entry, InvalidXLogRecPtr) : unflushed_timeout();
 		if (timeout < 0)
 			timeout = progress_due();
+		/* delivered between the copier's turn and our asking to be woken */
+		if (chunks_in_flight_delivered())
+			timeout = clock_sooner(timeout, 1000);
 		worker_wait(NULL, clock_sooner(timeout, copy_wait), WaitEventNamed("FirehoseDecoderMain"), NULL, 0);
 	}
 	if (closed)
@@ -508,8 +519,8 @@ run(void)
 			proc_exit(0);
 
 		n = decode_round();
-		if (!standby_gate_is_closed())
-			standbys_show_open(my_entry, copier_reason());
+		if (!standby_gate_is_closed() && standbys_end_show())
+			pipeline_set_state(my_entry, PIPELINE_STREAMING, copier_reason());
 		confirm();
 		progress_note(false);
 		copy_wait = copier_turn();

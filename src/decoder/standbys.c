@@ -2,8 +2,8 @@
  * standbys.c
  *		Waiting for standbys; standbys.h says what for.
  *
- * Nothing here polls: a standby's confirmation, a command, a reload of the
- * settings or a stop sets the latch.
+ * A standby's confirmation, a command, a reload of the settings or a stop sets
+ * the latch.
  */
 #include "postgres.h"
 
@@ -19,6 +19,12 @@
 
 /* Standbys that follow at once are not worth a word (ms). */
 #define SHOW_AFTER_MS	1000
+
+/*
+ * A walsender wakes us by the settings that it has read, and a slot that is
+ * created wakes nothing: look now and then (ms).
+ */
+#define LOOK_AGAIN_MS	10000
 
 static int64 closed_at;			/* clock_ms; 0: the gate is open */
 static char shown[PIPELINE_TEXT_LEN];	/* reason; empty: none is shown */
@@ -40,7 +46,7 @@ standbys_show(PipelineEntry *entry, XLogRecPtr lsn)
 		pipeline_set_state(entry, PIPELINE_WAITING, shown);
 	}
 	pfree(reason);
-	return -1;
+	return LOOK_AGAIN_MS;
 }
 
 void
@@ -50,14 +56,13 @@ standbys_passed(void)
 	shown[0] = '\0';
 }
 
-void
-standbys_show_open(PipelineEntry *entry, const char *reason)
+bool
+standbys_end_show(void)
 {
-	bool		is_shown = shown[0] != '\0';
+	bool		was_shown = shown[0] != '\0';
 
 	standbys_passed();
-	if (is_shown)
-		pipeline_set_state(entry, PIPELINE_STREAMING, reason);
+	return was_shown;
 }
 
 void

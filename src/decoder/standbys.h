@@ -14,15 +14,15 @@
 /*
  * While the gate is closed: show in the pipeline's state that this waits, and
  * for whom, if it has done so for a while (for a position, or Invalid).
- * Returns when to come again (ms), -1: not before something changes.
+ * Returns when to come again (ms).
  */
 extern long standbys_show(PipelineEntry *entry, XLogRecPtr lsn);
 
 /* Some of the WAL was read: begin anew. */
 extern void standbys_passed(void);
 
-/* The gate is open: end what was shown. */
-extern void standbys_show_open(PipelineEntry *entry, const char *reason);
+/* The gate is open.  Returns whether a state was shown, which has to end. */
+extern bool standbys_end_show(void);
 
 /*
  * Wait until the standbys have the WAL up to a position.  Ends the process

@@ -82,21 +82,25 @@ char *
 standby_gate_reason(XLogRecPtr lsn)
 {
 	char	   *names = pstrdup(synchronized_standby_slots ? synchronized_standby_slots : "");
-	List	   *list;
+	char	   *reason = NULL;
+	List	   *list = NIL;
 	ListCell   *cell;
 
-	if (SplitIdentifierString(names, ',', &list))
+	(void) SplitIdentifierString(names, ',', &list);
+	foreach(cell, list)
 	{
-		foreach(cell, list)
-		{
-			char	   *fault = find_fault(lfirst(cell), lsn == InvalidXLogRecPtr ? target : lsn);
+		char	   *fault = find_fault(lfirst(cell), lsn == InvalidXLogRecPtr ? target : lsn);
 
-			if (fault != NULL)
-				return psprintf("slot \"%s\" of synchronized_standby_slots %s",
-								(char *) lfirst(cell), fault);
-		}
+		if (fault == NULL)
+			continue;
+		reason = psprintf("slot \"%s\" of synchronized_standby_slots %s",
+						  (char *) lfirst(cell), fault);
+		break;
 	}
-	return pstrdup("a standby of synchronized_standby_slots has not confirmed the WAL yet");
+	list_free(list);
+	pfree(names);
+	return reason ? reason :
+		pstrdup("a standby of synchronized_standby_slots has not confirmed the WAL yet");
 }
 
 #else
