@@ -125,6 +125,23 @@ foreach my $case (
     $emulator->heal;
 }
 
+# more poison than a request may have of refused groups: what is beside it in its
+# groups arrives nevertheless
+$emulator->fault('fail_records', { containing => "n00000012$_", probability => 1,
+    code => 'InternalFailure', message => 'It is poison.' }, { stream => 'poison_narrow' }) foreach 1, 2;
+new_stream($node, 'poison_narrow', pack => 'true', paused => 'true', max_batch_records => 2,
+    destination => 's3_partitioned');
+put_remembered('poison_narrow', 1, 300);
+$node->safe_psql('postgres', q{ALTER SERVER poison_narrow OPTIONS (SET paused 'false')});
+my $narrow = 300;
+wait_until('poison_narrow: all others arrive', sub {
+    put_remembered('poison_narrow', $narrow + 1, $narrow + 1);
+    $narrow++;
+    counters('poison_narrow', 'accepted') >= 298 + $narrow - 300 });
+is(counters('poison_narrow', 'failed'), '0', 'poison_narrow: without limits nothing is a dead letter');
+$node->safe_psql('postgres', q{DROP SERVER poison_narrow});
+$emulator->heal;
+
 # compression: noise does not fit where text did, and is divided until it does; a
 # record of noise that alone is too large becomes a dead letter
 $emulator->control('DELETE', 'stats');
@@ -170,9 +187,31 @@ wait_for_sql($node, q{SELECT accepted, firehose_records FROM firehose_stat_strea
 $node->safe_psql('postgres', q{ALTER SERVER patient OPTIONS (SET pack_linger '1h')});
 $node->safe_psql('postgres', q{SELECT firehose_put_record('patient', 'x')});
 ok(seconds(sub { wait_delivered($node) }) < 30, 'a flush ends the wait');
+# nor do records wait again that came back, after the last of many were flushed
+$emulator->fault('http_error', { status => 500 }, { stream => 'patient', count => 1 });
+$node->safe_psql('postgres', q{SELECT firehose_put_record('patient', 'again')});
+ok(seconds(sub { wait_delivered($node) }) < 30, 'a record that came back does not wait anew');
+$emulator->fault('reset_before_processing', {}, { stream => 'patient', count => 1 });
+$node->safe_psql('postgres', q{SELECT firehose_put_batch('patient', array_agg(repeat('x', 9))) FROM generate_series(1, 40000)});
+ok(seconds(sub { wait_delivered($node) }) < 30, 'a flush is for all records, however many');
 $node->safe_psql('postgres', q{SELECT firehose_put_batch('patient', array_agg(repeat('x', 99))) FROM generate_series(1, 50000)});
-wait_for_sql($node, q{SELECT accepted >= 32768 FROM firehose_stat_stream WHERE stream = 'patient'}, 't');
+wait_for_sql($node, q{SELECT accepted >= 40007 + 32768 FROM firehose_stat_stream WHERE stream = 'patient'}, 't');
 $node->stop('fast');
-my @rows = map { unpack_record($_->{data}) } $emulator->records('patient');
-is(scalar @rows, 50006, 'and so does the end of the server');
+my @rows = map { unpack_record($_->{data}) } grep { $_->{state} eq 'A' } $emulator->records('patient');
+is(scalar @rows, 90007, 'and so does the end of the server');
+
+# in a small queue records do not wait until it is full
+my $small = new_node('small', $emulator, 'firehose.queue_size' => '4MB');
+new_stream($small, 'crowded', pack => 'true', pack_linger => '1h');
+$small->safe_psql('postgres', q{
+    DO $$ BEGIN
+        FOR i IN 1 .. 50 LOOP
+            PERFORM firehose_put_batch('crowded', array_agg(repeat('x', 999))) FROM generate_series(1, 100);
+            COMMIT;
+        END LOOP;
+    END $$});
+wait_delivered($small);
+is($small->safe_psql('postgres', q{SELECT accepted FROM firehose_stat_stream WHERE stream = 'crowded'}), '5000',
+    'no record waits in a queue that fills');
+$small->stop;
 done_testing();

@@ -86,13 +86,28 @@ is_full(const Delivery *d, const GroupLimits *limits)
 	return d->ready.count >= limits->records || (int64) d->ready.bytes >= limits->bytes;
 }
 
-/* Until when records at hand wait for others, unless they fill a request. */
+/*
+ * Is the queue filling up?  Processes may wait for what this stream has there,
+ * or lose records.  Without a lock: a number of a moment ago will do.
+ */
+static inline bool
+is_queue_filling(void)
+{
+	const Queue *q = firehose_queue;
+
+	return q->free_pages < q->npages / 4 * 3 || pg_atomic_read_u32(&firehose_queue->waiters) > 0;
+}
+
+/*
+ * Until when records at hand wait for others, unless they fill a request.
+ * Those that came back have waited.
+ */
 static int64
 ripe_at(const Delivery *d)
 {
 	int64		linger = d->options.pack_linger;
 
-	if (d->hurried)
+	if (linger > 0 && (d->hurried || d->came_back || is_queue_filling()))
 		linger = 0;
 	if (d->nin_flight > 0)
 		linger = Max(linger, d->options.linger);
@@ -128,8 +143,7 @@ fill_ready(Delivery *d, int64 now)
 void
 delivery_hurry(Delivery *d)
 {
-	if (d->options.pack_linger > 0)
-		d->hurried = true;
+	d->hurried = d->ready.count > 0 || queue_reader_has_more(&d->target.reader);
 	d->suspects_at = 0;
 }
 
@@ -286,7 +300,10 @@ note_sent(Delivery *d, Request *request, int64 now)
 	d->nin_flight++;
 	d->ready_since = now;		/* of what is left */
 	if (d->ready.count == 0)
-		d->hurried = false;
+	{
+		d->came_back = false;
+		d->hurried = d->hurried && queue_reader_has_more(&d->target.reader);
+	}
 }
 
 /*

@@ -152,8 +152,10 @@ delivery_take(Delivery *d, const GroupList *list, int nsuspects, Request *reques
 
 /* Put a span of a request's records to the front of a list. */
 static void
-put_span(ReadyList *to, Request *request, int first, int nrecords)
+put_span(Delivery *d, ReadyList *to, Request *request, int first, int nrecords)
 {
+	if (to == &d->ready && nrecords > 0)
+		d->came_back = true;
 	for (int i = nrecords; i-- > 0;)
 		ready_list_push_front(to, &request->records[first + i]);
 }
@@ -188,7 +190,8 @@ delivery_take_back(Delivery *d, Request *request, int taken)
 
 		if (first < end && (first > group->first || !group->kept))
 			request->records[first].group = 0;
-		put_span(g < request->nsuspects ? &d->suspects : &d->ready, request, first, Max(end - first, 0));
+		put_span(d, g < request->nsuspects ? &d->suspects : &d->ready, request, first,
+				 Max(end - first, 0));
 		end = Min(end, group->first);
 	}
 	request->nrecords = sent;
@@ -203,13 +206,13 @@ delivery_take_back(Delivery *d, Request *request, int taken)
 void
 delivery_put_back(Delivery *d, Request *request, int group)
 {
-	put_span(&d->ready, request, request->groups[group].first, request->groups[group].nrecords);
+	put_span(d, &d->ready, request, request->groups[group].first, request->groups[group].nrecords);
 }
 
 void
 delivery_put_all_back(Delivery *d, Request *request)
 {
-	put_span(&d->ready, request, 0, request->nrecords);
+	put_span(d, &d->ready, request, 0, request->nrecords);
 }
 
 void
@@ -231,9 +234,11 @@ delivery_suspect(Delivery *d, Request *request, int group)
 {
 	const RecordGroup *g = &request->groups[group];
 
-	if (group < request->nsuspects)
-		(void) halve(request, g);
-	put_span(&d->suspects, request, g->first, g->nrecords);
+	/* one that cannot be halved makes way for the others */
+	if (group < request->nsuspects && !halve(request, g))
+		ready_list_push_back(&d->suspects, &request->records[g->first]);
+	else
+		put_span(d, &d->suspects, request, g->first, g->nrecords);
 }
 
 void

@@ -60,7 +60,8 @@ struct Delivery
 	int64		suspects_at;	/* us; not before */
 	int			suspect_failures;	/* in a row */
 	GroupRatio	ratio;			/* of gzip */
-	bool		hurried;		/* what is at hand does not linger */
+	bool		hurried;		/* until the queue is read up, nothing lingers */
+	bool		came_back;		/* some of .ready was in a request before */
 
 	Health		health;			/* pace, state and log */
 	bool		started;		/* .health is set up: options are known */

@@ -373,7 +373,7 @@ is_to_be_halved(Delivery *d, Request *request, const Cause *cause)
 {
 	const StreamOptions *o = &d->options;
 
-	return o->order == ORDER_STRICT && o->max_attempts + o->max_age > 0 &&
+	return o->order == ORDER_STRICT && (o->max_attempts > 0 || o->max_age > 0) &&
 		request->ngroups == 1 && request->nrecords > 1 && cause->party == PARTY_AWS &&
 		request->records[0].attempts >= Max(2, o->max_attempts);
 }
