@@ -224,11 +224,19 @@ my $secret = qr/$key|TOKEN[\w-]{100}/;
 my @views = qw(firehose_status firehose_stat_stream firehose_stat_identity firehose_stat_queue firehose_stat_server
   firehose_stat_pipeline firehose_dead_letter firehose_stream_options pg_stat_activity pg_settings pg_foreign_server);
 chomp(my $pattern = slurp_file('/proc/sys/kernel/core_pattern'));
+# (what is under way is in memory: keys that live long, and no fetch;
+# those that were not told the new token have none)
+identity({ ttl => 3600 });
 foreach my $p (@providers)
 {
     my $node = $p->{node};
+    wait_until("$p->{name}: keys live long", sub {
+        $node->safe_psql('postgres', "SELECT firehose_put_record('$p->{name}', 'last')");
+        return $node->safe_psql('postgres', q{
+            SELECT bool_and(state = 'failed' OR state = 'ready' AND expires_at > now() + '10 min') FROM firehose_stat_identity}) eq 't' })
+      or diag(identity_of($p));
     my $told = join("\n", map { $node->safe_psql('postgres', "SELECT * FROM $_") } @views);
-    $told .= join("\n", map { -r "/proc/$_/cmdline" ? slurp_file("/proc/$_/cmdline") : '' }
+    $told .= join("\n", map { eval { slurp_file("/proc/$_/cmdline") } // '' }
           split /\n/, $node->safe_psql('postgres', 'SELECT pid FROM pg_stat_activity'));
     $told .= ($node->psql('postgres', $_))[2] // '' foreach "SELECT firehose_put_json('$p->{name}', 'no JSON')",
       "SELECT firehose_put_text('nonesuch', 'x')", "ALTER SERVER $p->{name} OPTIONS (ADD access_key 'x')";
