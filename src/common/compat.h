@@ -17,9 +17,10 @@
 #include "storage/shmem.h"
 #include "utils/wait_event.h"
 
-/* Showing properties in EXPLAIN has a header of its own from 18 on. */
+/* EXPLAIN's state, and showing properties, have headers of their own in 18. */
 #if PG_VERSION_NUM >= 180000
 #include "commands/explain_format.h"
+#include "commands/explain_state.h"
 #else
 #include "commands/explain.h"
 #endif

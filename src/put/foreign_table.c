@@ -15,10 +15,6 @@
 #include "access/reloptions.h"
 #include "catalog/pg_foreign_table.h"
 #include "commands/defrem.h"
-#if PG_VERSION_NUM >= 180000
-#include "commands/explain_format.h"
-#include "commands/explain_state.h"
-#endif
 #include "fmgr.h"
 #include "foreign/fdwapi.h"
 #include "foreign/foreign.h"

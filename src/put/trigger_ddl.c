@@ -195,11 +195,11 @@ trigger_format(Relation triggers, HeapTuple tuple)
 {
 	bool		isnull;
 	Datum		args = heap_getattr(tuple, Anum_pg_trigger_tgargs, RelationGetDescr(triggers), &isnull);
-	bytea	   *words = isnull ? NULL : DatumGetByteaPP(args);
-	const char *word = isnull ? NULL : VARDATA_ANY(words);
-	const char *end = isnull ? NULL : word + VARSIZE_ANY_EXHDR(words);
+	bytea	   *words = DatumGetByteaPP(args);
+	const char *end = VARDATA_ANY(words) + VARSIZE_ANY_EXHDR(words);
 
-	while (word < end && (word += strlen(word) + 1) < end)
+	/* the first word is the stream; the catalog has no trigger without it */
+	for (const char *word = VARDATA_ANY(words); (word += strlen(word) + 1) < end;)
 	{
 		if (strcmp(word, "row") == 0)
 			return "row";

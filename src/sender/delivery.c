@@ -93,9 +93,9 @@ is_full(const Delivery *d, const GroupLimits *limits)
 static inline bool
 is_queue_filling(void)
 {
-	const Queue *q = firehose_queue;
+	Queue	   *q = firehose_queue;
 
-	return q->free_pages < q->npages / 4 * 3 || pg_atomic_read_u32(&firehose_queue->waiters) > 0;
+	return q->free_pages < q->npages / 4 * 3 || pg_atomic_read_u32(&q->waiters) > 0;
 }
 
 /*

@@ -29,7 +29,7 @@
  */
 #define RECORD_LIMIT	QUEUE_MAX_RECORD
 
-static void fail_request(Delivery *d, Request *request, const Cause *cause, int64 requested,
+static void note_failure(Delivery *d, Request *request, const Cause *cause, int64 requested,
 						 int64 now);
 
 static int64
@@ -255,7 +255,8 @@ reject_response(Delivery *d, Request *request, const char *why, int64 now)
 	pg_atomic_fetch_add_u64(&d->queue_stream->stats.mismatches, 1);
 	cause_set(&cause, request->http.request_id[0] ? PARTY_AWS : PARTY_PROXY,
 			  "MalformedReply", "%s", why);
-	fail_request(d, request, &cause, retry_after(request), now);
+	delivery_put_all_back(d, request);
+	note_failure(d, request, &cause, retry_after(request), now);
 }
 
 static void
@@ -282,11 +283,13 @@ take_success(Delivery *d, Request *request, int64 now)
 
 /* Any other status -------------------------------------------------------- */
 
-/* The request failed, for a reason that may pass. */
+/*
+ * The request failed, for a reason that may pass.  Its records have been given
+ * back.
+ */
 static void
-fail_request(Delivery *d, Request *request, const Cause *cause, int64 requested, int64 now)
+note_failure(Delivery *d, Request *request, const Cause *cause, int64 requested, int64 now)
 {
-	delivery_put_all_back(d, request);
 	pace_failed(&d->health.pace, &request->sent, requested, now);
 	health_trouble(&d->health, cause, now);
 }
@@ -415,21 +418,19 @@ take_transient(Delivery *d, Request *request, const Cause *cause, int64 now)
 	}
 	else if (status == 408 || status == 504)
 		take_timeout(d, request, cause, now);
-	else if (is_to_make_way(d, request, cause))
-	{
-		delivery_suspect(d, request, 0);
-		delivery_suspects_refused(d, now);
-		pace_failed(&d->health.pace, &request->sent, retry_after(request), now);
-		health_trouble(&d->health, cause, now);
-	}
-	else if (is_to_be_halved(d, request, cause))
-	{
-		delivery_put_halves_back(d, request);
-		pace_failed(&d->health.pace, &request->sent, retry_after(request), now);
-		health_trouble(&d->health, cause, now);
-	}
 	else
-		fail_request(d, request, cause, retry_after(request), now);
+	{
+		if (is_to_make_way(d, request, cause))
+		{
+			delivery_suspect(d, request, 0);
+			delivery_suspects_refused(d, now);
+		}
+		else if (is_to_be_halved(d, request, cause))
+			delivery_put_halves_back(d, request);
+		else
+			delivery_put_all_back(d, request);
+		note_failure(d, request, cause, retry_after(request), now);
+	}
 }
 
 /* React to an error, after the records were given back. */
@@ -526,30 +527,27 @@ take_failure(Delivery *d, Request *request, int64 now)
 	Health	   *h = &d->health;
 	Cause		cause;
 
-	cause_set(&cause, PARTY_NETWORK, "Connection", "%s", http->error);
-	if (!http->short_of_resources)
-		health_not_reached(h);
-	/* before anything was sent, how much it was does not matter */
-	if (!http->short_of_resources && http->result == CURLE_OPERATION_TIMEDOUT && http->sent > 0)
-	{
-		take_timeout(d, request, &cause, now);
-		return;
-	}
-	delivery_put_all_back(d, request);
 	if (http->short_of_resources)
 	{
+		delivery_put_all_back(d, request);
 		cause_set(&cause, PARTY_HERE, "Resources", "%s", http->error);
 		budget_shortage(http->error, now);
 		health_note_error(h, &cause);
 		return;
 	}
-	if (is_lasting(http->result))
+	cause_set(&cause, PARTY_NETWORK, "Connection", "%s", http->error);
+	health_not_reached(h);
+	/* before anything was sent, how much it was does not matter */
+	if (http->result == CURLE_OPERATION_TIMEDOUT && http->sent > 0)
 	{
-		health_park(h, &cause, now);
+		take_timeout(d, request, &cause, now);
 		return;
 	}
-	pace_failed(&h->pace, &request->sent, -1, now);
-	health_trouble(h, &cause, now);
+	delivery_put_all_back(d, request);
+	if (is_lasting(http->result))
+		health_park(h, &cause, now);
+	else
+		note_failure(d, request, &cause, -1, now);
 }
 
 void
