@@ -8,28 +8,13 @@ use Cwd qw(abs_path);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+use FirehoseTest;
 use ServerCopy;
 
 my $work = abs_path(PostgreSQL::Test::Utils::tempdir_short());
 my $source = "$work/source";
 my @objects = qw(firehose.so firehose_sender.so);
 chomp(my $jobs = `nproc`);
-
-# Run a shell command; returns its exit code and all that it printed.
-sub run_shell
-{
-    my ($command) = @_;
-    my $output = `($command) 2>&1`;
-    return ($? >> 8, $output);
-}
-
-sub ok_shell
-{
-    my ($command, $name) = @_;
-    my ($code, $output) = run_shell($command);
-    is($code, 0, $name) or diag($output);
-    return $output;
-}
 
 # What a source archive holds, and objects of another build, which no
 # build elsewhere may take for its own.

@@ -58,21 +58,6 @@ is_deeply([ grep { !-d } @{ $meta->{no_index}{directory} } ], [], 'no_index name
 # ------------------------------------------------------------------------
 # The archive, PGXN's client, and rpmbuild
 # ------------------------------------------------------------------------
-sub run_shell
-{
-    my ($command) = @_;
-    my $output = `($command) 2>&1`;
-    return ($? >> 8, $output);
-}
-
-sub ok_shell
-{
-    my ($command, $name) = @_;
-    my ($code, $output) = run_shell($command);
-    is($code, 0, $name) or diag($output);
-    return $output;
-}
-
 SKIP:
 {
     skip 'the archive is installed with --long only', 1 unless is_long();

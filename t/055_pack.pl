@@ -15,16 +15,6 @@ my $node = new_node('main', $emulator, 'firehose.queue_timeout' => '300s',
     'firehose.request_timeout' => '20s', 'firehose.queue_size' => '64MB');
 $node->safe_psql('postgres', 'CREATE TABLE sent (stream text, n int, id bigint)');
 
-# Put records from .. to and remember their ids.
-sub put_remembered
-{
-    my ($stream, $from, $to) = @_;
-    $node->safe_psql('postgres', "INSERT INTO sent SELECT '$stream', n,
-        firehose_put_record('$stream', rpad('n' || lpad(n::text, 9, '0'), 99, 'x'))
-        FROM generate_series($from, $to) n");
-    return;
-}
-
 sub bad_day
 {
     my $seed = 2;
@@ -77,9 +67,9 @@ foreach my $compression (qw(none gzip))
         # many groups in a request, so that some of them fail
         $compression eq 'none' ? (destination => 's3_partitioned') : ());
     bad_day();
-    put_remembered($stream, 1, $each);
+    put_remembered($node, $stream, 1, $each);
     $node->safe_psql('postgres', "ALTER SERVER $stream OPTIONS (SET paused 'false')");
-    put_remembered($stream, $_ * 500 + 1, ($_ + 1) * 500) foreach $each / 500 .. 2 * $each / 500 - 1;
+    put_remembered($node, $stream, $_ * 500 + 1, ($_ + 1) * 500) foreach $each / 500 .. 2 * $each / 500 - 1;
     wait_delivered($node, 600);
     my @committed = map { numbered($_, 99) . "\n" } 1 .. 2 * $each;
     audit_ok("bad day, $compression", $emulator, $stream, \@committed,
@@ -92,10 +82,10 @@ foreach my $compression (qw(none gzip))
 
     # a sender that is killed groups anew what it had under way
     $emulator->fault('delay', { seconds => 0.05 });
-    put_remembered($stream, 2 * $each + 1, 3 * $each);
+    put_remembered($node, $stream, 2 * $each + 1, 3 * $each);
     foreach my $kill (1 .. 3)
     {
-        put_remembered($stream, (2 + $kill) * $each + 1, (3 + $kill) * $each);
+        put_remembered($node, $stream, (2 + $kill) * $each + 1, (3 + $kill) * $each);
         $node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity
             WHERE backend_type = 'firehose sender'});
     }
@@ -110,7 +100,7 @@ foreach my $compression (qw(none gzip))
 
 # a restart: what is in the saved queue is packed afterwards
 new_stream($node, 'saved', pack => 'true', paused => 'true', compression => 'gzip');
-put_remembered('saved', 1, 2000);
+put_remembered($node, 'saved', 1, 2000);
 restart_by($node, 'fast');
 $node->safe_psql('postgres', "ALTER SERVER saved OPTIONS (SET paused 'false')");
 wait_delivered($node);

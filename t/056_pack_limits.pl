@@ -14,16 +14,6 @@ my $emulator = Emulator->start();
 my $node = new_node('main', $emulator, 'firehose.queue_size' => '64MB');
 $node->safe_psql('postgres', 'CREATE TABLE sent (stream text, n int, id bigint)');
 
-# Put records from .. to and remember their ids.
-sub put_remembered
-{
-    my ($stream, $from, $to) = @_;
-    $node->safe_psql('postgres', "INSERT INTO sent SELECT '$stream', n,
-        firehose_put_record('$stream', rpad('n' || lpad(n::text, 9, '0'), 99, 'x'))
-        FROM generate_series($from, $to) n");
-    return;
-}
-
 sub counters
 {
     my ($stream, $columns) = @_;
@@ -110,12 +100,12 @@ foreach my $case (
     $emulator->fault('fail_records', { containing => 'n000000123', probability => 1,
         code => 'InternalFailure', message => 'It is poison.' }, { stream => $stream });
     new_stream($node, $stream, pack => 'true', paused => 'true', max_attempts => 2, @options);
-    put_remembered($stream, 1, $n);
+    put_remembered($node, $stream, 1, $n);
     $node->safe_psql('postgres', "ALTER SERVER $stream OPTIONS (SET paused 'false')");
     # what comes later tells the poison from an outage
     my $more = $n;
     wait_until("$stream: the poison is found", sub {
-        put_remembered($stream, $more + 1, $more + 1);
+        put_remembered($node, $stream, $more + 1, $more + 1);
         $more++;
         counters($stream, 'failed') eq '1' });
     wait_delivered($node);
@@ -131,11 +121,11 @@ $emulator->fault('fail_records', { containing => 'n00000012', probability => 1,
     code => 'InternalFailure', message => 'It is poison.' }, { stream => 'poison_narrow' });
 new_stream($node, 'poison_narrow', pack => 'true', paused => 'true', max_batch_records => 2,
     destination => 's3_partitioned');
-put_remembered('poison_narrow', 1, 300);
+put_remembered($node, 'poison_narrow', 1, 300);
 $node->safe_psql('postgres', q{ALTER SERVER poison_narrow OPTIONS (SET paused 'false')});
 my $narrow = 300;
 wait_until('poison_narrow: others arrive', sub {
-    put_remembered('poison_narrow', $narrow + 1, $narrow + 1);
+    put_remembered($node, 'poison_narrow', $narrow + 1, $narrow + 1);
     $narrow++;
     counters('poison_narrow', 'accepted') >= 290 + $narrow - 300 - 5 });
 wait_for_sql($node, q{SELECT accepted, queued + in_flight FROM firehose_stat_stream WHERE stream = 'poison_narrow'},
