@@ -1,6 +1,7 @@
 # A core dump of the sender, which holds keys in memory, has none of them: not the
-# keys that it used, nor what it got them with.  Skipped where a process that is
-# aborted leaves no file behind.
+# keys and session tokens that it used, nor what it got them with.  That of a session
+# has what it put, and no secret either.  Skipped where a process that is aborted
+# leaves no file behind.
 use strict;
 use warnings FATAL => 'all';
 use Cwd ();
@@ -78,28 +79,52 @@ $node->safe_psql('postgres', q{SELECT firehose_put_record('of_role', 'x')});
 wait_delivered($node);
 is($node->safe_psql('postgres', q{SELECT count(*) FROM firehose_stat_identity WHERE state = 'ready'}), '2', 'two identities are in use');
 
-# The dump
-my $sender = sender_of($node, 'postgres');
-if (system('prlimit', '--pid', $sender, '--core=unlimited') != 0)
+# Abort a process; returns its dump.
+sub dump_of
+{
+    my ($pid) = @_;
+    my $core;
+    system('prlimit', '--pid', $pid, '--core=unlimited') == 0 or die "prlimit: $?";
+    kill 'ABRT', $pid;
+    wait_until('a core was dumped', sub { ($core) = glob($node->data_dir . '/*core*'); $core && !-e "/proc/$pid" });
+    my $dump = slurp_file($core);
+    unlink glob($node->data_dir . '/*core*');
+    cmp_ok(length $dump, '>', 1_000_000, 'it is one');
+    # the server has ended with the process
+    $node->stop('immediate', fail_ok => 1);
+    return $dump;
+}
+
+my $secret = qr/SECRET[0-9a-f]{34}|\Q$Emulator::SECRET_KEY\E|client-secret|sso-(?:access|refresh)-[0-9a-f]{16}
+    |good-token-of-web-identity|TOKEN[\w-]{100}/x;
+sub has_no_secret
+{
+    my ($whose, $dump) = @_;
+    my %found;
+    $found{$1}++ while $dump =~ /($secret)/g;
+    return is_deeply(\%found, {}, "$whose: no key is in it, and no token");
+}
+
+if (system('prlimit', '--pid', $$, '--core=unlimited') != 0)
 {
   SKIP: { skip 'the limit of core dumps cannot be raised here', 1 }
     $node->stop;
     done_testing();
     exit;
 }
-kill 'ABRT', $sender;
-my $core;
-wait_until('a core was dumped', sub { ($core) = glob($node->data_dir . '/*core*'); $core && !-e "/proc/$sender" });
-my $dump = slurp_file($core);
-cmp_ok(length $dump, '>', 1_000_000, 'it is one');
+my $dump = dump_of(sender_of($node, 'postgres'));
 like($dump, qr/\Q$role\E\/stream/, 'what is not secret is in it');
-my %found;
-$found{$1}++ while $dump =~ /(SECRET[0-9a-f]{34}|\Q$Emulator::SECRET_KEY\E|AWS4\Q$Emulator::SECRET_KEY\E|client-secret|sso-(?:access|refresh)-[0-9a-f]{16}|good-token-of-web-identity)/g;
-# (a session token is of no use without its key, and may be there)
-is_deeply(\%found, {}, 'no key is, and no token that opens something by itself');
-unlink $core;
-unlink glob($node->data_dir . '/*core*');
+has_no_secret('sender', $dump);
 
-# the server has ended with its sender
-$node->stop('immediate', fail_ok => 1);
+# A session that puts, looks at all there is to see, and changes a stream
+$node->start;
+my $session = $node->background_psql('postgres');
+$session->query_safe($_) foreach q{SELECT firehose_put_record('of_role', 'payload of a session')},
+  q{SELECT firehose_flush()}, (map { "SELECT * FROM $_" } qw(firehose_stat_identity firehose_stat_stream firehose_doctor())),
+  q{ALTER SERVER of_role OPTIONS (ADD max_in_flight '2')};
+$dump = dump_of($session->query_safe('SELECT pg_backend_pid()'));
+$session->quit;
+like($dump, qr/payload of a session/, 'what it put is in it');
+has_no_secret('session', $dump);
+
 done_testing();

@@ -22,6 +22,8 @@
  */
 #define MAX_CLOCKS			32
 
+#define TOKEN_HEADER		"X-Amz-Security-Token: "
+
 typedef struct Clock
 {
 	char		host[URL_HOST_SIZE + 8];	/* "": free */
@@ -150,11 +152,11 @@ signer_sign(Identity *identity, const Endpoint *endpoint, const char *region,
 	headers->token = NULL;
 	if (signer.session_token && *signer.session_token)
 	{
-		/* lives as long as the request */
-		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+		/* lives as long as the request; psprintf could leave pieces behind */
+		Size		size = sizeof(TOKEN_HEADER) + strlen(signer.session_token);
 
-		headers->token = psprintf("X-Amz-Security-Token: %s", signer.session_token);
-		MemoryContextSwitchTo(old);
+		headers->token = MemoryContextAlloc(TopMemoryContext, size);
+		snprintf(headers->token, size, TOKEN_HEADER "%s", signer.session_token);
 	}
 	return true;
 }
