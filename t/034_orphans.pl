@@ -34,7 +34,12 @@ $node->safe_psql('postgres', 'DROP DATABASE one');
 is(streams(), '1', 'DROP DATABASE discards the queue');
 wait_until('and the log says so', sub { logged($node, qr/discarded 3 records of the dropped database/) });
 
-$node->safe_psql('two', 'DROP EXTENSION firehose CASCADE');
+my (undef, undef, $notices) = $node->psql('two', 'BEGIN; DROP EXTENSION firehose CASCADE; ROLLBACK');
+like($notices, qr/NOTICE:  3 queued records are dropped with extension "firehose"/, 'DROP EXTENSION tells how many records go with it');
+is(streams(), '1', 'unless it is rolled back');
+(undef, undef, $notices) = $node->psql('two', 'DROP EXTENSION firehose CASCADE');
+like($notices, qr/NOTICE:  3 queued records are dropped/, 'and tells it again');
+unlike($notices, qr/pipeline/, 'without a word of pipelines, of which there are none');
 wait_until('DROP EXTENSION discards the queue', sub { streams() eq '0' });
 wait_until('and the log says so',
     sub { logged($node, qr/discarded 3 records, because the extension was dropped from database "two"/) });

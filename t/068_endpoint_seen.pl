@@ -1,15 +1,22 @@
 # The endpoint as its sender last saw it, in firehose_stat_stream and by the
-# doctor: a clock that differs, a port that refuses, a certificate that is not
-# trusted, a proxy that answers in its place.  Each passes by the next response.
+# doctor: a clock that differs, a port that refuses, a name that is not found, a
+# certificate that is not trusted, a proxy that answers in its place.  Each passes by
+# the next response.
 use strict;
 use warnings FATAL => 'all';
 use Test::More;
 
 use Emulator;
 use FirehoseTest;
+use SystemFaults;
 
+my $faults = SystemFaults->new;
 my $emulator = Emulator->start('tls-port' => 0);
-my $node = new_node('main', $emulator);
+local %ENV = (%ENV, $faults->environment);
+my ($port) = $emulator->url =~ /:(\d+)/;
+my $named = "http://$SystemFaults::HOST:$port";
+my $node = new_node('main', $emulator,
+    'firehose.allowed_endpoints' => "http://127.0.0.1:*, https://127.0.0.1:*, $named");
 new_stream($node, 'clicks');
 
 # Wait until the doctor's row about the endpoint is like that.
@@ -79,6 +86,19 @@ is($node->safe_psql('postgres', "${seen}'untrusted'"), 'f|t|', 'the view has no 
 $node->safe_psql('postgres', "ALTER SERVER untrusted OPTIONS (SET endpoint_url '" . $emulator->url . "')");
 wait_delivered($node);
 finds('untrusted', 'ok', 'it last responded');
+
+# ------------------------------------------------------------------------
+# A name that is not found
+# ------------------------------------------------------------------------
+$faults->resolver('fails');
+new_stream($node, 'named', endpoint_url => $named);
+put('named');
+finds('named', 'error', 'not reached since .*, and never before');
+my $row = $node->safe_psql('postgres', q{SELECT state, found FROM firehose_doctor() WHERE subject = 'stream named'});
+like($row, qr/^warning\|retrying, 1 pending.*: network: Connection: Could not resolve host: \Q$SystemFaults::HOST\E/, 'and the reason names the host');
+$faults->resolver('answers');
+wait_delivered($node);
+finds('named', 'ok', 'it last responded at');
 
 # ------------------------------------------------------------------------
 # A port that refuses; statistics that are reset forget none of it

@@ -1,8 +1,9 @@
 # More streams than firehose.max_streams: an idle one gives its place up, whether
 # a sender reads it or none runs; one that owes records, or that an open
 # transaction counts on, never does; nothing is lost or repeated, and whoever
-# knew the old place finds the new one.  And no place is left behind by an
-# extension that is dropped under an open transaction.
+# knew the old place finds the new one.  A session that waits for a place is woken
+# when there is one.  And no place is left behind by an extension that is dropped
+# under an open transaction.
 use strict;
 use warnings FATAL => 'all';
 use Test::More;
@@ -10,8 +11,11 @@ use Test::More;
 use Emulator;
 use FirehoseTest;
 use PipelineTest;
+use SystemFaults;
 
+my $faults = SystemFaults->new;
 my $emulator = Emulator->start();
+local %ENV = (%ENV, $faults->environment);
 my $node = new_node('main', $emulator, 'firehose.max_streams' => 6, 'wal_level' => 'logical',
     'firehose.queue_size' => '4MB');
 my $nstreams = 10;
@@ -87,7 +91,7 @@ foreach my $n (1 .. 4)
     push @{ $committed{"s$n"} }, "open\n";
 }
 my ($code, $out, $error) = $node->psql('postgres', q{SELECT firehose_put_record('s9', 'x')});
-like($error, qr/no room for another stream.*each of its streams has records to send/s,
+like($error, qr/no room for another stream.*Each stream of this database has records to send/s,
     'all in use: an error that says so');
 $open->query_safe('COMMIT');
 push @{ $committed{held} }, "from the open transaction\n";
@@ -136,6 +140,42 @@ foreach (split /\n/, sql('SELECT stream, payload FROM sent'))
 }
 wait_delivered($node);
 audit_ok("s$_", $emulator, "s$_", $committed{"s$_"}) foreach 1 .. $nstreams;
+
+# A session waits for a place, without a timeout, while the sender that was asked
+# for one is stopped; it goes on when there is room.
+sub woken_by
+{
+    my ($what, $make_room) = @_;
+    my $stream = sql(q{SELECT min(srvname) FROM pg_foreign_server
+        WHERE srvname ~ '^s[0-9]' AND srvname NOT IN (SELECT stream FROM firehose_stat_stream WHERE datname = current_database())});
+    my $sender = sender_of($node, 'postgres');
+    my $session = $node->background_psql('postgres');
+    my $pid = $session->query_safe('SELECT pg_backend_pid()');
+    my $doing = "FROM pg_stat_activity WHERE pid = $pid";
+
+    wait_for_sql($node, "SELECT wait_event IS NOT NULL FROM pg_stat_activity WHERE pid = $sender");
+    kill 'STOP', $sender;
+    $faults->sleeper($pid);
+    $session->query_until(qr/waits/, "\\echo waits\nSELECT firehose_put_record('$stream', 'woken');\n");
+    wait_for_sql($node, "SELECT wait_event IN ('Extension', 'FirehoseStreamSlot') $doing");
+    $make_room->($sender);
+    wait_for_sql($node, "SELECT state = 'idle' $doing") or sql("SELECT pg_terminate_backend($pid)");
+    kill 'CONT', $sender;
+    $faults->sleeper;
+    $session->quit;
+    push @{ $committed{$stream} }, "woken\n";
+    wait_delivered($node);
+    return audit_ok("woken by $what", $emulator, $stream, $committed{$stream}, duplicates => 1);
+}
+put_idle("s$_", 'for a place') foreach 1 .. 6;
+is(sql('SELECT streams FROM firehose_stat_queue'), '6', 'all places are in use');
+woken_by('a sender that gives a place up', sub { kill 'CONT', $_[0] });
+sql('CREATE DATABASE other');
+$node->safe_psql('other', q{CREATE EXTENSION firehose; CREATE SERVER s FOREIGN DATA WRAPPER firehose;
+    SELECT firehose_put_record('s', 'x'); SELECT firehose_flush()});
+is(sql('SELECT streams FROM firehose_stat_queue'), '6', 'all places are in use, by two databases');
+woken_by('an extension that is dropped', sub { $node->safe_psql('other', 'DROP EXTENSION firehose CASCADE') });
+sql('DROP DATABASE other');
 
 # the extension is dropped under transactions that have put, whatever their end
 foreach my $end (qw(COMMIT ROLLBACK))

@@ -99,7 +99,8 @@ wait_until('it goes on', sub { numbers('one') =~ / 100$/ });
 
 # another publication of the name is another publication
 sql('CREATE TABLE secret (n int PRIMARY KEY)');
-sql('DROP PUBLICATION r CASCADE');
+my (undef, undef, $notice) = $node->psql('postgres', 'DROP PUBLICATION r CASCADE');
+like($notice, qr/NOTICE:  pipeline "mine" stops because a publication of it is dropped/, 'CASCADE drops it, and says what stops');
 sql('CREATE PUBLICATION r FOR ALL TABLES; INSERT INTO secret VALUES (666); INSERT INTO s.t VALUES (101)');
 wait_state($node, 'postgres', 'mine', 'failed');
 like(reason('mine'), qr/publication "r" was dropped.*firehose_alter_pipeline\('mine', publications/, 'the reason tells what to do');

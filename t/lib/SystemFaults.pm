@@ -1,6 +1,7 @@
 # Faults of the system below a server: a resolver that fails or hangs, a clock
-# that jumps, a disk that is full, and a note of every fsync.  They are done by a
-# library that the server is started with (test/preload/faults.c).
+# that jumps, a disk that is full, a process whose waits never time out, and a note
+# of every fsync.  They are done by a library that the server is started with
+# (test/preload/faults.c).
 package SystemFaults;
 
 use strict;
@@ -22,7 +23,7 @@ sub new
         'test/preload/faults.c', '-ldl') == 0
       or die 'cannot build test/preload/faults.c';
     my $self = bless { library => "$base.so", file => $base, clock => 0, resolver => 0,
-        full => '' }, $class;
+        full => '', sleeper => 0 }, $class;
     $self->_write;
     return $self;
 }
@@ -57,6 +58,15 @@ sub disk_full
     return $self->_write;
 }
 
+# From its next wait on, the process waits for its latch without a timeout, so that
+# it goes on only when it is woken; none does without an argument.
+sub sleeper
+{
+    my ($self, $pid) = @_;
+    $self->{sleeper} = $pid // 0;
+    return $self->_write;
+}
+
 # The notes of fsync and rename since the last call, as [what, path].
 sub synced
 {
@@ -73,8 +83,8 @@ sub _write
 {
     my ($self) = @_;
     open(my $out, -e $self->{file} ? '+<' : '>', $self->{file}) or die "$self->{file}: $!";
-    syswrite($out, pack('q l l Z240', $self->{clock}, $self->{resolver},
-        $self->{full} ne '' ? 1 : 0, $self->{full}));
+    syswrite($out, pack('q l l Z240 l', $self->{clock}, $self->{resolver},
+        $self->{full} ne '' ? 1 : 0, $self->{full}, $self->{sleeper}));
     close($out);
     return;
 }

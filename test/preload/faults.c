@@ -11,6 +11,7 @@
  * - The system's clock runs ahead or behind.
  * - The disk is full for files whose path contains a text.
  * - Every fsync is noted, with the path, in a file beside the first.
+ * - One process, the sleeper, waits for its latch without a timeout.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -21,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -41,6 +43,7 @@ typedef struct Faults
 	int32_t		resolver;
 	int32_t		disk_full;
 	char		full_path[240];
+	int32_t		sleeper;		/* process id; 0: none */
 } Faults;
 
 static volatile Faults *faults;
@@ -131,6 +134,17 @@ time(time_t *where)
 	if (where != NULL)
 		*where = now.tv_sec;
 	return now.tv_sec;
+}
+
+/* Timeouts ---------------------------------------------------------------- */
+
+/* The sleeper goes on only when it is woken. */
+int
+epoll_wait(int fd, struct epoll_event *events, int max, int timeout)
+{
+	if (faults != NULL && faults->sleeper == getpid() && timeout > 0)
+		timeout = -1;
+	return NEXT(epoll_wait) (fd, events, max, timeout);
 }
 
 /* Disks ------------------------------------------------------------------- */
