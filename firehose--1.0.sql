@@ -1217,42 +1217,25 @@ COMMENT ON COLUMN firehose_stat_server.decoders_wanted IS 'pipelines that should
 COMMENT ON COLUMN firehose_stat_server.saved_queues_refused IS 'files in pg_firehose with records of a stop, which this server has not loaded';
 GRANT SELECT ON firehose_stat_server TO pg_monitor;
 
+-- What the catalogs say of publications differs between versions, and SQL that is
+-- parsed here cannot: so the query is in the library.
+CREATE FUNCTION firehose_published_tables(publications text[], OUT pubid oid, OUT relid oid)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'firehose_published_tables'
+LANGUAGE C STRICT STABLE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION firehose_published_tables(text[]) IS
+'returns the tables that publications publish, with the OID of each publication, and waits for no lock on them';
+REVOKE ALL ON FUNCTION firehose_published_tables(text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION firehose_published_tables(text[]) TO pg_monitor;
+
 -- Every check that needs shared memory is behind (SELECT v.preloaded ...), which
 -- the executor evaluates once, before it calls the function below it.
 CREATE FUNCTION firehose_doctor(OUT subject text, OUT state text, OUT found text, OUT advice text)
 RETURNS SETOF record
 LANGUAGE sql VOLATILE PARALLEL RESTRICTED
 BEGIN ATOMIC
-	WITH RECURSIVE server AS (
+	WITH server AS (
 		SELECT * FROM firehose_stat_server
-	), named AS (
-		-- as src/pipeline/published.h, which says why
-		SELECT b.oid AS pubid, b.pubviaroot AS viaroot, r.prrelid AS relid
-		FROM pg_catalog.pg_publication b
-			 JOIN pg_catalog.pg_publication_rel r ON r.prpubid OPERATOR(pg_catalog.=) b.oid
-		WHERE NOT b.puballtables
-		UNION
-		SELECT b.oid, b.pubviaroot, c.oid
-		FROM pg_catalog.pg_publication b
-			 JOIN pg_catalog.pg_publication_namespace s ON s.pnpubid OPERATOR(pg_catalog.=) b.oid
-			 JOIN pg_catalog.pg_class c ON c.relnamespace OPERATOR(pg_catalog.=) s.pnnspid
-		WHERE NOT b.puballtables AND pg_catalog.pg_relation_is_publishable(c.oid)
-		UNION
-		SELECT b.oid, b.pubviaroot, c.oid
-		FROM pg_catalog.pg_publication b CROSS JOIN pg_catalog.pg_class c
-		WHERE b.puballtables AND pg_catalog.pg_relation_is_publishable(c.oid)
-		  AND CASE WHEN b.pubviaroot THEN NOT c.relispartition
-				   ELSE c.relkind OPERATOR(pg_catalog.=) 'r' END
-	), tree AS (
-		SELECT n.pubid, n.viaroot, n.relid FROM named n
-		UNION
-		SELECT t.pubid, t.viaroot, i.inhrelid
-		FROM tree t
-			 JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relid
-				AND c.relkind OPERATOR(pg_catalog.=) 'p'
-			 JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.relid
-				AND NOT i.inhdetachpending
-		WHERE NOT t.viaroot
 	), published AS (
 		-- a table may be in several publications of a pipeline
 		SELECT p.pipeline, p.format, p.unchanged, c.oid AS relid, c.relreplident,
@@ -1264,24 +1247,9 @@ BEGIN ATOMIC
 							AND (c.relreplident OPERATOR(pg_catalog.=) 'd' AND i.indisprimary
 								 OR c.relreplident OPERATOR(pg_catalog.=) 'i' AND i.indisreplident)) AS has_identity
 		FROM firehose_pipeline p
-			 CROSS JOIN LATERAL pg_catalog.unnest(p.publications) AS u(name)
-			 JOIN pg_catalog.pg_publication b ON b.pubname::pg_catalog.text OPERATOR(pg_catalog.=) u.name
-			 JOIN tree t ON t.pubid OPERATOR(pg_catalog.=) b.oid
+			 CROSS JOIN LATERAL firehose_published_tables(p.publications) t
+			 JOIN pg_catalog.pg_publication b ON b.oid OPERATOR(pg_catalog.=) t.pubid
 			 JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relid
-		WHERE CASE WHEN t.viaroot
-				   THEN NOT (c.relispartition
-							 AND EXISTS (SELECT FROM pg_catalog.pg_partition_ancestors(c.oid) a
-											  JOIN named n ON n.relid OPERATOR(pg_catalog.=) a.relid
-										 WHERE n.pubid OPERATOR(pg_catalog.=) t.pubid
-										   AND n.relid OPERATOR(pg_catalog.<>) c.oid))
-				   ELSE c.relkind OPERATOR(pg_catalog.<>) 'p' END
-		  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-							   JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
-						  WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
-							AND d.objid OPERATOR(pg_catalog.=) c.oid
-							AND d.deptype OPERATOR(pg_catalog.=) 'e'
-							AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
-							AND e.extname OPERATOR(pg_catalog.=) 'firehose')
 		GROUP BY p.pipeline, p.format, p.unchanged, c.oid, c.relreplident
 	)
 	SELECT c.subject, c.state, c.found,

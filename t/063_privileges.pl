@@ -76,6 +76,7 @@ my @probes = (
     [ '`firehose_stat_queue`', do => q{SELECT * FROM firehose_stat_queue} ],
     [ '`firehose_stat_server`', do => q{SELECT * FROM firehose_stat_server} ],
     [ '`firehose_doctor`', do => q{SELECT * FROM firehose_doctor()} ],
+    [ '`firehose_published_tables`', do => q{SELECT * FROM firehose_published_tables('{}')} ],
     [ '`firehose_stat_identity`', do => q{SELECT * FROM firehose_stat_identity} ],
     [ '`firehose_stat_reset` of a stream', do => q{SELECT firehose_stat_reset('%s')} ],
     [ '`firehose_stat_reset` of everything', do => q{SELECT firehose_stat_reset()} ],
