@@ -131,16 +131,17 @@ row_json_append(StringInfo out, Datum row, BigintForm bigints)
 }
 
 static BigintForm
-parse_bigints(const char *value)
+parse_bigints(const char *word)
 {
-	if (strcmp(value, "number") == 0)
-		return BIGINTS_NUMBER;
-	if (strcmp(value, "string") == 0)
-		return BIGINTS_STRING;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unrecognized bigints: \"%s\"", value),
-			 errhint("It is 'number' or 'string'.")));
+	int			form = value_find_word(bigint_form_words, word);
+
+	if (form < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for bigints: \"%s\"", word),
+				 errhint("Valid values are: \"%s\", \"%s\".",
+						 bigint_form_words[BIGINTS_NUMBER], bigint_form_words[BIGINTS_STRING])));
+	return form;
 }
 
 /*

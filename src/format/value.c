@@ -33,6 +33,12 @@
 #include "common/json_write.h"
 #include "format/value_class.h"
 
+const char *const bigint_form_words[] = {
+	[BIGINTS_NUMBER] = "number",
+	[BIGINTS_STRING] = "string",
+	NULL
+};
+
 static const ValueClass class_bool = {value_datum_bool, value_text_bool};
 static const ValueClass class_int2 = {value_datum_int2, value_text_bare};
 static const ValueClass class_int4 = {value_datum_int4, value_text_bare};
@@ -358,6 +364,17 @@ value_make_label(MemoryContext context, const char *name, int *len)
 	copy = MemoryContextStrdup(context, label.data);
 	pfree(label.data);
 	return copy;
+}
+
+int
+value_find_word(const char *const *words, const char *word)
+{
+	for (int i = 0; words[i] != NULL; i++)
+	{
+		if (strcmp(words[i], word) == 0)
+			return i;
+	}
+	return -1;
 }
 
 /* ------------------------------------------------------------------------

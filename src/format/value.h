@@ -49,6 +49,12 @@ typedef enum BigintForm
 	BIGINTS_STRING				/* "1", for readers whose numbers are doubles */
 } BigintForm;
 
+/* The words for it, in the order of the enum; NULL ends them. */
+extern const char *const bigint_form_words[];
+
+/* The place of a word in such a list; -1: it is none of them. */
+extern int	value_find_word(const char *const *words, const char *word);
+
 typedef struct ValueOptions
 {
 	TimestampForm timestamps;

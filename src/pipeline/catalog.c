@@ -75,7 +75,6 @@ static const Oid column_types[PIPELINE_COLUMNS] = {
 static const char *const timestamps_values[] = {"iso", "epoch_us", "epoch_ms", "sql", NULL};
 static const char *const numerics_values[] = {"string", "number", NULL};
 static const char *const json_values[] = {"embed", "string", NULL};
-static const char *const bigints_values[] = {"number", "string", NULL};
 static const char *const metadata_values[] = {"full", "routing", "none", NULL};
 static const char *const unchanged_values[] = {"dead_letter", "omit", NULL};
 
@@ -89,7 +88,7 @@ static const struct
 	{PIPELINE_TIMESTAMPS, "timestamps", timestamps_values},
 	{PIPELINE_NUMERICS, "numerics", numerics_values},
 	{PIPELINE_JSON_COLUMNS, "json_columns", json_values},
-	{PIPELINE_BIGINTS, "bigints", bigints_values},
+	{PIPELINE_BIGINTS, "bigints", bigint_form_words},
 	{PIPELINE_METADATA, "metadata", metadata_values},
 	{PIPELINE_UNCHANGED, "unchanged", unchanged_values},
 };
@@ -409,13 +408,12 @@ read_choices(const PipelineRow *row, Pipeline *pipeline)
 	for (int i = 0; i < lengthof(choices); i++)
 	{
 		char	   *chosen = pipeline_row_text(row, choices[i].column);
-		int			value = 0;
+		int			value;
 
 		if (chosen == NULL)
 			continue;
-		while (choices[i].values[value] && strcmp(choices[i].values[value], chosen) != 0)
-			value++;
-		if (choices[i].values[value] == NULL)
+		value = value_find_word(choices[i].values, chosen);
+		if (value < 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("invalid value for %s of pipeline \"%s\": \"%s\"",

@@ -161,21 +161,16 @@ check_choices(const PipelineRow *row)
 	{
 		char	   *chosen = pipeline_row_text(row, column);
 		StringInfoData hint;
-		bool		found = false;
 
-		if (chosen == NULL)
+		if (chosen == NULL || value_find_word(values, chosen) >= 0)
 			continue;
 		initStringInfo(&hint);
 		for (int j = 0; values[j]; j++)
-		{
-			found |= strcmp(values[j], chosen) == 0;
 			appendStringInfo(&hint, "\"%s\", ", values[j]);
-		}
-		if (!found)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("invalid value for %s: \"%s\"", name, chosen),
-					 errhint("Valid values are: %s\"default\".", hint.data)));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for %s: \"%s\"", name, chosen),
+				 errhint("Valid values are: %s\"default\".", hint.data)));
 	}
 }
 
