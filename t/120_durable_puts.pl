@@ -143,7 +143,7 @@ sql(q{SET ROLE app;
 put('crash', 'after the forgery');
 wait_delivered($node);
 is(scalar(grep { $_->{data} =~ /forged/ } $emulator->records('crash')), 0, 'a forged put is not sent');
-is(() = substr(slurp($node->logfile), $offset) =~ /which no durable put has written/g, 1,
+is(() = substr(slurp($node->logfile), $offset) =~ /which was not written by a durable put/g, 1,
     'and logged once');
 is(sql('SELECT refused_messages FROM firehose_stat_pipeline'), '1002', 'and counted');
 
@@ -354,7 +354,7 @@ put('plain', 'with a new slot');
 $emulator->fault('hang_before_processing');
 put('plain', 'in the way');
 like(error_of('SELECT firehose_disable_durable_puts()'),
-    qr/durable puts remain that are not delivered.*bytes of WAL.*[1-9]\d* records.*force => true/s,
+    qr/not all durable puts are delivered.*bytes of WAL.*[1-9]\d* records.*force => true/s,
     'not while something is undelivered');
 $emulator->heal;
 $holder = $node->background_psql('postgres');

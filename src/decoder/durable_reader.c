@@ -136,7 +136,7 @@ refuse_message(DurableReader *reader, XLogRecPtr lsn)
 	if (reader->warned)
 		return;
 	ereport(LOG,
-			(errmsg("firehose decoder: ignored a logical message with prefix \"%s\" at %X/%X, which no durable put has written",
+			(errmsg("firehose decoder: ignored a logical message with prefix \"%s\" at %X/%X, which was not written by a durable put",
 					DURABLE_MESSAGE_PREFIX, LSN_FORMAT_ARGS(lsn)),
 			 errhint("Messages of this prefix are for firehose_put_record and firehose_put_batch; use another prefix with pg_logical_emit_message.")));
 	reader->warned = true;

@@ -126,7 +126,7 @@ firehose_attach(PG_FUNCTION_ARGS)
 	if (a.always && statement)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("always needs triggers of level row"),
+				 errmsg("always => true requires triggers of level row"),
 				 errdetail("A subscription that applies changes fires no statement triggers for them."),
 				 errhint("Leave out level => 'statement'.")));
 
@@ -163,8 +163,8 @@ choose(FunctionCallInfo fcinfo, int argument, const AttachChoice *choice)
 	if (strcmp(value, choice->plain) != 0 && strcmp(value, choice->other) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unrecognized %s: \"%s\"", choice->argument, value),
-				 errhint("It is '%s' or '%s'.", choice->plain, choice->other)));
+				 errmsg("invalid value for %s: \"%s\"", choice->argument, value),
+				 errhint("Valid values are: \"%s\", \"%s\".", choice->plain, choice->other)));
 	return strcmp(value, choice->other) == 0;
 }
 
@@ -185,13 +185,13 @@ lock_table(Oid relid, HeapTuple *tuple)
 	if (!HeapTupleIsValid(*tuple))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("there is no table with OID %u", relid)));
+				 errmsg("table with OID %u does not exist", relid)));
 	class = (Form_pg_class) GETSTRUCT(*tuple);
 	if (class->relkind != RELKIND_RELATION && class->relkind != RELKIND_PARTITIONED_TABLE)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a table", NameStr(class->relname)),
-				 errhint("What other relations can have, create by CREATE TRIGGER ... EXECUTE FUNCTION firehose_trigger(...).")));
+				 errhint("For other relations use CREATE TRIGGER ... EXECUTE FUNCTION firehose_trigger(...).")));
 	return class;
 }
 

@@ -243,10 +243,10 @@ check_settled(Relation rel, const PipelineRow *row)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_IN_USE),
-			 errmsg("durable puts remain that are not delivered"),
+			 errmsg("not all durable puts are delivered"),
 			 errdetail(UINT64_FORMAT " bytes of WAL are not read yet, and " UINT64_FORMAT " records that were read are not accepted yet.",
 					   unsettled.bytes, unsettled.records),
-			 errhint("Wait until firehose_stat_pipeline shows that they are, or discard those not read yet with: SELECT firehose_disable_durable_puts(force => true);")));
+			 errhint("Wait until firehose_stat_pipeline shows that they are delivered, or discard those not read yet with: SELECT firehose_disable_durable_puts(force => true);")));
 }
 
 /* How much is left to do, up to a place in the WAL? */

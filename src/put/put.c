@@ -116,7 +116,7 @@ queue_full_error(const Stream *stream)
 			(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 			 errmsg("the queue has no room for stream \"%s\"", stream->name),
 			 stream->options.on_full == ON_FULL_WAIT ?
-			 errdetail("None became free within firehose.queue_timeout (%d ms).",
+			 errdetail("No room became free within firehose.queue_timeout (%d ms).",
 					   Min(queue_timeout, max_queue_timeout)) : 0,
 			 errhint("See firehose_stat_stream for why records are not accepted; firehose.queue_size sets how much can wait.")));
 }
@@ -188,7 +188,7 @@ check_transaction_fits(const Stream *stream, Size more)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("the transaction's records for stream \"%s\" do not fit into the queue",
 						stream->name),
-				 errdetail("They need %zu bytes; one transaction can have %zu of firehose.queue_size = %dMB.",
+				 errdetail("They need %zu bytes, and one transaction can have %zu bytes of firehose.queue_size (%dMB).",
 						   bytes, largest, queue_size_mb),
 				 errhint("Commit more often, or increase firehose.max_transaction_size or firehose.queue_size.")));
 }

@@ -128,7 +128,7 @@ check_called_as_trigger(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("firehose_trigger() must be fired AFTER, not %s",
 						TRIGGER_FIRED_INSTEAD(data->tg_event) ? "INSTEAD OF" : "BEFORE"),
-				 errdetail("Only after the event is it known what the row became."),
+				 errdetail("The row is final only after the event."),
 				 errhint("Create trigger \"%s\" with AFTER.", data->tg_trigger->tgname)));
 	return data;
 }
@@ -152,9 +152,9 @@ parse_arguments(TriggerCall *call)
 		if (known == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("unrecognized argument of firehose_trigger(): \"%s\"",
+					 errmsg("invalid argument of firehose_trigger(): \"%s\"",
 							trigger->tgargs[i]),
-					 errhint("After the stream may come 'row', for records that are only the row, 'root', for partitions under the name of the table they are part of, and 'bigint_string'.")));
+					 errhint("Valid arguments after the stream are 'row', 'root' and 'bigint_string'.")));
 		call->row_only |= known->row_only;
 		flags |= known->flags;
 	}

@@ -86,7 +86,8 @@ read_ids(void)
 		return ids.limit;
 	ereport(LOG,
 			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("firehose: file \"%s\" is damaged; record ids start at the clock", IDS_FILE)));
+			 errmsg("firehose: file \"%s\" is damaged", IDS_FILE),
+			 errdetail("Record ids start at the time of the clock.")));
 	return 0;
 }
 

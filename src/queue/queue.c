@@ -478,7 +478,7 @@ queue_claim_stream(Queue *q, Oid dboid, Oid serverid, const char *name, uint32 *
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("no room for another stream"),
-				 errdetail("One database may use seven eighths of firehose.max_streams (%d), or what others leave, and each of its streams has records to send.",
+				 errdetail("Each stream of this database has records to send. One database may use seven eighths of firehose.max_streams (%d), or what others leave.",
 						   q->max_streams),
 				 errhint("Increase firehose.max_streams and restart the server, or see firehose_stat_stream for why records are not accepted.")));
 	return s;

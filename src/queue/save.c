@@ -180,8 +180,9 @@ save_queue(Queue *q, const ControlFileData *control)
 	if (!written)
 		ereport(LOG,
 				(errcode_for_file_access(),
-				 errmsg("firehose: could not write file \"%s\", %llu records are lost: %m",
-						QUEUE_FILE ".tmp", (unsigned long long) header.nrecords)));
+				 errmsg("firehose: could not write file \"%s\": %m", QUEUE_FILE ".tmp"),
+				 errdetail("The %llu queued records are lost.",
+						   (unsigned long long) header.nrecords)));
 	else if (durable_rename(QUEUE_FILE ".tmp", QUEUE_FILE, LOG) == 0)
 		ereport(LOG,
 				(errmsg("firehose: saved %llu queued records",

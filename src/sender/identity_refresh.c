@@ -50,7 +50,7 @@ warn_if_exposed(void)
 	if (identities.found.exposed && !exposed_logged)
 		ereport(WARNING,
 				(errmsg("firehose sender: other users of this machine can read the file with the AWS credentials"),
-				 errhint("Let its owner alone read it: chmod 600.")));
+				 errhint("Allow only its owner to read it, with chmod 600.")));
 	exposed_logged = identities.found.exposed;
 }
 

@@ -96,7 +96,7 @@ sender_define_settings(void)
 							   &sender_ca_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY,
 							   NULL, NULL, NULL);
 	DefineCustomIntVariable("firehose.request_memory",
-							"Sets how much memory a sender may use for requests, their replies, and connections.",
+							"Sets how much memory a sender may use for requests, their responses, and connections.",
 							"A quarter of it is for connections, 64 kB for each. Streams that find no room wait their turn.",
 							&sender_request_memory, 64 * 1024, 16 * 1024, 16 * 1024 * 1024,
 							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);

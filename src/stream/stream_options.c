@@ -152,7 +152,7 @@ const OptionDef stream_option_defs[] = {
 	"Whether the stream is in use; puts into a disabled stream are errors, and what is queued waits."},
 	{"paused", OPTION_BOOLEAN, offsetof(StreamOptions, paused),
 		0, 0, 0, false, NULL, NULL, false,
-	"Whether sending has a rest: records are taken as ever and wait in the queue."},
+	"Whether sending is paused; puts go on, and their records wait in the queue."},
 };
 
 const int	stream_option_count = lengthof(stream_option_defs);

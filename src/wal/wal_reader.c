@@ -233,7 +233,7 @@ follow_renames(WalReader *reader)
 		if (then == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_OBJECT),
-					 errmsg("publication \"%s\" does not exist when this is committed",
+					 errmsg("publication \"%s\" did not exist at the commit",
 							(char *) lfirst(name))));
 		if (strcmp(then, lfirst(name)) != 0)
 			lfirst(name) = then;

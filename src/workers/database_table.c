@@ -46,7 +46,7 @@ database_table_define_settings(void)
 		return;
 
 	DefineCustomIntVariable("firehose.max_databases",
-							"Number of databases that can have the extension firehose.",
+							"Sets how many databases can have the extension firehose.",
 							NULL,
 							&max_databases,
 							64, 1, MAX_DATABASES,

@@ -425,11 +425,13 @@ at_transaction_event(XactEvent event, void *arg)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot PREPARE a transaction that has created, altered or dropped the extension \"%s\"",
-						FIREHOSE_NAME)));
+						FIREHOSE_NAME),
+				 errhint("Commit it without PREPARE.")));
 	if (event == XACT_EVENT_PRE_PREPARE && pending.pipelines)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot PREPARE a transaction that has created, changed or dropped a pipeline")));
+				 errmsg("cannot PREPARE a transaction that has created, changed or dropped a pipeline"),
+				 errhint("Commit it without PREPARE.")));
 }
 
 /*
