@@ -907,7 +907,7 @@ COMMENT ON COLUMN firehose_pipeline.timestamps IS 'form of timestamps, null for 
 COMMENT ON COLUMN firehose_pipeline.numerics IS 'form of numerics, null for the format''s default';
 COMMENT ON COLUMN firehose_pipeline.json_columns IS 'form of json and jsonb columns, null for the format''s default';
 COMMENT ON COLUMN firehose_pipeline.bigints IS 'form of bigint, null for the format''s default';
-COMMENT ON COLUMN firehose_pipeline.metadata IS 'which keys of their own formats flat and wal2json add, null for all';
+COMMENT ON COLUMN firehose_pipeline.metadata IS 'which keys of their own formats add, or schema: descriptions of tables, too; null for all keys';
 COMMENT ON COLUMN firehose_pipeline.unchanged IS 'what format flat does with a change that lacks a column, null for dead_letter';
 COMMENT ON COLUMN firehose_pipeline.messages IS 'prefixes of logical messages that are sent, too';
 COMMENT ON COLUMN firehose_pipeline.origin IS 'any, or none to leave out what was replicated into this database';

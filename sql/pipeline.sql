@@ -112,6 +112,8 @@ SELECT firehose_create_pipeline('p', 'clicks', '{orders_pub}', unchanged => 'x')
 SELECT firehose_create_pipeline('p', 'clicks', '{orders_pub}', origin => 'x');
 SELECT firehose_create_pipeline('p', 'clicks', '{orders_pub}', messages => '{a,NULL}');
 SELECT firehose_alter_pipeline('simple', format => 'xml');
+SELECT firehose_alter_pipeline('simple', format => 'debezium', timestamps => 'iso');
+SELECT firehose_alter_pipeline('simple', format => 'debezium', metadata => 'schema');
 
 -- flat: reserved names, and columns that may be left out of an update
 SELECT firehose_create_pipeline('p', 'clicks', '{"odd, pub"}', 'flat', enabled => false);

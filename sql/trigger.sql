@@ -194,6 +194,45 @@ CREATE SERVER later FOREIGN DATA WRAPPER firehose;
 DROP TABLE named;
 DROP SERVER later;
 
+-- the formats of other tools, whose names of types do not depend on search_path
+CREATE FUNCTION formatted() RETURNS SETOF text LANGUAGE sql AS $$
+    SELECT regexp_replace(regexp_replace(regexp_replace(r, '("(?:ts_.s|txId|xid|transaction-id)":)\d+', '\1N', 'g'),
+        '("(?:name|version)":)"[\d.]+"', '\1V', 'g'), '"timestamp":"[^"]*"', '"timestamp":T')
+    FROM new_records('changes') r $$;
+CREATE TYPE mood AS ENUM ('ok');
+CREATE TABLE tools (id int PRIMARY KEY, gone int, n numeric(4,1), at timestamp(3), m mood, big text);
+ALTER TABLE tools DROP gone;
+SELECT firehose_attach('tools', 'changes', content => 'debezium');
+INSERT INTO tools VALUES (1, 1.5, '2026-01-01', 'ok', 'x');
+UPDATE tools SET n = 2;
+UPDATE tools SET id = 2, big = NULL;
+DELETE FROM tools;
+TRUNCATE tools;
+SELECT formatted();
+SELECT firehose_detach('tools');
+SELECT firehose_attach('tools', 'changes', content => 'dms', level => 'statement');
+INSERT INTO tools (id, n, at) VALUES (1, 'NaN', 'infinity'), (2, NULL, NULL);
+UPDATE tools SET id = id + 10;
+DELETE FROM tools WHERE id = 12;
+TRUNCATE tools;
+SELECT formatted();
+SELECT firehose_detach('tools');
+SELECT firehose_attach('tools', 'changes', content => 'wal2json');
+SET search_path = public;
+INSERT INTO regress_trigger.tools VALUES (1, 1.5, '2026-01-01', 'ok', 'x');
+SET search_path = regress_trigger, public;
+UPDATE tools SET n = 2;
+SELECT formatted();
+SELECT firehose_detach('tools');
+CREATE TRIGGER t AFTER INSERT ON tools FOR EACH ROW EXECUTE FUNCTION firehose_trigger('changes', 'row', 'dms');
+INSERT INTO tools VALUES (2);
+DROP TRIGGER t ON tools;
+CREATE TRIGGER t AFTER INSERT ON tools FOR EACH ROW EXECUTE FUNCTION firehose_trigger('changes', 'debezium', 'dms');
+INSERT INTO tools VALUES (2);
+DROP TRIGGER t ON tools;
+CREATE TRIGGER t AFTER INSERT ON tools FOR EACH ROW EXECUTE FUNCTION firehose_trigger('changes', 'flat');
+INSERT INTO tools VALUES (2);
+
 SET client_min_messages = warning;
 DROP SCHEMA regress_trigger CASCADE;
 DROP ROLE regress_owner, regress_writer;

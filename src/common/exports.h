@@ -75,6 +75,7 @@
 #define worker_wait							firehose_worker_wait
 
 /* for test/modules */
+#define event_relation_add_types			firehose_event_relation_add_types
 #define event_relation_from_tupdesc			firehose_event_relation_from_tupdesc
 #define format_find							firehose_format_find
 #define json_append_row						firehose_json_append_row

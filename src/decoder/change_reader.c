@@ -33,6 +33,7 @@ struct ChangeReader
 	const WalReader *wal;
 	BatchStream *main_stream;
 	TableCache *tables;
+	bool		describes;		/* sends descriptions of tables, too */
 
 	/* the transaction that is being read */
 	void		(*look) (const Event *event);	/* may be NULL */
@@ -52,6 +53,7 @@ change_reader_create(MemoryContext context, const Pipeline *pipeline, ChangeBatc
 	reader->main_stream = batch->streams[batch->nstreams - 1];
 	reader->event.origin = origin;
 	reader->tables = table_cache_create(context, pipeline, batch);
+	reader->describes = pipeline_describes(pipeline);
 	return reader;
 }
 
@@ -208,15 +210,42 @@ is_refused(ChangeReader *reader, BatchStream *stream, const Event *event, int pa
 	return true;
 }
 
+/*
+ * Send a description of an event's table before the event.  One that cannot be
+ * written is left out: it would be the same whenever it is tried.
+ */
+static void
+add_description(ChangeReader *reader, BatchStream *stream, const Event *event)
+{
+	StringInfo	out = change_batch_begin_record(reader->batch, stream);
+	Event		description = *event;
+
+	description.op = EVENT_SCHEMA;
+	description.new_row = description.old_row = NULL;
+	json_trouble = JSON_NO_TROUBLE;
+	if (reader->pipeline->format->append(out, &description, 0,
+										 &reader->pipeline->format_options) == FORMAT_OK)
+		(void) change_batch_end_record(reader->batch, stream, event->lsn);
+	else
+		change_batch_cancel_record(reader->batch, stream);
+}
+
 /* Write one of the records that an event makes. */
 static void
 add_part(ChangeReader *reader, BatchStream *stream, const Event *event, int part)
 {
-	StringInfo	out = change_batch_begin_record(reader->batch, stream);
+	StringInfo	out;
 #ifdef USE_ASSERT_CHECKING
-	int			begin = out->len;
+	int			begin;
 #endif
 
+	if (unlikely(reader->describes) && event->relation &&
+		table_cache_is_news(reader->tables, event->relation))
+		add_description(reader, stream, event);
+	out = change_batch_begin_record(reader->batch, stream);
+#ifdef USE_ASSERT_CHECKING
+	begin = out->len;
+#endif
 	json_trouble = JSON_NO_TROUBLE;
 	format_trouble_column = NULL;
 	switch (reader->pipeline->format->append(out, event, part,
@@ -277,6 +306,12 @@ change_reader_add_row(ChangeReader *reader, Event *event)
 	event->origin = reader->event.origin;
 	if (!is_refused(reader, stream, event, 0))
 		add_part(reader, stream, event, 0);
+}
+
+void
+change_reader_forget_rows(ChangeReader *reader)
+{
+	table_cache_tell_again(reader->tables);
 }
 
 void

@@ -29,6 +29,11 @@ extern ChangeReader *change_reader_create(MemoryContext context, const Pipeline 
  */
 extern void change_reader_add_row(ChangeReader *reader, Event *event);
 
+/*
+ * The rows since the last time that the batch was handed over were discarded.
+ */
+extern void change_reader_forget_rows(ChangeReader *reader);
+
 /* Have changes of tables looked at, too; NULL: not any more. */
 extern void change_reader_watch(ChangeReader *reader, void (*look) (const Event *event));
 

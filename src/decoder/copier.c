@@ -537,17 +537,14 @@ do_chunk(void)
 		return -1;
 	outcome = try_chunk(&chunk, &nmoved, &fault);
 	worker_leave_core();
-	switch (outcome)
+	if (outcome != CHUNK_READ)
 	{
-		case CHUNK_LATER:
-			change_batch_discard(batch);
+		change_batch_discard(batch);
+		change_reader_forget_rows(reader);
+		if (outcome == CHUNK_LATER)
 			return RETRY_MS;
-		case CHUNK_FAULT:
-			change_batch_discard(batch);
-			end_copy(COPY_FAILED, fault);
-			return 0;
-		case CHUNK_READ:
-			break;
+		end_copy(COPY_FAILED, fault);
+		return 0;
 	}
 	said = 0;
 	hand_over(&chunk, nmoved);

@@ -172,7 +172,7 @@ read_columns(CopyTable *table, const Pipeline *pipeline, const CopyRow *copy, Re
 								  bms_is_member(attnum - FirstLowInvalidHeapAttributeNumber, identity));
 		appendStringInfo(&list, "%s, ", quote_identifier(name));
 	}
-	if (pipeline->format->types)
+	if (pipeline->format->types || pipeline_describes(pipeline))
 		event_relation_add_types(table->relation);
 	table->relation->reserved_column = table_cache_reserved_column(pipeline, table->relation);
 	filter = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 4);

@@ -39,6 +39,8 @@ struct TableCache
 	const Pipeline *pipeline;
 	ChangeBatch *batch;
 	HTAB	   *tables;
+	HTAB	   *told;			/* ToldTable; NULL: none is told of */
+	uint32		telling;		/* changes when all are to be told of again */
 	/*
 	 * that was asked for; entries stay where they are until they are removed
 	 */
@@ -48,6 +50,13 @@ struct TableCache
 	EventValue *new_row;
 	EventValue *old_row;
 };
+
+/* The description that was sent last of a table. */
+typedef struct ToldTable
+{
+	Oid			relid;			/* hash key */
+	uint64		fingerprint;
+} ToldTable;
 
 TableCache *
 table_cache_create(MemoryContext context, const Pipeline *pipeline, ChangeBatch *batch)
@@ -63,7 +72,44 @@ table_cache_create(MemoryContext context, const Pipeline *pipeline, ChangeBatch 
 	ctl.hcxt = context;
 	cache->tables = hash_create("firehose tables", 64, &ctl,
 								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	if (pipeline_describes(pipeline))
+		table_cache_tell_again(cache);
 	return cache;
+}
+
+void
+table_cache_tell_again(TableCache *cache)
+{
+	HASHCTL		ctl = {0};
+
+	if (!pipeline_describes(cache->pipeline))
+		return;
+	if (cache->told != NULL)
+		hash_destroy(cache->told);
+	ctl.keysize = sizeof(Oid);
+	ctl.entrysize = sizeof(ToldTable);
+	ctl.hcxt = cache->context;
+	cache->told = hash_create("firehose described tables", 64, &ctl,
+							  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	cache->telling++;
+}
+
+bool
+table_cache_is_news(TableCache *cache, EventRelation *relation)
+{
+	ToldTable  *told;
+	uint64		fingerprint;
+	bool		found;
+
+	if (likely(relation->told == cache->telling))
+		return false;
+	relation->told = cache->telling;
+	fingerprint = event_relation_fingerprint(relation);
+	told = hash_search(cache->told, &relation->relid, HASH_ENTER, &found);
+	if (found && told->fingerprint == fingerprint)
+		return false;
+	told->fingerprint = fingerprint;
+	return true;
 }
 
 EventValue *
@@ -115,6 +161,8 @@ sweep(TableCache *cache)
 		if (cache->last_used == table)
 			cache->last_used = NULL;
 		hash_search(cache->tables, &relid, HASH_REMOVE, NULL);
+		if (cache->told != NULL)
+			hash_search(cache->told, &relid, HASH_REMOVE, NULL);
 	}
 }
 
@@ -181,7 +229,7 @@ table_cache_route(TableCache *cache, const char *schema, const char *table)
  * With REPLICA IDENTITY FULL every column is marked as part of the identity;
  * the key is that of the primary key then, if there is one.
  */
-static void
+static bool
 find_primary_key(Oid relid, const LogicalRepRelation *described, bool *key)
 {
 	Relation	rel = RelationIdGetRelation(relid);
@@ -193,7 +241,7 @@ find_primary_key(Oid relid, const LogicalRepRelation *described, bool *key)
 		RelationClose(rel);
 	tuple = OidIsValid(index) ? SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index)) : NULL;
 	if (!HeapTupleIsValid(tuple))
-		return;
+		return false;
 	form = (Form_pg_index) GETSTRUCT(tuple);
 	memset(key, 0, described->natts * sizeof(bool));
 	for (int i = 0; i < form->indnkeyatts; i++)
@@ -204,6 +252,7 @@ find_primary_key(Oid relid, const LogicalRepRelation *described, bool *key)
 			key[att] |= strcmp(name, described->attnames[att]) == 0;
 	}
 	ReleaseSysCache(tuple);
+	return true;
 }
 
 /*
@@ -268,13 +317,14 @@ build(TableCache *cache, CachedTable *table)
 	bool	   *key = palloc(described->natts * sizeof(bool));
 	char	   *schema = get_namespace_name(get_rel_namespace(table->relid));
 	char	   *name = get_rel_name(table->relid);
+	bool		key_is_row = false;
 	EventRelation *relation;
 
 	json_trouble = JSON_NO_TROUBLE;
 	for (int i = 0; i < described->natts; i++)
 		key[i] = bms_is_member(i, described->attkeys);
 	if (described->replident == REPLICA_IDENTITY_FULL)
-		find_primary_key(table->relid, described, key);
+		key_is_row = !find_primary_key(table->relid, described, key);
 
 	relation = event_relation_create(cache->context, table->relid,
 									 schema ? schema : described->nspname,
@@ -283,11 +333,12 @@ build(TableCache *cache, CachedTable *table)
 	for (int i = 0; i < described->natts; i++)
 		event_relation_set_column(relation, i, described->attnames[i],
 								  described->atttyps[i], -1, -1, key[i]);
+	relation->key_is_row = key_is_row;
 	if (json_trouble != JSON_NO_TROUBLE)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
 				 errmsg("a name in the definition of the table has no equivalent in UTF-8")));
-	if (cache->pipeline->format->types)
+	if (cache->pipeline->format->types || pipeline_describes(cache->pipeline))
 		event_relation_add_types(relation);
 	relation->missing_key = find_missing_key(relation, described->replident);
 	relation->reserved_column = table_cache_reserved_column(cache->pipeline, relation);

@@ -49,6 +49,17 @@ extern CachedTable *table_cache_get(TableCache *cache, Oid relid);
 extern BatchStream *table_cache_route(TableCache *cache, const char *schema, const char *table);
 
 /*
+ * Of a pipeline that describes its tables: is a description of this one to be
+ * sent, before the next record of it?  Yes once for each that differs from the
+ * last one of the table, in the life of this process or since
+ * table_cache_tell_again.
+ */
+extern bool table_cache_is_news(TableCache *cache, EventRelation *relation);
+
+/* Records are forgotten, and what they told: tell of all tables again. */
+extern void table_cache_tell_again(TableCache *cache);
+
+/*
  * A column that would be a second key of its name in the pipeline's records;
  * NULL: none.
  */

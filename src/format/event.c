@@ -35,6 +35,7 @@ typedef struct CachedKey
 {
 	Oid			relid;
 	uint32		flags;			/* EVENT_RELATION_* */
+	const ValueOptions *defaults;
 } CachedKey;
 
 typedef struct CachedRelation
@@ -86,7 +87,7 @@ static void namespace_changed(Datum arg, int cacheid, uint32 hashvalue);
 static void invalidate(EventRelation *relation);
 static void invalidate_watchers(WatchedKind kind, uint32 value);
 static void invalidate_all(void);
-static EventRelation *describe_relation(Relation rel, uint32 flags);
+static EventRelation *describe_relation(Relation rel, const CachedKey *key);
 static void set_names(EventRelation *relation, const char *schema, const char *table);
 static void name_after_root(EventRelation *relation);
 static void order_columns(EventRelation *relation, Oid root);
@@ -156,7 +157,7 @@ event_relation_set_column(EventRelation *relation, int i, const char *name, Oid 
 	column->typmod = typmod;
 	column->attno = attno;
 	column->key = key;
-	column->type = value_type_get(relation->context, typid, &relation->options,
+	column->type = value_type_get(relation->context, typid, typmod, &relation->options,
 								  &relation->relids);
 	for (int n = nrelids; n < list_length(relation->relids); n++)
 		watch(relation, WATCHED_RELATION, list_nth_oid(relation->relids, n));
@@ -205,14 +206,14 @@ event_relation_from_tupdesc(MemoryContext parent, Oid relid, const char *schema,
  * the WAL, else the primary key.
  */
 static EventRelation *
-describe_relation(Relation rel, uint32 flags)
+describe_relation(Relation rel, const CachedKey *wanted)
 {
-	ValueOptions options = {0};
+	ValueOptions options = *wanted->defaults;
 	Bitmapset  *key;
 	char	   *schema;
 	EventRelation *relation;
 
-	if (flags & EVENT_RELATION_BIGINT_STRINGS)
+	if (wanted->flags & EVENT_RELATION_BIGINT_STRINGS)
 		options.bigints = BIGINTS_STRING;
 
 	key = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_IDENTITY_KEY);
@@ -226,8 +227,17 @@ describe_relation(Relation rel, uint32 flags)
 										   key, &options);
 	pfree(schema);
 	bms_free(key);
-	relation->flags = flags;
-	if ((flags & EVENT_RELATION_ROOT) && rel->rd_rel->relispartition)
+	relation->flags = wanted->flags;
+	relation->defaults = wanted->defaults;
+	if (wanted->flags & EVENT_RELATION_TYPES)
+	{
+		/* the names of types have a schema wherever the session looks */
+		int			guard = value_guard_enter(VALUE_READS_SEARCH_PATH | VALUE_READS_QUOTING);
+
+		event_relation_add_types(relation);
+		value_guard_leave(guard);
+	}
+	if ((wanted->flags & EVENT_RELATION_ROOT) && rel->rd_rel->relispartition)
 		name_after_root(relation);
 	return relation;
 }
@@ -439,13 +449,14 @@ event_relation_next_invalid(void)
  * ------------------------------------------------------------------------
  */
 EventRelation *
-event_relation_get(Relation rel, uint32 flags)
+event_relation_get(Relation rel, uint32 flags, const ValueOptions *defaults)
 {
-	CachedKey	key = {RelationGetRelid(rel), flags};
+	CachedKey	key = {RelationGetRelid(rel), flags, defaults};
 	CachedRelation *entry;
 
 	if (likely(last_used && last_used->relid == key.relid &&
-			   last_used->flags == flags && last_used->valid))
+			   last_used->flags == flags && last_used->defaults == defaults &&
+			   last_used->valid))
 		return last_used;
 
 	if (cache == NULL)
@@ -455,7 +466,7 @@ event_relation_get(Relation rel, uint32 flags)
 	entry = hash_search(cache, &key, HASH_FIND, NULL);
 	if (entry == NULL)
 	{
-		EventRelation *relation = describe_relation(rel, flags);
+		EventRelation *relation = describe_relation(rel, &key);
 
 		entry = hash_search(cache, &key, HASH_ENTER, NULL);
 		entry->relation = relation;
@@ -485,7 +496,7 @@ cache_sweep(void)
 
 	while ((relation = event_relation_next_invalid()) != NULL)
 	{
-		CachedKey	key = {relation->relid, relation->flags};
+		CachedKey	key = {relation->relid, relation->flags, relation->defaults};
 		CachedRelation *entry = hash_search(cache, &key, HASH_FIND, NULL);
 
 		if (entry != NULL && entry->relation == relation)

@@ -29,7 +29,8 @@ typedef enum EventOp
 	EVENT_DELETE,				/* d */
 	EVENT_READ,					/* r: a snapshot row */
 	EVENT_TRUNCATE,				/* t */
-	EVENT_MESSAGE				/* m */
+	EVENT_MESSAGE,				/* m */
+	EVENT_SCHEMA				/* s: a description of the table */
 } EventOp;
 
 /* ------------------------------------------------------------------------
@@ -42,6 +43,7 @@ typedef enum EventOp
 												 * table: under its name, and
 												 * columns in its order */
 #define EVENT_RELATION_BIGINT_STRINGS	(1 << 1)	/* BIGINTS_STRING */
+#define EVENT_RELATION_TYPES	(1 << 2)	/* with event_relation_add_types */
 
 typedef struct EventColumn
 {
@@ -59,6 +61,7 @@ typedef struct EventColumn
 	const char *type_json;		/* the type's name with its modifier */
 	int			type_json_len;
 	bool		primary;		/* in the primary key */
+	bool		nullable;
 } EventColumn;
 
 typedef struct EventRelation
@@ -72,15 +75,19 @@ typedef struct EventRelation
 	int			schema_json_len;
 	int			table_json_len;
 	ValueOptions options;		/* those of the columns' plans */
+	const ValueOptions *defaults;	/* event_relation_get: made of these */
 	int			ncolumns;
 	EventColumn *columns;
 	bool		has_key;
+	bool		key_is_row;		/* all of it, for want of another */
 	/* for a reader of the WAL; NULL: none */
 	const char *missing_key;	/* columns of the key that never come */
 	const char *reserved_column;	/* has the name of a key of the format's */
 	/* VALUE_READS_* of all columns, for value_guard_enter */
 	uint32		reads;
 	List	   *relids;			/* composite types the plans are made of */
+	uint32		told;			/* for a reader that sends descriptions: when it
+								 * sent this one; 0: not yet */
 	MemoryContext context;		/* all of it, delete it to free */
 	/* its entries in the table of watched things */
 	struct EventWatch *watches;
@@ -118,16 +125,24 @@ extern PGDLLEXPORT EventRelation *event_relation_from_tupdesc(MemoryContext pare
 
 /*
  * Ask the catalogs for the columns' types and the primary key, for formats
- * that tell them.
+ * that tell them, and for those whose values follow a type's modifier.
  */
-extern void event_relation_add_types(EventRelation *relation);
+extern PGDLLEXPORT void event_relation_add_types(EventRelation *relation);
 
 /*
- * The description of an open relation with the default options of `json` but
- * for `flags` (EVENT_RELATION_*), from a cache of this process that follows
- * ALTER TABLE and the like.  Valid until the next call.
+ * A number that changes with what event_relation_add_types has found, the
+ * names, and the key.
  */
-extern PGDLLEXPORT EventRelation *event_relation_get(Relation rel, uint32 flags);
+extern uint64 event_relation_fingerprint(const EventRelation *relation);
+
+/*
+ * The description of an open relation with options that are those of
+ * `defaults` but for `flags` (EVENT_RELATION_*), from a cache of this process
+ * that follows ALTER TABLE and the like.  `defaults` must stay as they are,
+ * since the cache knows them by their address.  Valid until the next call.
+ */
+extern PGDLLEXPORT EventRelation *event_relation_get(Relation rel, uint32 flags,
+													 const ValueOptions *defaults);
 
 /*
  * The next description that an invalidation has made void since the last call,

@@ -3,13 +3,14 @@
  *		For formats that tell more of a table than its columns' names: types
  *		with their modifiers, and which columns are the primary key.
  *
- * Decoder process.  pgoutput sends no modifiers and one key, that of the
- * replica identity, so the rest is asked of the catalogs: those of the change,
- * since it is under the change's snapshot.
+ * pgoutput tells one key, that of the replica identity, and core's reader of
+ * its messages skips modifiers, so the rest is asked of the catalogs: in
+ * decoders those of the change, since it is under the change's snapshot.
  */
 #include "postgres.h"
 
 #include "access/sysattr.h"
+#include "common/hashfn.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -56,6 +57,20 @@ find_attribute(TupleDesc tupdesc, const char *name)
 	return InvalidAttrNumber;
 }
 
+/* Plan a column again, if its values follow the modifier. */
+static void
+plan_with_typmod(EventRelation *relation, EventColumn *column)
+{
+	MemoryContext old;
+
+	if (column->typmod < 0 || !value_follows_typmod(&relation->options))
+		return;
+	old = MemoryContextSwitchTo(relation->context);
+	column->type = value_type_get(relation->context, column->typid, column->typmod,
+								  &relation->options, &relation->relids);
+	MemoryContextSwitchTo(old);
+}
+
 void
 event_relation_add_types(EventRelation *relation)
 {
@@ -70,17 +85,40 @@ event_relation_add_types(EventRelation *relation)
 		AttrNumber	attnum = rel ? find_attribute(RelationGetDescr(rel), column->name) :
 			InvalidAttrNumber;
 
+		column->nullable = true;
 		if (attnum != InvalidAttrNumber)
 		{
 			Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
 
 			if (att->atttypid == column->typid)
 				column->typmod = att->atttypmod;
+			column->nullable = !att->attnotnull;
 			column->primary = bms_is_member(attnum - FirstLowInvalidHeapAttributeNumber, pk);
 		}
 		set_type(relation, column);
+		plan_with_typmod(relation, column);
 	}
 	bms_free(pk);
 	if (rel)
 		RelationClose(rel);
+}
+
+uint64
+event_relation_fingerprint(const EventRelation *relation)
+{
+	StringInfoData text;
+	uint64		hash;
+
+	initStringInfo(&text);
+	appendStringInfo(&text, "%s%s", relation->schema_json, relation->table_json);
+	for (int i = 0; i < relation->ncolumns; i++)
+	{
+		const EventColumn *column = &relation->columns[i];
+
+		appendStringInfo(&text, "%s%s%d%d%d", column->label, column->type_json, column->nullable,
+						 column->key, column->primary);
+	}
+	hash = DatumGetUInt64(hash_any_extended((const unsigned char *) text.data, text.len, 0));
+	pfree(text.data);
+	return hash;
 }

@@ -17,6 +17,8 @@ static const Format formats[] =
 	{
 		.name = "json",
 		.values = {TIMESTAMPS_ISO, NUMERICS_STRING, JSON_EMBED},
+		.schema = true,
+		.triggers = true,
 		.append = json_append_event
 	},
 	{
@@ -27,8 +29,27 @@ static const Format formats[] =
 	},
 	{
 		.name = "wal2json",
+		.values = {.dialect = VALUES_TEXT},
 		.types = true,
+		.triggers = true,
 		.append = wal2json_append_event
+	},
+	{
+		.name = "debezium",
+		.values = {TIMESTAMPS_EPOCH_US, NUMERICS_STRING, JSON_STRING, .dialect = VALUES_DEBEZIUM},
+		.types = true,
+		.triggers = true,
+		.timestamps = 1 << TIMESTAMPS_EPOCH_US | 1 << TIMESTAMPS_EPOCH_MS,
+		.count = debezium_count,
+		.append = debezium_append_event
+	},
+	{
+		.name = "dms",
+		.values = {TIMESTAMPS_ISO, NUMERICS_NUMBER, JSON_STRING, .dialect = VALUES_DMS},
+		.types = true,
+		.schema = true,
+		.triggers = true,
+		.append = dms_append_event
 	},
 };
 
@@ -43,10 +64,10 @@ format_find(const char *name)
 	return NULL;
 }
 
-const char *
-format_name(int i)
+const Format *
+format_get(int i)
 {
-	return i >= 0 && i < lengthof(formats) ? formats[i].name : NULL;
+	return i >= 0 && i < lengthof(formats) ? &formats[i] : NULL;
 }
 
 const EventColumn *format_trouble_column;
@@ -81,6 +102,57 @@ format_put_columns(StringInfo out, const Event *event, bool old, bool key_only)
 		}
 	}
 	return n;
+}
+
+/* Are two values of a column the same? */
+static bool
+values_equal(const EventColumn *column, const EventValue *a, const EventValue *b)
+{
+	StringInfoData buffers[2];
+	bool		equal;
+
+	if (a->kind == EVENT_VALUE_NULL || b->kind == EVENT_VALUE_NULL)
+		return a->kind == b->kind;
+	if (a->kind == EVENT_VALUE_TEXT && b->kind == EVENT_VALUE_TEXT)
+		return a->length == b->length && memcmp(a->v.text, b->v.text, a->length) == 0;
+
+	/* Datums of one value may differ in their bytes: compare their texts */
+	initStringInfo(&buffers[0]);
+	initStringInfo(&buffers[1]);
+	event_put_value(&buffers[0], column, a);
+	event_put_value(&buffers[1], column, b);
+	equal = buffers[0].len == buffers[1].len &&
+		memcmp(buffers[0].data, buffers[1].data, buffers[0].len) == 0;
+	pfree(buffers[0].data);
+	pfree(buffers[1].data);
+	return equal;
+}
+
+bool
+format_key_has_changed(const Event *event)
+{
+	if (event->op != EVENT_UPDATE || event->old_row == NULL || event->new_row == NULL)
+		return false;
+	for (int i = 0; i < event->relation->ncolumns; i++)
+	{
+		const EventColumn *column = &event->relation->columns[i];
+		const EventValue *old_value = event_old_value(event, i);
+		const EventValue *new_value = event_new_value(event, i);
+
+		if (column->key && old_value && new_value && old_value != new_value &&
+			!values_equal(column, old_value, new_value))
+			return true;
+	}
+	return false;
+}
+
+void
+format_put_time(StringInfo out, TimestampTz time)
+{
+	if (time == 0)
+		json_put_literal(out, "null");
+	else
+		value_put_time(out, time);
 }
 
 /* Append the content of a logical message, if it is text. */
@@ -175,17 +247,22 @@ format_put_lsn(StringInfo out, const Event *event)
 	json_put(out, text->lsn_json, text->lsn_json_len);
 }
 
+/* Append the id of a place in the event's commit, without the last quote. */
+static void
+put_wal_id(StringInfo out, const Event *event, uint32 seq)
+{
+	json_reserve(out, COMMIT_ID_LEN + 9);
+	memcpy(out->data + out->len, commit_text(event->epoch, event->lsn)->id,
+		   COMMIT_ID_LEN);
+	out->len += COMMIT_ID_LEN;
+	out->len = write_hex(out->data + out->len, seq, lower_digits, 8) - out->data;
+}
+
 void
 format_put_id(StringInfo out, const Event *event, int part)
 {
 	if (event->lsn != InvalidXLogRecPtr)
-	{
-		json_reserve(out, COMMIT_ID_LEN + 9);
-		memcpy(out->data + out->len, commit_text(event->epoch, event->lsn)->id,
-			   COMMIT_ID_LEN);
-		out->len += COMMIT_ID_LEN;
-		out->len = write_hex(out->data + out->len, event->seq + part, lower_digits, 8) - out->data;
-	}
+		put_wal_id(out, event, event->seq + part);
 	else
 	{
 		char		digits[20];
@@ -197,4 +274,14 @@ format_put_id(StringInfo out, const Event *event, int part)
 		json_put(out, digits + i, sizeof(digits) - i);
 	}
 	json_put_char(out, '"');
+}
+
+/*
+ * No change has the place of the one before with something behind it.
+ */
+void
+format_put_schema_id(StringInfo out, const Event *event)
+{
+	put_wal_id(out, event, event->seq - 1);
+	json_put_literal(out, "-s\"");
 }

@@ -23,13 +23,14 @@ typedef enum FormatResult
 typedef enum FormatMetadata
 {
 	METADATA_FULL,
-	METADATA_ROUTING,			/* _op, _schema, _table */
-	METADATA_NONE
+	METADATA_ROUTING,			/* flat: _op, _schema, _table */
+	METADATA_NONE,
+	METADATA_SCHEMA				/* full, and descriptions of tables */
 } FormatMetadata;
 
 typedef struct FormatOptions
 {
-	FormatMetadata metadata;	/* flat: which of its own keys it adds */
+	FormatMetadata metadata;	/* which of its own keys a format adds */
 	bool		omit_unchanged; /* flat: leave unchanged columns out */
 } FormatOptions;
 
@@ -38,6 +39,9 @@ typedef struct Format
 	const char *name;
 	ValueOptions values;		/* defaults */
 	bool		types;			/* needs event_relation_add_types */
+	bool		schema;			/* has a record of EVENT_SCHEMA */
+	bool		triggers;		/* is one of triggers, too */
+	int			timestamps;		/* forms it has: bits by TimestampForm; 0: all */
 
 	/*
 	 * How many records does an event make?  NULL: one.  A reader that numbers
@@ -57,8 +61,8 @@ typedef struct Format
 /* Find a format by name; NULL when there is none. */
 extern PGDLLEXPORT const Format *format_find(const char *name);
 
-/* The i-th format's name, for hints and views; NULL after the last. */
-extern PGDLLEXPORT const char *format_name(int i);
+/* The i-th format; NULL after the last. */
+extern const Format *format_get(int i);
 
 /* Shared by formats */
 
@@ -74,6 +78,12 @@ format_has_id(const Event *event)
  * the WAL, the record id in sixteen decimal digits.  Either sorts as text.
  */
 extern void format_put_id(StringInfo out, const Event *event, int part);
+
+/*
+ * Append the id of the description of a table that is sent before an event: it
+ * sorts between the event's and all earlier ones.
+ */
+extern void format_put_schema_id(StringInfo out, const Event *event);
 
 /* Append the LSN of the commit as a JSON string. */
 extern void format_put_lsn(StringInfo out, const Event *event);
@@ -92,8 +102,42 @@ extern int	format_put_columns(StringInfo out, const Event *event, bool old, bool
  */
 extern void format_put_content(StringInfo out, const Event *event);
 
+/*
+ * Did an update change the row's key?  Then some formats make two records of
+ * it, a delete and an insert.
+ */
+extern bool format_key_has_changed(const Event *event);
+
+/* Append a point in time in ISO 8601 as a JSON string; 0: null. */
+extern void format_put_time(StringInfo out, TimestampTz time);
+
+/* Append true or false. */
+static inline void
+format_put_bool(StringInfo out, bool value)
+{
+	if (value)
+		json_put_literal(out, "true");
+	else
+		json_put_literal(out, "false");
+}
+
 /* The column at which json_trouble arose; NULL: none. */
 extern const EventColumn *format_trouble_column;
+
+/*
+ * Has a column been written that began there?  If not, it is that column, and
+ * the record is to end.
+ */
+static inline bool
+format_column_written(StringInfo out, int begin, const EventColumn *column)
+{
+	if (unlikely(out->len - begin > json_max_bytes))
+		json_trouble = JSON_TOO_LARGE;
+	if (likely(json_trouble == JSON_NO_TROUBLE))
+		return true;
+	format_trouble_column = column;
+	return false;
+}
 
 /* End a record: terminate it. */
 static inline FormatResult
@@ -122,5 +166,14 @@ extern const char *flat_reserved_name(int i);
 /* format_wal2json.c */
 extern FormatResult wal2json_append_event(StringInfo out, const Event *event, int part,
 										  const FormatOptions *options);
+
+/* format_debezium.c */
+extern int	debezium_count(const Event *event);
+extern FormatResult debezium_append_event(StringInfo out, const Event *event, int part,
+										  const FormatOptions *options);
+
+/* format_dms.c */
+extern FormatResult dms_append_event(StringInfo out, const Event *event, int part,
+									 const FormatOptions *options);
 
 #endif							/* FIREHOSE_FORMAT_H */

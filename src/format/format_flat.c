@@ -19,7 +19,6 @@
 static const char *const own_keys[] =
 {"_op", "_db", "_schema", "_table", "_lsn", "_seq", "_id", "_ts"};
 
-static bool key_has_changed(const Event *event);
 static bool lacks_column(const Event *event);
 static void put_metadata(StringInfo out, const Event *event, int part, const char *op,
 						 FormatMetadata metadata, bool first);
@@ -33,7 +32,7 @@ flat_reserved_name(int i)
 int
 flat_count(const Event *event)
 {
-	return key_has_changed(event) ? 2 : 1;
+	return format_key_has_changed(event) ? 2 : 1;
 }
 
 FormatResult
@@ -48,6 +47,7 @@ flat_append_event(StringInfo out, const Event *event, int part,
 	{
 		case EVENT_TRUNCATE:
 		case EVENT_MESSAGE:
+		case EVENT_SCHEMA:
 			return FORMAT_NOTHING;
 		case EVENT_INSERT:
 		case EVENT_READ:
@@ -56,7 +56,7 @@ flat_append_event(StringInfo out, const Event *event, int part,
 			is_delete = true;
 			break;
 		case EVENT_UPDATE:
-			if (!key_has_changed(event))
+			if (!format_key_has_changed(event))
 				op = "update";
 			else
 				is_delete = part == 0;
@@ -75,49 +75,6 @@ flat_append_event(StringInfo out, const Event *event, int part,
 	put_metadata(out, event, part, op, options->metadata, n == 0);
 	json_put_char(out, '}');
 	return format_end(out);
-}
-
-/* Are two values of a column the same? */
-static bool
-values_equal(const EventColumn *column, const EventValue *a, const EventValue *b)
-{
-	StringInfoData buffers[2];
-	bool		equal;
-
-	if (a->kind == EVENT_VALUE_NULL || b->kind == EVENT_VALUE_NULL)
-		return a->kind == b->kind;
-	if (a->kind == EVENT_VALUE_TEXT && b->kind == EVENT_VALUE_TEXT)
-		return a->length == b->length && memcmp(a->v.text, b->v.text, a->length) == 0;
-
-	/* Datums of one value may differ in their bytes: compare their texts */
-	initStringInfo(&buffers[0]);
-	initStringInfo(&buffers[1]);
-	event_put_value(&buffers[0], column, a);
-	event_put_value(&buffers[1], column, b);
-	equal = buffers[0].len == buffers[1].len &&
-		memcmp(buffers[0].data, buffers[1].data, buffers[0].len) == 0;
-	pfree(buffers[0].data);
-	pfree(buffers[1].data);
-	return equal;
-}
-
-/* Did an update change the row's key? */
-static bool
-key_has_changed(const Event *event)
-{
-	if (event->op != EVENT_UPDATE || event->old_row == NULL || event->new_row == NULL)
-		return false;
-	for (int i = 0; i < event->relation->ncolumns; i++)
-	{
-		const EventColumn *column = &event->relation->columns[i];
-		const EventValue *old_value = event_old_value(event, i);
-		const EventValue *new_value = event_new_value(event, i);
-
-		if (column->key && old_value && new_value && old_value != new_value &&
-			!values_equal(column, old_value, new_value))
-			return true;
-	}
-	return false;
 }
 
 /* Was a value left out of the WAL? */

@@ -26,6 +26,7 @@ static const char op_letters[] = {
 	[EVENT_READ] = 'r',
 	[EVENT_TRUNCATE] = 't',
 	[EVENT_MESSAGE] = 'm',
+	[EVENT_SCHEMA] = 's',
 };
 
 static void put_head(StringInfo out, const Event *event);
@@ -34,6 +35,7 @@ static void put_image(StringInfo out, const Event *event, bool old, bool key_onl
 static void put_unchanged(StringInfo out, const Event *event);
 static void put_truncate(StringInfo out, const Event *event);
 static void put_message(StringInfo out, const Event *event);
+static void put_schema(StringInfo out, const EventRelation *relation);
 
 FormatResult
 json_append_event(StringInfo out, const Event *event, int part,
@@ -46,6 +48,8 @@ json_append_event(StringInfo out, const Event *event, int part,
 		put_message(out, event);
 	else if (event->op == EVENT_TRUNCATE)
 		put_truncate(out, event);
+	else if (event->op == EVENT_SCHEMA)
+		put_schema(out, event->relation);
 	else
 	{
 		if (event->relation->has_key)
@@ -109,7 +113,10 @@ put_identity(StringInfo out, const Event *event)
 	if (format_has_id(event))
 	{
 		json_put_literal(out, ",\"id\":");
-		format_put_id(out, event, 0);
+		if (unlikely(event->op == EVENT_SCHEMA))
+			format_put_schema_id(out, event);
+		else
+			format_put_id(out, event, 0);
 	}
 	if (event->lsn != InvalidXLogRecPtr)
 	{
@@ -168,23 +175,14 @@ put_unchanged(StringInfo out, const Event *event)
 }
 
 static void
-put_bool(StringInfo out, bool value)
-{
-	if (value)
-		json_put_literal(out, "true");
-	else
-		json_put_literal(out, "false");
-}
-
-static void
 put_truncate(StringInfo out, const Event *event)
 {
 	if (!event->truncate_known)
 		return;
 	json_put_literal(out, ",\"truncate\":{\"cascade\":");
-	put_bool(out, event->cascade);
+	format_put_bool(out, event->cascade);
 	json_put_literal(out, ",\"restart_identity\":");
-	put_bool(out, event->restart_identity);
+	format_put_bool(out, event->restart_identity);
 	json_put_char(out, '}');
 }
 
@@ -196,6 +194,34 @@ put_message(StringInfo out, const Event *event)
 	json_put_literal(out, ",\"content\":");
 	format_put_content(out, event);
 	json_put_literal(out, ",\"transactional\":");
-	put_bool(out, event->transactional);
+	format_put_bool(out, event->transactional);
 	json_put_char(out, '}');
+}
+
+/* The columns as they are from the next event on. */
+static void
+put_schema(StringInfo out, const EventRelation *relation)
+{
+	json_put_literal(out, ",\"columns\":[");
+	for (int i = 0; i < relation->ncolumns; i++)
+	{
+		const EventColumn *column = &relation->columns[i];
+
+		if (i > 0)
+			json_put_char(out, ',');
+		json_put_literal(out, "{\"name\":");
+		json_put(out, column->label, column->label_len - 1);
+		json_put_literal(out, ",\"type\":");
+		json_put(out, column->type_json, column->type_json_len);
+		json_put_literal(out, ",\"typmod\":");
+		json_put_int64(out, column->typmod);
+		json_put_literal(out, ",\"nullable\":");
+		format_put_bool(out, column->nullable);
+		json_put_literal(out, ",\"key\":");
+		format_put_bool(out, column->key);
+		json_put_literal(out, ",\"primary\":");
+		format_put_bool(out, column->primary);
+		json_put_char(out, '}');
+	}
+	json_put_char(out, ']');
 }

@@ -156,13 +156,8 @@ put_columns(StringInfo out, const char *name, const EventRelation *relation,
 			put_value(out, column, &row[i]);
 		}
 		json_put_char(out, '}');
-		if (unlikely(out->len - begin > json_max_bytes))
-			json_trouble = JSON_TOO_LARGE;
-		if (unlikely(json_trouble != JSON_NO_TROUBLE))
-		{
-			format_trouble_column = column;
+		if (!format_column_written(out, begin, column))
 			return;
-		}
 	}
 	json_put_char(out, ']');
 }
@@ -226,6 +221,8 @@ wal2json_append_event(StringInfo out, const Event *event, int part,
 {
 	const EventRelation *relation = event->relation;
 
+	if (event->op == EVENT_SCHEMA)
+		return FORMAT_NOTHING;
 	json_put_literal(out, "{\"action\":\"");
 	json_put_char(out, actions[event->op]);
 	json_put_char(out, '"');

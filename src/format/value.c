@@ -158,7 +158,8 @@ static const struct KnownType *find_known_type(Oid typid);
  */
 typedef struct SharedPlan
 {
-	Oid			typid;			/* hash key, with the options */
+	Oid			typid;			/* hash key, with the next two */
+	int32		typmod;
 	ValueOptions options;
 	ValueType  *type;
 } SharedPlan;
@@ -176,8 +177,27 @@ static void plan_composite(ValueType *type, List **relids);
  * Plans
  * ------------------------------------------------------------------------
  */
+
+/* The form of a type that this project's own is not asked for; NULL: it is. */
+static const ValueClass *
+dialect_class(const ValueType *type)
+{
+	switch (type->options->dialect)
+	{
+		case VALUES_JSON:
+			break;
+		case VALUES_TEXT:
+			return &class_output;
+		case VALUES_DEBEZIUM:
+			return value_debezium_class(type);
+		case VALUES_DMS:
+			return value_dms_class(type);
+	}
+	return NULL;
+}
+
 ValueType *
-value_type_create(MemoryContext context, Oid typid, const ValueOptions *options,
+value_type_create(MemoryContext context, Oid typid, int32 typmod, const ValueOptions *options,
 				  List **relids)
 {
 	ValueType  *type = MemoryContextAllocZero(context, sizeof(ValueType));
@@ -186,12 +206,16 @@ value_type_create(MemoryContext context, Oid typid, const ValueOptions *options,
 
 	check_stack_depth();
 
-	type->typid = getBaseType(typid);
+	type->typmod = typmod;
+	type->typid = getBaseTypeAndTypmod(typid, &type->typmod);
 	type->options = options;
 	type->context = context;
 
+	type->class = dialect_class(type);
 	known = find_known_type(type->typid);
-	if (known)
+	if (type->class)
+		type->reads = output_reads(type->typid);
+	else if (known)
 	{
 		type->class = known->class;
 		if (type->class == &class_int8 && options->bigints == BIGINTS_STRING)
@@ -211,14 +235,16 @@ value_type_create(MemoryContext context, Oid typid, const ValueOptions *options,
 }
 
 ValueType *
-value_type_get(MemoryContext context, Oid typid, const ValueOptions *options,
+value_type_get(MemoryContext context, Oid typid, int32 typmod, const ValueOptions *options,
 			   List **relids)
 {
 	SharedPlan	key;
 	SharedPlan *plan;
 
+	if (!value_follows_typmod(options))
+		typmod = -1;
 	if (has_composite(typid))
-		return value_type_create(context, typid, options, relids);
+		return value_type_create(context, typid, typmod, options, relids);
 
 	if (shared_plans == NULL)
 	{
@@ -234,15 +260,17 @@ value_type_get(MemoryContext context, Oid typid, const ValueOptions *options,
 	/* padding is part of the key */
 	memset(&key, 0, sizeof(key));
 	key.typid = typid;
+	key.typmod = typmod;
 	key.options.timestamps = options->timestamps;
 	key.options.numerics = options->numerics;
 	key.options.json_columns = options->json_columns;
 	key.options.bigints = options->bigints;
+	key.options.dialect = options->dialect;
 	key.options.nulled = options->nulled;
 	plan = hash_search(shared_plans, &key, HASH_FIND, NULL);
 	if (plan == NULL)
 	{
-		ValueType  *type = value_type_create(TopMemoryContext, typid, options, relids);
+		ValueType  *type = value_type_create(TopMemoryContext, typid, typmod, options, relids);
 
 		plan = hash_search(shared_plans, &key, HASH_ENTER, NULL);
 		plan->type = type;
@@ -315,7 +343,8 @@ plan_array(ValueType *type, Oid element, List **relids)
 	get_type_io_data(element, IOFunc_output, &type->typlen, &type->typbyval,
 					 &type->typalign, &type->typdelim, &ioparam, &function);
 	type->class = &class_array;
-	type->element = value_type_create(type->context, element, type->options, relids);
+	/* an array's modifier is that of its elements */
+	type->element = value_type_create(type->context, element, type->typmod, type->options, relids);
 	type->reads = type->element->reads;
 }
 
@@ -341,7 +370,7 @@ plan_composite(ValueType *type, List **relids)
 		field->attno = i;
 		field->label = value_make_label(type->context, NameStr(att->attname),
 										&field->label_len);
-		field->type = value_type_create(type->context, att->atttypid,
+		field->type = value_type_create(type->context, att->atttypid, att->atttypmod,
 										type->options, relids);
 		type->reads |= field->type->reads;
 		type->nfields++;

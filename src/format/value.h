@@ -55,12 +55,22 @@ extern const char *const bigint_form_words[];
 /* The place of a word in such a list; -1: it is none of them. */
 extern int	value_find_word(const char *const *words, const char *word);
 
+/* Which forms the other types have. */
+typedef enum ValueDialect
+{
+	VALUES_JSON,				/* this project's own: value_datum.c */
+	VALUES_TEXT,				/* all are the type's output */
+	VALUES_DEBEZIUM,			/* value_debezium.c */
+	VALUES_DMS					/* value_dms.c */
+} ValueDialect;
+
 typedef struct ValueOptions
 {
 	TimestampForm timestamps;
 	NumericForm numerics;
 	JsonForm	json_columns;
 	BigintForm	bigints;
+	ValueDialect dialect;
 	uint64	   *nulled;			/* counts values that had to become null: NaN
 								 * as a number, infinity as an epoch; or NULL
 								 * */
@@ -99,6 +109,7 @@ struct ValueType
 {
 	const ValueClass *class;
 	Oid			typid;			/* below domains */
+	int32		typmod;			/* -1, but in dialects whose forms follow it */
 	/* VALUE_READS_* that putting a Datum needs guarded */
 	uint32		reads;
 	const ValueOptions *options;
@@ -123,7 +134,7 @@ struct ValueType
  * `options` must live as long.  The relations of composite types on the way
  * are appended to *relids: when one of them changes the plan is void.
  */
-extern PGDLLEXPORT ValueType *value_type_create(MemoryContext context, Oid typid,
+extern PGDLLEXPORT ValueType *value_type_create(MemoryContext context, Oid typid, int32 typmod,
 												const ValueOptions *options, List **relids);
 
 /*
@@ -131,8 +142,15 @@ extern PGDLLEXPORT ValueType *value_type_create(MemoryContext context, Oid typid
  * type is part of it: then it is made in `context`, and `options` must live as
  * long.
  */
-extern ValueType *value_type_get(MemoryContext context, Oid typid,
+extern ValueType *value_type_get(MemoryContext context, Oid typid, int32 typmod,
 								 const ValueOptions *options, List **relids);
+
+/* Does a plan depend on the modifier? */
+static inline bool
+value_follows_typmod(const ValueOptions *options)
+{
+	return options->dialect == VALUES_DEBEZIUM;
+}
 
 /* Make `"name":` in UTF-8. */
 extern PGDLLEXPORT char *value_make_label(MemoryContext context, const char *name, int *len);

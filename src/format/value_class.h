@@ -41,6 +41,10 @@ extern void value_text_array(StringInfo out, ValueType *type, const char *text, 
 extern void value_text_composite(StringInfo out, ValueType *type, const char *text, int len);
 extern void value_text_string(StringInfo out, ValueType *type, const char *text, int len);
 
+/* A type's form in a dialect; NULL: that of VALUES_JSON. */
+extern const ValueClass *value_debezium_class(const ValueType *type);
+extern const ValueClass *value_dms_class(const ValueType *type);
+
 /* Append null for a value that the chosen form cannot express. */
 extern void value_put_nulled(StringInfo out, const ValueType *type);
 

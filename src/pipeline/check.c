@@ -36,6 +36,7 @@
 static char *pipeline_role;
 
 static void check_choices(const PipelineRow *row);
+static void check_format(const Pipeline *pipeline);
 static void check_publications(const List *publications);
 static void check_prefixes(const List *prefixes);
 static void check_streams(const Pipeline *pipeline);
@@ -115,8 +116,8 @@ pipeline_check_row(const PipelineRow *row)
 		StringInfoData names;
 
 		initStringInfo(&names);
-		for (int i = 0; format_name(i); i++)
-			appendStringInfo(&names, "%s\"%s\"", i > 0 ? ", " : "", format_name(i));
+		for (int i = 0; format_get(i); i++)
+			appendStringInfo(&names, "%s\"%s\"", i > 0 ? ", " : "", format_get(i)->name);
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("format \"%s\" does not exist", format),
@@ -135,6 +136,7 @@ pipeline_check_row(const PipelineRow *row)
 				 errmsg("origin \"none\" requires PostgreSQL 16 or later")));
 
 	pipeline = pipeline_from_row(row);
+	check_format(pipeline);
 	check_publications(pipeline->publications);
 	pipeline_check_select(pipeline->publications, GetUserId());
 	check_prefixes(pipeline->message_prefixes);
@@ -172,6 +174,24 @@ check_choices(const PipelineRow *row)
 				 errmsg("invalid value for %s: \"%s\"", name, chosen),
 				 errhint("Valid values are: %s\"default\".", hint.data)));
 	}
+}
+
+/* Error unless a format has what was chosen for it. */
+static void
+check_format(const Pipeline *pipeline)
+{
+	const Format *format = pipeline->format;
+
+	if (format->timestamps != 0 && (format->timestamps & 1 << pipeline->values.timestamps) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("format \"%s\" does not have this form of timestamps", format->name),
+				 errhint("Use timestamps => 'epoch_us' or 'epoch_ms', or leave it out.")));
+	if (pipeline->format_options.metadata == METADATA_SCHEMA && !format->schema)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("format \"%s\" does not have records that describe tables", format->name),
+				 errhint("Use the format \"json\" or \"dms\", or another value of metadata.")));
 }
 
 /* Error unless the publications are there and the user's. */

@@ -59,6 +59,13 @@ typedef struct Pipeline
 	bool		durable_puts;	/* it is the one that ships durable puts */
 } Pipeline;
 
+/* Does it send a description of each table, too? */
+static inline bool
+pipeline_describes(const Pipeline *pipeline)
+{
+	return pipeline->format_options.metadata == METADATA_SCHEMA;
+}
+
 /*
  * Read a pipeline, into palloc'd memory; NULL: there is none.  Needs a
  * transaction.

@@ -30,6 +30,7 @@
 
 #include "common/preload.h"
 #include "common/sql_command.h"
+#include "format/format.h"
 #include "put/trigger.h"
 #include "stream/stream.h"
 
@@ -43,7 +44,6 @@ typedef struct AttachChoice
 } AttachChoice;
 
 static const AttachChoice level_choice = {"level", "row", "statement", NULL};
-static const AttachChoice content_choice = {"content", "change", "row", "row"};
 static const AttachChoice names_choice = {"names", "leaf", "root", "root"};
 static const AttachChoice bigints_choice = {"bigints", "number", "string", "bigint_string"};
 
@@ -74,6 +74,7 @@ PG_FUNCTION_INFO_V1(firehose_attach);
 PG_FUNCTION_INFO_V1(firehose_detach);
 
 static bool choose(FunctionCallInfo fcinfo, int argument, const AttachChoice *choice);
+static const char *content_word(char *value);
 static Form_pg_class lock_table(Oid relid, HeapTuple *tuple);
 static char *qualified_name(Oid relid);
 static List *find_triggers(Oid relid, const char *stream, bool *inherited);
@@ -93,6 +94,7 @@ firehose_attach(PG_FUNCTION_ARGS)
 	Form_pg_class class;
 	Stream	   *stream;
 	bool		statement;
+	const char *content;
 	bool		row_only;
 	bool		inherited;
 	Oid			relid;
@@ -113,9 +115,10 @@ firehose_attach(PG_FUNCTION_ARGS)
 					 quote_identifier(get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid))),
 					 quote_literal_cstr(a.stream));
 	statement = choose(fcinfo, 2, &level_choice);
-	row_only = choose(fcinfo, 3, &content_choice);
-	if (row_only)
-		appendStringInfo(&call, ", '%s'", content_choice.word);
+	content = content_word(text_to_cstring(PG_GETARG_TEXT_PP(3)));
+	row_only = content && strcmp(content, "row") == 0;
+	if (content)
+		appendStringInfo(&call, ", '%s'", content);
 	if (choose(fcinfo, 4, &names_choice))
 		appendStringInfo(&call, ", '%s'", names_choice.word);
 	if (choose(fcinfo, 5, &bigints_choice))
@@ -166,6 +169,22 @@ choose(FunctionCallInfo fcinfo, int argument, const AttachChoice *choice)
 				 errmsg("invalid value for %s: \"%s\"", choice->argument, value),
 				 errhint("Valid values are: \"%s\", \"%s\".", choice->plain, choice->other)));
 	return strcmp(value, choice->other) == 0;
+}
+
+/* The trigger's word for its content; NULL: it needs none. */
+static const char *
+content_word(char *value)
+{
+	const Format *format = format_find(value);
+
+	if (strcmp(value, "change") == 0)
+		return NULL;
+	if (strcmp(value, "row") != 0 && (format == NULL || !format->triggers))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for content: \"%s\"", value),
+				 errhint("Valid values are: \"change\", \"row\", \"json\", \"wal2json\", \"debezium\", \"dms\".")));
+	return value;
 }
 
 /*

@@ -190,7 +190,7 @@ check_constraints(EState *estate, ResultRelInfo *target, TupleTableSlot *slot)
 static void
 append_row(ForeignInsert *insert, Relation rel, TupleTableSlot *slot)
 {
-	EventRelation *relation = event_relation_get(rel, 0);
+	EventRelation *relation = event_relation_get(rel, 0, &format_get(0)->values);
 	int			guard;
 
 	if (unlikely(relation->ncolumns > insert->max_values || insert->values == NULL))

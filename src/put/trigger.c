@@ -8,9 +8,11 @@
  * WAL knows: no lsn and seq, no cascade and restart_identity of a truncate;
  * `id` is the record id, `ts` the transaction's start (as now()), the same for
  * all its records as a commit's time would be, and `before` the whole old row.
- * With 'row' a record is only the row, the old one for a delete, and a
- * truncate gives none.  With 'root' a partition's records name the topmost
- * table, as those of a statement trigger on that one do.
+ * The name of another format among the words chooses that one, likewise
+ * without what only the WAL knows.  With 'row' a record is only the row, the
+ * old one for a delete, and a truncate gives none.  With 'root' a partition's
+ * records name the topmost table, as those of a statement trigger on that one
+ * do.
  *
  * The stream's USAGE is asked of the table's owner, who may have the trigger
  * there, not of the role that writes to the table.
@@ -60,6 +62,7 @@ typedef struct TriggerCall
 	TriggerData *data;
 	Stream	   *stream;
 	bool		row_only;		/* 'row' is among the arguments */
+	const Format *format;
 	bool		newline;		/* delimit records */
 	StringInfo	record;
 	EventValue *old_values;		/* room for a row each */
@@ -72,6 +75,7 @@ PG_FUNCTION_INFO_V1(firehose_trigger);
 static TriggerData *check_called_as_trigger(FunctionCallInfo fcinfo);
 static uint32 parse_arguments(TriggerCall *call);
 static const struct TriggerWord *find_word(const char *word);
+static bool take_format(TriggerCall *call, const char *word);
 static void check_table(TriggerData *data);
 static void describe_call(void *arg);
 static void begin_call(TriggerCall *call, TriggerData *data);
@@ -149,16 +153,44 @@ parse_arguments(TriggerCall *call)
 	{
 		const struct TriggerWord *known = find_word(trigger->tgargs[i]);
 
+		if (known == NULL && take_format(call, trigger->tgargs[i]))
+			continue;
 		if (known == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("invalid argument of firehose_trigger(): \"%s\"",
 							trigger->tgargs[i]),
-					 errhint("Valid arguments after the stream are 'row', 'root' and 'bigint_string'.")));
+					 errhint("Valid arguments after the stream are 'row', 'root', 'bigint_string', and a format: 'json', 'wal2json', 'debezium' or 'dms'.")));
 		call->row_only |= known->row_only;
 		flags |= known->flags;
 	}
-	return flags;
+	if (call->row_only && call->format)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("arguments 'row' and '%s' of firehose_trigger() exclude each other",
+						call->format->name),
+				 errhint("Leave out one of them.")));
+	if (call->format == NULL)
+		call->format = format_get(0);
+	return flags | (call->format->types ? EVENT_RELATION_TYPES : 0);
+}
+
+/* Is it the name of a format that triggers have? */
+static bool
+take_format(TriggerCall *call, const char *word)
+{
+	const Format *format = format_find(word);
+
+	if (format == NULL || !format->triggers)
+		return false;
+	if (call->format && call->format != format)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("firehose_trigger() has two formats: '%s' and '%s'",
+						call->format->name, word),
+				 errhint("Leave out one of them.")));
+	call->format = format;
+	return true;
 }
 
 static const struct TriggerWord *
@@ -252,7 +284,8 @@ begin_call(TriggerCall *call, TriggerData *data)
 	stream_check_usage(call->stream, data->tg_relation->rd_rel->relowner);
 	call->newline = call->stream->options.delimiter != DELIMITER_NONE;
 
-	call->event.relation = event_relation_get(data->tg_relation, flags);
+	call->event.relation = event_relation_get(data->tg_relation, flags,
+													 &call->format->values);
 	call->event.origin = event_fill_source();
 	call->event.xid = GetTopTransactionIdIfAny();
 	call->event.ts = GetCurrentTransactionStartTimestamp();
@@ -345,13 +378,25 @@ put_statement(TriggerCall *call)
 	}
 }
 
-/* Put one record. */
+/* Put a record that has been written. */
+static void
+put_written(TriggerCall *call)
+{
+	if (call->newline)
+		json_put_char(call->record, '\n');
+	(void) put_record(call->stream, call->event.record_id, call->record->data,
+					  call->record->len, true);
+}
+
+/* Put one record, or what the format makes of the event. */
 static void
 put_event(TriggerCall *call, EventOp op, TupleTableSlot *old_slot,
 		  TupleTableSlot *new_slot)
 {
+	static const FormatOptions options = {METADATA_FULL};
 	Event	   *event = &call->event;
 	StringInfo	record = call->record;
+	int			parts;
 
 	if (op == EVENT_TRUNCATE && call->row_only)
 		return;
@@ -369,15 +414,22 @@ put_event(TriggerCall *call, EventOp op, TupleTableSlot *old_slot,
 		event->new_row = call->new_values;
 	}
 
-	record->len = 0;
-	event->record_id = put_next_id();
 	if (call->row_only)
+	{
+		record->len = 0;
+		event->record_id = put_next_id();
 		json_append_row(record, event->relation, event->new_row ? event->new_row : event->old_row);
-	else
-		(void) json_append_event(record, event, 0, NULL);
-	if (call->newline)
-		json_put_char(record, '\n');
-	(void) put_record(call->stream, event->record_id, record->data, record->len, true);
+		put_written(call);
+		return;
+	}
+	parts = call->format->count ? call->format->count(event) : 1;
+	for (int part = 0; part < parts; part++)
+	{
+		record->len = 0;
+		event->record_id = put_next_id();
+		if (call->format->append(record, event, part, &options) == FORMAT_OK)
+			put_written(call);
+	}
 }
 
 /*

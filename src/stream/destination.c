@@ -33,7 +33,7 @@ static const DestinationDef destinations[] = {
 	[DESTINATION_ANY] = {"any", "any destination"},
 	[DESTINATION_S3] = {"s3", "S3"},
 	[DESTINATION_S3_PARTITIONED] = {"s3_partitioned", "S3 with dynamic partitioning",
-		.no_gzip = NOT_UNPACKED, .no_none = LINES, .formats = " flat json row ", .example = "flat"},
+		.no_gzip = NOT_UNPACKED, .no_none = LINES, .formats = " flat json debezium dms row ", .example = "flat"},
 	[DESTINATION_S3_CONVERTED] = {"s3_converted", "S3 with conversion to Parquet or ORC",
 		.no_gzip = NOT_UNPACKED, .formats = " flat row ", .example = "flat",
 		.timestamps = 1 << TIMESTAMPS_SQL, .timestamps_example = "sql", .numbers = true},

@@ -47,7 +47,7 @@ array_has(ArrayType *array, const char *name)
 
 /* Describe the type of a row as if it were a table. */
 static EventRelation *
-describe(HeapTupleHeader row, ArrayType *key, const ValueOptions *options)
+describe(HeapTupleHeader row, ArrayType *key, const ValueOptions *options, bool types)
 {
 	TupleDesc	tupdesc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(row),
 												 HeapTupleHeaderGetTypMod(row));
@@ -61,8 +61,17 @@ describe(HeapTupleHeader row, ArrayType *key, const ValueOptions *options)
 		if (key && array_has(key, NameStr(att->attname)))
 			keys = bms_add_member(keys, att->attnum - FirstLowInvalidHeapAttributeNumber);
 	}
-	relation = event_relation_from_tupdesc(CurrentMemoryContext, InvalidOid, "pub\"lic",
-										   "t\303\244ble", tupdesc, keys, options);
+	relation = event_relation_from_tupdesc(CurrentMemoryContext,
+										   get_typ_typrelid(HeapTupleHeaderGetTypeId(row)),
+										   "pub\"lic", "t\303\244ble", tupdesc, keys, options);
+	if (types)
+	{
+		/* as event_relation_get does */
+		int			guard = value_guard_enter(VALUE_READS_SEARCH_PATH | VALUE_READS_QUOTING);
+
+		event_relation_add_types(relation);
+		value_guard_leave(guard);
+	}
 	ReleaseTupleDesc(tupdesc);
 	return relation;
 }
@@ -123,7 +132,7 @@ format_row(PG_FUNCTION_ARGS)
 	HeapTupleHeader row = PG_GETARG_HEAPTUPLEHEADER(0);
 	bool		as_text = strcmp(TextDatumGetCString(PG_GETARG_DATUM(1)), "text") == 0;
 	ValueOptions options = {PG_GETARG_INT32(2), PG_GETARG_INT32(3), PG_GETARG_INT32(4)};
-	EventRelation *relation = describe(row, NULL, &options);
+	EventRelation *relation = describe(row, NULL, &options, false);
 	EventValue *values = row_values(relation, row, as_text, NULL);
 	StringInfoData out;
 	int			guard;
@@ -139,7 +148,7 @@ format_row(PG_FUNCTION_ARGS)
 static void
 fill_event(Event *event, char op, const char *identity)
 {
-	static const char letters[] = "cudrtm";
+	static const char letters[] = "cudrtms";
 
 	event->op = strchr(letters, op) - letters;
 	event->ts = 848615641659569;
@@ -148,6 +157,7 @@ fill_event(Event *event, char op, const char *identity)
 	{
 		event->epoch = UINT64CONST(0x329AB1D24C07);
 		event->lsn = UINT64CONST(0x11A0000D8);
+		event->change_lsn = UINT64CONST(0x11A000018);
 		event->seq = 12;
 		event->truncate_known = true;
 		event->cascade = true;
@@ -173,6 +183,7 @@ format_event(PG_FUNCTION_ARGS)
 	const Format *format = format_find(TextDatumGetCString(PG_GETARG_DATUM(8)));
 	ValueOptions options = {PG_GETARG_INT32(9), PG_GETARG_INT32(10), PG_GETARG_INT32(11)};
 	FormatOptions format_options = {PG_GETARG_INT32(13), PG_GETARG_BOOL(14)};
+	bool		fills_schema = format && format_options.metadata == METADATA_SCHEMA;
 	FormatResult result;
 	Event		event = {0};
 	StringInfoData out;
@@ -180,11 +191,13 @@ format_event(PG_FUNCTION_ARGS)
 
 	if (format == NULL)
 		elog(ERROR, "unknown format");
+	options.dialect = format->values.dialect;
 	fill_event(&event, TextDatumGetCString(PG_GETARG_DATUM(2))[0],
 			   TextDatumGetCString(PG_GETARG_DATUM(7)));
 	event.old_is_key = PG_GETARG_BOOL(5);
 	if (new_row || old_row)
-		event.relation = describe(new_row ? new_row : old_row, PG_GETARG_ARRAYTYPE_P(4), &options);
+		event.relation = describe(new_row ? new_row : old_row, PG_GETARG_ARRAYTYPE_P(4), &options,
+								  format->types || fills_schema);
 	if (new_row)
 		event.new_row = row_values(event.relation, new_row, as_text, PG_GETARG_ARRAYTYPE_P(6));
 	if (old_row)

@@ -6,7 +6,7 @@
 CREATE FUNCTION format_event(
     new_row record,
     old_row record DEFAULT NULL,
-    op text DEFAULT 'c',                    -- c u d r t m
+    op text DEFAULT 'c',                    -- c u d r t m s
     input text DEFAULT 'datum',             -- or text: as pgoutput gives values
     key text[] DEFAULT '{}',                -- columns
     old_is_key boolean DEFAULT false,
