@@ -200,7 +200,7 @@ take(QueueReader *r, QueuePlace at, QueuePosition position, ClaimedRecord *claim
 	claimed->length = record->length;
 	claimed->attempts = record->attempts;
 	claimed->kind = record->kind;
-	claimed->alone = 0;
+	claimed->refused = 0;
 	claimed->group = 0;
 	if (QUEUE_ITEM_HAS_ORIGIN(record->kind))
 		read_commit_ref(r, at, &claimed->origin);

@@ -36,8 +36,8 @@ typedef struct ClaimedRecord
 	uint16		attempts;
 	uint8		kind;			/* QueueItemKind */
 	/* the holder's own, 0 at first: see sender/group.h */
-	uint16		alone;			/* requests that carried it and no other with
-								 * it in a Firehose record */
+	uint16		refused;		/* how often Firehose refused it, and no other
+								 * with it in a Firehose record */
 	uint32		group;			/* so many, it and those behind it, were sent
 								 * as one Firehose record */
 	CommitRef origin;			/* if the kind has one, else not set */

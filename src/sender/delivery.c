@@ -115,6 +115,16 @@ ripe_at(const Delivery *d)
 }
 
 /*
+ * Is nothing more sent until dead letters are stored?  In strict order no
+ * record passes one that is in neither place yet.
+ */
+static inline bool
+awaits_letters(const Delivery *d)
+{
+	return d->target.npending >= (d->options.order == ORDER_STRICT ? 1 : MAX_PENDING_LETTERS);
+}
+
+/*
  * Have a batch at hand, as far as the queue has one.  Returns whether it is
  * full.
  */
@@ -125,7 +135,7 @@ fill_ready(Delivery *d, int64 now)
 	GroupLimits limits;
 
 	delivery_group_limits(d, &limits);
-	while (!is_full(d, &limits) && d->target.npending < MAX_PENDING_LETTERS &&
+	while (!is_full(d, &limits) && !awaits_letters(d) &&
 		   queue_reader_next(&d->target.reader, &claimed))
 	{
 		if (unlikely(claimed.kind == QUEUE_ITEM_DEAD_EVENT))
@@ -188,10 +198,14 @@ send_batches(Delivery *d, int64 now)
 {
 	if (!delivery_sends(d) || now < Max(d->tokens_at, pace_not_before(&d->health.pace)))
 		return;
+	if (d->unordered && d->nin_flight == 0)
+		delivery_restore_order(d);
 	while (d->nin_flight < pace_max_in_flight(&d->health.pace))
 	{
 		bool		full = fill_ready(d, now);
 
+		if (d->options.order == ORDER_STRICT && awaits_letters(d))
+			break;
 		if (!delivery_suspects_due(d, now) &&
 			(d->ready.count == 0 || (!full && now < ripe_at(d))))
 			break;
@@ -220,16 +234,6 @@ delivery_pump(Delivery *d, int64 now)
 		health_waits(&d->health, NULL);
 }
 
-/* Count, by +1 or -1, a request that carries a record alone in its group. */
-static inline void
-count_alone(Request *request, int g, int change)
-{
-	ClaimedRecord *first = &request->records[request->groups[g].first];
-
-	if (request->groups[g].nrecords == 1 && first->alone < PG_UINT16_MAX)
-		first->alone += change;
-}
-
 /*
  * Count the attempt in the queue, for a later sender that may have to
  * continue.
@@ -239,8 +243,6 @@ count_attempts(Delivery *d, Request *request)
 {
 	for (int i = 0; i < request->nrecords; i++)
 		queue_reader_count_attempt(&d->target.reader, &request->records[i]);
-	for (int g = 0; g < request->ngroups; g++)
-		count_alone(request, g, 1);
 	pg_atomic_fetch_add_u64(&d->queue_stream->stats.in_flight, request->nrecords);
 }
 
@@ -258,8 +260,6 @@ count_sent(Delivery *d, Request *request)
 		else
 			queue_reader_uncount_attempt(&d->target.reader, &request->records[i]);
 	}
-	for (int g = 0; request->http.sent == 0 && g < request->ngroups; g++)
-		count_alone(request, g, -1);
 	if (resent > 0)
 		pg_atomic_fetch_add_u64(&d->queue_stream->stats.resent, resent);
 	if (request->http.sent > 0)
@@ -473,7 +473,7 @@ delivery_due_at(Delivery *d, int64 now)
 	int64		when;
 
 	/* until dead letters are stored there is no room for more */
-	if (d->target.npending >= MAX_PENDING_LETTERS)
+	if (awaits_letters(d))
 		return now + LETTERS_PAUSE;
 	if (d->dropped)
 		return queue_reader_has_more(&d->target.reader) || d->ready.count > 0 ||

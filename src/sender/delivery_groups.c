@@ -230,6 +230,22 @@ delivery_put_records_back(Delivery *d, Request *request)
 }
 
 void
+delivery_restore_order(Delivery *d)
+{
+	ClaimedRecord claimed;
+
+	while (d->suspects.count > 0)
+	{
+		ready_list_pop_front(&d->suspects, &claimed);
+		ready_list_push_front(&d->ready, &claimed);
+	}
+	ready_list_sort(&d->ready);
+	for (int i = 0; i < d->ready.count; i++)
+		ready_list_get(&d->ready, i)->group = 0;
+	d->unordered = false;
+}
+
+void
 delivery_suspect(Delivery *d, Request *request, int group)
 {
 	const RecordGroup *g = &request->groups[group];

@@ -61,6 +61,12 @@ extern void delivery_put_halves_back(Delivery *d, Request *request);
 extern void delivery_put_records_back(Delivery *d, Request *request);
 
 /*
+ * The stream's order is strict from now on, and nothing is in flight: put the
+ * records at hand into their order, refused ones, too.
+ */
+extern void delivery_restore_order(Delivery *d);
+
+/*
  * A group of a request was refused, though not for want of quota, and others
  * were not: try it again later, beside others, in two halves if it has been
  * tried so before.  The first `nsuspects` groups of a request have been.

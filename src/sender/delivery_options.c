@@ -75,6 +75,44 @@ differ(const StreamOptions *old, const StreamOptions *new)
 	return memcmp(&copy, old, sizeof(copy)) != 0;
 }
 
+/* Who signs, which is looked at before the next request. */
+static void
+find_identity(Delivery *d)
+{
+	d->resolved = false;
+	d->identity = NULL;
+	if (*d->options.role_arn == '\0' ||
+		role_arn_allowed(d->options.role_arn, sender_allowed_roles))
+		d->identity = identity_of(d->options.role_arn, d->options.external_id);
+	d->identity_generation = d->identity != NULL ? identity_generation(d->identity) : 0;
+}
+
+/*
+ * Has the identity of the stream other credentials than when last looked at,
+ * or has it none?  A role that is not allowed has no identity whatever the
+ * credentials are.
+ */
+static bool
+has_other_credentials(const Delivery *d)
+{
+	if (d->identity == NULL)
+		return false;
+	return d->authenticating || identity_state(d->identity) != IDENTITY_READY ||
+		identity_generation(d->identity) != d->identity_generation;
+}
+
+/* Show what the options say, or the state of the pace. */
+static void
+show_options(Delivery *d)
+{
+	if (!d->options.enabled)
+		health_hold(&d->health, STREAM_DISABLED, "the stream's option enabled is false");
+	else if (d->options.paused)
+		health_hold(&d->health, STREAM_PAUSED, "the stream's option paused is true");
+	else
+		health_show(&d->health);
+}
+
 void
 delivery_set_options(Delivery *d, const Stream *stream, int64 now)
 {
@@ -109,29 +147,25 @@ delivery_set_options(Delivery *d, const Stream *stream, int64 now)
 	{
 		pace_try_now(&d->health.pace, now);
 		d->suspects_at = Min(d->suspects_at, now);
+		d->unordered = o->order == ORDER_STRICT;
 	}
-	delivery_reconsider(d, now);
+	find_identity(d);
+	if (d->authenticating)
+		pace_hold(&d->health.pace, now);
+	show_options(d);
 }
 
 void
-delivery_reconsider(Delivery *d, int64 now)
+delivery_reconsider(Delivery *d, bool all, int64 now)
 {
-	if (d->dropped || !d->started)
+	if (d->dropped || !d->started || (!all && !has_other_credentials(d)))
 		return;
-	d->resolved = false;
-	d->identity = NULL;
-	if (*d->options.role_arn == '\0' ||
-		role_arn_allowed(d->options.role_arn, sender_allowed_roles))
-		d->identity = identity_of(d->options.role_arn, d->options.external_id);
+	find_identity(d);
 	pace_probe_now(&d->health.pace, now);
 	if (d->authenticating)
 		pace_hold(&d->health.pace, now);
-	if (!d->options.enabled)
-		health_hold(&d->health, STREAM_DISABLED, "the stream's option enabled is false");
-	else if (d->options.paused)
-		health_hold(&d->health, STREAM_PAUSED, "the stream's option paused is true");
-	else
-		health_show(&d->health);
+	show_options(d);
+	turn_mark(&d->turn);
 }
 
 /*

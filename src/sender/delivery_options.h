@@ -14,10 +14,11 @@
 extern void delivery_set_options(Delivery *d, const Stream *stream, int64 now);
 
 /*
- * Credentials or settings have changed: resolve anew, and try a parked stream
- * at once.
+ * Credentials have changed, or with `all` the settings that every stream
+ * depends on: if that concerns this stream, resolve anew, have it visited, and
+ * try it at once if it is parked.
  */
-extern void delivery_reconsider(Delivery *d, int64 now);
+extern void delivery_reconsider(Delivery *d, bool all, int64 now);
 
 /*
  * Find out where to send, and whether the sender may.  False if the stream is

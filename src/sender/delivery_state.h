@@ -35,6 +35,7 @@ struct Delivery
 	MemoryContext option_context;	/* strings of options */
 
 	Identity   *identity;		/* who signs; NULL: the role is not allowed */
+	uint64		identity_generation;	/* of its credentials, when last looked at */
 	bool		authenticating; /* it waits for its first credentials */
 
 	/*
@@ -62,6 +63,7 @@ struct Delivery
 	GroupRatio	ratio;			/* of gzip */
 	bool		hurried;		/* until the queue is read up, nothing lingers */
 	bool		came_back;		/* some of .ready was in a request before */
+	bool		unordered;		/* order is strict now and was not before */
 
 	Health		health;			/* pace, state and log */
 	bool		started;		/* .health is set up: options are known */

@@ -65,17 +65,32 @@ foreign_words(const char *body, size_t length, char *words, size_t size)
 	sanitize_text(words, n);
 }
 
-/* The largest number in a text, 0 if there is none. */
+/* Is this character a part of a name, next to a number? */
+static inline bool
+is_in_name(char c)
+{
+	return isalpha((unsigned char) c) || c == '_' || c == '-';
+}
+
+/*
+ * The largest number in a text that is not a part of a name, which may be the
+ * stream's; 0 if there is none.
+ */
 static int64
 largest_number(const char *text, size_t length)
 {
 	int64		largest = 0;
-	int64		number = 0;
+	size_t		end;
 
-	for (size_t i = 0; i < length; i++)
+	for (size_t begin = 0; begin < length; begin = Max(end, begin + 1))
 	{
-		number = isdigit((unsigned char) text[i]) ?
-			Min(number * 10 + (text[i] - '0'), PG_INT32_MAX) : 0;
+		int64		number = 0;
+
+		for (end = begin; end < length && isdigit((unsigned char) text[end]); end++)
+			number = Min(number * 10 + (text[end] - '0'), PG_INT32_MAX);
+		if ((begin > 0 && (is_in_name(text[begin - 1]) || text[begin - 1] == '.')) ||
+			(end < length && is_in_name(text[end])))
+			continue;
 		largest = Max(largest, number);
 	}
 	return largest;

@@ -114,6 +114,8 @@ health_trouble(Health *h, const Cause *cause, int64 now)
 	health_note_error(h, cause);
 	if (state != PACE_ACTIVE)
 		show_state(h, stream_states[state], text);
+	if (state == PACE_THROTTLED)
+		strlcpy(h->throttle, text, sizeof(h->throttle));
 
 	/* a service that asks for less is not trouble */
 	if (state == PACE_RETRYING || state == PACE_PARKED)
@@ -140,11 +142,13 @@ health_refresh(Health *h, int64 now)
 {
 	PaceState	state = pace_state(&h->pace);
 
-	if (state == PACE_ACTIVE && h->shown != PACE_ACTIVE)
-		show_state(h, STREAM_ACTIVE, "");
-	if (state == PACE_ACTIVE)
-		h->shown = PACE_ACTIVE;
-	if (h->troubled && (state == PACE_ACTIVE || state == PACE_THROTTLED))
+	if (state != PACE_ACTIVE && state != PACE_THROTTLED)
+		return;
+	/* behind a failure may be that the service had asked for less */
+	if (state != h->shown)
+		show_state(h, stream_states[state], state == PACE_ACTIVE ? "" : h->throttle);
+	h->shown = state;
+	if (h->troubled)
 	{
 		h->troubled = false;
 		write_line(h, LINE_RESUMED, "", now);

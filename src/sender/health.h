@@ -49,6 +49,8 @@ typedef struct Health
 	StreamStatistics *stats;
 	const char *name;			/* of the stream */
 	PaceState	shown;			/* state that the view was told */
+	char		throttle[STATISTICS_MESSAGE_LEN];	/* the last reason of that
+													 * state */
 	bool		held;			/* it is told another one: health_hold() */
 	bool		waiting;		/* it is told that the stream waits for budget */
 	bool		troubled;		/* the log was told of trouble */

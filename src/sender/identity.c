@@ -219,7 +219,7 @@ identity_take(Identity *identity, const Credentials *credentials, const char *so
 			ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 		identity->generation = ++last_generation;
 		identity->stats.fetched_at = GetCurrentTimestamp();
-		identities.changed = true;
+		identity_note_change(IDENTITIES_REFRESHED);
 	}
 	if (identity == identities.own && !identities.own->present)
 		fetch_waiting_roles(now);
@@ -254,7 +254,7 @@ identity_drop(Identity *identity)
 	identity->generation = ++last_generation;
 	credentials_wipe(&identity->credentials);
 	sigv4_key_clear(&identity->signing_key);
-	identities.changed = true;
+	identity_note_change(IDENTITIES_REFRESHED);
 }
 
 void
@@ -262,7 +262,7 @@ identity_note_failure(Identity *identity, const char *problem)
 {
 	/* streams that wait for the credentials have to be told of the failure */
 	if (identity->failures++ == 0 && !identity->present)
-		identities.changed = true;
+		identity_note_change(IDENTITIES_REFRESHED);
 	strlcpy(identity->problem, problem, sizeof(identity->problem));
 	identity->stats.failures++;
 	strlcpy(identity->stats.last_error, problem, sizeof(identity->stats.last_error));

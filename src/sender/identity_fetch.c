@@ -156,7 +156,7 @@ finish_fetch(Identity *identity, int64_t now)
 	if (identity == &identities.region_seeker)
 	{
 		strlcpy(identities.instance_region, fetch->region, sizeof(identities.instance_region));
-		identities.changed = true;
+		identity_note_change(IDENTITIES_SOUGHT);
 		return;
 	}
 	if (expiration != 0)

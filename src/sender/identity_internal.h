@@ -17,6 +17,7 @@
 #include "sender/helper.h"
 #include "sender/http.h"
 #include "sender/identity.h"
+#include "sender/identity_refresh.h"
 #include "stream/identity_stats.h"
 
 #define IDENTITY_NEVER		PG_INT64_MAX
@@ -64,11 +65,18 @@ typedef struct Identities
 								 * fetch is used */
 	char		instance_region[64];	/* the instance's region */
 	CredentialState found;		/* how the server's own were found */
-	bool		changed;		/* since the last identity_refresh() */
+	IdentityChange change;		/* since the last identity_refresh() */
 	RetryRandom random;
 } Identities;
 
 extern Identities identities;
+
+/* Something has changed: what identity_refresh() will return. */
+static inline void
+identity_note_change(IdentityChange change)
+{
+	identities.change = Max(identities.change, change);
+}
 
 /*
  * Use these credentials from now on.  lifetime is in us, or IDENTITY_NEVER.

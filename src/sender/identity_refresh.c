@@ -26,11 +26,13 @@ static char *seen_settings = NULL;
 static int64_t missing_since = -1;	/* own credentials can no longer be found */
 static bool exposed_logged = false;
 
+/* Settings by which credentials are looked for, or every stream is sent. */
 static char *
 current_settings(void)
 {
-	return psprintf("%s\n%s\n%s\n%s\n%s", sender_credentials_file, sender_config_file,
-					sender_profile, sender_allowed_roles, sender_allowed_endpoints);
+	return psprintf("%s\n%s\n%s\n%s\n%s\n%s", sender_credentials_file, sender_config_file,
+					sender_profile, sender_allowed_roles, sender_allowed_endpoints,
+					sender_ca_file);
 }
 
 /* Take the chain over, and carry it out. */
@@ -123,10 +125,10 @@ refresh_identity(Identity *identity, int64_t now)
 		identity_fetch_start(identity, now);
 }
 
-bool
+IdentityChange
 identity_refresh(int64_t now)
 {
-	bool		result;
+	IdentityChange result;
 	dlist_iter	iter;
 
 	if (now - checked_at >= CHECK_INTERVAL)
@@ -135,8 +137,7 @@ identity_refresh(int64_t now)
 		if (sources_changed())
 		{
 			load_own(now);
-			identities.changed = true;	/* the lists of allowed roles and
-										 * endpoints may have changed */
+			identity_note_change(IDENTITIES_SOUGHT);
 		}
 	}
 	if (missing_since >= 0 && identities.own->present &&
@@ -150,8 +151,8 @@ identity_refresh(int64_t now)
 	if (!identities.region_seeker.fetching && now >= identities.region_seeker.fetch_at)
 		identity_fetch_start(&identities.region_seeker, now);
 
-	result = identities.changed;
-	identities.changed = false;
+	result = identities.change;
+	identities.change = IDENTITIES_SAME;
 	return result;
 }
 

@@ -11,11 +11,16 @@
 
 #include "sender/identity.h"
 
-/*
- * Look for changes, at most once a second, and do what is due; true if some
- * identity has other credentials than before, or none any more.
- */
-extern bool identity_refresh(int64_t now);
+typedef enum IdentityChange
+{
+	IDENTITIES_SAME,
+	IDENTITIES_REFRESHED,		/* some have other credentials, or none now */
+	IDENTITIES_SOUGHT			/* files, settings or the region: all streams
+								 * depend on these */
+} IdentityChange;
+
+/* Look for changes, at most once a second, and do what is due. */
+extern IdentityChange identity_refresh(int64_t now);
 
 /*
  * When identity_refresh() is due again: milliseconds from now, -1: it is not.

@@ -79,6 +79,26 @@ ready_list_pop_front(ReadyList *list, ClaimedRecord *claimed)
 	list->bytes -= claimed->length;
 }
 
+static inline int
+ready_list_compare(const void *a, const void *b)
+{
+	QueuePosition pa = ((const ClaimedRecord *) a)->position;
+	QueuePosition pb = ((const ClaimedRecord *) b)->position;
+
+	return pa < pb ? -1 : pa > pb ? 1 : 0;
+}
+
+/* Put the records into the order of their places in the queue. */
+static inline void
+ready_list_sort(ReadyList *list)
+{
+	/* growing leaves them one behind the other */
+	if (list->first + list->count > list->size)
+		ready_list_grow(list);
+	if (list->count > 1)
+		qsort(list->items + list->first, list->count, sizeof(ClaimedRecord), ready_list_compare);
+}
+
 /* Give the memory of an empty list back, if it is much. */
 static inline void
 ready_list_trim(ReadyList *list)

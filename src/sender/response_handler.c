@@ -98,20 +98,22 @@ count_accepted(Delivery *d, const Tally *tally, TimestampTz now)
 }
 
 /*
- * Is it time to give up a record that is refused while others pass?  Both
- * limits must be reached, if both are set.
+ * Firehose refuses this record, and it is its own fault: count that.  Is it
+ * time to give it up?  Both limits must be reached, if both are set.  Attempts
+ * that failed for everything, or with others in the same Firehose record, do
+ * not count against it.
  */
 static bool
-is_hopeless(Delivery *d, const ClaimedRecord *claimed)
+is_last_refusal(Delivery *d, ClaimedRecord *claimed)
 {
 	const StreamOptions *o = &d->options;
 	int64		age = (GetCurrentTimestamp() - claimed->queued_at) / USECS_PER_SEC;
-	/* those that it had beside others do not count against it */
-	int			attempts = o->pack ? claimed->alone : claimed->attempts;
 
+	if (claimed->refused < PG_UINT16_MAX)
+		claimed->refused++;
 	if (o->max_attempts == 0 && o->max_age == 0)
 		return false;
-	return attempts >= o->max_attempts && age >= o->max_age;
+	return claimed->refused >= o->max_attempts && age >= o->max_age;
 }
 
 /*
@@ -122,9 +124,9 @@ static void
 refuse_group(Delivery *d, Request *request, int g, const Cause *cause)
 {
 	const RecordGroup *group = &request->groups[g];
-	const ClaimedRecord *first = &request->records[group->first];
+	ClaimedRecord *first = &request->records[group->first];
 
-	if (group->nrecords == 1 && is_hopeless(d, first))
+	if (group->nrecords == 1 && is_last_refusal(d, first))
 		completion_failed(&d->target, first, cause->code, cause->message);
 	else
 		delivery_suspect(d, request, g);
@@ -295,17 +297,18 @@ note_failure(Delivery *d, Request *request, const Cause *cause, int64 requested,
 }
 
 /*
- * Is this record too large by the limit that Firehose names, or by the one
- * that is known?  A smaller number in a message ("exceeds 4 MB") is not in
- * bytes.
+ * Is the one record of a request too large by the limit that Firehose names,
+ * or by the one that is known?  A smaller number in a message ("exceeds 4 MB")
+ * is not in bytes.  A response of Firehose has a request id, that of a proxy
+ * has none, whatever its document looks like.
  */
 static bool
-is_over_limit(const RecordGroup *group, const Cause *cause)
+is_over_limit(const Request *request, const Cause *cause)
 {
 	int64		named = cause->named;
 
-	return cause->party == PARTY_AWS &&
-		group->sent > (named >= 1000 ? named : RECORD_LIMIT);
+	return cause->party == PARTY_AWS && request->http.request_id[0] &&
+		request->groups[0].sent > (named >= 1000 ? named : RECORD_LIMIT);
 }
 
 /*
@@ -326,7 +329,7 @@ bisect(Delivery *d, Request *request, const Cause *cause, int64 now)
 		pace_too_large(&d->health.pace, &request->sent, now);
 		health_note_error(&d->health, cause);
 	}
-	else if (is_over_limit(&request->groups[0], cause))
+	else if (is_over_limit(request, cause))
 	{
 		completion_failed(&d->target, &request->records[0], cause->code, cause->message);
 		pace_gave_up(&d->health.pace, 1);
@@ -354,16 +357,24 @@ retry_soon(Delivery *d, Request *request, const Cause *cause, int64 now)
 
 /*
  * Does Firehose refuse this very group?  It was refused before, while others
- * passed, and now it is alone, and nothing else fails.  In strict order every
- * group is alone.
+ * passed, and now it is alone, and nothing else fails.
  */
 static bool
 is_groups_fault(Delivery *d, Request *request, const Cause *cause)
 {
 	return request->ngroups == 1 && cause->party == PARTY_AWS &&
-		((request->nsuspects == 1 && d->health.pace.failures == 0) ||
-		 (d->options.order == ORDER_STRICT && request->nrecords == 1 &&
-		  is_hopeless(d, &request->records[0])));
+		request->nsuspects == 1 && d->health.pace.failures == 0;
+}
+
+/*
+ * In strict order every group is alone, so that nothing tells its fault from
+ * the service's: any error of AWS's counts.  Is the record to be given up?
+ */
+static bool
+is_to_be_given_up(Delivery *d, Request *request, const Cause *cause)
+{
+	return d->options.order == ORDER_STRICT && request->nrecords == 1 &&
+		cause->party == PARTY_AWS && is_last_refusal(d, &request->records[0]);
 }
 
 /*
@@ -410,7 +421,12 @@ take_transient(Delivery *d, Request *request, const Cause *cause, int64 now)
 {
 	int			status = request->http.status;
 
-	if (is_groups_fault(d, request, cause))
+	if (is_to_be_given_up(d, request, cause))
+	{
+		completion_failed(&d->target, &request->records[0], cause->code, cause->message);
+		health_note_error(&d->health, cause);
+	}
+	else if (is_groups_fault(d, request, cause))
 	{
 		refuse_group(d, request, 0, cause);
 		delivery_suspects_refused(d, now);

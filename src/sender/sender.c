@@ -302,20 +302,18 @@ refresh_config(int64 now)
 {
 	dlist_iter	iter;
 	bool		attached = attach_new_streams();
+	IdentityChange change;
 
 	any_new |= attached;
 	budget_refresh();
 	http_set_bounds(budget_connections(), budget_for_responses());
 	AcceptInvalidationMessages();
-	if (identity_refresh(now))
+	change = identity_refresh(now);
+	if (change != IDENTITIES_SAME)
 	{
 		dlist_foreach(iter, &deliveries)
-		{
-			Delivery   *d = dlist_container(Delivery, node, iter.cur);
-
-			delivery_reconsider(d, now);
-			turn_mark(&d->turn);
-		}
+			delivery_reconsider(dlist_container(Delivery, node, iter.cur),
+								change == IDENTITIES_SOUGHT, now);
 	}
 	if (attached || seen_stream_generation != stream_cache_generation())
 		read_options(now);

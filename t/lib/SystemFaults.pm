@@ -1,7 +1,7 @@
 # Faults of the system below a server: a resolver that fails or hangs, a clock
-# that jumps, a disk that is full, a process whose waits never time out, and a note
-# of every fsync.  They are done by a library that the server is started with
-# (test/preload/faults.c).
+# that jumps, time that passes, a disk that is full, a process whose waits never
+# time out, and a note of every fsync.  They are done by a library that the server is
+# started with (test/preload/faults.c).
 package SystemFaults;
 
 use strict;
@@ -23,7 +23,7 @@ sub new
         'test/preload/faults.c', '-ldl') == 0
       or die 'cannot build test/preload/faults.c';
     my $self = bless { library => "$base.so", file => $base, clock => 0, resolver => 0,
-        full => '', sleeper => 0 }, $class;
+        full => '', passed => 0, sleeper => 0 }, $class;
     $self->_write;
     return $self;
 }
@@ -47,6 +47,15 @@ sub clock
 {
     my ($self, $seconds) = @_;
     $self->{clock} = $seconds * 1_000_000;
+    return $self->_write;
+}
+
+# So many seconds more have passed since the system was started, by the clock that
+# timers go by; the time of day is as it was.
+sub pass
+{
+    my ($self, $seconds) = @_;
+    $self->{passed} += $seconds * 1_000_000;
     return $self->_write;
 }
 
@@ -83,8 +92,8 @@ sub _write
 {
     my ($self) = @_;
     open(my $out, -e $self->{file} ? '+<' : '>', $self->{file}) or die "$self->{file}: $!";
-    syswrite($out, pack('q l l Z240 l', $self->{clock}, $self->{resolver},
-        $self->{full} ne '' ? 1 : 0, $self->{full}, $self->{sleeper}));
+    syswrite($out, pack('q l l Z240 q l', $self->{clock}, $self->{resolver},
+        $self->{full} ne '' ? 1 : 0, $self->{full}, $self->{passed}, $self->{sleeper}));
     close($out);
     return;
 }

@@ -9,6 +9,7 @@
  * - The resolver knows one name more than the system's, TEST_HOST, which is
  *   loopback; asked for it, it answers, fails or hangs.
  * - The system's clock runs ahead or behind.
+ * - Time passes in a moment, on the clocks that no one sets.
  * - The disk is full for files whose path contains a text.
  * - Every fsync is noted, with the path, in a file beside the first.
  * - One process, the sleeper, waits for its latch without a timeout.
@@ -43,6 +44,7 @@ typedef struct Faults
 	int32_t		resolver;
 	int32_t		disk_full;
 	char		full_path[240];
+	int64_t		passed;			/* microseconds */
 	int32_t		sleeper;		/* process id; 0: none */
 } Faults;
 
@@ -122,6 +124,9 @@ clock_gettime(clockid_t clock, struct timespec *now)
 	result = next(clock, now);
 	if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)
 		now->tv_sec += clock_offset() / 1000000;
+	else if (clock == CLOCK_MONOTONIC || clock == CLOCK_MONOTONIC_RAW ||
+			 clock == CLOCK_MONOTONIC_COARSE || clock == CLOCK_BOOTTIME)
+		now->tv_sec += (faults != NULL ? faults->passed : 0) / 1000000;
 	return result;
 }
 
