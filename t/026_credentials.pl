@@ -144,19 +144,18 @@ $node->safe_psql('postgres', "ALTER SYSTEM RESET $_") foreach qw(firehose.creden
 $node->reload;
 
 # a file that goes away does not hurt: the keys may still be good
+my $failures = $node->safe_psql('postgres', 'SELECT failures FROM firehose_stat_identity');
 unlink $file;
-my @gone;
-my $deadline = time() + 3;
-# the sender looks for changes once a second: at no time does that hurt
-while (time() < $deadline)
-{
+my (@gone, %outcomes);
+wait_until('the sender notices that the file is gone', sub {
+    # at no time does that hurt
     push @gone, 'unlinked ' . @gone;
-    my $status = $node->safe_psql('postgres',
-        "SELECT firehose_wait(firehose_put_record('s', '$gone[-1]', false), '60 s')");
-    next if $status eq 'accepted';
-    is($status, 'accepted', 'a record that is put when the file is gone is accepted');
-    last;
-}
+    $outcomes{ $node->safe_psql('postgres',
+        "SELECT firehose_wait(firehose_put_record('s', '$gone[-1]', false), '60 s')") }++;
+    return $node->safe_psql('postgres', 'SELECT failures FROM firehose_stat_identity') > $failures });
+push @gone, 'noticed';
+$outcomes{ $node->safe_psql('postgres', q{SELECT firehose_wait(firehose_put_record('s', 'noticed', false), '60 s')}) }++;
+is_deeply([ keys %outcomes ], ['accepted'], 'a record that is put when the file is gone is accepted');
 resumes('file gone');
 
 # but not for ever, and only superusers read which file it was

@@ -41,13 +41,7 @@ sub longest_trip
     my ($seconds) = @_;
     my $deadline = time() + $seconds;
     my @times;
-    while (time() < $deadline)
-    {
-        my @both = statement_times($node,
-            ("SELECT firehose_put_record('alive', 'x') AS id \\gset",
-                "SELECT firehose_wait(:id, '60 s')") x 20);
-        push @times, map { $both[ 2 * $_ ] + $both[ 2 * $_ + 1 ] } 0 .. 19;
-    }
+    push @times, round_trips($node, 'alive', 20) while time() < $deadline;
     return max(@times);
 }
 

@@ -28,13 +28,7 @@ sub commit_time
 }
 
 # Median time from the put to the known outcome on the stream that lives
-sub round_trip
-{
-    my @times = statement_times($node,
-        ("SELECT firehose_put_record('alive', 'x') AS id \\gset",
-            "SELECT firehose_wait(:id, '60 s')") x 200);
-    return median(map { $times[ 2 * $_ ] + $times[ 2 * $_ + 1 ] } 0 .. 199);
-}
+sub round_trip { return median(round_trips($node, 'alive', 200)) }
 
 commit_time();
 my $commit_before = commit_time();

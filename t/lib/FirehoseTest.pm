@@ -23,7 +23,7 @@ our @EXPORT = qw(
   run_shell ok_shell
   audit audit_ok expect_failures
   unpack_record groups_ok
-  seconds takes_at_most median statement_times
+  seconds takes_at_most median statement_times round_trips
   ask logged restart_by sender_pids sender_of is_long
 );
 
@@ -347,6 +347,17 @@ sub statement_times
     my $output = $node->safe_psql('postgres',
         join("\n", '\o /dev/null', '\timing on', map { /\\gset/ ? $_ : "$_;" } @statements));
     return $output =~ /^Time: ([\d.]+) ms/mg;
+}
+
+# The times from put to known outcome, in milliseconds, of records put into a
+# stream one after the other.  Dies unless each is accepted.
+sub round_trips
+{
+    my ($node, $stream, $count) = @_;
+    my @times = statement_times($node,
+        ("SELECT firehose_put_record('$stream', 'x') AS id \\gset",
+            "SELECT 1 / (coalesce(firehose_wait(:id, '60 s'), '') = 'accepted')::int") x $count);
+    return map { $times[ 2 * $_ ] + $times[ 2 * $_ + 1 ] } 0 .. $count - 1;
 }
 
 # The answer to a query; '' where there is none, since the server may be on its

@@ -6,6 +6,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -210,6 +211,74 @@ write_file(const char *path, const char *text)
 	fclose(file);
 }
 
+/* Set the time at which a file was modified. */
+static void
+set_time(const char *path, const ProfileStamp *stamp)
+{
+	struct timespec times[2] = {{.tv_nsec = UTIME_NOW}};
+
+	times[1].tv_sec = stamp->mtime;
+	times[1].tv_nsec = stamp->mtime_nsec;
+	utimensat(AT_FDCWD, path, times, 0);
+}
+
+/* Other text of the same size, within the time that a file system has. */
+static void
+test_rotation(const char *dir)
+{
+	char		path[200];
+	char		other[200];
+	Profile		profile = {0};
+	ProfileStamp stamp;
+
+	snprintf(path, sizeof(path), "%s/file", dir);
+	snprintf(other, sizeof(other), "%s/other", dir);
+	write_file(path, "[p]\nregion=12\n");
+	profile_read(path, CREDENTIALS, "p", &profile, &stamp, errmsg, sizeof(errmsg));
+	profile_free(&profile);
+	write_file(other, "[p]\nregion=21\n");
+	set_time(other, &stamp);
+	rename(other, path);
+	ok(profile_changed(path, &stamp), "another file in its place, as cp -p makes it");
+	ok(profile_read(path, CREDENTIALS, "p", &profile, &stamp,
+					errmsg, sizeof(errmsg)), "read again");
+	is_str(profile.values[PROFILE_REGION], "21", "  its content is the new one");
+	profile_free(&profile);
+	write_file(path, "[p]\nregion=22\n");
+	set_time(path, &stamp);
+	ok(profile_changed(path, &stamp), "other text of the same size and time in the same file");
+	unlink(path);
+}
+
+/* What is in a directory that cannot be entered is noticed when it can be. */
+static void
+test_directory(const char *dir)
+{
+	char		path[200];
+	char		inner[100];
+	Profile		profile = {0};
+	ProfileStamp stamp;
+
+	if (geteuid() == 0)
+		return;					/* who may enter all */
+	snprintf(inner, sizeof(inner), "%s/inner", dir);
+	snprintf(path, sizeof(path), "%s/file", inner);
+	mkdir(inner, 0700);
+	write_file(path, "[p]\nregion=1\n");
+	ok(profile_read(path, CREDENTIALS, "p", &profile, &stamp,
+					errmsg, sizeof(errmsg)), "a file in a directory");
+	profile_free(&profile);
+	chmod(inner, 0);
+	ok(profile_changed(path, &stamp), "whose directory is closed");
+	ok(!profile_read(path, CREDENTIALS, "p", &profile, &stamp,
+					 errmsg, sizeof(errmsg)), "cannot be read");
+	ok(!profile_changed(path, &stamp), "which does not change by itself");
+	chmod(inner, 0700);
+	ok(profile_changed(path, &stamp), "but when it is opened");
+	unlink(path);
+	rmdir(inner);
+}
+
 static void
 test_files(const char *dir)
 {
@@ -302,6 +371,8 @@ main(void)
 	if (ok(mkdtemp(dir) != NULL, "directory for files"))
 	{
 		test_files(dir);
+		test_rotation(dir);
+		test_directory(dir);
 		rmdir(dir);
 	}
 	is_str(profile_key_name(PROFILE_ENDPOINT_URL), "endpoint_url", "key name");
