@@ -347,6 +347,22 @@ COMMENT ON FUNCTION firehose_drain(interval) IS
 
 REVOKE ALL ON FUNCTION firehose_drain(interval) FROM PUBLIC;
 
+CREATE FUNCTION firehose_load_saved_queue(
+	file text,
+	from_database oid DEFAULT NULL,
+	OUT database oid,
+	OUT stream name,
+	OUT records bigint,
+	OUT loaded bigint,
+	OUT reason text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'firehose_load_saved_queue'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION firehose_load_saved_queue(text, oid) IS
+'puts the records of a saved queue that was set aside into the streams of this database, at once and even if the transaction is rolled back; what is loaded is gone from the file, and the file once it is empty';
+
+REVOKE ALL ON FUNCTION firehose_load_saved_queue(text, oid) FROM PUBLIC;
+
 --
 -- Statistics
 --
@@ -797,7 +813,8 @@ CREATE TABLE firehose_pipelines (
 	skip_lsns pg_lsn[],
 	publication_oids oid[],
 	stream_oids oid[],
-	failover boolean
+	failover boolean,
+	home bigint
 ) USING heap;
 ALTER TABLE firehose_pipelines REPLICA IDENTITY NOTHING;
 CREATE TRIGGER firehose_guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON firehose_pipelines
@@ -815,6 +832,7 @@ COMMENT ON COLUMN firehose_pipelines.slot_created IS 'its replication slot has e
 COMMENT ON COLUMN firehose_pipelines.publication_oids IS 'its publications, whatever they are called by now';
 COMMENT ON COLUMN firehose_pipelines.stream_oids IS 'streams of its routes, in their order, and its stream';
 COMMENT ON COLUMN firehose_pipelines.failover IS 'its replication slot is to be a failover slot; null: if the pipeline creates it';
+COMMENT ON COLUMN firehose_pipelines.home IS 'copy of the data directory in which it was made or resumed; null: not in one that was recognised as a copy';
 COMMENT ON COLUMN firehose_pipelines.dropped IS 'the pipeline is dropped; the row goes when its replication slot has gone';
 
 -- for pg_dump by the database's owner
@@ -1292,7 +1310,7 @@ BEGIN ATOMIC
 		UNION ALL
 		SELECT 1, 'saved queue', 'warning',
 			   pg_catalog.format('%s files pg_firehose/queue.refused* hold records of a stop, which this server did not load', v.saved_queues_refused),
-			   'The server''s log has the reason. To send them rename the file to pg_firehose/queue and restart; otherwise remove it.'
+			   'The server''s log has the reason. To send them run SELECT * FROM firehose_load_saved_queue(''queue.refused''), or with the name of the file; otherwise remove it, or leave that to firehose.saved_queue_retention.'
 		FROM server v
 		WHERE v.saved_queues_refused OPERATOR(pg_catalog.>) 0
 

@@ -26,6 +26,18 @@ SELECT firehose_drain('-1 day');
 SELECT firehose_wait(NULL);
 SELECT firehose_wait(1, NULL), firehose_wait(1, '178000000 years');
 
+-- saved queues: files of pg_firehose, by their names
+SELECT * FROM firehose_load_saved_queue(NULL);
+SELECT * FROM firehose_load_saved_queue('queue');
+SELECT * FROM firehose_load_saved_queue('ids');
+SELECT * FROM firehose_load_saved_queue('queue.x/../ids');
+SELECT * FROM firehose_load_saved_queue('../pg_firehose/queue.refused');
+SELECT * FROM firehose_load_saved_queue(rpad('queue.', 64, 'x'));
+SELECT * FROM firehose_load_saved_queue('queue.refused');
+SET ROLE regress_user;
+SELECT * FROM firehose_load_saved_queue('queue.refused');
+RESET ROLE;
+
 -- nothing is owed: at once, with or without a sender
 SELECT firehose_flush(timeout => NULL), firehose_flush('quiet', NULL), firehose_drain(NULL);
 SELECT firehose_flush('nonesuch');

@@ -16,6 +16,7 @@
 #include "utils/guc.h"
 
 #include "common/build.h"
+#include "common/home.h"
 #include "common/names.h"
 #include "common/preload.h"
 #include "decoder/copy_rate.h"
@@ -30,6 +31,7 @@
 #include "queue/ids.h"
 #include "queue/queue.h"
 #include "queue/save.h"
+#include "queue/set_aside.h"
 #include "sender/settings.h"
 #include "status/recent.h"
 #include "status/retried.h"
@@ -76,6 +78,7 @@ _PG_init(void)
 
 	event_define_settings();
 	queue_define_settings();
+	queue_set_aside_define_settings();
 	stream_define_settings();
 	put_define_settings();
 	durable_define_settings();
@@ -112,6 +115,7 @@ firehose_shmem_request(void)
 		prev_shmem_request();
 
 	build_shmem_request();
+	home_shmem_request();
 	queue_shmem_request();
 	ids_shmem_request();
 	stream_stats_shmem_request();
@@ -128,6 +132,7 @@ firehose_shmem_startup(void)
 		prev_shmem_startup();
 
 	build_shmem_startup();
+	home_shmem_startup();
 	queue_shmem_startup();
 	ids_shmem_startup();
 	stream_stats_shmem_startup();
@@ -136,6 +141,7 @@ firehose_shmem_startup(void)
 	database_table_shmem_startup();
 	pipeline_table_shmem_startup();
 
-	/* last: it fills the queue */
+	/* last: it fills the queue; then this start is noted */
 	queue_save_startup();
+	home_note();
 }

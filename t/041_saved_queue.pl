@@ -12,29 +12,12 @@ use Test::More;
 
 use Emulator;
 use FirehoseTest;
+use SavedQueue;
 
 my $emulator = Emulator->start();
 my $node = new_node('main', $emulator, 'firehose.queue_size' => '16MB');
 my $file = $node->data_dir . '/pg_firehose/queue';
 my $queued = 'SELECT coalesce(sum(queued), 0) FROM firehose_stat_stream';
-
-my @crc_table = map { my $c = $_; $c = $c & 1 ? ($c >> 1) ^ 0x82f63b78 : $c >> 1 for 1 .. 8; $c } 0 .. 255;
-
-sub crc32c
-{
-    my $crc = 0xffffffff;
-    $crc = $crc_table[ ($crc ^ $_) & 0xff ] ^ ($crc >> 8) foreach unpack 'C*', $_[0];
-    return $crc ^ 0xffffffff;
-}
-
-# The file with some of its bytes replaced and the checksum made to fit.
-sub changed
-{
-    my ($data, $at, $bytes) = @_;
-    substr($data, $at, length $bytes) = $bytes;
-    substr($data, -4) = pack('L', crc32c(substr($data, 0, -4)));
-    return $data;
-}
 
 sub write_bytes
 {
@@ -53,33 +36,30 @@ push @small, put_numbered($node, 'second', 11, 12, size => 300);
 $node->stop('fast');
 my $good = slurp_file($file);
 
-# header: magic, version, system identifier, timeline, streams, records (32
-# bytes); stream: database, server, records, bytes, name (24 + 64); record:
-# kind, state, attempts, length, id, time (24)
 my @cases = (
     ['an empty file', sub { write_bytes('') }, 'it is cut short'],
-    ['another magic', sub { write_bytes(changed($good, 0, 'FHQ1')) }, 'it is not a saved queue'],
-    ['another version', sub { write_bytes(changed($good, 4, pack('L', 9))) },
+    ['another magic', sub { write_bytes(changed_queue($good, 0, 'FHQ1')) }, 'it is not a saved queue'],
+    ['another version', sub { write_bytes(changed_queue($good, 4, pack('L', 9))) },
         'it was written by another version of firehose'],
-    ['another cluster', sub { write_bytes(changed($good, 8, pack('Q', 1))) },
+    ['another cluster', sub { write_bytes(changed_queue($good, 8, pack('Q', 1))) },
         'it was written by another cluster'],
-    ['another timeline', sub { write_bytes(changed($good, 16, pack('L', 77))) },
+    ['another timeline', sub { write_bytes(changed_queue($good, 16, pack('L', 77))) },
         'it was written on another timeline'],
     ['a byte that has changed', sub { my $bad = $good; substr($bad, 150, 1) ^= "\1"; write_bytes($bad) },
         'its checksum is wrong'],
     ['a file cut short', sub { write_bytes(substr($good, 0, -40)) }, 'it is cut short'],
     ['a file that goes on', sub { write_bytes($good . 'x') }, 'it is longer than it says'],
-    ['too many streams', sub { write_bytes(changed($good, 20, pack('L', 3))) }, 'it is cut short'],
-    ['more records than bytes', sub { write_bytes(changed($good, 40, pack('Q', 12))) },
+    ['too many streams', sub { write_bytes(changed_queue($good, 20, pack('L', 3))) }, 'it is cut short'],
+    ['more records than bytes', sub { write_bytes(changed_queue($good, 40, pack('Q', 12))) },
         'its counts and lengths contradict each other'],
     ['a huge number of records',
-        sub { write_bytes(changed(changed($good, 24, pack('Q', 2**53)), 40, pack('Q', 2**52))) },
+        sub { write_bytes(changed_queue(changed_queue($good, 24, pack('Q', 2**53)), 40, pack('Q', 2**52))) },
         'its counts and lengths contradict each other'],
-    ['a huge number of bytes', sub { write_bytes(changed($good, 48, pack('Q', 2**62))) },
+    ['a huge number of bytes', sub { write_bytes(changed_queue($good, 48, pack('Q', 2**62))) },
         'its counts and lengths contradict each other'],
-    ['a huge record', sub { write_bytes(changed($good, 124, pack('L', 0xfffffff0))) },
+    ['a huge record', sub { write_bytes(changed_queue($good, 124, pack('L', 0xfffffff0))) },
         'its counts and lengths contradict each other'],
-    ['another kind of record', sub { write_bytes(changed($good, 120, "\1")) },
+    ['another kind of record', sub { write_bytes(changed_queue($good, 120, "\1")) },
         'its counts and lengths contradict each other'],
     ['a sparse file of 100 GB', sub { write_bytes($good); truncate($file, 100 * 2**30) or die $! },
         'it is larger than firehose.queue_size'],

@@ -70,6 +70,7 @@ my @probes = (
     [ '`firehose_pending`', do => q{SELECT * FROM firehose_pending()} ],
     [ '`firehose_flush` of a stream', do => q{SELECT firehose_flush('%s', '0')} ],
     [ '`firehose_drain`', do => q{SELECT firehose_drain('0')} ],
+    [ '`firehose_load_saved_queue`', do => q{SELECT * FROM firehose_load_saved_queue('queue.no_such_file')} ],
     [ '`firehose_status`', show => q{SELECT count(*) > 0 FROM firehose_status WHERE stream = '%s'} ],
     [ '`firehose_last`', show => q{SELECT count(*) > 0 FROM firehose_last('%s')} ],
     [ '`firehose_stat_stream`', show => q{SELECT count(*) > 0 FROM firehose_stat_stream WHERE stream = '%s'} ],
@@ -123,7 +124,7 @@ BEGIN
 EXCEPTION
     WHEN insufficient_privilege THEN RETURN 'no';
     WHEN SQLSTATE 'ZZ000' THEN RETURN SQLERRM;
-    WHEN not_null_violation OR object_not_in_prerequisite_state OR feature_not_supported OR query_canceled THEN RETURN 'yes';
+    WHEN not_null_violation OR undefined_file OR object_not_in_prerequisite_state OR feature_not_supported OR query_canceled THEN RETURN 'yes';
     WHEN OTHERS THEN RETURN SQLSTATE || ' ' || SQLERRM;
 END $$});
 $node->safe_psql('db', 'SELECT pg_reload_conf()');

@@ -79,7 +79,7 @@ $node->stop;
 append_to_file($node->data_dir . '/pg_firehose/queue.refused', 'x');
 append_to_file($node->data_dir . '/pg_firehose/queue.refused.1', 'x');
 $node->start;
-finds('saved queue', 'warning', '2 files pg_firehose/queue.refused\*', 'rename the file');
+finds('saved queue', 'warning', '2 files pg_firehose/queue.refused\*', 'firehose_load_saved_queue');
 unlink map { $node->data_dir . "/pg_firehose/queue.refused$_" } '', '.1';
 
 # the second database's sender has no worker left

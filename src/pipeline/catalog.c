@@ -36,6 +36,7 @@
 #include "utils/varlena.h"
 
 #include "common/compat.h"
+#include "common/home.h"
 #include "common/own_tables.h"
 #include "pipeline/catalog.h"
 #include "wal/replication_slot.h"
@@ -68,7 +69,8 @@ static const Oid column_types[PIPELINE_COLUMNS] = {
 	[PIPELINE_SKIP_LSNS] = PG_LSNARRAYOID,
 	[PIPELINE_PUBLICATION_OIDS] = OIDARRAYOID,
 	[PIPELINE_STREAM_OIDS] = OIDARRAYOID,
-	[PIPELINE_FAILOVER] = BOOLOID
+	[PIPELINE_FAILOVER] = BOOLOID,
+	[PIPELINE_HOME] = INT8OID
 };
 
 /* The values of a choice, in the order of their enum. */
@@ -337,6 +339,22 @@ pipeline_row_is_detached(const PipelineRow *row)
 	return !DatumGetBool(row->values[PIPELINE_SLOT_CREATED]) ||
 		!replication_slot_look(pipeline_row_slot_name(row), &info) ||
 		info.database != MyDatabaseId;
+}
+
+bool
+pipeline_row_is_copied(const PipelineRow *row)
+{
+	int64		home = row->nulls[PIPELINE_HOME] ? 0 : DatumGetInt64(row->values[PIPELINE_HOME]);
+
+	return (uint64) DatumGetInt64(row->values[PIPELINE_SYSTEM_IDENTIFIER]) == GetSystemIdentifier() &&
+		home != home_number();
+}
+
+void
+pipeline_row_set_home(PipelineRow *row)
+{
+	row->values[PIPELINE_HOME] = Int64GetDatum(home_number());
+	row->nulls[PIPELINE_HOME] = home_number() == 0;
 }
 
 Pipeline *

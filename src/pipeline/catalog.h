@@ -50,6 +50,8 @@ typedef enum PipelineColumn
 	PIPELINE_PUBLICATION_OIDS,	/* null, like these: durable puts need none */
 	PIPELINE_STREAM_OIDS,		/* of the routes, then of the pipeline */
 	PIPELINE_FAILOVER,			/* null: of a slot that it creates, true */
+	PIPELINE_HOME,				/* home_number where it was made or resumed;
+								 * null: 0 */
 	PIPELINE_COLUMNS
 } PipelineColumn;
 
@@ -109,6 +111,15 @@ extern char *pipeline_row_slot_name(const PipelineRow *row);
  * a copy of its database?  Then it does not run until it is resumed.
  */
 extern bool pipeline_row_is_detached(const PipelineRow *row);
+
+/*
+ * Was it made by the server of which this data directory is a copy?  Then it
+ * does not run until it is resumed, but all that is its own is here.
+ */
+extern bool pipeline_row_is_copied(const PipelineRow *row);
+
+/* Make it one of this data directory. */
+extern void pipeline_row_set_home(PipelineRow *row);
 
 /*
  * The commits that are left out, without those up to `confirmed`, which are

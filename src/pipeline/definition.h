@@ -90,6 +90,8 @@ extern PGDLLEXPORT bool pipeline_reconcile(void);
 
 /* Why a pipeline is paused. */
 #define PIPELINE_PAUSED_REASON	"paused by command"
+#define PIPELINE_COPIED_REASON \
+	"the data directory is a copy of another server's, see the log; firehose_resume_pipeline makes it run here"
 #define PIPELINE_DETACHED_REASON \
 	"made in another database or on another server; firehose_resume_pipeline makes it run here"
 

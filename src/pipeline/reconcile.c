@@ -41,6 +41,7 @@ typedef struct DesiredPipeline
 	bool		durable_puts;
 	bool		enabled;
 	bool		detached;
+	bool		copied;
 } DesiredPipeline;
 
 /* The work on a row. */
@@ -137,6 +138,7 @@ read_desired(const void *arg)
 		desired->durable_puts = DatumGetBool(row->values[PIPELINE_DURABLE_PUTS]);
 		desired->enabled = DatumGetBool(row->values[PIPELINE_ENABLED]);
 		desired->detached = pipeline_row_is_detached(row);
+		desired->copied = pipeline_row_is_copied(row);
 		*desired_list = lappend(*desired_list, desired);
 		MemoryContextSwitchTo(old);
 	}
@@ -194,7 +196,7 @@ apply_all_desired(const List *desired_list)
 static void
 apply_desired(PipelineEntry *entry, const DesiredPipeline *desired)
 {
-	bool		should_run = desired->enabled && !desired->detached;
+	bool		should_run = desired->enabled && !desired->detached && !desired->copied;
 	bool		changed = entry->version != desired->version || entry->should_run != should_run;
 
 	if (!changed)
@@ -222,7 +224,8 @@ apply_desired(PipelineEntry *entry, const DesiredPipeline *desired)
 	else
 	{
 		pg_atomic_write_u32(&entry->state, PIPELINE_PAUSED);
-		strlcpy(entry->reason, desired->detached ? PIPELINE_DETACHED_REASON : PIPELINE_PAUSED_REASON,
+		strlcpy(entry->reason, desired->detached ? PIPELINE_DETACHED_REASON :
+				desired->copied ? PIPELINE_COPIED_REASON : PIPELINE_PAUSED_REASON,
 				sizeof(entry->reason));
 		worker_slot_give_up_start(&entry->decoder);
 		pipeline_request_exit(entry);

@@ -94,7 +94,7 @@ static void take_over_slot(PipelineRow *row);
 static void check_owes_nothing(const PipelineRow *row, const char *name);
 static void check_resumable(const PipelineRow *row, const char *name);
 static void add_skip(PipelineRow *row, const char *name, XLogRecPtr lsn);
-static void start_anew(PipelineRow *row, const char *name);
+static void start_anew(PipelineRow *row, const char *name, bool was_copied);
 
 PG_FUNCTION_INFO_V1(firehose_create_pipeline);
 PG_FUNCTION_INFO_V1(firehose_alter_pipeline);
@@ -189,6 +189,7 @@ firehose_resume_pipeline(PG_FUNCTION_ARGS)
 	bool		from_now = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
 	Relation	rel = pipeline_catalog_open(PIPELINE_WRITE_LOCK);
 	PipelineRow *row = pipeline_catalog_find(rel, name);
+	bool		was_copied;
 
 	pipeline_check_server();
 	if (row != NULL && pipeline_row_is_detached(row))
@@ -206,10 +207,12 @@ firehose_resume_pipeline(PG_FUNCTION_ARGS)
 		row = pipeline_command_find(rel, name, false);
 		take_over_orphan(row);
 	}
+	was_copied = pipeline_row_is_copied(row);
+	pipeline_row_set_home(row);
 
 	if (from_now)
 	{
-		start_anew(row, name);
+		start_anew(row, name, was_copied);
 		copies_start_over(pipeline_row_id(row));
 	}
 	else
@@ -442,6 +445,7 @@ take_over_slot(PipelineRow *row)
 	row->values[PIPELINE_OWNER] = ObjectIdGetDatum(GetUserId());
 	row->values[PIPELINE_SLOT_CREATED] = BoolGetDatum(false);
 	row->nulls[PIPELINE_SKIP_LSNS] = true;
+	pipeline_row_set_home(row);
 }
 
 /*
@@ -511,10 +515,11 @@ has_failed(int32 id)
 
 /*
  * Replace a slot that was lost or is given up.  A slot that others have
- * re-created is used from its own position on.
+ * re-created is used from its own position on.  In a copy of the data
+ * directory it is given up what the original sends.
  */
 static void
-start_anew(PipelineRow *row, const char *name)
+start_anew(PipelineRow *row, const char *name, bool was_copied)
 {
 	char	   *slot_name = pipeline_row_slot_name(row);
 	SlotInfo	info;
@@ -526,7 +531,7 @@ start_anew(PipelineRow *row, const char *name)
 			pipeline_position_set(pipeline_row_id(row), info.confirmed);
 			return;
 		}
-		if (!info.lost && !has_failed(pipeline_row_id(row)))
+		if (!info.lost && !was_copied && !has_failed(pipeline_row_id(row)))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("replication slot \"%s\" of pipeline \"%s\" is not lost, and the pipeline has not failed", slot_name, name),

@@ -221,6 +221,11 @@ decide_state(const PipelineRow *row, PipelineReport *report)
 		report->state = PIPELINE_PAUSED;
 		reason = PIPELINE_DETACHED_REASON;
 	}
+	else if (pipeline_row_is_copied(row))
+	{
+		report->state = PIPELINE_PAUSED;
+		reason = PIPELINE_COPIED_REASON;
+	}
 	else if (!DatumGetBool(row->values[PIPELINE_ENABLED]))
 	{
 		report->state = PIPELINE_PAUSED;

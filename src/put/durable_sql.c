@@ -150,6 +150,7 @@ make_pipeline(Relation rel)
 	set_column(&row, PIPELINE_VERSION, Int32GetDatum(1));
 	set_column(&row, PIPELINE_DATABASE, ObjectIdGetDatum(MyDatabaseId));
 	set_column(&row, PIPELINE_SYSTEM_IDENTIFIER, Int64GetDatum((int64) GetSystemIdentifier()));
+	pipeline_row_set_home(&row);
 	set_column(&row, PIPELINE_OWNER, ObjectIdGetDatum(GetUserId()));
 	set_column(&row, PIPELINE_SLOT_CREATED, BoolGetDatum(false));
 	set_column(&row, PIPELINE_ENABLED, BoolGetDatum(true));

@@ -9,7 +9,8 @@
  *
  * A file is loaded only by the cluster and timeline that wrote it: a promoted
  * standby or a restored copy of another time must not send records that the
- * original has sent.  A refused file is renamed, never deleted.
+ * original has sent.  Nor must a copy of the data directory (home.h).  A
+ * refused file is set aside (set_aside.c).
  *
  * Nothing in a file may keep the server from starting.  It is read piece by
  * piece, straight into the queue, without allocating memory, and the records
@@ -25,29 +26,25 @@
 #include "catalog/pg_control.h"
 #include "common/controldata_utils.h"
 #include "miscadmin.h"
-#include "port/pg_crc32c.h"
 #include "storage/fd.h"
 #include "storage/ipc.h"
 
 #include "common/data_file.h"
+#include "common/home.h"
 #include "queue/chain.h"
 #include "queue/ids.h"
 #include "queue/pool.h"
 #include "queue/queue.h"
 #include "queue/save.h"
-#include "queue/saved_queue.h"
+#include "queue/save_file.h"
+#include "queue/set_aside.h"
 
-#define QUEUE_FILE			DATA_DIRECTORY "/queue"
-#define QUEUE_FILE_REFUSED	DATA_DIRECTORY "/queue.refused"
-
-/* A file being written or read, and its checksum so far. */
-typedef struct SaveFile
+/* The file being read, and the stream that its records are read into. */
+typedef struct Loading
 {
-	FILE	   *file;
-	pg_crc32c	crc;
-	SavedQueueStream stream;	/* being counted */
-	QueueStream *queue_stream;	/* being read into */
-} SaveFile;
+	SaveFile	file;
+	QueueStream *queue_stream;
+} Loading;
 
 /* Records on their way, in the postmaster alone. */
 static char buffer[SAVED_QUEUE_BUFFER] pg_attribute_aligned(8);
@@ -65,20 +62,15 @@ queue_save_startup(void)
 	if (IsUnderPostmaster || IsBinaryUpgrade)
 		return;
 
+	/* what a crash has left */
+	if (data_file_exists(QUEUE_FILE_LOADING))
+		(void) unlink(QUEUE_FILE_LOADING);
 	ids_start(firehose_queue);
 	load_queue(firehose_queue);
 	on_shmem_exit(save_at_exit, (Datum) 0);
 }
 
 /* Saving ------------------------------------------------------------------ */
-
-static void
-put_bytes(SaveFile *save, const void *data, Size length)
-{
-	/* a failure shows in ferror at the end */
-	(void) fwrite(data, 1, length, save->file);
-	COMP_CRC32C(save->crc, data, length);
-}
 
 static bool
 count_record(Queue *q, const QueueRecord *record, QueuePageNo page, uint32 offset, void *arg)
@@ -102,7 +94,7 @@ save_record(Queue *q, const QueueRecord *record, QueuePageNo page, uint32 offset
 	if (QUEUE_ITEM_HAS_ORIGIN(record->kind))
 		return true;
 	queue_read(q, &page, &offset, buffer, space);
-	put_bytes(arg, buffer, space);
+	save_file_put(arg, buffer, space);
 	return true;
 }
 
@@ -124,12 +116,14 @@ describe_stream(Queue *q, QueueStream *s, SavedQueueStream *stream)
 static void
 save_streams(Queue *q, SaveFile *save, const SavedQueueHeader *header)
 {
-	put_bytes(save, header, sizeof(SavedQueueHeader));
+	SavedQueueStream stream;
+
+	save_file_put(save, header, sizeof(SavedQueueHeader));
 	for (int i = 0; i < q->max_streams; i++)
 	{
-		if (!describe_stream(q, queue_stream(q, i), &save->stream))
+		if (!describe_stream(q, queue_stream(q, i), &stream))
 			continue;
-		put_bytes(save, &save->stream, sizeof(SavedQueueStream));
+		save_file_put(save, &stream, sizeof(SavedQueueStream));
 		queue_visit_pending(q, queue_stream(q, i), save_record, save);
 	}
 }
@@ -158,24 +152,23 @@ static void
 save_queue(Queue *q, const ControlFileData *control)
 {
 	SavedQueueHeader header;
-	SaveFile	save = {0};
-	bool		written;
+	SaveFile	save;
+	FILE	   *file;
+	bool		written = false;
 
 	describe_queue(q, control, &header);
 	if (header.nrecords == 0 || !data_directory_make(LOG))
 		return;
 
-	INIT_CRC32C(save.crc);
-	save.file = AllocateFile(QUEUE_FILE ".tmp", PG_BINARY_W);
-	if (save.file != NULL)
+	file = AllocateFile(QUEUE_FILE ".tmp", PG_BINARY_W);
+	if (file != NULL)
 	{
+		save_file_begin(&save, file);
 		save_streams(q, &save, &header);
-		FIN_CRC32C(save.crc);
-		(void) fwrite(&save.crc, 1, sizeof(save.crc), save.file);
+		written = save_file_put_end(&save);
+		if (FreeFile(file) != 0)
+			written = false;
 	}
-	written = save.file != NULL && !ferror(save.file);
-	if (save.file != NULL && FreeFile(save.file) != 0)
-		written = false;
 
 	if (!written)
 		ereport(LOG,
@@ -215,12 +208,7 @@ save_at_exit(int code, Datum arg)
 static bool
 read_bytes(void *arg, void *to, Size length)
 {
-	SaveFile   *save = arg;
-
-	if (fread(to, 1, length, save->file) != length)
-		return false;
-	COMP_CRC32C(save->crc, to, length);
-	return true;
+	return save_file_get(&((Loading *) arg)->file, to, length);
 }
 
 static const char *
@@ -239,18 +227,18 @@ check_header(void *arg, const SavedQueueHeader *header)
 static const char *
 begin_stream(void *arg, const SavedQueueStream *stream)
 {
-	SaveFile   *save = arg;
+	Loading    *loading = arg;
 	uint32		generation;
 
-	save->queue_stream = queue_find_or_claim(firehose_queue, stream->dboid, stream->serverid,
+	loading->queue_stream = queue_find_or_claim(firehose_queue, stream->dboid, stream->serverid,
 											 NameStr(stream->name), &generation);
-	return save->queue_stream == NULL ? "firehose.max_streams is too small for it" : NULL;
+	return loading->queue_stream == NULL ? "firehose.max_streams is too small for it" : NULL;
 }
 
 static const char *
 add_records(void *arg, const SavedQueueRecords *records)
 {
-	QueueStream *s = ((SaveFile *) arg)->queue_stream;
+	QueueStream *s = ((Loading *) arg)->queue_stream;
 	Size		space = sizeof(QueueRun) + records->length;
 	pg_atomic_uint32 *run;
 	bool		reserved;
@@ -270,17 +258,7 @@ add_records(void *arg, const SavedQueueRecords *records)
 static const char *
 check_end(void *arg)
 {
-	SaveFile   *save = arg;
-	pg_crc32c	stored;
-
-	FIN_CRC32C(save->crc);
-	if (fread(&stored, 1, sizeof(stored), save->file) != sizeof(stored))
-		return "it is cut short";
-	if (!EQ_CRC32C(save->crc, stored))
-		return "its checksum is wrong";
-	if (fgetc(save->file) != EOF)
-		return "it is longer than it says";
-	return NULL;
+	return save_file_get_end(&((Loading *) arg)->file);
 }
 
 /*
@@ -312,42 +290,20 @@ open_saved(const Queue *q, const char **wrong)
 static const char *
 read_saved(Queue *q, uint64 *nrecords)
 {
-	SaveFile	save = {0};
-	SavedQueueReader reader = {&save, buffer, read_bytes, check_header,
+	Loading		loading;
+	SavedQueueReader reader = {&loading, buffer, read_bytes, check_header,
 	begin_stream, add_records, check_end};
 	SavedQueueHeader header;
 	const char *wrong = NULL;
+	FILE	   *file = open_saved(q, &wrong);
 
-	INIT_CRC32C(save.crc);
-	save.file = open_saved(q, &wrong);
-	if (save.file == NULL)
+	if (file == NULL)
 		return wrong;
+	save_file_begin(&loading.file, file);
 	wrong = saved_queue_read(&reader, &header);
 	*nrecords = header.nrecords;
-	fclose(save.file);
+	fclose(file);
 	return wrong;
-}
-
-/* Rename a refused file, beside earlier ones. */
-static void
-set_aside(const char *why)
-{
-	char		path[MAXPGPATH] = QUEUE_FILE_REFUSED;
-
-	for (int i = 1; data_file_exists(path) && i < INT_MAX; i++)
-		snprintf(path, sizeof(path), "%s.%d", QUEUE_FILE_REFUSED, i);
-	ereport(LOG,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("firehose: saved queue file was not loaded: %s", why),
-			 errhint("It is kept as \"%s\". If its records are to be sent after all, rename it to \"%s\" and restart the server.",
-					 path, QUEUE_FILE)));
-	/* not durable_rename, which opens the file: it may be a pipe */
-	if (rename(QUEUE_FILE, path) != 0)
-		ereport(LOG,
-				(errcode_for_file_access(),
-				 errmsg("could not rename file \"%s\" to \"%s\": %m", QUEUE_FILE, path)));
-	else
-		(void) fsync_fname_ext(DATA_DIRECTORY, true, true, LOG);
 }
 
 /* Discard the records that were already read into the queue. */
@@ -375,11 +331,12 @@ load_queue(Queue *q)
 		data_file_exists("recovery.signal"))
 		return;
 
-	wrong = read_saved(q, &nrecords);
+	wrong = home_is_new_copy() ? "the data directory is a copy of another server's" :
+		read_saved(q, &nrecords);
 	if (wrong != NULL)
 	{
 		empty_queue(q);
-		set_aside(wrong);
+		queue_set_aside(wrong);
 		return;
 	}
 	q->file_claimed = true;
@@ -396,21 +353,5 @@ queue_save_forget(void)
 	if (firehose_queue->file_claimed)
 		(void) durable_unlink(QUEUE_FILE, LOG);
 	else
-		set_aside("it was not read when the server started");
-}
-
-int
-queue_save_count_refused(void)
-{
-	const char *prefix = QUEUE_FILE_REFUSED + strlen(DATA_DIRECTORY "/");
-	DIR		   *directory = AllocateDir(DATA_DIRECTORY);
-	struct dirent *entry;
-	int			n = 0;
-
-	if (directory == NULL)
-		return 0;
-	while ((entry = ReadDirExtended(directory, DATA_DIRECTORY, LOG)) != NULL)
-		n += strncmp(entry->d_name, prefix, strlen(prefix)) == 0;
-	FreeDir(directory);
-	return n;
+		queue_set_aside("it was not read when the server started");
 }

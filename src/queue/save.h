@@ -21,10 +21,4 @@ extern void queue_save_startup(void);
  */
 extern void queue_save_forget(void);
 
-/*
- * Any process: how many files are there that were refused?  0 if the directory
- * cannot be read.
- */
-extern int	queue_save_count_refused(void);
-
 #endif							/* FIREHOSE_QUEUE_SAVE_H */

@@ -32,6 +32,7 @@
 #include "common/compat.h"
 #include "common/names.h"
 #include "queue/save.h"
+#include "queue/set_aside.h"
 #include "workers/database_scan.h"
 #include "workers/database_table.h"
 #include "workers/decoder_lifecycle.h"
@@ -140,7 +141,8 @@ firehose_launcher_main(Datum arg)
 		}
 		database_scan_place();
 
-		timeout = decoders_drop_orphaned_slots(clock_ms());
+		timeout = clock_sooner(decoders_drop_orphaned_slots(clock_ms()),
+							   queue_set_aside_expire());
 		if (workers_enabled)
 			timeout = clock_sooner(timeout, keep_workers_running(clock_ms()));
 

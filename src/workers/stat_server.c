@@ -17,7 +17,7 @@
 #include "common/data_file.h"
 #include "common/preload.h"
 #include "common/srf_row.h"
-#include "queue/save.h"
+#include "queue/set_aside.h"
 #include "workers/database_table.h"
 #include "workers/decoder_lifecycle.h"
 #include "workers/pipeline_table.h"
@@ -85,7 +85,7 @@ add_shared_columns(ResultRow *row)
 	row_int32(row, counts.senders_wanted);
 	row_int32(row, counts.decoders);
 	row_int32(row, counts.decoders_wanted);
-	row_int32(row, queue_save_count_refused());
+	row_int32(row, queue_set_aside_count());
 }
 
 /* The row of firehose_stat_server. */

@@ -1,0 +1,32 @@
+# Changing the file of a saved queue, with a checksum that fits.
+#
+# header: magic, version, system identifier, timeline, streams, records (32
+# bytes); stream: database, server, records, bytes, name (24 + 64); record:
+# kind, state, attempts, length, id, time (24)
+package SavedQueue;
+
+use strict;
+use warnings FATAL => 'all';
+use Exporter 'import';
+
+our @EXPORT = qw(changed_queue);
+
+my @crc_table = map { my $c = $_; $c = $c & 1 ? ($c >> 1) ^ 0x82f63b78 : $c >> 1 for 1 .. 8; $c } 0 .. 255;
+
+sub _crc32c
+{
+    my $crc = 0xffffffff;
+    $crc = $crc_table[ ($crc ^ $_) & 0xff ] ^ ($crc >> 8) foreach unpack 'C*', $_[0];
+    return $crc ^ 0xffffffff;
+}
+
+# The file with some of its bytes replaced and the checksum made to fit.
+sub changed_queue
+{
+    my ($data, $at, $bytes) = @_;
+    substr($data, $at, length $bytes) = $bytes;
+    substr($data, -4) = pack('L', _crc32c(substr($data, 0, -4)));
+    return $data;
+}
+
+1;
