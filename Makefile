@@ -72,7 +72,7 @@ all: $(SENDER_SO)
 
 $(shlib) $(SENDER_SO): $(EXPORTS)
 $(SENDER_SO): $(SENDER_OBJS)
-	$(CC) $(CFLAGS) $(SENDER_OBJS) $(LDFLAGS) $(LDFLAGS_SL) $(LINK_OWN) -shared -o $@ -lcurl -lcrypto -ldeflate -lm
+	$(CC) $(CFLAGS) $(SENDER_OBJS) $(LDFLAGS) $(LDFLAGS_SL) $(LINK_OWN) -shared -o $@ -lcurl -lssl -lcrypto -ldeflate -lm
 
 # a VPATH build starts in an empty directory
 ALL_OBJS = $(sort $(OBJS) $(SENDER_OBJS))

@@ -18,7 +18,7 @@ my $pattern = slurp_file('/proc/sys/kernel/core_pattern');
 chomp $pattern;
 plan skip_all => "core dumps do not become files here (core_pattern is $pattern)" if $pattern !~ /^[\w.%-]+$/;
 
-my $emulator = Emulator->start(listener => 'identity');
+my $emulator = Emulator->start(listener => [ 'identity', 'identity-https' ]);
 my $identity_url = "http://127.0.0.1:$emulator->{ports}{listeners}{identity}";
 my $home = Cwd::abs_path($emulator->dir) . '/home';
 my $role = 'arn:aws:iam::123456789012:role';
@@ -42,9 +42,10 @@ delete @ENV{ grep { /^AWS_/ } keys %ENV };
 local $ENV{HOME} = $home;
 local $ENV{AWS_EC2_METADATA_SERVICE_ENDPOINT} = $identity_url;
 local $ENV{AWS_ENDPOINT_URL_STS} = $identity_url;
-local $ENV{AWS_ENDPOINT_URL_SSO} = $identity_url;
-local $ENV{AWS_ENDPOINT_URL_SSO_OIDC} = $identity_url;
+# by TLS, whose library has buffers of its own
+local @ENV{qw(AWS_ENDPOINT_URL_SSO AWS_ENDPOINT_URL_SSO_OIDC)} = ("https://127.0.0.1:$emulator->{ports}{listeners}{'identity-https'}") x 2;
 my $node = new_node('main', $emulator, 'firehose.credentials_file' => '', 'firehose.config_file' => $config,
+    'firehose.ca_file' => $emulator->ca_file,
     'firehose.allowed_roles' => '*', 'firehose.endpoint_url' => $emulator->url);
 $emulator->control('POST', 'identity', { sts => { web_identity_token => 'good-token-of-web-identity', roles => {
     "$role/web" => { web_identity => JSON::PP::true }, "$role/stream" => {} } } });

@@ -17,7 +17,6 @@
  */
 #include "postgres.h"
 
-#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -53,9 +52,22 @@
  */
 #define NO_PROXY	"localhost,127.0.0.1,::1,169.254.169.254,169.254.170.2,169.254.170.23,fd00:ec2::254,fd00:ec2::23"
 
-static CURLM *multi = NULL;
+/* Requests that share connections, and the buffers of libcurl. */
+typedef struct Transfers
+{
+	CURLM	   *multi;			/* NULL: none is under way */
+	int64_t		deadline;		/* when libcurl wants a call, -1: never */
+} Transfers;
+
+/*
+ * Buffers keep what was sent until the multi handle goes, and so do
+ * connections what was received.  Secret requests are few: they have one of
+ * their own, which goes when the last of them is over.
+ */
+static Transfers ordinary = {.deadline = -1};
+static Transfers secret = {.deadline = -1};
+static int	nsecret = 0;
 static int	epoll_fd = -1;
-static int64_t deadline = -1;	/* when libcurl wants a call, -1: never */
 static HttpHandle *free_handles = NULL;
 static int	nfree_handles = 0;
 static char *no_proxy = NULL;
@@ -100,38 +112,22 @@ watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *watched)
 static int
 set_timer(CURLM *m, long timeout_ms, void *arg)
 {
-	deadline = timeout_ms < 0 ? -1 : clock_ms() + timeout_ms;
+	((Transfers *) arg)->deadline = timeout_ms < 0 ? -1 : clock_ms() + timeout_ms;
 	return 0;
 }
 
-/*
- * libcurl's memory is wiped when it is freed: it has copies of headers and
- * bodies, of which some are secret.
- */
-static void
-wipe_and_free(void *memory)
+static bool
+open_transfers(Transfers *t)
 {
-	if (memory != NULL)
-		explicit_bzero(memory, malloc_usable_size(memory));
-	free(memory);
-}
-
-/* The place that realloc() leaves could not be wiped. */
-static void *
-wipe_and_realloc(void *memory, size_t size)
-{
-	size_t		old = memory != NULL ? malloc_usable_size(memory) : 0;
-	void	   *moved;
-
-	if (memory != NULL && size <= old && size > old / 2)
-		return memory;
-	moved = malloc(size);
-	if (moved == NULL)
-		return NULL;
-	if (memory != NULL)
-		memcpy(moved, memory, Min(old, size));
-	wipe_and_free(memory);
-	return moved;
+	t->multi = curl_multi_init();
+	if (t->multi == NULL)
+		return false;
+	curl_multi_setopt(t->multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
+	curl_multi_setopt(t->multi, CURLMOPT_TIMERFUNCTION, set_timer);
+	curl_multi_setopt(t->multi, CURLMOPT_TIMERDATA, t);
+	/* one request at a time on a connection: HTTP/1.1 without pipelining */
+	curl_multi_setopt(t->multi, CURLMOPT_PIPELINING, (long) CURLPIPE_NOTHING);
+	return true;
 }
 
 int
@@ -144,19 +140,14 @@ http_init(const char **error)
 	unsetenv("SSLKEYLOGFILE");
 
 	*error = NULL;
-	if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, wipe_and_free, wipe_and_realloc,
+	if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, http_wipe_and_free, http_wipe_and_realloc,
 							 strdup, calloc) != CURLE_OK ||
-		(multi = curl_multi_init()) == NULL)
+		!open_transfers(&ordinary))
 		*error = "could not initialize libcurl";
 	else if ((epoll_fd = epoll_create1(EPOLL_CLOEXEC)) < 0)
 		*error = "could not create an epoll descriptor";
 	if (*error != NULL)
 		return -1;
-
-	curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
-	curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, set_timer);
-	/* one request at a time on a connection: HTTP/1.1 without pipelining */
-	curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long) CURLPIPE_NOTHING);
 
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	no_proxy = psprintf("%s%s%s", NO_PROXY, more ? "," : "", more ? more : "");
@@ -171,7 +162,7 @@ http_set_bounds(int max_connections, size_t most_unexpected)
 
 	http_bound_unexpected(most_unexpected);
 	if (max_connections != known)
-		curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long) max_connections);
+		curl_multi_setopt(ordinary.multi, CURLMOPT_MAXCONNECTS, (long) max_connections);
 	known = max_connections;
 }
 
@@ -211,13 +202,15 @@ http_trim(void)
 	}
 }
 
-/* A handle; from those kept, if there is one. */
+/* A handle; from those kept, if there is one and the request is no secret. */
 static HttpHandle *
 get_handle(HttpRequest *request)
 {
 	HttpHandle *handle = free_handles;
 
-	if (handle != NULL)
+	if (request->secret)
+		nsecret++;
+	else if (handle != NULL)
 	{
 		free_handles = handle->next;
 		nfree_handles--;
@@ -228,6 +221,7 @@ get_handle(HttpRequest *request)
 	if (handle == NULL || (handle->easy = curl_easy_init()) == NULL)
 	{
 		free(handle);
+		nsecret -= request->secret;
 		return NULL;
 	}
 	return handle;
@@ -315,6 +309,9 @@ set_request_options(HttpRequest *request)
 		SETOPT(request, CURLOPT_CAINFO, request->ca_file);
 		handle->has_ca_file = true;
 	}
+	if (request->secret)
+		/* another TLS library than OpenSSL does not know it */
+		(void) curl_easy_setopt(handle->easy, CURLOPT_SSL_CTX_FUNCTION, http_cleanse_received);
 	return true;
 }
 
@@ -336,6 +333,7 @@ restore_signals(const sigset_t *old)
 bool
 http_start(HttpRequest *request)
 {
+	Transfers  *transfers = request->secret ? &secret : &ordinary;
 	sigset_t	old;
 	CURLMcode	code;
 
@@ -359,9 +357,15 @@ http_start(HttpRequest *request)
 		http_release(request);
 		return false;
 	}
+	if (transfers->multi == NULL && !open_transfers(transfers))
+	{
+		request->error = "out of memory";
+		http_release(request);
+		return false;
+	}
 
 	block_signals(&old);
-	code = curl_multi_add_handle(multi, request->handle->easy);
+	code = curl_multi_add_handle(transfers->multi, request->handle->easy);
 	restore_signals(&old);
 	if (code != CURLM_OK)
 	{
@@ -386,16 +390,17 @@ http_unwatch(int fd)
 	(void) epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fd, NULL);
 }
 
-/* libcurl ignores descriptors that are not its own, such as a helper's. */
-void
-http_drive(void)
+/*
+ * libcurl ignores descriptors that are not its own, such as a helper's or
+ * those of the other transfers.
+ */
+static void
+drive(Transfers *t, const struct epoll_event *events, int n)
 {
-	struct epoll_event events[32];
 	int			running;
-	sigset_t	old;
-	int			n = epoll_wait(epoll_fd, events, lengthof(events), 0);
 
-	block_signals(&old);
+	if (t->multi == NULL)
+		return;
 	for (int i = 0; i < n; i++)
 	{
 		int			what = 0;
@@ -406,19 +411,32 @@ http_drive(void)
 			what |= CURL_CSELECT_OUT;
 		if (events[i].events & EPOLLERR)
 			what |= CURL_CSELECT_ERR;
-		curl_multi_socket_action(multi, events[i].data.fd, what, &running);
+		curl_multi_socket_action(t->multi, events[i].data.fd, what, &running);
 	}
-	if (deadline >= 0 && clock_ms() >= deadline)
+	if (t->deadline >= 0 && clock_ms() >= t->deadline)
 	{
-		deadline = -1;
-		curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &running);
+		t->deadline = -1;
+		curl_multi_socket_action(t->multi, CURL_SOCKET_TIMEOUT, 0, &running);
 	}
+}
+
+void
+http_drive(void)
+{
+	struct epoll_event events[32];
+	sigset_t	old;
+	int			n = epoll_wait(epoll_fd, events, lengthof(events), 0);
+
+	block_signals(&old);
+	drive(&ordinary, events, n);
+	drive(&secret, events, n);
 	restore_signals(&old);
 }
 
 long
 http_timeout_ms(void)
 {
+	int64_t		deadline = clock_sooner(ordinary.deadline, secret.deadline);
 	int64_t		left;
 
 	if (deadline < 0)
@@ -455,13 +473,13 @@ is_shortage(CURL *easy, CURLcode result)
 		os_errno == ENOBUFS || os_errno == EADDRNOTAVAIL;
 }
 
-HttpRequest *
-http_next_finished(void)
+static HttpRequest *
+next_finished(CURLM *multi)
 {
 	CURLMsg    *msg;
 	int			left;
 
-	while ((msg = curl_multi_info_read(multi, &left)) != NULL)
+	while (multi != NULL && (msg = curl_multi_info_read(multi, &left)) != NULL)
 	{
 		HttpRequest *request;
 		CURL	   *easy = msg->easy_handle;
@@ -489,6 +507,14 @@ http_next_finished(void)
 	return NULL;
 }
 
+HttpRequest *
+http_next_finished(void)
+{
+	HttpRequest *request = next_finished(ordinary.multi);
+
+	return request != NULL ? request : next_finished(secret.multi);
+}
+
 time_t
 http_date(const HttpRequest *request)
 {
@@ -505,13 +531,16 @@ http_release(HttpRequest *request)
 	http_forget_unexpected(request);
 	curl_slist_free_all(handle->headers);
 	handle->headers = NULL;
+	if (request->secret && handle->response != NULL)
+		explicit_bzero(handle->response, handle->response_size);
 	if (handle->response_size > KEEP_RESPONSE)
 	{
 		free(handle->response);
 		handle->response = NULL;
 		handle->response_size = 0;
 	}
-	if ((handle->finished && request->result != CURLE_OK) || nfree_handles >= KEEP_HANDLES)
+	if (request->secret || (handle->finished && request->result != CURLE_OK) ||
+		nfree_handles >= KEEP_HANDLES)
 	{
 		/*
 		 * Start anew: libcurl (8.14) remembers a rewind that was not possible
@@ -524,6 +553,12 @@ http_release(HttpRequest *request)
 		nfree_handles++;
 		handle->next = free_handles;
 		free_handles = handle;
+	}
+	if (request->secret && --nsecret == 0)
+	{
+		curl_multi_cleanup(secret.multi);
+		secret.multi = NULL;
+		secret.deadline = -1;
 	}
 	request->handle = NULL;
 	request->response = NULL;

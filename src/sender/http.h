@@ -41,6 +41,8 @@ typedef struct HttpRequest
 	/* bytes that the response is expected to have at most */
 	size_t		expected_response;
 	const char *ca_file;		/* NULL: the system's authorities */
+	bool		secret;			/* leaves nothing behind in memory; it may be
+								 * the last on its connection */
 	void	   *owner;			/* the caller's */
 	/* NULL: a delivery's */
 	void		(*on_finished) (struct HttpRequest *request);

@@ -32,6 +32,11 @@ extern curl_socket_t http_open_socket(void *arg, curlsocktype purpose,
 									  struct curl_sockaddr *address);
 extern size_t http_read_header(char *line, size_t size, size_t nitems, void *arg);
 
+/* libcurl's memory, and OpenSSL's of what it has received. */
+extern void http_wipe_and_free(void *memory);
+extern void *http_wipe_and_realloc(void *memory, size_t size);
+extern CURLcode http_cleanse_received(CURL *easy, void *ssl_ctx, void *arg);
+
 /*
  * Bytes that all responses may have beyond what is expected of them; a
  * request is over and has none of them any more.

@@ -1,13 +1,15 @@
 /*
  * http_transfer.c
- *		Callbacks of libcurl while a request is under way: it takes the body
- *		from here and brings the response.
+ *		Callbacks of libcurl: for its memory, and while a request is under way,
+ *		when it takes the body from here and brings the response.
  *
  * Sender process only.  Callbacks of libcurl: no error may be raised, and no
  * palloc done.
  */
 #include "postgres.h"
 
+#include <malloc.h>
+#include <openssl/ssl.h>
 #include <sys/socket.h>
 
 #include "sender/http_internal.h"
@@ -20,6 +22,46 @@
 
 static size_t max_unexpected = SIZE_MAX;
 static size_t unexpected = 0;	/* of all responses under way */
+
+/*
+ * libcurl's memory is wiped when it is freed: it has copies of headers and
+ * bodies, of which some are secret.
+ */
+void
+http_wipe_and_free(void *memory)
+{
+	if (memory != NULL)
+		explicit_bzero(memory, malloc_usable_size(memory));
+	free(memory);
+}
+
+/* The place that realloc() leaves could not be wiped. */
+void *
+http_wipe_and_realloc(void *memory, size_t size)
+{
+	size_t		old = memory != NULL ? malloc_usable_size(memory) : 0;
+	void	   *moved;
+
+	if (memory != NULL && size <= old && size > old / 2)
+		return memory;
+	moved = malloc(size);
+	if (moved == NULL)
+		return NULL;
+	if (memory != NULL)
+		memcpy(moved, memory, Min(old, size));
+	http_wipe_and_free(memory);
+	return moved;
+}
+
+/* Have OpenSSL wipe what it has decrypted once it was read. */
+CURLcode
+http_cleanse_received(CURL *easy, void *ssl_ctx, void *arg)
+{
+#ifdef SSL_OP_CLEANSE_PLAINTEXT
+	SSL_CTX_set_options(ssl_ctx, SSL_OP_CLEANSE_PLAINTEXT);
+#endif
+	return CURLE_OK;
+}
 
 void
 http_bound_unexpected(size_t size)
@@ -107,7 +149,7 @@ http_write_response(char *data, size_t size, size_t nmemb, void *arg)
 		size_t		new_size = Max(request->response_length + n,
 								   Max(FIRST_RESPONSE, handle->response_size * 2));
 		char	   *larger = account_for(request, request->header_length + new_size) ?
-			realloc(handle->response, new_size) : NULL;
+			(request->secret ? http_wipe_and_realloc : realloc) (handle->response, new_size) : NULL;
 
 		if (larger == NULL)
 		{

@@ -14,8 +14,6 @@
 
 #include <time.h>
 
-#include <openssl/crypto.h>
-
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
@@ -59,13 +57,9 @@ request_finished(HttpRequest *http)
 	if (http->result != CURLE_OK)
 		action = credential_fetch_no_response(&identity->fetch, http->error);
 	else
-	{
 		action = credential_fetch_response(&identity->fetch, http->status, http->response,
 										   http->response_length,
 										   time(NULL) + identity->clock_offset);
-		if (http->response != NULL)
-			OPENSSL_cleanse(http->response, http->response_length);
-	}
 	http_release(http);
 	advance_fetch(identity, action, now);
 }
@@ -92,6 +86,7 @@ send_request(Identity *identity, int64_t now)
 	http->connect_timeout_ms = Min(sender_connect_timeout, request->timeout_ms);
 	http->max_response = CREDENTIAL_MAX_RESPONSE;
 	http->ca_file = *sender_ca_file ? sender_ca_file : NULL;
+	http->secret = true;
 	http->owner = identity;
 	http->on_finished = request_finished;
 	if (!http_start(http))

@@ -21,7 +21,8 @@ our $ACCESS_KEY = 'AKIDEXAMPLE';
 our $SECRET_KEY = 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY';
 
 # Start one; options are those of the command line, by name without dashes,
-# for example Emulator->start('tls-port' => 0, 'strict-streams' => undef).
+# for example Emulator->start('tls-port' => 0, 'strict-streams' => undef).  An option
+# that is repeatable may have a list of values.
 sub start
 {
     my ($class, %options) = @_;
@@ -33,8 +34,8 @@ sub start
         '--exit-on-eof', '--dir', $dir, '--port-file', $port_file);
     foreach my $option (sort keys %options)
     {
-        push @command, "--$option";
-        push @command, $options{$option} if defined $options{$option};
+        push @command, map { defined $_ ? ("--$option", $_) : "--$option" }
+          ref $options{$option} ? @{ $options{$option} } : $options{$option};
     }
 
     unlink $port_file;

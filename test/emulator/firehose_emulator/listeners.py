@@ -4,7 +4,8 @@ http, https     the emulator
 wrong-host, expired, self-signed, tls1.1
                 the emulator behind TLS that a client must refuse
 silent          accepts and never says a word
-identity        hands out credentials: metadata, containers, STS, ...
+identity, identity-https
+                hand out credentials: metadata, containers, STS, ...
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from .app import IdentitySite, Site
 from .wire import Connection
 
 BAD_TLS = ("wrong-host", "expired", "self-signed", "tls1.1")
-MODES = ("http", "https", *BAD_TLS, "silent", "identity")
+MODES = ("http", "https", *BAD_TLS, "silent", "identity", "identity-https")
 
 
 class _Silent(asyncio.Protocol):
@@ -55,7 +56,7 @@ class Listeners:
         if mode == "silent":
             factory = _Silent
         else:
-            site = (IdentitySite(self._app) if mode == "identity" else
+            site = (IdentitySite(self._app) if mode.startswith("identity") else
                     Site(self._app, tls=context is not None))
 
             def factory():
