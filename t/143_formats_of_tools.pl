@@ -136,6 +136,18 @@ is_deeply([ map { $_->{op} . ' ' . ($_->{columns} ? ($_->{columns}[-1]{type} // 
     [ 'c 3', 'c 4', 's character varying(7)', 'c 5', 's character varying(9)', 'c 6', 'c 7', 's text', 'c 1' ], 'json: described again when they have changed');
 push @described, @altered;
 
+# one that was only told of with rows that were discarded is told of again
+sql(q{CREATE TABLE late (id int PRIMARY KEY); INSERT INTO late SELECT generate_series(1, 300); ALTER PUBLICATION tools ADD TABLE late;});
+sql(qq{SELECT firehose_refresh_pipeline('$_', false)}) foreach @pipelines;
+sql(q{SELECT firehose_copy_table('json', 'late', '1 / (id - 250) IS NOT NULL')});
+wait_until('the copy has failed in the middle of a chunk', sub {
+    sql(q{SELECT phase FROM firehose_stat_progress_copy WHERE "table" = 'late' AND phase = 'failed'}) eq 'failed' });
+sql('INSERT INTO late VALUES (301)');
+wait_all();
+my @late = sent('json');
+is_deeply(brief([qw(op table)], @late), [ 's late', 'c late' ], 'json: described, though a copy that described it came to nothing');
+push @described, @late;
+
 # every consumer ends with the table, whatever crashes
 my %consumers = (debezium => <<'PYTHON', dms => <<'PYTHON');
 import json, sys

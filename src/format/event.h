@@ -28,6 +28,7 @@ typedef enum EventOp
 	EVENT_UPDATE,				/* u */
 	EVENT_DELETE,				/* d */
 	EVENT_READ,					/* r: a snapshot row */
+	/* those from here on have no row */
 	EVENT_TRUNCATE,				/* t */
 	EVENT_MESSAGE,				/* m */
 	EVENT_SCHEMA				/* s: a description of the table */

@@ -129,10 +129,8 @@ values_equal(const EventColumn *column, const EventValue *a, const EventValue *b
 }
 
 bool
-format_key_has_changed(const Event *event)
+format_keys_differ(const Event *event)
 {
-	if (event->op != EVENT_UPDATE || event->old_row == NULL || event->new_row == NULL)
-		return false;
 	for (int i = 0; i < event->relation->ncolumns; i++)
 	{
 		const EventColumn *column = &event->relation->columns[i];
@@ -248,7 +246,7 @@ format_put_lsn(StringInfo out, const Event *event)
 }
 
 /* Append the id of a place in the event's commit, without the last quote. */
-static void
+static inline void
 put_wal_id(StringInfo out, const Event *event, uint32 seq)
 {
 	json_reserve(out, COMMIT_ID_LEN + 9);

@@ -102,11 +102,19 @@ extern int	format_put_columns(StringInfo out, const Event *event, bool old, bool
  */
 extern void format_put_content(StringInfo out, const Event *event);
 
+/* Do the keys of an update's rows differ, as far as both are known? */
+extern bool format_keys_differ(const Event *event);
+
 /*
  * Did an update change the row's key?  Then some formats make two records of
  * it, a delete and an insert.
  */
-extern bool format_key_has_changed(const Event *event);
+static inline bool
+format_key_has_changed(const Event *event)
+{
+	return event->op == EVENT_UPDATE && event->old_row != NULL && event->new_row != NULL &&
+		format_keys_differ(event);
+}
 
 /* Append a point in time in ISO 8601 as a JSON string; 0: null. */
 extern void format_put_time(StringInfo out, TimestampTz time);

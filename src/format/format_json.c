@@ -31,6 +31,7 @@ static const char op_letters[] = {
 
 static void put_head(StringInfo out, const Event *event);
 static void put_identity(StringInfo out, const Event *event);
+static void put_rowless(StringInfo out, const Event *event);
 static void put_image(StringInfo out, const Event *event, bool old, bool key_only);
 static void put_unchanged(StringInfo out, const Event *event);
 static void put_truncate(StringInfo out, const Event *event);
@@ -44,12 +45,8 @@ json_append_event(StringInfo out, const Event *event, int part,
 	put_head(out, event);
 	put_identity(out, event);
 
-	if (event->op == EVENT_MESSAGE)
-		put_message(out, event);
-	else if (event->op == EVENT_TRUNCATE)
-		put_truncate(out, event);
-	else if (event->op == EVENT_SCHEMA)
-		put_schema(out, event->relation);
+	if (unlikely(event->op >= EVENT_TRUNCATE))
+		put_rowless(out, event);
 	else
 	{
 		if (event->relation->has_key)
@@ -135,6 +132,18 @@ put_identity(StringInfo out, const Event *event)
 		json_put_literal(out, ",\"ts\":");
 		value_put_time(out, event->ts);
 	}
+}
+
+/* Write what an event has that is not of a row. */
+static void
+put_rowless(StringInfo out, const Event *event)
+{
+	if (event->op == EVENT_MESSAGE)
+		put_message(out, event);
+	else if (event->op == EVENT_TRUNCATE)
+		put_truncate(out, event);
+	else
+		put_schema(out, event->relation);
 }
 
 /* The row before or after the change, or its key, as an object. */
