@@ -96,6 +96,31 @@ SELECT image(z, 'dms') FROM numbers z;
 SELECT encode(decode(image(z)::json->>'b12', 'base64'), 'hex') FROM numbers z LIMIT 1;
 SELECT encode(decode(image(z)::json->'pt'->>'wkb', 'base64'), 'hex') FROM numbers z LIMIT 1;
 
+-- decimal.handling.mode precise: an integer and a scale
+SELECT image(z, numerics => 2) FROM numbers z;
+CREATE FUNCTION unscaled(base64 text) RETURNS numeric LANGUAGE plpgsql AS $$
+DECLARE
+    bytes bytea := decode(base64, 'base64');
+    result numeric := CASE WHEN get_byte(bytes, 0) >= 128 THEN -1 ELSE 0 END;
+BEGIN
+    IF length(bytes) > 1 AND (get_byte(bytes, 0), get_byte(bytes, 1) >= 128) IN ((0, false), (255, true)) THEN
+        RAISE 'not the fewest bytes: %', bytes;
+    END IF;
+    FOR i IN 0 .. length(bytes) - 1 LOOP
+        result := result * 256 + get_byte(bytes, i);
+    END LOOP;
+    RETURN result;
+END $$;
+CREATE TABLE decimals (n numeric, f numeric(60,10), i numeric(50), large numeric(5,-2), a numeric(8,3)[]);
+INSERT INTO decimals
+SELECT s * v, round(s * v / 1e5, 10), round(s * v), 100 * s * (v % 1000), array[s * (v % 10000) / 1000, NULL]
+FROM unnest('{1,-1}'::numeric[]) s, (SELECT 0 UNION SELECT 2::numeric ^ i + d FROM generate_series(0, 131) i, unnest('{-1,0,1}'::integer[]) d
+    UNION SELECT 10::numeric ^ i / 1e10 FROM generate_series(0, 40) i) AS v(v);
+SELECT count(*), bool_and(unscaled(j->'n'->>'value') = n * 10::numeric ^ (j->'n'->>'scale')::integer AND (j->'n'->>'scale')::integer = min_scale(n)
+    AND unscaled(j->>'f') = f * 1e10 AND unscaled(j->>'i') = i AND unscaled(j->>'large') * 100 = large AND unscaled(j->'a'->>0) = a[1] * 1000)
+FROM (SELECT z.*, image(z, numerics => 2)::json AS j FROM decimals z) z;
+SELECT image(z, numerics => 2)::json->'n' FROM decimals z WHERE n IN (0, 127, 128, -128, -129, 255) ORDER BY n, f LIMIT 6;
+
 CREATE TABLE others (t text, c char(5), v varchar(3), j json, jb jsonb, u uuid, by bytea, ip inet, r int4range, m mood, h hstore, hs hstore[], x xml,
     a int[], aa int[], ta text[], p pair, ps pair[], bx box, tv tsvector, lsn pg_lsn, am money[], ab bit(3)[]);
 INSERT INTO others VALUES
@@ -113,10 +138,10 @@ SELECT event(z, op => 'u', format => 'dms', unchanged => '{t,by,a,ta,h,jb}', key
 SELECT event(z, op => 's', format => 'dms', key => '{}')::json->'control' FROM others z OFFSET 1;
 
 -- not a byte depends on the session
-CREATE TABLE before AS SELECT image(z) AS a, image(y) AS b, event(w, format => 'wal2json', key => '{}') AS c FROM times z, numbers y, others w;
+CREATE TABLE before AS SELECT image(z) AS a, image(y) AS b, image(w, 'dms') AS d, event(w, format => 'wal2json', key => '{}') AS c FROM times z, numbers y, others w;
 SET DateStyle = 'SQL, DMY'; SET IntervalStyle = iso_8601; SET TimeZone = 'Asia/Kolkata'; SET extra_float_digits = -15; SET bytea_output = escape;
 SET quote_all_identifiers = on;
-SELECT count(*) FROM (SELECT image(z) AS a, image(y) AS b, event(w, format => 'wal2json', key => '{}') AS c FROM times z, numbers y, others w
+SELECT count(*) FROM (SELECT image(z) AS a, image(y) AS b, image(w, 'dms') AS d, event(w, format => 'wal2json', key => '{}') AS c FROM times z, numbers y, others w
     EXCEPT SELECT * FROM before) changed;
 
 -- a database that is not UTF8

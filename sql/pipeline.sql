@@ -114,6 +114,7 @@ SELECT firehose_create_pipeline('p', 'clicks', '{orders_pub}', messages => '{a,N
 SELECT firehose_alter_pipeline('simple', format => 'xml');
 SELECT firehose_alter_pipeline('simple', format => 'debezium', timestamps => 'iso');
 SELECT firehose_alter_pipeline('simple', format => 'debezium', metadata => 'schema');
+SELECT firehose_alter_pipeline('simple', format => 'dms', numerics => 'precise');
 
 -- flat: reserved names, and columns that may be left out of an update
 SELECT firehose_create_pipeline('p', 'clicks', '{"odd, pub"}', 'flat', enabled => false);

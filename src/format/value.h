@@ -34,7 +34,8 @@ typedef enum NumericForm
 {
 	/* "10.50", exact; NaN as a string, also of floats */
 	NUMERICS_STRING,
-	NUMERICS_NUMBER				/* 10.50; NaN and infinity are null */
+	NUMERICS_NUMBER,			/* 10.50; NaN and infinity are null */
+	NUMERICS_PRECISE			/* VALUES_DEBEZIUM: value_decimal.c */
 } NumericForm;
 
 typedef enum JsonForm

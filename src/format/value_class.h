@@ -45,6 +45,15 @@ extern void value_text_string(StringInfo out, ValueType *type, const char *text,
 extern const ValueClass *value_debezium_class(const ValueType *type);
 extern const ValueClass *value_dms_class(const ValueType *type);
 
+/*
+ * value_decimal.c: append a number that is given as PostgreSQL's text as the
+ * integer that it is times ten to the power of `scale`, in base64, or null if
+ * that is none; or with a scale of its own.
+ */
+extern void value_put_decimal(StringInfo out, const ValueType *type, const char *text, int len,
+							  int scale);
+extern void value_put_variable_decimal(StringInfo out, const char *text, int len);
+
 /* Append null for a value that the chosen form cannot express. */
 extern void value_put_nulled(StringInfo out, const ValueType *type);
 

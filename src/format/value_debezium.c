@@ -7,7 +7,8 @@
  * github.com/debezium/debezium and what it calls (named below), with the
  * connector's defaults: time.precision.mode adaptive, interval.handling.mode
  * numeric, hstore.handling.mode json, binary.handling.mode bytes, which the
- * converter writes in base64.  decimal.handling.mode is string or double.
+ * converter writes in base64.  decimal.handling.mode is a choice; its default
+ * here is string, since the bytes of precise need the schema to be read.
  *
  * Types that Debezium leaves out unless include.unknown.datatypes is set,
  * composites and geometric ones except points, have the form of value_datum.c
@@ -246,12 +247,33 @@ put_interval_text(StringInfo out, ValueType *type, const char *text, int len)
  * ------------------------------------------------------------------------
  */
 
+/*
+ * Decimal.java, VariableScaleDecimal.java.  Debezium stops at what is no
+ * number; it is null here.
+ */
+static void
+put_precise(StringInfo out, ValueType *type, const char *text, int len, bool finite)
+{
+	if (!finite)
+		value_put_nulled(out, type);
+	else if (type->typmod < (int32) VARHDRSZ)
+		value_put_variable_decimal(out, text, len);
+	else
+		/* of eleven bits and a sign: numeric_typmod_scale() of core */
+		value_put_decimal(out, type, text, len,
+						  (((type->typmod - VARHDRSZ) & 0x7ff) ^ 1024) - 1024);
+}
+
 /* SpecialValueDecimal.java has names of its own for what is no number. */
 static void
 put_numeric_text(StringInfo out, ValueType *type, const char *text, int len)
 {
-	if (type->options->numerics == NUMERICS_NUMBER || len == 0 ||
-		(text[0] != 'N' && text[0] != 'I' && !(len > 1 && text[1] == 'I')))
+	bool		finite = len > 0 && text[0] != 'N' && text[0] != 'I' &&
+		!(len > 1 && text[1] == 'I');
+
+	if (type->options->numerics == NUMERICS_PRECISE)
+		put_precise(out, type, text, len, finite);
+	else if (type->options->numerics == NUMERICS_NUMBER || finite)
 		value_text_numeric(out, type, text, len);
 	else if (text[0] == 'N')
 		json_put_literal(out, "\"NAN\"");
@@ -261,21 +283,25 @@ put_numeric_text(StringInfo out, ValueType *type, const char *text, int len)
 		json_put_literal(out, "\"NEGATIVE_INFINITY\"");
 }
 
-/* Money is a decimal: "-$1,000.50", as lc_monetary C writes it. */
+/*
+ * Money is a decimal: "-$1,000.50", as lc_monetary C writes it.  It has two
+ * digits behind the point: money.fraction.digits.
+ */
 static void
 put_money_text(StringInfo out, ValueType *type, const char *text, int len)
 {
-	bool		quoted = type->options->numerics == NUMERICS_STRING;
+	char		number[64];
+	int			n = 0;
 
-	if (quoted)
-		json_put_char(out, '"');
-	for (int i = 0; i < len; i++)
+	for (int i = 0; i < len && n < sizeof(number); i++)
 	{
 		if (text[i] == '-' || text[i] == '.' || (text[i] >= '0' && text[i] <= '9'))
-			json_put_char(out, text[i]);
+			number[n++] = text[i];
 	}
-	if (quoted)
-		json_put_char(out, '"');
+	if (type->options->numerics == NUMERICS_PRECISE)
+		value_put_decimal(out, type, number, n, 2);
+	else
+		value_text_numeric(out, type, number, n);
 }
 
 /*

@@ -75,7 +75,7 @@ static const Oid column_types[PIPELINE_COLUMNS] = {
 
 /* The values of a choice, in the order of their enum. */
 static const char *const timestamps_values[] = {"iso", "epoch_us", "epoch_ms", "sql", NULL};
-static const char *const numerics_values[] = {"string", "number", NULL};
+static const char *const numerics_values[] = {"string", "number", "precise", NULL};
 static const char *const json_values[] = {"embed", "string", NULL};
 static const char *const metadata_values[] = {"full", "routing", "none", "schema", NULL};
 static const char *const unchanged_values[] = {"dead_letter", "omit", NULL};

@@ -187,6 +187,11 @@ check_format(const Pipeline *pipeline)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("format \"%s\" does not have this form of timestamps", format->name),
 				 errhint("Use timestamps => 'epoch_us' or 'epoch_ms', or leave it out.")));
+	if (pipeline->values.numerics == NUMERICS_PRECISE && format->values.dialect != VALUES_DEBEZIUM)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("format \"%s\" does not have this form of numerics", format->name),
+				 errhint("Use numerics => 'string' or 'number', or the format \"debezium\".")));
 	if (pipeline->format_options.metadata == METADATA_SCHEMA && !format->schema)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
