@@ -67,7 +67,7 @@ sub move_rows_amid_copy
         INSERT INTO $name SELECT id, repeat('b', 3000) FROM generate_series(1, 1600) id;
         CREATE TABLE beside_$name (id int PRIMARY KEY);
         CREATE PUBLICATION $name FOR TABLE $name, beside_$name");
-    rate(500);
+    rate(50);
     new_pipeline($node, 'postgres', $name, [$name], stream => new_stream($node, $name, max_in_flight => 1));
     wait_until('the copy has begun', sub { sql("SELECT coalesce(sum(rows), 0) FROM firehose_stat_progress_copy WHERE pipeline = '$name'") >= 50 });
     # (the slot's WAL begins here, and has more than one round of it before the change)

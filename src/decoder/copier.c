@@ -10,10 +10,7 @@
  * transactions; the stream stands still meanwhile, because it must not get
  * ahead of the snapshot.
  *
- * An update of the key that leaves large values alone can move a row from the
- * unread part of the table to the part that was read.  Neither the copy nor
- * the stream would then send these values.  So such rows are read again by
- * their keys, and the slot stays before the change until they are delivered.
+ * Rows that a change of their key may move are read again, see moved_rows.h.
  */
 #include "postgres.h"
 
@@ -173,6 +170,8 @@ store_current(void)
 {
 	dirty = !copies_store(pipeline->id, current);
 	noted_at = clock_ms();
+	if (!dirty)
+		moved_rows_stored();
 }
 
 /* The next one: one that has begun, or else the smallest. */
@@ -325,17 +324,19 @@ take_row(EventRelation *relation, const EventValue *row, void *arg)
 	return batch->size < OUTBOX_FULL;
 }
 
-/* Another key is another order: from the beginning. */
+/* From the beginning: in another order, or since too many rows were moved. */
 static void
 start_over(void)
 {
+	XLogRecPtr	hold = chunks_in_flight_hold(batch->pipeline);
+
 	memset(&next, 0, sizeof(next));
 	memset(&current->last, 0, sizeof(current->last));
 	end = current->end = InvalidXLogRecPtr;
 	chunks_in_flight_forget(batch->pipeline);
 	chunks_in_flight_begin(batch->pipeline, current, current_context);
-	moved_rows_forget();
-	moved_rows_begin(current_context, current->key_columns);
+	moved_rows_begin_anew(current_context, current->key_columns, hold);
+	show_hold();
 
 	/* the next decoder is to compare with this key */
 	dirty = true;
@@ -528,11 +529,8 @@ do_chunk(void)
 	}
 	patience = PATIENCE_US;
 
-	memset(&row_event, 0, sizeof(row_event));
-	row_event.op = EVENT_READ;
-	row_event.lsn = position - 1;
-	row_event.epoch = progress_epoch(position);
-	row_event.ts = GetCurrentTimestamp();
+	row_event = (Event) {.op = EVENT_READ, .lsn = position - 1,
+		.epoch = progress_epoch(position), .ts = GetCurrentTimestamp()};
 	if (!worker_enter_core())
 		return -1;
 	outcome = try_chunk(&chunk, &nmoved, &fault);
@@ -541,10 +539,9 @@ do_chunk(void)
 	{
 		change_batch_discard(batch);
 		change_reader_forget_rows(reader);
-		if (outcome == CHUNK_LATER)
-			return RETRY_MS;
-		end_copy(COPY_FAILED, fault);
-		return 0;
+		if (outcome == CHUNK_FAULT)
+			end_copy(COPY_FAILED, fault);
+		return outcome == CHUNK_LATER ? RETRY_MS : 0;
 	}
 	said = 0;
 	hand_over(&chunk, nmoved);
@@ -569,6 +566,13 @@ copier_turn(void)
 	show_hold();
 	if (dirty && now - noted_at >= NOTE_MS)
 		store_current();
+	if (moved_rows_too_many())
+	{
+		ereport(LOG, (errmsg("firehose decoder: pipeline \"%s\" begins the copy of table %u anew",
+							 pipeline->name, current->relid),
+					  errdetail("Changes of the key moved more rows than can be noted in logical_decoding_work_mem.")));
+		start_over();
+	}
 	if (chunks_in_flight_full())
 		return -1;
 	if (moved_rows_count() == 0 && end != InvalidXLogRecPtr)
@@ -589,9 +593,8 @@ copier_turn(void)
 void
 copier_stop(void)
 {
-	if (current == NULL)
-		return;
-	settle();
+	if (current != NULL)
+		settle();
 	if (dirty)
 		store_current();
 }

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "replication/reorderbuffer.h"
 #include "utils/memutils.h"
 
 #include "decoder/copy_position.h"
@@ -20,6 +21,8 @@ static MemoryContext context;
 static List *key_columns;		/* of char * */
 static List *noted;				/* of MovedRow *, to be read */
 static List *were_read;			/* of MovedRow *, that may move on unseen */
+static bool too_many;			/* not all are noted */
+static XLogRecPtr dropped;		/* first commit of those that were dropped; Invalid: none */
 
 void
 moved_rows_begin(MemoryContext parent, List *columns)
@@ -28,6 +31,8 @@ moved_rows_begin(MemoryContext parent, List *columns)
 	key_columns = columns;
 	noted = NIL;
 	were_read = NIL;
+	too_many = false;
+	dropped = InvalidXLogRecPtr;
 }
 
 void
@@ -37,6 +42,42 @@ moved_rows_forget(void)
 	context = NULL;
 	noted = NIL;
 	were_read = NIL;
+	too_many = false;
+	dropped = InvalidXLogRecPtr;
+}
+
+bool
+moved_rows_too_many(void)
+{
+	return too_many;
+}
+
+void
+moved_rows_begin_anew(MemoryContext parent, List *columns, XLogRecPtr hold)
+{
+	hold = copy_earlier(hold, moved_rows_hold());
+	moved_rows_forget();
+	moved_rows_begin(parent, columns);
+	dropped = hold;
+}
+
+void
+moved_rows_stored(void)
+{
+	/* what is dropped now is held until the reading has begun anew */
+	if (!too_many)
+		dropped = InvalidXLogRecPtr;
+}
+
+/* The first that does not fit: one commit is enough to hold the slot. */
+static void
+drop_all(XLogRecPtr first)
+{
+	dropped = copy_earlier(copy_earlier(dropped, first), moved_rows_hold());
+	noted = NIL;
+	were_read = NIL;
+	MemoryContextReset(context);
+	too_many = true;
 }
 
 static void
@@ -120,13 +161,18 @@ moved_rows_note(const Event *event, XLogRecPtr end)
 	MovedRow   *row;
 	ListCell   *cell;
 
-	if (context == NULL || !is_moved(event))
+	if (context == NULL || too_many || !is_moved(event))
 		return InvalidXLogRecPtr;
 	if (end != InvalidXLogRecPtr && event->lsn >= end)
 	{
 		before = find_row(event);
 		if (before == NULL)
 			return InvalidXLogRecPtr;
+	}
+	if (MemoryContextMemAllocated(context, false) > logical_decoding_work_mem * (Size) 1024)
+	{
+		drop_all(event->lsn);
+		return dropped;
 	}
 
 	old = MemoryContextSwitchTo(context);
@@ -201,8 +247,10 @@ moved_rows_passed(XLogRecPtr position)
 XLogRecPtr
 moved_rows_hold(void)
 {
-	return copy_earlier(first_of(noted, list_length(noted)),
-						first_of(were_read, list_length(were_read)));
+	XLogRecPtr	first = copy_earlier(first_of(noted, list_length(noted)),
+									 first_of(were_read, list_length(were_read)));
+
+	return copy_earlier(dropped, first);
 }
 
 bool

@@ -3,12 +3,22 @@
  *		Rows whose key changes without their large values while their table is
  *		copied: they are to be read again.
  *
+ * Such a change can move a row from the unread part of the table to the part
+ * that was read.  Neither the copy nor the stream would then send the large
+ * values.  So the row is read again by its key, and the slot stays before the
+ * change until that is delivered.
+ *
  * Decoder process only.  A row goes from noted (its change has been decoded)
  * to read (a chunk has read its key again) to forgotten.  While a copy is
  * being read all such changes are noted.  Once all of the table has been read,
  * only changes before that position are, and those of rows that are noted
  * themselves, or were read by a snapshot that may have seen the row move on.
  * So this comes to an end under any traffic.
+ *
+ * The notes take at most logical_decoding_work_mem.  When there are more, all
+ * are dropped and the table is to be read from its beginning, which reads
+ * every row at the key that it has then.  The slot stays before their changes
+ * until that is stored.
  */
 #ifndef FIREHOSE_DECODER_MOVED_ROWS_H
 #define FIREHOSE_DECODER_MOVED_ROWS_H
@@ -19,6 +29,18 @@
 /* Begin for a copy, with memory of this context; moved_rows_forget ends it. */
 extern void moved_rows_begin(MemoryContext context, List *key_columns);
 extern void moved_rows_forget(void);
+
+/* Are there more than can be noted?  Then the table is to be read anew. */
+extern bool moved_rows_too_many(void);
+
+/*
+ * The reading begins anew, in the order of these columns.  `hold` is the first
+ * commit that chunks of the old reading hold the slot before; Invalid: none.
+ * It and what the old notes held is held until moved_rows_stored says that a
+ * restart would begin anew, too.
+ */
+extern void moved_rows_begin_anew(MemoryContext context, List *key_columns, XLogRecPtr hold);
+extern void moved_rows_stored(void);
 
 /*
  * Take note of an event of the table, if it moves a row so.  `end` is where

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 KEYS = range(12)
 BLOCKS = 6
 CHUNK = 3
+MOVED = (1, 2, len(KEYS) ** 2)  # rows that can be noted; more: the table is read anew
 HOLE = 'hole'
 
 MUTATIONS = {
@@ -39,6 +40,9 @@ MUTATIONS = {
     'restart-confirms-moved': 'it confirms such changes before it comes past them again',
     'restart-forgets-flight': 'it forgets which moved rows are in chunks that are under way',
     'restart-counts-unqueued': 'it goes on after a chunk that was never handed over',
+    'overflow-goes-on': 'too many moved rows are forgotten, and the table is not read anew',
+    'overflow-not-held': 'the slot passes them before it is noted that the table is read anew',
+    'overflow-counts-flight': 'a chunk of the reading that was given up counts for the new one',
 }
 
 
@@ -73,6 +77,7 @@ class Copy:
     done: bool = False
     moved: list = field(default_factory=list)   # [(position of the first change, key)]
     reread: list = field(default_factory=list)  # the same, with where it was read first
+    given_up: list = field(default_factory=list)    # moved rows of a reading before this one
     chunk: Chunk = None
 
 
@@ -81,6 +86,7 @@ class World:
         self.random = random.Random(seed)
         self.mutation = mutation
         self.strict = self.random.random() < 0.5
+        self.most_moved = self.random.choice(MOVED)
         self.serial = 0
         self.wal = []           # (transaction, changes); or None: written by a chunk
         self.table = {}         # as new snapshots see it
@@ -171,11 +177,13 @@ class World:
         self.ring = []
         cursor, read, end = self.noted
         self.copy = Copy(cursor, read, end, self.copied)
-        self.left_hold, self.begin_at = [], 0
+        self.left_hold, self.begin_at, self.unnoted = [], 0, False
 
     def moved_hold(self):
         """What the next decoder has to come past again."""
         hold = [at for at, _ in self.copy.moved] + [at for _, at, _ in self.copy.reread]
+        if not self.broken('overflow-not-held'):
+            hold += self.copy.given_up
         if self.at < self.begin_at and not self.broken('restart-confirms-moved'):
             hold += self.left_hold
         return hold
@@ -195,7 +203,7 @@ class World:
             self.queued = min([self.queued] + hold)
         self.at = self.queued
         self.copy = Copy(cursor, read, end, self.copied)
-        self.left_hold, self.begin_at = hold, len(self.wal)
+        self.left_hold, self.begin_at, self.unnoted = hold, len(self.wal), False
 
     def op_crash(self):
         """Of the decoder and all that it had handed over."""
@@ -228,6 +236,25 @@ class World:
             first = before[0]
         copy.moved.append((first, key))
 
+    def read_anew(self):
+        """More rows were moved than can be noted: from the beginning."""
+        copy = self.copy
+        copy.given_up = self.moved_hold() + [at for e in self.ring for at, _ in e.moved]
+        for entry in self.ring:
+            entry.moved = ()
+            if not self.broken('overflow-counts-flight'):
+                entry.cursor = None
+        copy.moved, copy.reread = [], []
+        if not self.broken('overflow-goes-on'):
+            copy.cursor, copy.read, copy.end = -1, False, 0
+            self.unnoted = True
+
+    def op_note(self):
+        """That the table is read anew is noted durably."""
+        if self.unnoted:
+            self.noted = -1, False, 0
+            self.copy.given_up, self.unnoted = [], False
+
     def hand_over(self, entry):
         self.queued = self.at
         self.ring.append(entry)
@@ -236,6 +263,8 @@ class World:
         copy = self.copy
         if copy.done or self.at < self.begin_at:
             return
+        if len(copy.moved) + len(copy.reread) > self.most_moved and copy.chunk is None:
+            self.read_anew()
         if copy.read and not copy.moved:
             if (self.at >= copy.end or self.broken('ended-early')) and not self.ring and not copy.reread:
                 copy.done = self.copied = True
@@ -310,9 +339,10 @@ class World:
         self.confirmed = max(self.confirmed, upto)
         if entry.cursor is not None:
             self.noted = entry.cursor
+            self.copy.given_up, self.unnoted = [], False
 
     OPERATIONS = (['change'] * 8 + ['commit'] * 8 + ['appear'] * 7 + ['decode'] * 8 +
-                  ['chunk'] * 8 + ['deliver'] * 10 + ['confirm'] * 6 + ['crash', 'restart'])
+                  ['chunk'] * 8 + ['deliver'] * 10 + ['confirm'] * 6 + ['note', 'crash', 'restart'])
 
     # ---- judgement -------------------------------------------------------
     def finish(self):
@@ -326,6 +356,7 @@ class World:
             while any(e.events for e in self.ring):
                 self.op_deliver()
             self.op_confirm()
+            self.op_note()
             if self.copy.done and self.at == len(self.wal) and not self.ring:
                 return
         raise AssertionError('the copy does not end')

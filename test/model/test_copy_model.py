@@ -7,7 +7,7 @@ import copy_model
 RUNS = int(os.environ.get('FIREHOSE_MODEL_RUNS', 2000))
 
 # Where runs find what few runs do.
-FIRST_SEED = {'restart-forgets-flight': 10000}
+FIRST_SEED = {'reread-forgotten': 2000, 'restart-forgets-flight': 22000}
 
 
 class Rules(unittest.TestCase):
