@@ -15,6 +15,7 @@
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 
+#include "common/compat.h"
 #include "common/json_write.h"
 #include "format/value_class.h"
 
