@@ -63,7 +63,7 @@ home_shmem_request(void)
 int64
 home_number(void)
 {
-	return shared->number;
+	return shared != NULL ? shared->number : 0;
 }
 
 bool

@@ -12,15 +12,16 @@
  */
 #include "postgres.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-#include <utime.h>
 
 #include "storage/fd.h"
 #include "utils/guc.h"
 
+#include "common/clock.h"
 #include "queue/set_aside.h"
 
 /* A file's age is looked at no later than this after it has changed (ms). */
@@ -61,7 +62,7 @@ queue_set_aside(const char *why)
 		return;
 	}
 	/* its age counts from now */
-	(void) utime(path, NULL);
+	(void) utimensat(AT_FDCWD, path, NULL, AT_SYMLINK_NOFOLLOW);
 	(void) fsync_fname_ext(DATA_DIRECTORY, true, true, LOG);
 }
 
@@ -129,16 +130,14 @@ expire_file(const char *path)
 	return 0;
 }
 
-long
-queue_set_aside_expire(void)
+/* Remove the files that are too old; in how many ms is the next (-1: none)? */
+static long
+expire_files(void)
 {
-	DIR		   *directory;
+	DIR		   *directory = AllocateDir(DATA_DIRECTORY);
 	char		path[MAXPGPATH];
 	long		next = -1;
 
-	if (saved_queue_retention == 0)
-		return -1;
-	directory = AllocateDir(DATA_DIRECTORY);
 	while (next_file(directory, path))
 	{
 		int64		left = expire_file(path);
@@ -149,4 +148,25 @@ queue_set_aside_expire(void)
 	if (directory != NULL)
 		FreeDir(directory);
 	return next;
+}
+
+long
+queue_set_aside_expire(void)
+{
+	static int	seen_retention = -1;
+	static int64 look_at = 0;	/* clock_ms; PG_INT64_MAX: there are none */
+	int64		now = clock_ms();
+
+	if (seen_retention != saved_queue_retention)
+		look_at = 0;
+	seen_retention = saved_queue_retention;
+	if (saved_queue_retention == 0)
+		return -1;
+	if (now >= look_at)
+	{
+		long		next = expire_files();
+
+		look_at = next < 0 ? PG_INT64_MAX : now + next;
+	}
+	return look_at == PG_INT64_MAX ? -1 : (long) (look_at - now);
 }

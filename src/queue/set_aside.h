@@ -31,7 +31,7 @@ extern int	queue_set_aside_count(void);
 
 /*
  * Launcher: remove those that are too old.  Returns after how many ms to come
- * again; -1: when files are set aside again, or a setting has changed.
+ * again; -1: there are none that a start has left, or they are kept.
  */
 extern long queue_set_aside_expire(void);
 
