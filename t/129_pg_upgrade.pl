@@ -7,6 +7,7 @@
 use strict;
 use warnings FATAL => 'all';
 use Cwd ();
+use File::Copy ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -37,6 +38,9 @@ $old->safe_psql('postgres', q{SELECT firehose_put_record('clicks', 'old')});
 wait_confirmed($old, 'postgres', $_) foreach qw(changes durable_puts);
 is($old->safe_psql('postgres', q{SELECT firehose_drain('60 s')}), 't', 'everything is delivered before');
 my $delivered = $emulator->records('changes') + $emulator->records('clicks');
+# what its queue still has at the end
+new_stream($old, 'late', paused => 'true');
+$old->safe_psql('postgres', q{SET firehose.put_durability = memory; SELECT firehose_put_record('late', 'saved')});
 $old->stop;
 
 # it writes into the directory that it is run in
@@ -70,6 +74,15 @@ my @events = events($emulator, 'changes');
 is(join(' ', map { $_->{after}{a} } @events), join(' ', 1 .. 10, 21 .. 30), 'what is committed then arrives');
 is_deeply([ map { $_->{id} } @events ], [ sort map { $_->{id} } @events ], 'ids ascend');
 is(join(' ', map { $_->{data} } $emulator->records('clicks')), "old\n new\n", 'durable puts, too');
+
+# the queue of the old one, as docs/operations.md has it
+File::Copy::copy($old->data_dir . '/pg_firehose/queue', $new->data_dir . '/pg_firehose/queue.old') or die $!;
+my ($code, $out, $error) = $new->psql('postgres', q{SELECT * FROM firehose_load_saved_queue('queue.old')});
+like($error, qr/was written by another cluster.*from_database => OID/s, 'a saved queue of the old server is not loaded as if it were of this one');
+is($new->safe_psql('postgres', q{SELECT stream, records, loaded FROM firehose_load_saved_queue('queue.old',
+    from_database => (SELECT oid FROM pg_database WHERE datname = current_database()))}), 'late|1|1', 'but on command');
+$new->safe_psql('postgres', q{ALTER SERVER late OPTIONS (DROP paused)});
+wait_until('it arrives', sub { join('', map { $_->{data} } $emulator->records('late')) eq "saved\n" });
 
 $new->stop;
 done_testing();
