@@ -145,6 +145,7 @@ new_stream($node, 'large');
 my @large = put_numbered($node, 'large', 1001, 13000, size => 800, per_commit => 2000);
 $node->stop('fast');
 rename("$dir/queue", "$dir/queue.refused") or die $!;
+my $offset = -s $node->logfile;
 $node->append_conf('postgresql.conf', "firehose.queue_size = '4MB'");
 $node->start;
 my ($loaded) = load('queue.refused') =~ /^large 12000 (\d+) the queue has no room/;
@@ -158,8 +159,17 @@ my @calls = map { IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postg
             BEGIN PERFORM firehose_load_saved_queue('queue.refused'); EXCEPTION WHEN undefined_file THEN NULL; END;
             COMMIT; PERFORM firehose_flush(timeout => '1 s');
           END LOOP; END $$} ], '<', '/dev/null', '2>', '/dev/null') } 1 .. 2;
+# and one whose calls are cancelled wherever they are, or end with their session
+push @calls, IPC::Run::start([ 'bash', '-c', 'for ((i = 1; ; i++)); do [ -e "$0" ] || exit 0; psql -XAtq -d "$1" ' .
+        '-c "SET statement_timeout = $((i % 9 + 1))" -c "SELECT sum(loaded) FROM firehose_load_saved_queue(\'queue.refused\')"; done',
+        "$dir/queue.refused", $node->connstr('postgres') ], '<', '/dev/null', '>', '/dev/null', '2>', '/dev/null');
+push @calls, IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c',
+        q{DO $$ BEGIN WHILE (pg_stat_file('pg_firehose/queue.refused', true)).size IS NOT NULL LOOP
+            PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT sum(loaded)%' AND pid <> pg_backend_pid();
+            COMMIT; PERFORM pg_sleep(0.05); END LOOP; END $$} ], '<', '/dev/null', '2>', '/dev/null');
 $_->finish foreach @calls;
-ok(!-e "$dir/queue.refused", 'two callers, again and again: all is loaded');
+cmp_ok(logged($node, qr/canceling statement due to statement timeout/, $offset), '>', 0, 'some calls were cancelled');
+ok(!-e "$dir/queue.refused", 'several callers, again and again: all is loaded');
 wait_delivered($node);
 audit_ok('two at once', $emulator, 'large', \@large);
 
