@@ -4,7 +4,9 @@
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "replication/reorderbuffer.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 
 #include "decoder/copy_position.h"
@@ -15,24 +17,47 @@ typedef struct MovedRow
 	CopyPosition key;			/* that it has moved to */
 	XLogRecPtr	first;			/* commit of the first change of its moves */
 	XLogRecPtr	mark;			/* it was read before this; Invalid: not yet */
+	Size		size;			/* of all this */
+	uint64		hash;			/* of the key */
+	struct MovedRow *next;		/* of the same hash */
 } MovedRow;
+
+/* The rows of a hash. */
+typedef struct SameHash
+{
+	uint64		hash;			/* key of the table */
+	MovedRow   *rows;
+} SameHash;
 
 static MemoryContext context;
 static List *key_columns;		/* of char * */
 static List *noted;				/* of MovedRow *, to be read */
 static List *were_read;			/* of MovedRow *, that may move on unseen */
+static HTAB *by_key;			/* of both, those that have a whole key */
+static Size used;				/* by both */
 static bool too_many;			/* not all are noted */
 static XLogRecPtr dropped;		/* first commit of those that were dropped; Invalid: none */
+
+static void
+have_none(void)
+{
+	HASHCTL		ctl = {.keysize = sizeof(uint64), .entrysize = sizeof(SameHash), .hcxt = context};
+
+	noted = NIL;
+	were_read = NIL;
+	used = 0;
+	by_key = context == NULL ? NULL :
+		hash_create("firehose moved rows", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
 
 void
 moved_rows_begin(MemoryContext parent, List *columns)
 {
 	context = AllocSetContextCreate(parent, "firehose moved rows", ALLOCSET_DEFAULT_SIZES);
 	key_columns = columns;
-	noted = NIL;
-	were_read = NIL;
 	too_many = false;
 	dropped = InvalidXLogRecPtr;
+	have_none();
 }
 
 void
@@ -40,10 +65,9 @@ moved_rows_forget(void)
 {
 	MemoryContextDelete(context);
 	context = NULL;
-	noted = NIL;
-	were_read = NIL;
 	too_many = false;
 	dropped = InvalidXLogRecPtr;
+	have_none();
 }
 
 bool
@@ -74,19 +98,9 @@ static void
 drop_all(XLogRecPtr first)
 {
 	dropped = copy_earlier(copy_earlier(dropped, first), moved_rows_hold());
-	noted = NIL;
-	were_read = NIL;
 	MemoryContextReset(context);
+	have_none();
 	too_many = true;
-}
-
-static void
-free_row(MovedRow *row)
-{
-	for (int i = 0; i < row->key.n; i++)
-		pfree(row->key.texts[i]);
-	pfree(row->key.texts);
-	pfree(row);
 }
 
 /* Does an update change the key and leave values out? */
@@ -132,64 +146,130 @@ has_key(const EventRelation *relation, const EventValue *row, const CopyPosition
 	return true;
 }
 
-/* The noted or read row that an event moves on; NULL: none. */
-static MovedRow *
-find_row(const Event *event)
+/* A hash of the key; false: it is not whole. */
+static bool
+hash_key(const EventRelation *relation, const EventValue *row, uint64 *hash)
 {
-	List	   *lists[] = {noted, were_read};
+	ListCell   *cell;
 
-	for (int i = 0; i < lengthof(lists); i++)
+	*hash = 0;
+	foreach(cell, key_columns)
 	{
-		ListCell   *cell;
+		const EventValue *value = key_value(relation, row, lfirst(cell));
 
-		foreach(cell, lists[i])
+		if (value == NULL)
+			return false;
+		*hash = hash_combine64(*hash, hash_bytes_extended((const unsigned char *) value->v.text,
+														  value->length, 0));
+	}
+	return true;
+}
+
+/*
+ * The first commit of the noted and read rows that an event moves on; Invalid:
+ * there is none.
+ */
+static XLogRecPtr
+first_before(const Event *event)
+{
+	XLogRecPtr	first = InvalidXLogRecPtr;
+	SameHash   *same;
+	uint64		hash;
+
+	if (!hash_key(event->relation, event->old_row, &hash))
+		return InvalidXLogRecPtr;
+	same = hash_search(by_key, &hash, HASH_FIND, NULL);
+	for (MovedRow *row = same ? same->rows : NULL; row != NULL; row = row->next)
+	{
+		if (has_key(event->relation, event->old_row, &row->key))
+			first = copy_earlier(first, row->first);
+	}
+	return first;
+}
+
+/* A row of the key that an event gives to one. */
+static MovedRow *
+make_row(const Event *event)
+{
+	MovedRow   *row = palloc0(sizeof(MovedRow));
+	ListCell   *cell;
+
+	row->key.texts = palloc(Max(list_length(key_columns), 1) * sizeof(char *));
+	row->size = GetMemoryChunkSpace(row) + GetMemoryChunkSpace(row->key.texts) + sizeof(ListCell);
+	foreach(cell, key_columns)
+	{
+		const EventValue *value = key_value(event->relation, event->new_row, lfirst(cell));
+		char	   *text;
+
+		if (value == NULL)
+			continue;
+		text = pnstrdup(value->v.text, value->length);
+		row->key.texts[row->key.n++] = text;
+		row->size += GetMemoryChunkSpace(text);
+	}
+	if (hash_key(event->relation, event->new_row, &row->hash))
+	{
+		bool		found;
+		SameHash   *same = hash_search(by_key, &row->hash, HASH_ENTER, &found);
+
+		row->next = found ? same->rows : NULL;
+		same->rows = row;
+		row->size += sizeof(SameHash);
+	}
+	used += row->size;
+	return row;
+}
+
+static void
+free_row(MovedRow *row)
+{
+	SameHash   *same = hash_search(by_key, &row->hash, HASH_FIND, NULL);
+
+	for (MovedRow **link = same ? &same->rows : NULL; link != NULL && *link != NULL; link = &(*link)->next)
+	{
+		if (*link == row)
 		{
-			MovedRow   *row = lfirst(cell);
-
-			if (has_key(event->relation, event->old_row, &row->key))
-				return row;
+			*link = row->next;
+			break;
 		}
 	}
-	return NULL;
+	if (same != NULL && same->rows == NULL)
+		(void) hash_search(by_key, &row->hash, HASH_REMOVE, NULL);
+	used -= row->size;
+	for (int i = 0; i < row->key.n; i++)
+		pfree(row->key.texts[i]);
+	pfree(row->key.texts);
+	pfree(row);
 }
 
 XLogRecPtr
 moved_rows_note(const Event *event, XLogRecPtr end)
 {
+	XLogRecPtr	first = event->lsn;
 	MemoryContext old;
-	MovedRow   *before = NULL;
 	MovedRow   *row;
-	ListCell   *cell;
 
 	if (context == NULL || too_many || !is_moved(event))
 		return InvalidXLogRecPtr;
 	if (end != InvalidXLogRecPtr && event->lsn >= end)
 	{
-		before = find_row(event);
-		if (before == NULL)
+		/* a restart before the first change notes the whole chain again */
+		first = first_before(event);
+		if (first == InvalidXLogRecPtr)
 			return InvalidXLogRecPtr;
 	}
-	if (MemoryContextMemAllocated(context, false) > logical_decoding_work_mem * (Size) 1024)
+	if (used > logical_decoding_work_mem * (Size) 1024)
 	{
-		drop_all(event->lsn);
+		drop_all(first);
 		return dropped;
 	}
 
 	old = MemoryContextSwitchTo(context);
-	row = palloc0(sizeof(MovedRow));
-	/* a restart before the first change notes the whole chain again */
-	row->first = before ? before->first : event->lsn;
-	row->key.texts = palloc(Max(list_length(key_columns), 1) * sizeof(char *));
-	foreach(cell, key_columns)
-	{
-		const EventValue *value = key_value(event->relation, event->new_row, lfirst(cell));
-
-		if (value != NULL)
-			row->key.texts[row->key.n++] = pnstrdup(value->v.text, value->length);
-	}
+	row = make_row(event);
+	row->first = first;
 	noted = lappend(noted, row);
 	MemoryContextSwitchTo(old);
-	return row->first;
+	return first;
 }
 
 int

@@ -13,7 +13,7 @@
  * being read all such changes are noted.  Once all of the table has been read,
  * only changes before that position are, and those of rows that are noted
  * themselves, or were read by a snapshot that may have seen the row move on.
- * So this comes to an end under any traffic.
+ * So this comes to an end under any traffic that the notes have room for.
  *
  * The notes take at most logical_decoding_work_mem.  When there are more, all
  * are dropped and the table is to be read from its beginning, which reads
