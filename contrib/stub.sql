@@ -113,8 +113,8 @@ CREATE FUNCTION firehose_row_json("row" record, bigints text DEFAULT 'number') R
 LANGUAGE plpgsql STRICT STABLE PARALLEL RESTRICTED AS $$
 BEGIN
 	IF bigints NOT IN ('number', 'string') THEN
-		RAISE invalid_parameter_value USING MESSAGE = format('unrecognized bigints: "%s"', bigints),
-			HINT = 'It is ''number'' or ''string''.';
+		RAISE invalid_parameter_value USING MESSAGE = format('invalid value for bigints: "%s"', bigints),
+			HINT = 'Valid values are: "number", "string".';
 	END IF;
 	RETURN firehose_stub_row("row", bigints = 'string');
 END $$;
@@ -363,12 +363,12 @@ BEGIN
 			HINT = 'Use firehose_trigger(''stream'') or firehose_trigger(''stream'', ''row'').';
 	ELSIF TG_WHEN <> 'AFTER' THEN
 		RAISE trigger_protocol_violated USING MESSAGE = format('firehose_trigger() must be fired AFTER, not %s', TG_WHEN),
-			DETAIL = 'Only after the event is it known what the row became.',
+			DETAIL = 'The row is final only after the event.',
 			HINT = format('Create trigger "%s" with AFTER.', TG_NAME);
-	ELSIF NOT words <@ '{row,root,bigint_string}' THEN
-		RAISE invalid_parameter_value USING MESSAGE = format('unrecognized argument of firehose_trigger(): "%s"',
-				(SELECT w FROM unnest(words) w WHERE w <> ALL ('{row,root,bigint_string}') LIMIT 1)),
-			HINT = 'After the stream may come ''row'', for records that are only the row, ''root'', for partitions under the name of the table they are part of, and ''bigint_string''.';
+	ELSIF NOT words <@ '{row,root,bigint_string,json,wal2json,debezium,dms}' THEN
+		RAISE invalid_parameter_value USING MESSAGE = format('invalid argument of firehose_trigger(): "%s"',
+				(SELECT w FROM unnest(words) w WHERE w <> ALL ('{row,root,bigint_string,json,wal2json,debezium,dms}') LIMIT 1)),
+			HINT = 'Valid arguments after the stream are ''row'', ''root'', ''bigint_string'', and a format: ''json'', ''wal2json'', ''debezium'' or ''dms''.';
 	END IF;
 	delimiter := firehose_stub_stream('firehose_trigger', TG_ARGV[0], true,
 		(SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = TG_RELID));
@@ -441,23 +441,26 @@ DECLARE
 	name text := firehose_stub_name(relation);
 	made text[] := '{}';
 	t record;
+	-- formats of other tools are known, but records have that of changes
+	other text := CASE WHEN content IN ('json', 'wal2json', 'debezium', 'dms') THEN content ELSE 'row' END;
 BEGIN
 	IF relation IS NULL OR stream IS NULL OR level IS NULL OR content IS NULL OR names IS NULL OR bigints IS NULL
 		OR always IS NULL THEN
 		RAISE null_value_not_allowed USING MESSAGE = 'arguments of firehose_attach() must not be null';
 	END IF;
-	FOR choice IN SELECT * FROM (VALUES ('level', level, 'row', 'statement', NULL), ('content', content, 'change', 'row', 'row'),
+	FOR choice IN SELECT * FROM (VALUES ('level', level, 'row', 'statement', NULL), ('content', content, 'change', other, other),
 			('names', names, 'leaf', 'root', 'root'), ('bigints', bigints, 'number', 'string', 'bigint_string'))
 			v(argument, value, plain, other, word) LOOP
 		IF choice.value NOT IN (choice.plain, choice.other) THEN
-			RAISE invalid_parameter_value USING MESSAGE = format('unrecognized %s: "%s"', choice.argument, choice.value),
-				HINT = format('It is ''%s'' or ''%s''.', choice.plain, choice.other);
+			RAISE invalid_parameter_value USING MESSAGE = format('invalid value for %s: "%s"', choice.argument, choice.value),
+				HINT = format('Valid values are: "%s", "%s"%s.', choice.plain, choice.other,
+					CASE choice.argument WHEN 'content' THEN ', "json", "wal2json", "debezium", "dms"' END);
 		ELSIF choice.value = choice.other AND choice.word IS NOT NULL THEN
 			arguments := arguments || ', ' || quote_literal(choice.word);
 		END IF;
 	END LOOP;
 	IF always AND level = 'statement' THEN
-		RAISE invalid_parameter_value USING MESSAGE = 'always needs triggers of level row',
+		RAISE invalid_parameter_value USING MESSAGE = 'always => true requires triggers of level row',
 			DETAIL = 'A subscription that applies changes fires no statement triggers for them.',
 			HINT = 'Leave out level => ''statement''.';
 	END IF;

@@ -133,7 +133,7 @@ SELECT image(z, 'dms') FROM others z;
 SELECT image(z, 'wal2json') FROM others z LIMIT 1;
 SELECT image(z)::json->>'h' FROM others z LIMIT 1;
 -- what the WAL left out, by type
-SELECT event(z, op => 'u', unchanged => '{t,by,a,ta,h,jb}', key => '{}')::json->'after' FROM others z OFFSET 1;
+SELECT event(z, op => 'u', unchanged => '{t,by,a,ta,h,jb,hs,am,ab,u,tv}', key => '{}')::json->'after' FROM others z OFFSET 1;
 SELECT event(z, op => 'u', format => 'dms', unchanged => '{t,by,a,ta,h,jb}', key => '{}')::json->'data' FROM others z OFFSET 1;
 SELECT event(z, op => 's', format => 'dms', key => '{}')::json->'control' FROM others z OFFSET 1;
 

@@ -38,7 +38,10 @@
 #include "format/format.h"
 
 /* unavailable.value.placeholder, of RelationalDatabaseConnectorConfig.java */
-#define PLACEHOLDER		"__debezium_unavailable_value"
+#define PLACEHOLDER			"__debezium_unavailable_value"
+#define PLACEHOLDER_BASE64	"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ=="
+/* UUID.nameUUIDFromBytes of Java: version 3, without a namespace */
+#define PLACEHOLDER_UUID	"b68a35a7-17ad-35b3-af2a-ae46edb4545a"
 
 static const char op_letters[] = {
 	[EVENT_INSERT] = 'c',
@@ -49,41 +52,74 @@ static const char op_letters[] = {
 	[EVENT_MESSAGE] = 'm',
 };
 
+/* In arrays of numbers and booleans each byte of it is an element. */
+static void
+put_placeholder_bytes(StringInfo out, bool booleans)
+{
+	for (int i = 0; PLACEHOLDER[i] != '\0'; i++)
+	{
+		json_put_char(out, i == 0 ? '[' : ',');
+		if (booleans)
+			json_put_literal(out, "true");
+		else
+			json_put_int64(out, PLACEHOLDER[i]);
+	}
+	json_put_char(out, ']');
+}
+
+static void
+put_placeholder_array(StringInfo out, const ValueType *element)
+{
+	switch (element->typid)
+	{
+		case NUMERICOID:
+			if (element->options->numerics == NUMERICS_STRING)
+			{
+				json_put_literal(out, "[\"" PLACEHOLDER "\"]");
+				break;
+			}
+			/* FALLTHROUGH */
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case OIDOID:
+		case FLOAT4OID:
+		case FLOAT8OID:
+		case DATEOID:
+		case TIMEOID:
+		case TIMESTAMPOID:
+			put_placeholder_bytes(out, false);
+			break;
+		case BOOLOID:
+			put_placeholder_bytes(out, true);
+			break;
+		case BYTEAOID:
+			json_put_literal(out, "[\"" PLACEHOLDER_BASE64 "\"]");
+			break;
+		case UUIDOID:
+			json_put_literal(out, "[\"" PLACEHOLDER_UUID "\"]");
+			break;
+		default:
+			json_put_literal(out, "[\"" PLACEHOLDER "\"]");
+	}
+}
+
 /*
  * Append the placeholder in the form of a column's type, as
  * UnchangedToastedPlaceholder.java and
  * UnchangedToastedReplicationMessageColumn.java choose it.
  */
 static void
-put_placeholder(StringInfo out, const EventColumn *column)
+put_placeholder(StringInfo out, const ValueType *type)
 {
-	switch (column->type->typid)
-	{
-		case BYTEAOID:
-			json_put_char(out, '"');
-			value_put_base64(out, PLACEHOLDER, strlen(PLACEHOLDER));
-			json_put_char(out, '"');
-			break;
-		case TEXTARRAYOID:
-		case VARCHARARRAYOID:
-		case JSONARRAYOID:
-		case JSONBARRAYOID:
-			json_put_literal(out, "[\"" PLACEHOLDER "\"]");
-			break;
-		case INT4ARRAYOID:
-		case INT8ARRAYOID:
-		case DATEARRAYOID:
-			/* its bytes as numbers */
-			for (int i = 0; PLACEHOLDER[i] != '\0'; i++)
-			{
-				json_put_char(out, i == 0 ? '[' : ',');
-				json_put_int64(out, PLACEHOLDER[i]);
-			}
-			json_put_char(out, ']');
-			break;
-		default:
-			json_put_literal(out, "\"" PLACEHOLDER "\"");
-	}
+	if (type->element)
+		put_placeholder_array(out, type->element);
+	else if (type->typid == BYTEAOID)
+		json_put_literal(out, "\"" PLACEHOLDER_BASE64 "\"");
+	else if (value_is_hstore(type->typid))
+		json_put_literal(out, "\"{\\\"" PLACEHOLDER "\\\":\\\"" PLACEHOLDER "\\\"}\"");
+	else
+		json_put_literal(out, "\"" PLACEHOLDER "\"");
 }
 
 /*
@@ -116,7 +152,7 @@ put_row(StringInfo out, const Event *event, bool old, bool wanted)
 		any = true;
 		json_put(out, column->label, column->label_len);
 		if (unlikely(value == NULL))
-			put_placeholder(out, column);
+			put_placeholder(out, column->type);
 		else
 			event_put_value(out, column, value);
 		if (!format_column_written(out, begin, column))
@@ -129,28 +165,30 @@ put_row(StringInfo out, const Event *event, bool old, bool wanted)
 static void
 put_times(StringInfo out, const Event *event, bool ms, bool others)
 {
-	int64		us = value_unix_microseconds(event->ts);
+	/* all events of a transaction have the same */
+	static TimestampTz last_time = 0;
+	static char last_ms[48];
+	static char last_others[96];
 
-	if (ms)
+	if (unlikely(event->ts == 0 || event->ts != last_time))
 	{
-		json_put_literal(out, ",\"ts_ms\":");
+		int64		us = value_unix_microseconds(event->ts);
+
+		last_time = event->ts;
+		snprintf(last_ms, sizeof(last_ms), ",\"ts_ms\":" INT64_FORMAT,
+				 us / 1000 - (us % 1000 < 0 ? 1 : 0));
+		snprintf(last_others, sizeof(last_others),
+				 ",\"ts_us\":" INT64_FORMAT ",\"ts_ns\":" INT64_FORMAT "000", us, us);
 		if (event->ts == 0)
-			json_put_literal(out, "null");
-		else
-			json_put_int64(out, us / 1000 - (us % 1000 < 0 ? 1 : 0));
+		{
+			strcpy(last_ms, ",\"ts_ms\":null");
+			strcpy(last_others, ",\"ts_us\":null,\"ts_ns\":null");
+		}
 	}
-	if (!others)
-		return;
-	if (event->ts == 0)
-	{
-		json_put_literal(out, ",\"ts_us\":null,\"ts_ns\":null");
-		return;
-	}
-	json_put_literal(out, ",\"ts_us\":");
-	json_put_int64(out, us);
-	json_put_literal(out, ",\"ts_ns\":");
-	json_put_int64(out, us);
-	json_put_literal(out, "000");
+	if (ms)
+		json_put(out, last_ms, strlen(last_ms));
+	if (others)
+		json_put(out, last_others, strlen(last_others));
 }
 
 /* Append an LSN, inside of the string that sequence is. */

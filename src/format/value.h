@@ -172,6 +172,9 @@ value_put_text(StringInfo out, ValueType *type, const char *text, int len)
 /* The text of the type's output function, in the database's encoding. */
 extern char *value_output(ValueType *type, Datum value);
 
+/* Is it the type of the extension hstore?  Known by its name alone. */
+extern bool value_is_hstore(Oid typid);
+
 /* A finite point in time, as events have it, in microseconds since 1970. */
 static inline int64
 value_unix_microseconds(TimestampTz time)

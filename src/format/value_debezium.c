@@ -144,6 +144,14 @@ put_timestamp_text(StringInfo out, ValueType *type, const char *text, int len)
 	put_input(out, type, text, len, timestamp_in);
 }
 
+/* How many digits has a type behind the second? */
+static int
+fraction_digits(const ValueType *type)
+{
+	return type->typmod >= 0 && type->typmod < MAX_TIMESTAMP_PRECISION ?
+		type->typmod : MAX_TIMESTAMP_PRECISION;
+}
+
 /*
  * ZonedTimestamp.java: ISO 8601 in UTC, with as many digits behind the second
  * as the type has.  Years beyond four digits have a sign, and the year before
@@ -153,8 +161,7 @@ static void
 put_timestamptz(StringInfo out, ValueType *type, Datum value)
 {
 	TimestampTz time = DatumGetTimestampTz(value);
-	int			digits = type->typmod >= 0 && type->typmod < MAX_TIMESTAMP_PRECISION ?
-		type->typmod : MAX_TIMESTAMP_PRECISION;
+	int			digits = fraction_digits(type);
 	struct pg_tm tm;
 	fsec_t		fsec;
 	char		text[MAXDATELEN + 1];
@@ -183,9 +190,41 @@ put_timestamptz(StringInfo out, ValueType *type, Datum value)
 	json_put_literal(out, "Z\"");
 }
 
+/*
+ * Rewrite "2026-11-21 22:34:01.659569+00", as most are; false: it is of
+ * another form.
+ */
+static bool
+rewrite_timestamptz(StringInfo out, const ValueType *type, const char *text, int len)
+{
+	const int	seconds_end = strlen("2026-11-21 22:34:01");
+	int			digits = fraction_digits(type);
+	int			given = len - seconds_end - (int) strlen("+00");
+
+	if (given < 0 || text[4] != '-' || text[10] != ' ' ||
+		memcmp(text + len - 3, "+00", 3) != 0 ||
+		(given > 0 && (text[seconds_end] != '.' || given - 1 > digits)))
+		return false;
+	json_put_char(out, '"');
+	json_put(out, text, 10);
+	json_put_char(out, 'T');
+	json_put(out, text + 11, seconds_end - 11);
+	if (digits > 0)
+	{
+		json_put_char(out, '.');
+		if (given > 0)
+			json_put(out, text + seconds_end + 1, given - 1);
+		json_put(out, "000000", digits - Max(given - 1, 0));
+	}
+	json_put_literal(out, "Z\"");
+	return true;
+}
+
 static void
 put_timestamptz_text(StringInfo out, ValueType *type, const char *text, int len)
 {
+	if (rewrite_timestamptz(out, type, text, len))
+		return;
 	put_input(out, type, text, len, timestamptz_in);
 }
 
@@ -466,8 +505,8 @@ static const struct
 	{POINTOID, {put_point, put_point_text}},
 };
 
-static bool
-is_hstore(Oid typid)
+bool
+value_is_hstore(Oid typid)
 {
 	HeapTuple	tuple;
 	bool		result = false;
@@ -495,5 +534,5 @@ value_debezium_class(const ValueType *type)
 		if (debezium_types[i].typid == type->typid)
 			return &debezium_types[i].class;
 	}
-	return is_hstore(type->typid) ? &class_hstore : NULL;
+	return value_is_hstore(type->typid) ? &class_hstore : NULL;
 }
