@@ -257,6 +257,13 @@ my $sso = identity()->{settings}{sso};
 like(do { local (@ARGV, $/) = $cache; <> }, qr/"accessToken": "\Q$sso->{access_token}\E".*"refreshToken": "\Q$sso->{refresh_token}\E"/,
     'sso: the refreshed token is kept');
 is((stat $cache)[2] & 0777, 0600, 'sso: for its owner alone');
+# one that has expired and cannot be refreshed is not tried
+write_file($cache, JSON::PP::encode_json({
+    startUrl => 'https://corp/start', region => 'us-east-1', accessToken => 'sso-old', expiresAt => '2020-01-01T00:00:00Z' }));
+use_config("[default]\nregion = us-east-1\nsso_session = corp\nsso_account_id = 123456789012\nsso_role_name = writer\n"
+      . "[sso-session corp]\nsso_start_url = https://corp/start\nsso_region = us-east-1\n");
+last_error_becomes('sso: a token that has expired', qr/the cached token has expired; run "aws sso login" as the server's user/);
+is(delivered_by('sso old keys'), 'reader', 'sso: the old keys are used');
 
 # A role per stream
 use_config("[default]\nregion = us-east-1\n$keys");

@@ -112,6 +112,26 @@ kill('CONT', $stopped->{pid});
 gone('one that has its space is cancelled', $stopped, qr/canceling statement/);
 is(sql($accounts), '0 0', 'and gives it back');
 
+# and so that one behind it goes on, for whom there is no other space: an open
+# transaction has the rest
+sql(q{ALTER SERVER held OPTIONS (SET paused 'true')});
+my $open = $node->background_psql('postgres');
+$open->query_safe($_) foreach 'BEGIN', (q{SELECT firehose_put_record('held', repeat('c', 900000))}) x 2;
+fill('held');
+my ($served, $behind) = stand_in_line('held', (1_000_000) x 2);
+kill('STOP', $served->{pid});
+sql(q{ALTER SERVER held OPTIONS (SET paused 'false')});
+wait_for_sql($node, q{SELECT queued + in_flight = 0 AND pages_promised > 330
+    FROM firehose_stat_stream, firehose_stat_queue WHERE stream = 'held'});
+sql("SELECT pg_cancel_backend($served->{pid})");
+kill('CONT', $served->{pid});
+gone('one that has its space is cancelled before another', $served, qr/canceling statement/);
+served('the one behind it', $behind);
+$open->query_safe('ROLLBACK');
+$open->quit;
+wait_delivered($node);
+is(sql($accounts), '0 0', 'and nothing is kept');
+
 # the stream is dropped, and its entry with it: they find out, and go on
 sql(q{ALTER SERVER held OPTIONS (SET paused 'true')});
 fill('held');
