@@ -425,10 +425,15 @@ put_event(TriggerCall *call, EventOp op, TupleTableSlot *old_slot,
 	parts = call->format->count ? call->format->count(event) : 1;
 	for (int part = 0; part < parts; part++)
 	{
+		FormatResult result;
+
 		record->len = 0;
 		event->record_id = put_next_id();
-		if (call->format->append(record, event, part, &options) == FORMAT_OK)
+		result = call->format->append(record, event, part, &options);
+		if (result == FORMAT_OK)
 			put_written(call);
+		else if (result != FORMAT_NOTHING)
+			elog(ERROR, "could not write a change in format \"%s\"", call->format->name);
 	}
 }
 
