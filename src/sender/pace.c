@@ -107,7 +107,7 @@ pace_set_options(Pace *p, const PaceOptions *options, int64_t now)
 static double
 max_volume(const Pace *p)
 {
-	return p->rate > 0 && p->by_entry ? p->rate * REQUEST_OF_SECOND : HUGE_VAL;
+	return p->rate > 0 && (p->by_entry || p->guessed) ? p->rate * REQUEST_OF_SECOND : HUGE_VAL;
 }
 
 /* How many records a request may have: an attempt in an outage carries one. */
@@ -392,9 +392,10 @@ grow(Pace *p, const PaceRequest *request, int64_t now)
 
 /* Something was accepted: the stream works. */
 static void
-mark_alive(Pace *p, const PaceRequest *request)
+mark_alive(Pace *p, const PaceRequest *request, int64_t now)
 {
 	p->parked = false;
+	pace_rate_mark_alive(p, now);
 	if (request->sent_at >= p->failed_at || p->failures == 1)
 	{
 		p->failures = 0;
@@ -429,7 +430,7 @@ pace_answered(Pace *p, const PaceRequest *request, int accepted,
 	pace_rate_count(p, request, accepted, accepted_bytes, throttled);
 	p->bisect_left = Max(0, p->bisect_left - rows_of(request, accepted));
 	if (accepted > 0)
-		mark_alive(p, request);
+		mark_alive(p, request, now);
 	if (throttled > 0)
 	{
 		heed_wish(p, wish, now);
@@ -475,6 +476,7 @@ pace_failed(Pace *p, const PaceRequest *request, int64_t wish, int64_t now)
 	bool		first = request->sent_at >= p->failed_at;
 
 	back_off(p, request, wish, now);
+	pace_rate_mark_failed(p);
 	if (!first)
 		return;
 	p->window = p->failures > 1 ? 1 : Max(1, p->window / 2);

@@ -101,6 +101,8 @@ typedef struct Pace
 	double		proven;			/* largest share accepted whole at this rate */
 	int			too_large;		/* how often a larger one was refused */
 	int			refusals;		/* whole requests in a row */
+	bool		guessed;		/* the rate is a guess, and may be far too low */
+	int			all_refused;	/* the same, while less and less was sent */
 	int64_t		cut_at;
 	bool		accepted_since_cut;
 	int			cuts;			/* in a row */

@@ -51,4 +51,8 @@ extern void pace_rate_refused(Pace *p, const PaceRequest *request, int accepted,
 							  int64_t now);
 extern void pace_rate_judge(Pace *p, const PaceRequest *request, int64_t now);
 
+/* pace_rate.c: something was accepted; a request failed. */
+extern void pace_rate_mark_alive(Pace *p, int64_t now);
+extern void pace_rate_mark_failed(Pace *p);
+
 #endif							/* FIREHOSE_SENDER_PACE_INTERNAL_H */

@@ -49,6 +49,12 @@
 #define CAREFUL_STEP		0.04
 #define MAX_STEP			0.6
 
+/*
+ * Behind three refusals in a row a request has one record, which every quota
+ * accepts.  If that is refused, too, quota is not the reason.
+ */
+#define QUOTA_REFUSALS		3
+
 /* A rate is not judged by fewer responses than this. */
 #define EPOCH_ANSWERS		4
 
@@ -77,6 +83,7 @@ cut_rate(Pace *p, double rate, int64_t now)
 {
 	p->refused_rate = p->rate;
 	p->rate = Max(rate, LEAST_RATE);
+	p->guessed = false;
 	p->step = FIRST_STEP;
 	p->cut_at = now;
 	p->accepted_since_cut = false;
@@ -90,6 +97,7 @@ static void
 release_rate(Pace *p)
 {
 	p->rate = 0;
+	p->guessed = false;
 	p->rate_next = 0;
 	p->by_entry = false;
 	p->proven = 0;
@@ -111,11 +119,39 @@ undo_growth(Pace *p, int64_t now)
 static void
 refuse_all(Pace *p, const PaceRequest *request, int64_t now)
 {
+	if (p->all_refused <= QUOTA_REFUSALS)
+		p->all_refused++;
 	pace_strike(p, request, now);
 	cut_rate(p, volume(request->records, request->bytes), now);
 	p->refused_rate = 0;		/* a guess: the rate may double */
+	p->guessed = true;
 	p->step = MAX_STEP;
 	p->rate_next = now + retry_delay(&p->random, RETRY_THROTTLE, p->strikes);
+}
+
+/* A request failed for another reason: so that is why all was refused. */
+void
+pace_rate_mark_failed(Pace *p)
+{
+	if (p->all_refused > 0)
+		p->all_refused = QUOTA_REFUSALS + 1;
+}
+
+/*
+ * In an outage services ask for less, too, but there was no quota to learn.
+ * When it is over requests grow from one record, and the first that is refused
+ * tells the rate.
+ */
+void
+pace_rate_mark_alive(Pace *p, int64_t now)
+{
+	if (p->all_refused > QUOTA_REFUSALS)
+	{
+		release_rate(p);
+		p->refused_lately = false;
+		start_epoch(p, now);
+	}
+	p->all_refused = 0;
 }
 
 /* Has no request so large passed since the rate is limited? */

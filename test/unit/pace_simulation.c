@@ -228,7 +228,10 @@ end_call(World *w, Call *call)
 	if (call->failed)
 	{
 		give_back(w, call, 0, false);
-		pace_failed(&w->pace, &call->sent, -1, w->now);
+		if (w->s->outage == OUTAGE_THROTTLING)
+			pace_throttled(&w->pace, &call->sent, -1, w->now);
+		else
+			pace_failed(&w->pace, &call->sent, -1, w->now);
 		return;
 	}
 	give_back(w, call, call->naccepted, w->s->random_refusals <= 0);

@@ -26,7 +26,8 @@ typedef enum OutageKind
 {
 	OUTAGE_REFUSED,				/* an error after a millisecond */
 	OUTAGE_ERROR,				/* an error after the usual time */
-	OUTAGE_SILENT				/* no answer */
+	OUTAGE_SILENT,				/* no answer */
+	OUTAGE_THROTTLING			/* all is refused for lack of quota */
 } OutageKind;
 
 typedef enum QuotaUnit

@@ -208,6 +208,38 @@ test_quota(const char *name, QuotaUnit unit, bool by_call)
 	   worst.refused);
 }
 
+/*
+ * The same from ten seconds after an outage on, in which requests fail or are
+ * all refused for lack of quota, as AWS does it: that is no rate to learn.
+ */
+static void
+test_quota_after_outage(OutageKind kind, bool by_call, double outage_at)
+{
+	static Worst worst;
+
+	worst = (Worst) {.used = HUGE_VAL};
+	for (int i = 0; i < ROUNDS; i++)
+	{
+		Scenario	s = any_scenario();
+		Outcome		o;
+
+		s.unit = QUOTA_RECORDS;
+		s.by_call = by_call;
+		s.quota = between(0.4, 4) * full_batch(&s);
+		s.outage = kind;
+		s.outage_at = (int64_t) (outage_at * SECOND);
+		s.outage_for = (int64_t) (between(5, 1000) * SECOND);
+		s.steady_at = s.outage_at + s.outage_for + 10 * SECOND;
+		s.length = s.steady_at + 60 * SECOND;
+		simulate(&s, (uint64_t) i * 1000 + 6, &o);
+		take_worst(&worst, &o, quota_used(&s, &o));
+	}
+	ok((by_call || worst.used >= 0.7) && worst.used_sum / ROUNDS >= (by_call ? 0.75 : 0.95),
+	   "after %s at %.0f s a quota by %s is used (%.3f, on average %.3f)",
+	   kind == OUTAGE_THROTTLING ? "throttling" : "errors", outage_at,
+	   by_call ? "call" : "entry", worst.used, worst.used_sum / ROUNDS);
+}
+
 /* Slow services ----------------------------------------------------------- */
 
 /*
@@ -512,6 +544,8 @@ main(int argc, char **argv)
 	test_outages();
 	if (table)
 		return 0;
+	for (int i = 0; i < 8; i++)
+		test_quota_after_outage(i < 4 ? OUTAGE_ERROR : OUTAGE_THROTTLING, i % 2, i / 2 % 2 * 20);
 	test_bursts();
 	test_all_arrives();
 	test_random_refusals();
