@@ -70,35 +70,45 @@ $node->safe_psql('postgres', 'INSERT INTO captured VALUES (1)');
 wait_confirmed($node, 'postgres', 'idle');
 is_deeply([ changes($emulator, 'idle') ], ['c captured after={"n":1}'], 'and the first change comes');
 
-# An idle server is idle: after it has saved what was confirmed, the decoder
-# does nothing for ten seconds at a stretch.  One that polls never does.
+# An idle server is idle: none of its workers does anything for ten seconds at a
+# stretch, once the decoder has saved what was confirmed.  One that polls once a
+# second never does.
 my ($pid) = decoder_pids($node);
 SKIP:
 {
-    skip('this system has no /proc/PID/sched', 1) unless -r "/proc/$pid/status";
+    skip('this system has no /proc/PID/status', 1) unless -r "/proc/$pid/status";
     $node->safe_psql('postgres', 'CHECKPOINT');
-    my $switches = sub { PostgreSQL::Test::Utils::slurp_file("/proc/$pid/status")
+    my $switches = sub { PostgreSQL::Test::Utils::slurp_file("/proc/$_[0]/status")
           =~ /^voluntary_ctxt_switches:\s+(\d+)/m ? $1 : die };
-    my ($quiet_since, $last) = (time(), $switches->());
-    my @woken;
-    wait_until('a decoder of an idle server sleeps', sub {
-        my $now = $switches->();
-        if ($now > $last)
+    my %workers = map { reverse split /\|/ } split /\n/, $node->safe_psql('postgres',
+        q{SELECT backend_type, pid FROM pg_stat_activity WHERE backend_type LIKE 'firehose %'});
+    is(join(', ', sort values %workers), 'firehose decoder, firehose launcher, firehose sender', 'the workers');
+    my %last = map { $_ => $switches->($_) } keys %workers;
+    my %quiet_since = map { $_ => time() } keys %workers;
+    my (%woken, %slept);
+    my $all = wait_until('no worker of an idle server polls', sub {
+        foreach my $worker (keys %workers)
         {
-            push @woken, time() - $quiet_since;
-            ($quiet_since, $last) = (time(), $now);
+            my $now = $switches->($worker);
+            if ($now > $last{$worker})
+            {
+                push @{ $woken{$worker} }, sprintf('%.1f', time() - $quiet_since{$worker});
+                ($quiet_since{$worker}, $last{$worker}) = (time(), $now);
+            }
+            $slept{$worker} = 1 if time() - $quiet_since{$worker} >= 10;
         }
-        return time() - $quiet_since >= 10 }, 120);
-    note("it was woken after these times: @woken");
+        return keys %slept == keys %workers }, 120);
+    note("$workers{$_} was woken after these times: @{ $woken{$_} // [] }") foreach sort keys %workers;
+    diag("$workers{$_} was woken after these times: @{ $woken{$_} }") foreach grep { !$all && !$slept{$_} } sort keys %workers;
 
     # an open transaction leaves its last page unflushed, which no process may flush
     # for hours: to look again and again is no way to wait
     my $open = $node->background_psql('postgres');
     $open->query_safe('BEGIN; INSERT INTO captured VALUES (2)');
-    $last = $switches->();
+    my $last = $switches->($pid);
     sleep 5;
-    cmp_ok($switches->() - $last, '<', 50, 'an open transaction does not keep it awake: '
-          . ($switches->() - $last) . ' times in 5 s');
+    cmp_ok($switches->($pid) - $last, '<', 50, 'an open transaction does not keep it awake: '
+          . ($switches->($pid) - $last) . ' times in 5 s');
     $open->query_safe('COMMIT');
     $open->quit;
 }
