@@ -24,6 +24,7 @@
 #define pipeline_name						firehose_pipeline_name
 #define pipeline_reconcile					firehose_pipeline_reconcile
 #define pipeline_settled					firehose_pipeline_settled
+#define queue_ask_for_news					firehose_queue_ask_for_news
 #define queue_mark_dropped					firehose_queue_mark_dropped
 #define queue_read							firehose_queue_read
 #define queue_reader_count_attempt			firehose_queue_reader_count_attempt
@@ -36,6 +37,7 @@
 #define queue_reader_read_upto				firehose_queue_reader_read_upto
 #define queue_reader_settle					firehose_queue_reader_settle
 #define queue_reader_uncount_attempt		firehose_queue_reader_uncount_attempt
+#define queue_reader_wake_at				firehose_queue_reader_wake_at
 #define queue_release_stream				firehose_queue_release_stream
 #define queue_rename_stream					firehose_queue_rename_stream
 #define recent_announce						firehose_recent_announce

@@ -257,7 +257,7 @@ queue_publish(QueueStream *s, pg_atomic_uint32 *run_state, const RunTotals *tota
 	pg_write_barrier();
 	pg_atomic_write_u32(run_state, QUEUE_RUN_COMMITTED);
 	pg_atomic_fetch_sub_u32(&s->pending, 1);
-	queue_wake_sender(s);
+	queue_wake_for_publication(s);
 }
 
 /* Drop a run: its transaction has aborted after all. */

@@ -206,6 +206,18 @@ typedef struct QueueRecord
 #define QUEUE_RECORD_SPACE(n) (sizeof(QueueRecord) + TYPEALIGN(8, n))
 #define QUEUE_ITEM_SPACE(kind, n) (QUEUE_HEADER_SIZE(kind) + TYPEALIGN(8, n))
 
+/* Which news a stream's sender wants to be woken by: QueueStream.wake */
+typedef enum QueueWake
+{
+	QUEUE_WAKE_NEVER,			/* it knows already, or would not act on any */
+	QUEUE_WAKE_ANY,
+	/*
+	 * records linger: when .wake_records or .wake_bytes are published, or the
+	 * queue fills
+	 */
+	QUEUE_WAKE_FULL
+} QueueWake;
+
 typedef struct QueueStream
 {
 	/*
@@ -220,6 +232,7 @@ typedef struct QueueStream
 	pg_atomic_uint32 *news;		/* where the sender looks for streams that
 								 * have something for it ... */
 	uint32		news_bit;		/* ... and this stream's bit there */
+	pg_atomic_uint32 *lingering;	/* Queue.lingering */
 
 	/* identity, under Queue.table_lock */
 	bool		in_use;
@@ -256,9 +269,10 @@ typedef struct QueueStream
 	pg_atomic_uint64 published_bytes;
 	pg_atomic_uint64 finished_records;	/* settled; written by the reader */
 	pg_atomic_uint64 finished_bytes;
-	pg_atomic_uint32 wake;		/* 1: the sender wants a SetLatch at the next
-								 * publication; whoever swaps it to 0 sets it
-								 * */
+	pg_atomic_uint32 wake;		/* QueueWake: whether the sender wants a
+								 * SetLatch; whoever swaps it to 0 sets it */
+	pg_atomic_uint64 wake_records;	/* written by the sender before .wake */
+	pg_atomic_uint64 wake_bytes;
 	pg_atomic_uint32 sender_procno; /* whose latch; PG_UINT32_MAX: no sender;
 									 * set under table_lock, shared */
 	pg_atomic_uint32 asked_to_leave;	/* 1: if it is idle, its entry is needed */
@@ -344,6 +358,7 @@ typedef struct Queue
 	uint32		unmet_minimum;	/* pages that streams in use may still claim */
 	uint32		lowest_free;	/* low-water mark since the last reset */
 	pg_atomic_uint32 waiters;	/* processes in all lines */
+	pg_atomic_uint32 lingering; /* streams whose .wake is QUEUE_WAKE_FULL */
 	char		pad2[PG_CACHE_LINE_SIZE];
 
 	pg_atomic_uint64 next_id;	/* next record id */

@@ -26,6 +26,7 @@
 #include "postgres.h"
 
 #include "queue/pool.h"
+#include "queue/wake.h"
 
 #define QUEUE_SHARE		4
 
@@ -154,6 +155,7 @@ QueuePageNo
 queue_take_page(Queue *q, QueueStream *s)
 {
 	QueuePageNo no;
+	uint32		left;
 
 	Assert(s->promised > 0);
 
@@ -163,10 +165,13 @@ queue_take_page(Queue *q, QueueStream *s)
 		q->free_head = queue_page(q, no)->next;
 	else
 		no = q->untouched++;
-	q->free_pages--;
+	left = --q->free_pages;
 	q->promised--;
 	SpinLockRelease(&q->pool_lock);
 
+	/* it begins to fill */
+	if (queue_is_short_of_pages(q, left) && !queue_is_short_of_pages(q, left + 1))
+		queue_wake_lingering(q);
 	s->promised--;
 	s->npages++;
 	return no;

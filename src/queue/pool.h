@@ -35,6 +35,26 @@ extern bool queue_pool_reserve(Queue *q, QueueStream *s, Size bytes, bool fair);
  */
 extern bool queue_settle_reservation(Queue *q, QueueStream *s, Size bytes);
 
+/*
+ * Is the queue filling up, when so many pages are free?  Then processes may
+ * soon wait for space, or lose records, and none should stay for long.
+ */
+static inline bool
+queue_is_short_of_pages(const Queue *q, uint32 free_pages)
+{
+	return free_pages < q->npages / 4 * 3;
+}
+
+/*
+ * The same now, or do processes wait already?  Without a lock: a number of a
+ * moment ago will do.
+ */
+static inline bool
+queue_is_filling(Queue *q)
+{
+	return queue_is_short_of_pages(q, q->free_pages) || pg_atomic_read_u32(&q->waiters) > 0;
+}
+
 /* Turn one of the stream's promised pages into a page. */
 extern QueuePageNo queue_take_page(Queue *q, QueueStream *s);
 

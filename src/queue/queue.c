@@ -19,6 +19,7 @@
 #include "queue/pool.h"
 #include "queue/queue.h"
 #include "queue/reserve.h"
+#include "queue/wake.h"
 
 #define QUEUE_TABLE_TRANCHE		"FirehoseStreamTable"
 #define QUEUE_STREAM_TRANCHE	"FirehoseStream"
@@ -160,7 +161,9 @@ reset_entry(QueueStream *s)
 	pg_atomic_init_u64(&s->published_bytes, 0);
 	pg_atomic_init_u64(&s->finished_records, 0);
 	pg_atomic_init_u64(&s->finished_bytes, 0);
-	pg_atomic_init_u32(&s->wake, 0);
+	pg_atomic_init_u32(&s->wake, QUEUE_WAKE_NEVER);
+	pg_atomic_init_u64(&s->wake_records, 0);
+	pg_atomic_init_u64(&s->wake_bytes, 0);
 	pg_atomic_init_u32(&s->sender_procno, PG_UINT32_MAX);
 	pg_atomic_init_u32(&s->asked_to_leave, 0);
 	pg_atomic_init_u64(&s->flush_requested, 0);
@@ -210,6 +213,7 @@ queue_init(Queue *q, uint32 npages, int max_streams, int max_waiters,
 		s->lock = &stream_locks[i].lock;
 		s->news = queue_news(q, i);
 		s->news_bit = (uint32) 1 << (i % 32);
+		s->lingering = &q->lingering;
 		pg_atomic_init_u32(&s->generation, 0);
 		reset_entry(s);
 	}
@@ -293,6 +297,7 @@ vacate_entry(Queue *q, QueueStream *s)
 	}
 	s->tail = QUEUE_NO_PAGE;
 	pg_atomic_write_u32(&s->sender_procno, PG_UINT32_MAX);
+	queue_ask_for_news(s, QUEUE_WAKE_NEVER);
 	s->in_use = false;
 	pg_atomic_fetch_add_u32(&s->generation, 1);
 	queue_dismiss_waiters(q, s);

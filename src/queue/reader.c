@@ -10,6 +10,7 @@
 
 #include "queue/chain.h"
 #include "queue/reader.h"
+#include "queue/wake.h"
 
 /*
  * How far ahead of the reader memory is prefetched, in bytes: some small
@@ -73,6 +74,8 @@ queue_reader_init(QueueReader *r, Queue *q, QueueStream *s, uint32 *outstanding)
 	r->outstanding = outstanding;
 	r->context = CurrentMemoryContext;
 	r->at.page = QUEUE_NO_PAGE;
+	r->read_records = pg_atomic_read_u64(&s->finished_records);
+	r->read_bytes = pg_atomic_read_u64(&s->finished_bytes);
 	dlist_init(&r->deferred);
 }
 
@@ -202,6 +205,8 @@ take(QueueReader *r, QueuePlace at, QueuePosition position, ClaimedRecord *claim
 	claimed->kind = record->kind;
 	claimed->refused = 0;
 	claimed->group = 0;
+	r->read_records++;
+	r->read_bytes += record->length;
 	if (QUEUE_ITEM_HAS_ORIGIN(record->kind))
 		read_commit_ref(r, at, &claimed->origin);
 	if (likely(space <= left))
@@ -446,6 +451,14 @@ queue_reader_ends_line(QueueReader *r, const ClaimedRecord *claimed)
 	for (; last >= QUEUE_PAGE_DATA; last -= QUEUE_PAGE_DATA)
 		place.page = queue_page(r->q, place.page)->next;
 	return queue_data(r->q, place.page)[last] == '\n';
+}
+
+void
+queue_reader_wake_at(QueueReader *r, uint64 records, uint64 bytes)
+{
+	pg_atomic_write_u64(&r->stream->wake_records, r->read_records + records);
+	pg_atomic_write_u64(&r->stream->wake_bytes, r->read_bytes + bytes);
+	queue_ask_for_news(r->stream, QUEUE_WAKE_FULL);
 }
 
 void

@@ -49,6 +49,9 @@ typedef struct QueueReader
 	QueueStream *stream;
 	QueuePlace	at;				/* page QUEUE_NO_PAGE: the chain was empty */
 	QueuePosition position;
+	/* handed out, those included that an earlier reader has settled */
+	uint64		read_records;
+	uint64		read_bytes;
 	MemoryContext context;		/* of what the reader allocates */
 	/* told of each record settled that has an origin; set by the sender */
 	void		(*on_settled) (const CommitRef *origin);
@@ -85,6 +88,12 @@ extern PGDLLEXPORT QueuePosition queue_reader_read_upto(QueueReader *r);
  * finished.
  */
 extern PGDLLEXPORT void queue_reader_settle(QueueReader *r, const ClaimedRecord *claimed);
+
+/*
+ * Ask for a wake-up (wake.h) when so many more records, or bytes of them, are
+ * published than were handed out, or when the queue fills.
+ */
+extern PGDLLEXPORT void queue_reader_wake_at(QueueReader *r, uint64 records, uint64 bytes);
 
 /* Count one more attempt in the chain, for a later reader. */
 extern PGDLLEXPORT void queue_reader_count_attempt(QueueReader *r, ClaimedRecord *claimed);

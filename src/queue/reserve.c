@@ -191,8 +191,9 @@ queue_join_line(Queue *q, QueueStream *s, int waiter, uint32 generation, Size by
 {
 	QueueWaiter *w = queue_waiter(q, waiter);
 
-	/* a full barrier, against queue_serve_waiters */
+	/* a full barrier, against queue_serve_waiters and senders that linger */
 	pg_atomic_fetch_add_u32(&q->waiters, 1);
+	queue_wake_lingering(q);
 
 	LWLockAcquire(s->lock, LW_EXCLUSIVE);
 	w->stream = queue_stream_number(q, s);

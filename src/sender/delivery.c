@@ -18,6 +18,8 @@
 #include "utils/memutils.h"
 
 #include "common/compat.h"
+#include "queue/pool.h"
+#include "queue/wake.h"
 #include "sender/completion.h"
 #include "sender/delivery.h"
 #include "sender/delivery_options.h"
@@ -34,8 +36,11 @@
 /* The largest response: 500 entries with room for long ids and messages. */
 #define MAX_RESPONSE			(2 * 1024 * 1024)
 
-/* How often a batch that waits under pack_linger is looked at (us). */
-#define LOOK_AGAIN				20000
+/*
+ * When to look again at records whose transaction is just ending, and which
+ * may fill a request (us).
+ */
+#define LOOK_AGAIN				1000
 
 static bool send_batch(Delivery *d, int64 now);
 
@@ -87,18 +92,6 @@ is_full(const Delivery *d, const GroupLimits *limits)
 }
 
 /*
- * Is the queue filling up?  Processes may wait for what this stream has there,
- * or lose records.  Without a lock: a number of a moment ago will do.
- */
-static inline bool
-is_queue_filling(void)
-{
-	Queue	   *q = firehose_queue;
-
-	return q->free_pages < q->npages / 4 * 3 || pg_atomic_read_u32(&q->waiters) > 0;
-}
-
-/*
  * Until when records at hand wait for others, unless they fill a request.
  * Those that came back have waited.
  */
@@ -107,7 +100,7 @@ ripe_at(const Delivery *d)
 {
 	int64		linger = d->options.pack_linger;
 
-	if (linger > 0 && (d->hurried || d->came_back || is_queue_filling()))
+	if (linger > 0 && (d->hurried || d->came_back || queue_is_filling(firehose_queue)))
 		linger = 0;
 	if (d->nin_flight > 0)
 		linger = Max(linger, d->options.linger);
@@ -131,21 +124,23 @@ awaits_letters(const Delivery *d)
 static bool
 fill_ready(Delivery *d, int64 now)
 {
-	ClaimedRecord	claimed;
 	GroupLimits limits;
 
 	delivery_group_limits(d, &limits);
-	while (!is_full(d, &limits) && !awaits_letters(d) &&
-		   queue_reader_next(&d->target.reader, &claimed))
+	while (!is_full(d, &limits) && !awaits_letters(d))
 	{
-		if (unlikely(claimed.kind == QUEUE_ITEM_DEAD_EVENT))
+		ClaimedRecord *claimed = ready_list_next(&d->ready);
+
+		if (!queue_reader_next(&d->target.reader, claimed))
+			break;
+		if (unlikely(claimed->kind == QUEUE_ITEM_DEAD_EVENT))
 		{
-			completion_dead_event(&d->target, &claimed);
+			completion_dead_event(&d->target, claimed);
 			continue;
 		}
 		if (d->ready.count == 0)
 			d->ready_since = now;
-		ready_list_push_back(&d->ready, &claimed);
+		ready_list_added(&d->ready, claimed);
 	}
 	return is_full(d, &limits);
 }
@@ -246,6 +241,14 @@ count_attempts(Delivery *d, Request *request)
 	pg_atomic_fetch_add_u64(&d->queue_stream->stats.in_flight, request->nrecords);
 }
 
+/* Nothing was sent: these were no attempts. */
+static void
+uncount_attempts(Delivery *d, Request *request)
+{
+	for (int i = 0; i < request->nrecords; i++)
+		queue_reader_uncount_attempt(&d->target.reader, &request->records[i]);
+}
+
 /* Count the records sent; an attempt that sent nothing is not counted. */
 static void
 count_sent(Delivery *d, Request *request)
@@ -253,17 +256,16 @@ count_sent(Delivery *d, Request *request)
 	int			resent = 0;
 
 	pg_atomic_fetch_sub_u64(&d->queue_stream->stats.in_flight, request->nrecords);
-	for (int i = 0; i < request->nrecords; i++)
+	if (request->http.sent == 0)
 	{
-		if (request->http.sent > 0)
-			resent += request->records[i].attempts > 1;
-		else
-			queue_reader_uncount_attempt(&d->target.reader, &request->records[i]);
+		uncount_attempts(d, request);
+		return;
 	}
+	for (int i = 0; i < request->nrecords; i++)
+		resent += request->records[i].attempts > 1;
 	if (resent > 0)
 		pg_atomic_fetch_add_u64(&d->queue_stream->stats.resent, resent);
-	if (request->http.sent > 0)
-		pg_atomic_fetch_add_u64(&d->queue_stream->stats.requests, 1);
+	pg_atomic_fetch_add_u64(&d->queue_stream->stats.requests, 1);
 }
 
 static void
@@ -458,8 +460,8 @@ next_send(Delivery *d, int64 now)
 		when = 0;
 		if (d->ready.count > 0 && !is_full(d, &limits))
 			when = ripe_at(d);
-		/* puts do not wake the sender meanwhile, and may fill the request */
-		if (when > now && d->options.pack_linger > 0)
+		/* it was asked for a wake-up, which is for what comes from then on */
+		if (when > now && queue_has_filled_request(d->queue_stream))
 			when = Min(when, now + LOOK_AGAIN);
 	}
 	if (d->suspects.count > 0)
@@ -488,16 +490,23 @@ delivery_due_at(Delivery *d, int64 now)
 }
 
 void
-delivery_ask_to_be_woken(Delivery *d)
+delivery_ask_to_be_woken(Delivery *d, int64 now)
 {
-	/* a timer or a response will wake the sender */
-	if (!d->dropped &&
-		(d->ready.count > 0 || !delivery_sends(d) ||
-		 d->nin_flight >= pace_max_in_flight(&d->health.pace)))
-		return;
+	GroupLimits limits;
 
-	/* a full barrier: who looks at the queue after it misses nothing */
-	pg_atomic_exchange_u32(&d->queue_stream->wake, 1);
+	/* a timer or a response will wake the sender */
+	if (!d->dropped && (!delivery_sends(d) ||
+						d->nin_flight >= pace_max_in_flight(&d->health.pace)))
+		return;
+	if (d->dropped || d->ready.count == 0)
+	{
+		queue_ask_for_news(d->queue_stream, QUEUE_WAKE_ANY);
+		return;
+	}
+	delivery_group_limits(d, &limits);
+	if (!is_full(d, &limits) && ripe_at(d) > now)
+		queue_reader_wake_at(&d->target.reader, limits.records - d->ready.count,
+							 limits.bytes - d->ready.bytes);
 }
 
 QueuePosition

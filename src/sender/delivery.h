@@ -36,10 +36,11 @@ extern void delivery_finished(Request *request);
 extern int64 delivery_due_at(Delivery *d, int64 now);
 
 /*
- * Ask to be woken by the next put, if that would change anything.  Look with
- * delivery_due_at afterwards: something may have come already.
+ * Ask to be woken by the next put, or while records linger by one that fills
+ * the request, if that would change anything.  Look with delivery_due_at
+ * afterwards: something may have come already.
  */
-extern void delivery_ask_to_be_woken(Delivery *d);
+extern void delivery_ask_to_be_woken(Delivery *d, int64 now);
 
 /* Everything published before this has met its outcome. */
 extern QueuePosition delivery_finished_upto(Delivery *d);

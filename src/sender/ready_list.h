@@ -49,14 +49,30 @@ ready_list_grow(ReadyList *list)
 	list->first = 0;
 }
 
+/* The place behind the end, to be filled in, and added then. */
+static inline ClaimedRecord *
+ready_list_next(ReadyList *list)
+{
+	if (list->count == list->size)
+		ready_list_grow(list);
+	return ready_list_get(list, list->count);
+}
+
+static inline void
+ready_list_added(ReadyList *list, const ClaimedRecord *claimed)
+{
+	list->count++;
+	list->bytes += claimed->length;
+}
+
 /* Add at the end. */
 static inline void
 ready_list_push_back(ReadyList *list, const ClaimedRecord *claimed)
 {
-	if (list->count == list->size)
-		ready_list_grow(list);
-	*ready_list_get(list, list->count++) = *claimed;
-	list->bytes += claimed->length;
+	ClaimedRecord *place = ready_list_next(list);
+
+	*place = *claimed;
+	ready_list_added(list, place);
 }
 
 static inline void

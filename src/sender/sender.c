@@ -357,7 +357,7 @@ visit(Delivery *d, int64 now)
 	int64		at;
 
 	delivery_pump(d, now);
-	delivery_ask_to_be_woken(d);
+	delivery_ask_to_be_woken(d, now);
 	at = delivery_due_at(d, now);
 	if (pg_atomic_read_u32(&d->queue_stream->asked_to_leave) != 0)
 		any_leaving = true;
