@@ -72,6 +72,51 @@ CREATE TRIGGER t AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION firehose_t
 CREATE TRIGGER t AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION firehose_trigger('lake', 'bigint_string', 'row');
 DROP TRIGGER t ON orders;
 
+-- a destination that is set where a pipeline or a trigger is there already
+CREATE SERVER later FOREIGN DATA WRAPPER firehose OPTIONS (enabled 'false');
+CREATE SERVER routed FOREIGN DATA WRAPPER firehose OPTIONS (enabled 'false');
+BEGIN;
+SELECT firehose_create_pipeline('p', 'later', '{orders}', routes => '{"public.orders": "routed"}');
+SAVEPOINT s;
+ALTER SERVER later OPTIONS (ADD destination 'iceberg');
+ROLLBACK TO s;
+ALTER SERVER routed OPTIONS (ADD destination 'redshift');
+ROLLBACK TO s;
+ALTER SERVER later OPTIONS (ADD destination 's3');
+ALTER SERVER later OPTIONS (SET destination 's3_partitioned', ADD status 'failed');
+ALTER SERVER later OPTIONS (SET destination 's3_converted');
+ROLLBACK TO s;
+SELECT firehose_alter_pipeline('p', format => 'flat');
+ALTER SERVER later OPTIONS (ADD destination 'iceberg');
+ALTER SERVER later OPTIONS (SET destination 's3_converted');
+ROLLBACK;
+CREATE TRIGGER t AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION firehose_trigger('later');
+ALTER SERVER later OPTIONS (ADD destination 'iceberg');
+ALTER SERVER later OPTIONS (ADD destination 's3', ADD pack 'true');
+ALTER SERVER later OPTIONS (SET destination 'opensearch', SET pack 'false');
+ALTER SERVER later OPTIONS (DROP destination);
+DROP SERVER later;
+CREATE SERVER later FOREIGN DATA WRAPPER firehose OPTIONS (destination 'iceberg');
+DROP TRIGGER t ON orders;
+CREATE TRIGGER t AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION firehose_trigger('later', 'row');
+CREATE SERVER later FOREIGN DATA WRAPPER firehose OPTIONS (destination 'iceberg');
+DROP TRIGGER t ON orders;
+CREATE FOREIGN DATA WRAPPER other;
+CREATE SERVER other FOREIGN DATA WRAPPER other OPTIONS (destination 'moon');
+ALTER SERVER other OPTIONS (SET destination 'mars');
+DROP FOREIGN DATA WRAPPER other CASCADE;
+
+-- where each line is a record of its own, no record has two
+CREATE SERVER parts FOREIGN DATA WRAPPER firehose OPTIONS (destination 's3_partitioned');
+SELECT firehose_put_record('parts', E'{"a":\n1}');
+SELECT firehose_put_record('parts', E'{"a": 1}\n\n');
+SELECT firehose_put_record('parts', E'\n{"a": 1}'::bytea);
+SELECT firehose_put_batch('parts', ARRAY['{}', E'{"a":\n1}']);
+SELECT firehose_put_record('parts', E'{"a": 1}\n') IS NOT NULL AS text, firehose_put_record('parts', '') IS NOT NULL AS empty,
+	firehose_put_record('parts', E'{"a":\n1}'::json) IS NOT NULL AS json, firehose_put_record('parts', E'{"a":\n1}'::jsonb) IS NOT NULL AS jsonb;
+ALTER SERVER parts OPTIONS (SET destination 's3');
+SELECT firehose_put_record('parts', E'two\nlines') IS NOT NULL AS lines;
+
 DROP PUBLICATION orders;
 DROP TABLE orders;
 DROP EXTENSION firehose CASCADE;

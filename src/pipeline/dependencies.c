@@ -6,7 +6,8 @@
  * keeps no dependencies.  So DROP PUBLICATION and DROP SERVER are refused, as
  * that of a table with a view is.  With CASCADE, or as part of another drop,
  * it happens with a notice: the decoder finds that the OID has gone, and the
- * pipeline fails with a reason.  A rename changes the name in the row.
+ * pipeline fails with a reason.  A rename changes the name in the row.  A
+ * destination that the records of a stream's pipelines do not fit is refused.
  */
 #include "postgres.h"
 
@@ -22,6 +23,8 @@
 #include "common/own_tables.h"
 #include "common/utility.h"
 #include "pipeline/rights.h"
+#include "stream/destination.h"
+#include "stream/stream.h"
 
 static ProcessUtility_hook_type next_process_utility;
 static object_access_hook_type prev_object_access = NULL;
@@ -36,6 +39,7 @@ static void process_utility(UTILITY_PARAMETERS);
 static Oid	class_of(ObjectType type);
 static void object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 						  int sub_id, void *arg);
+static void check_destination(const char *name);
 static void rename_in_rows(Oid class_id, const char *from, const char *to);
 static bool rename_in_publications(PipelineRow *row, const char *from, const char *to);
 static bool rename_in_streams(PipelineRow *row, const char *from, const char *to);
@@ -57,6 +61,7 @@ process_utility(UTILITY_PARAMETERS)
 	Oid			renamed_class = InvalidOid;
 	char	   *from = NULL;
 	char	   *to = NULL;
+	char	   *stream = destination_set_by(statement);
 
 	/* core may free or scribble on the statement, so look at it before */
 	restricted_class = InvalidOid;
@@ -82,6 +87,8 @@ process_utility(UTILITY_PARAMETERS)
 
 	if (OidIsValid(renamed_class))
 		rename_in_rows(renamed_class, from, to);
+	if (stream != NULL)
+		check_destination(stream);
 }
 
 /*
@@ -138,6 +145,62 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 				 refuse ? errhint("Alter or drop the pipeline first, or use DROP ... CASCADE to have it stop.") : 0));
 	}
 	table_close(rel, AccessShareLock);
+}
+
+/* Does a pipeline send to a stream? */
+static bool
+feeds(const Pipeline *pipeline, const char *stream)
+{
+	ListCell   *cell;
+
+	if (strcmp(pipeline->stream, stream) == 0)
+		return true;
+	foreach(cell, pipeline->routes)
+	{
+		if (strcmp(((PipelineRoute *) lfirst(cell))->stream, stream) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void
+name_pipeline(void *pipeline)
+{
+	errcontext("pipeline \"%s\", which sends to the stream", ((Pipeline *) pipeline)->name);
+}
+
+/*
+ * Error unless the records of all pipelines of a stream fit its destination.
+ */
+static void
+check_destination(const char *name)
+{
+	Stream	   *stream = stream_get_changed(name);
+	ErrorContextCallback context = {error_context_stack, name_pipeline, NULL};
+	Relation	rel;
+	ListCell   *cell;
+
+	if (stream == NULL || !OidIsValid(own_tables_table_oid(TABLE_PIPELINES)))
+		return;
+	rel = pipeline_catalog_open(AccessShareLock);
+	foreach(cell, pipeline_catalog_rows(rel))
+	{
+		PipelineRow *row = lfirst(cell);
+		Pipeline   *pipeline;
+
+		if (DatumGetBool(row->values[PIPELINE_DROPPED]) || pipeline_row_is_detached(row) ||
+			DatumGetBool(row->values[PIPELINE_DURABLE_PUTS]))
+			continue;
+		pipeline = pipeline_from_row(row);
+		if (!feeds(pipeline, name))
+			continue;
+		context.arg = pipeline;
+		error_context_stack = &context;
+		destination_check_format(&stream->options, name, pipeline->format->name,
+								 &pipeline->values);
+		error_context_stack = context.previous;
+	}
+	table_close(rel, NoLock);
 }
 
 /* Have the rows that name an object name it anew. */

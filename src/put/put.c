@@ -26,6 +26,7 @@
 #include "queue/chain.h"
 #include "queue/ids.h"
 #include "queue/reserve.h"
+#include "stream/destination.h"
 #include "workers/database_control.h"
 
 /*
@@ -105,6 +106,32 @@ check_length(const Stream *stream, Size length, int number, int n)
 				 errdetail("It is record %d of the batch. A record has at most %d bytes, its delimiter included.",
 						   number, QUEUE_MAX_RECORD),
 				 errhint("Split it, or send a reference to data that is kept elsewhere.")));
+}
+
+/*
+ * Error if Firehose would take a record, the number-th of n, for several,
+ * because it has several lines.
+ */
+static void
+check_lines(const Stream *stream, const RecordBytes *record, RecordShape shape, int number, int n)
+{
+	Size		length = record->length;
+
+	if (shape.one_line || length == 0)
+		return;
+	if (record->data[length - 1] == '\n')
+		length--;
+	if (memchr(record->data, '\n', length) == NULL)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("record for stream \"%s\" has more than one line", stream->name),
+			 n == 1 ?
+			 errdetail("Firehose takes each line for a record of its own where the destination is \"%s\".",
+					   destination_name(stream->options.destination)) :
+			 errdetail("It is record %d of the batch. Firehose takes each line for a record of its own where the destination is \"%s\".",
+					   number, destination_name(stream->options.destination)),
+			 errhint("Put json or jsonb, of which the line breaks are taken out, or use a stream with another destination.")));
 }
 
 /* Reservation ------------------------------------------------------------- */
@@ -260,6 +287,8 @@ put_records(Stream *stream, uint64 first_id, const RecordBytes *records, int n,
 		Size		length = record_shaped_length(&records[i], shape);
 
 		check_length(stream, length, i + 1, n);
+		if (unlikely(destination_splits(stream->options.destination)))
+			check_lines(stream, &records[i], shape, i + 1, n);
 		space += QUEUE_RECORD_SPACE(length);
 	}
 

@@ -11,7 +11,8 @@
  *
  * A trigger names its stream by a text, of which core knows no dependency: a
  * trigger on a stream that does not exist, and DROP and RENAME of a stream
- * that triggers name, are told by a WARNING.
+ * that triggers name, are told by a WARNING.  Records that do not fit where
+ * the stream goes to are an error, whichever of the two comes last.
  */
 #include "postgres.h"
 
@@ -49,6 +50,7 @@ static const char *trigger_format(Relation triggers, HeapTuple tuple);
 static void process_utility(UTILITY_PARAMETERS);
 static List *lost_streams(Node *statement);
 static void warn_of_triggers(const char *stream);
+static void check_destination(const char *name);
 static bool is_firehose_trigger(Oid function);
 static bool owns_table(Oid relid);
 
@@ -66,12 +68,15 @@ process_utility(UTILITY_PARAMETERS)
 {
 	/* core may free or scribble on the statement, so look at it before */
 	List	   *names = lost_streams(pstmt->utilityStmt);
+	char	   *stream = destination_set_by(pstmt->utilityStmt);
 	ListCell   *cell;
 
 	next_process_utility(UTILITY_ARGUMENTS);
 
 	foreach(cell, names)
 		warn_of_triggers(lfirst(cell));
+	if (stream != NULL)
+		check_destination(stream);
 }
 
 /* The names of servers that a statement drops or renames. */
@@ -122,6 +127,43 @@ warn_of_triggers(const char *stream)
 				 errmsg("triggers name stream \"%s\", which does not exist any more", stream),
 				 errdetail("Changes of their tables are errors from now on. The triggers are: %s.", names.data),
 				 errhint("Drop these triggers, or create them anew for another stream.")));
+}
+
+static void
+name_trigger(void *trigger)
+{
+	errcontext("trigger \"%s\" of table \"%s\", which sends to the stream",
+			   NameStr(((Form_pg_trigger) trigger)->tgname),
+			   get_rel_name(((Form_pg_trigger) trigger)->tgrelid));
+}
+
+/* Error unless the records of all triggers of a stream fit its destination. */
+static void
+check_destination(const char *name)
+{
+	Stream	   *stream = stream_get_changed(name);
+	ErrorContextCallback context = {error_context_stack, name_trigger, NULL};
+	Relation	triggers;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	if (stream == NULL)
+		return;
+	triggers = table_open(TriggerRelationId, AccessShareLock);
+	scan = systable_beginscan(triggers, InvalidOid, false, NULL, 0, NULL);
+	while ((tuple = systable_getnext(scan)) != NULL)
+	{
+		const char *of = trigger_stream(triggers, tuple);
+
+		if (of == NULL || strcmp(of, name) != 0)
+			continue;
+		context.arg = GETSTRUCT(tuple);
+		error_context_stack = &context;
+		destination_check_format(&stream->options, name, trigger_format(triggers, tuple), NULL);
+		error_context_stack = context.previous;
+	}
+	systable_endscan(scan);
+	table_close(triggers, AccessShareLock);
 }
 
 /* Object access hook: look at a trigger that is being created. */

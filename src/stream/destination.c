@@ -67,6 +67,12 @@ const struct config_enum_entry destination_values[] = {
 	{NULL, 0, false}
 };
 
+const char *
+destination_name(int destination)
+{
+	return destinations[destination].name;
+}
+
 static void
 contradiction(const char *option, const char *value, const DestinationDef *to, const char *why,
 			  const char *instead)
@@ -148,4 +154,29 @@ destination_check_format(const StreamOptions *options, const char *stream, const
 		unfit_values(stream, to, "timestamps", to->timestamps_example);
 	if (to->numbers && values->numerics != NUMERICS_NUMBER)
 		unfit_values(stream, to, "numerics", "number");
+}
+
+char *
+destination_set_by(const Node *statement)
+{
+	List	   *options = NIL;
+	const char *name = NULL;
+	ListCell   *cell;
+
+	if (IsA(statement, CreateForeignServerStmt))
+	{
+		name = ((const CreateForeignServerStmt *) statement)->servername;
+		options = ((const CreateForeignServerStmt *) statement)->options;
+	}
+	else if (IsA(statement, AlterForeignServerStmt))
+	{
+		name = ((const AlterForeignServerStmt *) statement)->servername;
+		options = ((const AlterForeignServerStmt *) statement)->options;
+	}
+	foreach(cell, options)
+	{
+		if (strcmp(lfirst_node(DefElem, cell)->defname, "destination") == 0)
+			return pstrdup(name);
+	}
+	return NULL;
 }

@@ -7,6 +7,7 @@
 #define FIREHOSE_STREAM_DESTINATION_H
 
 #include "format/value.h"
+#include "nodes/parsenodes.h"
 #include "stream/option_values.h"
 #include "utils/guc.h"
 
@@ -32,12 +33,22 @@ extern const struct config_enum_entry destination_values[];
  */
 #define DESTINATION_MAX_PARTS	500
 
+/* Does Firehose take each line of a record for one of its own there? */
+static inline bool
+destination_splits(int destination)
+{
+	return destination == DESTINATION_S3_PARTITIONED;
+}
+
 /* How many records may share a Firehose record, where `most` is no limit. */
 static inline int
 destination_max_parts(int destination, int most)
 {
-	return destination == DESTINATION_S3_PARTITIONED ? DESTINATION_MAX_PARTS : most;
+	return destination_splits(destination) ? DESTINATION_MAX_PARTS : most;
 }
+
+/* A destination as it is written. */
+extern const char *destination_name(int destination);
 
 /* Error, with what to write instead, if options contradict each other. */
 extern void destination_check(const StreamOptions *given);
@@ -52,5 +63,11 @@ extern int	destination_delimiter(const StreamOptions *options);
  */
 extern void destination_check_format(const StreamOptions *options, const char *stream,
 									 const char *format, const ValueOptions *values);
+
+/*
+ * The stream whose destination a statement sets, CREATE SERVER or ALTER
+ * SERVER: what feeds it has to be checked anew.  Palloc'd; NULL: none.
+ */
+extern char *destination_set_by(const Node *statement);
 
 #endif							/* FIREHOSE_STREAM_DESTINATION_H */

@@ -272,6 +272,16 @@ stream_get(const char *name)
 	return stream;
 }
 
+Stream *
+stream_get_changed(const char *name)
+{
+	ForeignServer *server;
+
+	CommandCounterIncrement();
+	server = GetForeignServerByName(name, true);
+	return server != NULL && is_stream(server) ? stream_get(name) : NULL;
+}
+
 /* Find a valid entry by OID. */
 static Stream *
 find_by_id(Oid serverid)

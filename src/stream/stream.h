@@ -42,6 +42,12 @@ extern void stream_define_settings(void);
 extern PGDLLEXPORT Stream *stream_get(const char *name);
 
 /*
+ * The same, NULL: there is no such stream.  For a server that this transaction
+ * has changed just now.
+ */
+extern Stream *stream_get_changed(const char *name);
+
+/*
  * Sender: by OID; NULL when the server is gone.  Needs a transaction unless it
  * is cached and valid.
  */
