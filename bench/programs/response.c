@@ -4,7 +4,8 @@
  *	  What it costs to read the response to a full batch.
  *
  *	  cc -O2 -Isrc bench/programs/response.c src/aws/response.c \
- *		  src/aws/json_scan.c -o /tmp/response && /tmp/response
+ *		  src/aws/json_scan.c src/aws/json_plain.c -o /tmp/response
+ *	  /tmp/response
  *
  * Nothing in these responses has to be decoded, so one of them can be read
  * again and again.

@@ -5,19 +5,15 @@
  *
  * Called by response.c for every response.  The state between two tokens is
  * one of six expectations, the depth, and one bit per level that tells objects
- * from arrays.  Responses consist mostly of strings, so their plain ASCII part
- * is searched 16 bytes at a time; everything else is one byte at a time.
+ * from arrays.  Responses consist mostly of strings, whose plain part
+ * json_plain.c goes past; everything else is one byte at a time.
  *
  *-------------------------------------------------------------------------
  */
 #include <string.h>
 
+#include "aws/json_plain.h"
 #include "aws/json_scan.h"
-
-#if defined(__SSE2__) && defined(__GNUC__) && !defined(FIREHOSE_NO_SIMD)
-#define JSON_SCAN_USE_SSE2
-#include <emmintrin.h>
-#endif
 
 /* The tokens that the grammar allows next */
 typedef enum Expect
@@ -274,86 +270,38 @@ scan_number(JsonScan *scan)
 	return JSON_SCAN_NUMBER;
 }
 
-/* Does a byte end the plain part of a string? */
-static inline bool
-is_special(char c)
+bool
+json_scan_only_member(JsonScan *scan, const char *name, size_t name_len)
 {
-	return c == '"' || c == '\\' || (unsigned char) c < 0x20 ||
-		(unsigned char) c >= 0x7F;
-}
+	char	   *p = scan->pos;
+	char	   *end = scan->end;
+	char	   *text;
 
-#ifdef JSON_SCAN_USE_SSE2
-
-/* Go past 16 plain bytes at a time, and then to the special one if found. */
-static inline char *
-skip_plain_chunks(char *p, char *end)
-{
-	const __m128i quote = _mm_set1_epi8('"');
-	const __m128i backslash = _mm_set1_epi8('\\');
-	const __m128i space = _mm_set1_epi8(' ');
-	const __m128i del = _mm_set1_epi8(0x7F);
-
-	for (; end - p >= 16; p += 16)
+	if (scan->error != NULL || scan->depth >= JSON_SCAN_MAX_DEPTH)
+		return false;
+	if (scan->expect == EXPECT_COMMA && !in_object(scan))
 	{
-		__m128i		bytes = _mm_loadu_si128((const __m128i *) p);
-		__m128i		special;
-		int			mask;
-
-		/* Signed: bytes from 0x80 are negative, so they are caught as well */
-		special = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(bytes, quote),
-											_mm_cmpeq_epi8(bytes, backslash)),
-							   _mm_or_si128(_mm_cmplt_epi8(bytes, space),
-											_mm_cmpeq_epi8(bytes, del)));
-		mask = _mm_movemask_epi8(special);
-		if (mask != 0)
-			return p + __builtin_ctz(mask);
-	}
-	return p;
-}
-
-#else
-
-/* Go past 8 plain bytes at a time, and no further if one is special. */
-static inline char *
-skip_plain_chunks(char *p, char *end)
-{
-	const uint64_t ones = UINT64_C(0x0101010101010101);
-	const uint64_t tops = ones * 0x80;
-
-	for (; end - p >= 8; p += 8)
-	{
-		uint64_t	bytes;
-		uint64_t	quotes;
-		uint64_t	backslashes;
-		uint64_t	dels;
-		uint64_t	special;
-
-		/*
-		 * The top bit of a byte of (x - n) is set if x < n, provided that no
-		 * byte has its own top bit set, which is a special byte anyway.
-		 */
-		memcpy(&bytes, p, 8);
-		quotes = bytes ^ (ones * '"');
-		backslashes = bytes ^ (ones * '\\');
-		dels = bytes ^ (ones * 0x7F);
-		special = bytes | (bytes - ones * 0x20) |
-			(quotes - ones) | (backslashes - ones) | (dels - ones);
-		if ((special & tops) != 0)
-			break;
-	}
-	return p;
-}
-
-#endif
-
-/* Find the next special byte, or the end. */
-static inline char *
-skip_plain(char *p, char *end)
-{
-	p = skip_plain_chunks(p, end);
-	while (p < end && !is_special(*p))
+		if (p == end || *p != ',')
+			return false;
 		p++;
-	return p;
+	}
+	else if (scan->expect != EXPECT_FIRST_VALUE)
+		return false;
+
+	/* {"name":"text"} */
+	if ((size_t) (end - p) < name_len + 8 || memcmp(p, "{\"", 2) != 0 ||
+		memcmp(p + 2, name, name_len) != 0 || memcmp(p + 2 + name_len, "\":\"", 3) != 0)
+		return false;
+	text = p + 2 + name_len + 3;
+	p = json_plain_skip(text, end);
+	if (end - p < 2 || p[0] != '"' || p[1] != '}')
+		return false;
+	scan->text = text;
+	scan->text_len = p - text;
+	scan->text_is_plain = true;
+	scan->pos = p + 2;
+	value_done(scan);
+	return true;
 }
 
 /* A string, from its opening quote. */
@@ -361,7 +309,7 @@ static bool
 scan_string(JsonScan *scan)
 {
 	char	   *start = scan->pos + 1;
-	char	   *p = skip_plain(start, scan->end);
+	char	   *p = json_plain_skip(start, scan->end);
 
 	if (p < scan->end && *p == '"')
 	{
@@ -419,7 +367,7 @@ decode_string(JsonScan *scan, char *start, char *src)
 		}
 
 		/* Move that sequence and the plain text behind it */
-		plain = skip_plain(src + len, scan->end);
+		plain = json_plain_skip(src + len, scan->end);
 		memmove(dst, src, plain - src);
 		dst += plain - src;
 		src = plain;

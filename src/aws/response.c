@@ -365,15 +365,24 @@ parse_entries(JsonScan *scan, JsonScanToken token, const ResponseTarget *target)
 		return token == JSON_SCAN_NULL ? RESPONSE_NO_ENTRIES :
 			RESPONSE_WRONG_TYPE;
 
-	while ((token = json_scan_next(scan)) == JSON_SCAN_OBJECT_START)
+	for (;;)
 	{
 		ResponseEntry	surplus;
-		ResponseEntry *entry = &surplus;
+		ResponseEntry *entry = n < target->nrecords ? &target->entries[n] : &surplus;
 		unsigned int seen = 0;
 		ResponseResult result;
 
-		if (n < target->nrecords)
-			entry = &target->entries[n];
+		/* as nearly all of them are */
+		if (json_scan_only_member(scan, "RecordId", 8) && scan->text_len <= UINT32_MAX)
+		{
+			memset(entry, 0, sizeof(*entry));
+			entry->record_id = scan->text;
+			entry->record_id_len = (uint32_t) scan->text_len;
+			n++;
+			continue;
+		}
+		if ((token = json_scan_next(scan)) != JSON_SCAN_OBJECT_START)
+			break;
 		memset(entry, 0, sizeof(*entry));
 		result = parse_object(scan, ENTRY_KEYS, target, entry, &seen);
 		if (result != RESPONSE_OK)

@@ -12,12 +12,15 @@
  */
 #include "postgres.h"
 
+#include "access/brin.h"
+#include "access/brin_internal.h"
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_extension.h"
@@ -357,6 +360,37 @@ own_tables_insert_index_entries(OwnIndexes *indexes, TupleTableSlot *slot)
 		return;
 	ExecInsertIndexEntries(indexes->rel, slot, indexes->estate);
 	ResetPerTupleExprContext(indexes->estate);
+}
+
+/* Is a column one of these? */
+static bool
+is_among(AttrNumber column, const AttrNumber *columns, int ncolumns)
+{
+	for (int i = 0; i < ncolumns; i++)
+	{
+		if (columns[i] == column)
+			return true;
+	}
+	return false;
+}
+
+BlockNumber
+own_tables_index_range(const OwnIndexes *indexes, const AttrNumber *columns, int ncolumns)
+{
+	Relation	index;
+
+	if (indexes == NULL || indexes->rel->ri_NumIndices != 1)
+		return 0;
+	index = indexes->rel->ri_IndexRelationDescs[0];
+	if (index->rd_rel->relam != BRIN_AM_OID)
+		return 0;
+	for (int i = 0; i < index->rd_index->indnkeyatts; i++)
+	{
+		if (!is_among(index->rd_index->indkey.values[i], columns, ncolumns) ||
+			index_getprocid(index, i + 1, BRIN_PROCNUM_ADDVALUE) != F_BRIN_MINMAX_ADD_VALUE)
+			return 0;
+	}
+	return BrinGetPagesPerRange(index);
 }
 
 void

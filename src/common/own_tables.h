@@ -7,6 +7,7 @@
 #define FIREHOSE_COMMON_OWN_TABLES_H
 
 #include "executor/tuptable.h"
+#include "storage/block.h"
 #include "storage/lockdefs.h"
 #include "utils/relcache.h"
 
@@ -70,6 +71,15 @@ extern bool own_tables_transaction(WriterWork work, const void *arg,
 typedef struct OwnIndexes OwnIndexes;
 extern OwnIndexes *own_tables_open_indexes(Relation rel);
 extern void own_tables_insert_index_entries(OwnIndexes *indexes, TupleTableSlot *slot);
+
+/*
+ * If there is one index, of no other columns than these, and all it keeps is
+ * the least and the greatest value of each in a range of pages (BRIN): how
+ * many pages a range has.  Then two entries, of the least and of the greatest
+ * values of rows in one range, stand for them all.  0: each row needs its own.
+ */
+extern BlockNumber own_tables_index_range(const OwnIndexes *indexes,
+										  const AttrNumber *columns, int ncolumns);
 extern void own_tables_close_indexes(OwnIndexes *indexes);
 
 /*

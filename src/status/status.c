@@ -21,6 +21,7 @@
 
 #include "common/own_tables.h"
 #include "status/status.h"
+#include "status/status_index.h"
 #include "status/status_ring.h"
 
 /* rows given to the table at a time */
@@ -47,7 +48,7 @@ static OwnTableError trouble = {"write status rows"};
 static bool insert_batch(const void *arg);
 static void insert_rows(Relation rel, const StatusRow *rows, int n);
 static void insert_chunk(Relation rel, const StatusRow *rows, int n,
-						 TupleTableSlot **slots, OwnIndexes *indexes);
+						 TupleTableSlot **slots, StatusIndex *index);
 static void fill_slot(TupleTableSlot *slot, const StatusRow *row);
 static BulkInsertState get_bulk_state(void);
 static void forget_bulk_state(void);
@@ -76,9 +77,7 @@ status_write(const StatusRow *rows, int n)
 	}
 
 	done = own_tables_transaction(insert_batch, &batch, "off", &trouble);
-	if (done)
-		status_ring_summarize();
-	else
+	if (!done)
 		forget_bulk_state();
 	return done;
 }
@@ -110,27 +109,28 @@ static void
 insert_rows(Relation rel, const StatusRow *rows, int n)
 {
 	int			nslots = Min(n, STATUS_CHUNK);
+	/* a copy is not counted as a reference, slot by slot */
+	TupleDesc	desc = CreateTupleDescCopy(RelationGetDescr(rel));
 	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * nslots);
-	OwnIndexes *indexes = own_tables_open_indexes(rel);
+	StatusIndex *index = status_index_open(rel);
 	MemoryContext context;
 	MemoryContext old;
 
 	for (int i = 0; i < nslots; i++)
-		slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(rel),
-											&TTSOpsHeapTuple);
+		slots[i] = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
 	context = AllocSetContextCreate(CurrentMemoryContext, "firehose status rows",
 									ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 
 	for (int done = 0; done < n; done += nslots)
 	{
-		insert_chunk(rel, rows + done, Min(n - done, nslots), slots, indexes);
+		insert_chunk(rel, rows + done, Min(n - done, nslots), slots, index);
 		MemoryContextReset(context);
 	}
 
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
-	own_tables_close_indexes(indexes);
+	status_index_close(index);
 	ReleaseBulkInsertStatePin(bulk_state);
 	table_finish_bulk_insert(rel, 0);
 	for (int i = 0; i < nslots; i++)
@@ -140,19 +140,25 @@ insert_rows(Relation rel, const StatusRow *rows, int n)
 /* Write as many rows as there are slots. */
 static void
 insert_chunk(Relation rel, const StatusRow *rows, int n, TupleTableSlot **slots,
-			 OwnIndexes *indexes)
+			 StatusIndex *index)
 {
+	StatusKey	keys[STATUS_CHUNK];
+
 	for (int i = 0; i < n; i++)
+	{
 		fill_slot(slots[i], &rows[i]);
+		keys[i].id = (int64) rows[i].id;
+		keys[i].queued_at = rows[i].queued_at;
+		keys[i].completed_at = rows[i].completed_at;
+	}
 
 	table_multi_insert(rel, slots, n, GetCurrentCommandId(true),
 					   0, get_bulk_state());
 
+	status_index_insert(index, keys, slots, n);
+	status_ring_written(rel, ItemPointerGetBlockNumber(&slots[n - 1]->tts_tid));
 	for (int i = 0; i < n; i++)
-	{
-		own_tables_insert_index_entries(indexes, slots[i]);
 		ExecClearTuple(slots[i]);
-	}
 }
 
 /* Make a row of the table. */

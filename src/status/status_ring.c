@@ -18,9 +18,11 @@
  *
  * The tables have a BRIN index on the id and the times, which ascend more or
  * less: it costs a tenth of a microsecond a row, and makes finding one row of
- * a million a matter of a few milliseconds.  The sender summarizes ranges as
- * soon as they are full.  Autovacuum cannot (autosummarize), because its list
- * of requests, and then the log, would fill at this rate of writing.
+ * a million a matter of a few milliseconds.  The sender summarizes a range
+ * when it has its first pages: for that few rows are read again, and the
+ * entries of those that follow keep the summary right.  Autovacuum cannot
+ * (autosummarize), because its list of requests, and then the log, would fill
+ * at this rate of writing.
  */
 #include "postgres.h"
 
@@ -36,6 +38,7 @@
 #include "catalog/pg_type.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
+#include "storage/lmgr.h"
 #include "storage/predicate.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -50,7 +53,10 @@
 /* how long to leave the next table alone when it was locked */
 #define STATUS_ROTATION_RETRY_MS	1000
 
-/* most ranges that are summarized in one transaction */
+/*
+ * most ranges that are summarized at a time, where other processes kept the
+ * lock, or a sender has just started
+ */
 #define STATUS_MAX_RANGES	16
 
 static const Oid column_types[STATUS_COLUMNS] = {
@@ -90,7 +96,6 @@ typedef struct StatusRing
 static StatusRing ring;
 
 static OwnTableError rotation_trouble = {"rotate status tables"};
-static OwnTableError summary_trouble = {"summarize status tables"};
 
 static bool rotation_is_due(void);
 static uint64 share_of_size(void);
@@ -98,7 +103,6 @@ static bool rotate(const void *arg);
 static void empty_table(Relation rel);
 static bool locate(void);
 static TimestampTz first_completed_at(Relation rel);
-static bool summarize(const void *arg);
 static Oid	brin_index(Relation rel, BlockNumber *range_size);
 
 /* Settings of the ring. */
@@ -144,16 +148,30 @@ void
 status_ring_grown(Relation rel)
 {
 	ring.size = (uint64) RelationGetNumberOfBlocks(rel) * BLCKSZ;
-	if (ring.range_size == 0 && rel->rd_rel->relhasindex)
-		(void) brin_index(rel, &ring.range_size);
 }
 
+/*
+ * A page of a range that is not summarized yet: summarize it and those before
+ * it, if the lock for that can be had at once.  The core function takes it,
+ * too, but would wait.
+ */
 void
-status_ring_summarize(void)
+status_ring_written(Relation rel, BlockNumber page)
 {
-	if (ring.range_size > 0 &&
-		ring.size / BLCKSZ >= (uint64) ring.summarized + ring.range_size)
-		(void) own_tables_transaction(summarize, NULL, "off", &summary_trouble);
+	Oid			index;
+
+	if (page < ring.summarized || !rel->rd_rel->relhasindex)
+		return;
+	index = brin_index(rel, &ring.range_size);
+	if (!OidIsValid(index) || !ConditionalLockRelation(rel, ShareUpdateExclusiveLock) ||
+		!ConditionalLockRelationOid(index, ShareUpdateExclusiveLock))
+		return;
+	for (int i = 0; i < STATUS_MAX_RANGES && ring.summarized <= page; i++)
+	{
+		DirectFunctionCall2(brin_summarize_range, ObjectIdGetDatum(index),
+							Int64GetDatum((int64) ring.summarized));
+		ring.summarized += ring.range_size;
+	}
 }
 
 /*
@@ -296,35 +314,6 @@ empty_table(Relation rel)
 	}
 	(void) ReindexAllOf(relid, REINDEX_REL_PROCESS_TOAST, &params);
 	pgstat_count_truncate(rel);
-}
-
-/*
- * In a transaction of its own: summarize the ranges of the index that are
- * full.  The core function takes the same lock, but would wait for it.
- */
-static bool
-summarize(const void *arg)
-{
-	Relation	rel = own_tables_open_table(TABLE_STATUS_FIRST + ring.current,
-										ShareUpdateExclusiveLock,
-										column_types, STATUS_COLUMNS);
-	BlockNumber upto = ring.size / BLCKSZ;
-	Oid			index;
-
-	if (rel == NULL)
-		return false;
-
-	index = brin_index(rel, &ring.range_size);
-	for (int i = 0; i < STATUS_MAX_RANGES; i++)
-	{
-		if (!OidIsValid(index) || upto < ring.summarized + ring.range_size)
-			break;
-		DirectFunctionCall2(brin_summarize_range, ObjectIdGetDatum(index),
-							Int64GetDatum((int64) ring.summarized));
-		ring.summarized += ring.range_size;
-	}
-	table_close(rel, NoLock);
-	return true;
 }
 
 /*

@@ -6,6 +6,7 @@
 #ifndef FIREHOSE_STATUS_STATUS_RING_H
 #define FIREHOSE_STATUS_STATUS_RING_H
 
+#include "storage/block.h"
 #include "storage/lockdefs.h"
 #include "utils/relcache.h"
 
@@ -45,13 +46,13 @@ extern bool status_ring_make_room(void);
  */
 extern Relation status_ring_open(void);
 
-/* In a transaction: rows were written into the current table. */
-extern void status_ring_grown(Relation rel);
-
 /*
- * Outside a transaction: summarize the new ranges of the current table's
- * index.
+ * In a transaction: some rows were written into the current table and its
+ * index, up to a page.  To be called every few pages.
  */
-extern void status_ring_summarize(void);
+extern void status_ring_written(Relation rel, BlockNumber page);
+
+/* In a transaction: all rows were written. */
+extern void status_ring_grown(Relation rel);
 
 #endif							/* FIREHOSE_STATUS_STATUS_RING_H */

@@ -232,6 +232,52 @@ test_details(void)
 	is_int(summary.failed_put_count, 1, "failed_put_count");
 }
 
+/*
+ * Entries that consist of a RecordId alone are read as a whole.  Wherever in
+ * an id something stands that is not plain, and whatever follows, it is read
+ * as it would be otherwise: as with a blank in front of it.
+ */
+static void
+test_whole_entries(void)
+{
+	static const char *const odd[] = {
+		"x", "\\\"", "\\u00e9", "\xc3\xa9", "\x7f", "\x01", "\xff", "\"", "\",\"x\":\"", "\"}", "\",\"ErrorCode\":\"X"
+	};
+	char		text[400];
+	ResponseEntry	entries[2][3];
+	ResponseSummary summary[2];
+	bool		same = true;
+
+	for (int at = 0; at < 70; at++)
+	{
+		for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
+		{
+			ResponseResult result[2];
+
+			for (int slow = 0; slow <= 1; slow++)
+			{
+				int			len = snprintf(text, sizeof(text),
+										   "{\"FailedPutCount\":0,\"RequestResponses\":[%s{\"RecordId\":\"1\"},%s{\"RecordId\":\"%.*s%s%s\"}]}",
+										   slow ? " " : "", slow ? " " : "", at,
+										   "0123456789012345678901234567890123456789012345678901234567890123456789",
+										   odd[i], at % 2 ? "" : "the rest");
+
+				result[slow] = response_parse_put_batch(text, len, 2, entries[slow], &summary[slow]);
+			}
+			same = same && result[0] == result[1] &&
+				memcmp(&summary[0], &summary[1], sizeof(summary[0])) == 0;
+			for (int n = 0; n < 2; n++)
+				same = same && entries[0][n].record_id_len == entries[1][n].record_id_len &&
+					entries[0][n].error_code_len == entries[1][n].error_code_len &&
+					entries[0][n].acknowledged == entries[1][n].acknowledged &&
+					entries[0][n].mismatch == entries[1][n].mismatch;
+			if (i == 0)
+				same = same && result[0] == RESPONSE_OK && entries[0][1].acknowledged;
+		}
+	}
+	ok(same, "an entry that is a RecordId alone is read as any other");
+}
+
 static void
 test_hostile(void)
 {
@@ -425,6 +471,7 @@ main(void)
 		test_batch_case(&batch_cases[i]);
 	test_prefixes();
 	test_details();
+	test_whole_entries();
 	test_hostile();
 	for (size_t i = 0; i < lengthof(put_cases); i++)
 		test_put_case(&put_cases[i]);
