@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 
 #include "sender/budget.h"
+#include "sender/http.h"
 #include "sender/settings.h"
 
 /* A connection with TLS, libcurl's part and OpenSSL's. */
@@ -45,6 +46,9 @@ static int	allowed = INT_MAX;	/* requests under way */
 static int64 pause_until = 0;
 static int64 pause_length = 0;
 static char shortage[128];
+
+/* when to ask again whether a connection may be made */
+static int64 connections_at = PG_INT64_MAX;
 
 void
 budget_refresh(void)
@@ -138,8 +142,10 @@ budget_room(const BudgetShare *share)
 
 /* Is there room for the share's next request, the line aside? */
 static bool
-has_room(const BudgetShare *share, Size bytes)
+has_room(const BudgetShare *share, Size bytes, int64 now)
 {
+	if (!http_may_start(now, &connections_at))
+		return false;
 	if (share->requests == 0)
 		return free_requests() > 0 && (bytes <= budget_free() || in_flight == 0);
 	return share->requests < free_requests() && bytes <= budget_room(share);
@@ -162,7 +168,7 @@ budget_take(BudgetShare *share, Size bytes, int64 now)
 {
 	bool		is_next = dlist_is_empty(&line) || &share->node == dlist_head_node(&line);
 
-	if (now < pause_until || !is_next || !has_room(share, bytes))
+	if (now < pause_until || !is_next || !has_room(share, bytes, now))
 	{
 		if (share->requests == 0)
 			stand_in_line(share, bytes, now);
@@ -215,7 +221,7 @@ budget_first_served(int64 now)
 	if (now < pause_until || dlist_is_empty(&line))
 		return NULL;
 	share = dlist_container(BudgetShare, node, dlist_head_node(&line));
-	return has_room(share, share->needed) ? share : NULL;
+	return has_room(share, share->needed, now) ? share : NULL;
 }
 
 BudgetShare *
@@ -259,6 +265,8 @@ budget_reason(void)
 	else if (free_requests() == 0)
 		snprintf(reason, sizeof(reason), "waits for one of %d connections (firehose.max_connections)",
 				 budget_connections());
+	else if (connections_at != PG_INT64_MAX)
+		snprintf(reason, sizeof(reason), "waits for connections, of which few are made at once");
 	else
 		snprintf(reason, sizeof(reason), "waits for memory (firehose.request_memory)");
 	return reason;
@@ -274,6 +282,8 @@ budget_timeout_ms(int64 now)
 		return -1;
 	if (allowed != INT_MAX)
 		when = now < pause_until ? pause_until : pause_until + pause_length;
+	if (connections_at != PG_INT64_MAX)
+		when = Min(when, Max(connections_at, pause_until));
 	dlist_foreach(iter, &line)
 	{
 		BudgetShare *share = dlist_container(BudgetShare, node, iter.cur);

@@ -12,6 +12,8 @@
 #include "sender/delivery_groups.h"
 #include "stream/destination.h"
 
+#define NO_LIMIT			SIZE_MAX
+
 void
 delivery_group_limits(const Delivery *d, GroupLimits *limits)
 {
@@ -48,12 +50,33 @@ kept_group(const ReadyList *from, int at, const GroupLimits *limits, int64 *byte
 	return group_is_allowed(limits, n, *bytes) ? n : 0;
 }
 
+/*
+ * The memory for a request; no limit if all there is to choose from fits into
+ * it, so that it need not be computed for each record.
+ */
+static Size
+room_for_choice(const Delivery *d)
+{
+	Size		room = budget_room(&d->budget);
+	RequestShape all = {
+		.nrecords = d->ready.count + d->suspects.count,
+		.ngroups = Min(d->ready.count + d->suspects.count, REQUEST_MAX_GROUPS),
+		.payload = d->ready.bytes + d->suspects.bytes,
+		.gzip = d->options.compression == COMPRESSION_GZIP
+	};
+
+	return request_cost(&all) <= room ? NO_LIMIT : room;
+}
+
 /* Is there memory for a request that has so much more? */
 static bool
 is_affordable(const Delivery *d, const GroupList *list, int nrecords, int64 bytes, Size room)
 {
-	RequestShape shape = delivery_shape(d, list);
+	RequestShape shape;
 
+	if (room == NO_LIMIT)
+		return true;
+	shape = delivery_shape(d, list);
 	shape.ngroups++;
 	shape.nrecords += nrecords;
 	shape.payload += bytes;
@@ -92,7 +115,7 @@ int
 delivery_choose(Delivery *d, int64 now, GroupList *list)
 {
 	GroupLimits limits;
-	Size		room = budget_room(&d->budget);
+	Size		room = room_for_choice(d);
 	int			most;
 	int			nsuspects = 0;
 	int			n = 1;
@@ -181,6 +204,9 @@ delivery_take_back(Delivery *d, Request *request, int taken)
 	int			sent = 0;
 	int			end = request->nrecords;
 
+	/* only what is compressed can turn out too large */
+	if (request->ngroups == taken && d->options.compression == COMPRESSION_NONE)
+		return;
 	for (int g = 0; g < request->ngroups; g++)
 		sent += request->groups[g].nrecords;
 	for (int g = taken; g-- > 0;)

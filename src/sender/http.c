@@ -29,15 +29,6 @@
 #include "sender/http.h"
 #include "sender/http_internal.h"
 
-/* Handles kept for reuse, of which an idle process has one. */
-#define KEEP_HANDLES		16
-
-/* A larger response's buffer is not kept. */
-#define KEEP_RESPONSE		(64 * 1024)
-
-/* The memory of libcurl for a request, with the buffer it reads into. */
-#define HANDLE_MEMORY		(40 * 1024)
-
 /* libcurl's default buffer of 64 kB costs twice the CPU for large bodies. */
 #define LARGE_BODY			(256 * 1024)
 #define UPLOAD_BUFFER		(1024 * 1024)
@@ -68,8 +59,6 @@ static Transfers ordinary = {.deadline = -1};
 static Transfers secret = {.deadline = -1};
 static int	nsecret = 0;
 static int	epoll_fd = -1;
-static HttpHandle *free_handles = NULL;
-static int	nfree_handles = 0;
 static char *no_proxy = NULL;
 
 /* Set an option; on failure remember which one in the request's error. */
@@ -178,53 +167,7 @@ upload_buffer(size_t body_length)
 size_t
 http_request_memory(size_t body_length)
 {
-	return HANDLE_MEMORY + upload_buffer(body_length);
-}
-
-static void
-free_handle(HttpHandle *handle)
-{
-	curl_easy_cleanup(handle->easy);
-	free(handle->response);
-	free(handle);
-}
-
-void
-http_trim(void)
-{
-	while (nfree_handles > 1)
-	{
-		HttpHandle *handle = free_handles;
-
-		free_handles = handle->next;
-		nfree_handles--;
-		free_handle(handle);
-	}
-}
-
-/* A handle; from those kept, if there is one and the request is no secret. */
-static HttpHandle *
-get_handle(HttpRequest *request)
-{
-	HttpHandle *handle = free_handles;
-
-	if (request->secret)
-		nsecret++;
-	else if (handle != NULL)
-	{
-		free_handles = handle->next;
-		nfree_handles--;
-		handle->finished = false;
-		return handle;
-	}
-	handle = calloc(1, sizeof(HttpHandle));
-	if (handle == NULL || (handle->easy = curl_easy_init()) == NULL)
-	{
-		free(handle);
-		nsecret -= request->secret;
-		return NULL;
-	}
-	return handle;
+	return HTTP_HANDLE_MEMORY + upload_buffer(body_length);
 }
 
 /*
@@ -242,6 +185,7 @@ set_common_options(HttpRequest *request)
 	/* connections live in the multi handle: a reset costs none */
 	curl_easy_reset(handle->easy);
 	handle->prepared = handle->has_ca_file = false;
+	handle->upload_buffer = 0;
 	SETOPT(request, CURLOPT_NOSIGNAL, 1L);
 	SETOPT(request, CURLOPT_ERRORBUFFER, request->handle->error);
 	SETOPT(request, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
@@ -250,6 +194,7 @@ set_common_options(HttpRequest *request)
 	SETOPT(request, CURLOPT_WRITEFUNCTION, http_write_response);
 	SETOPT(request, CURLOPT_HEADERFUNCTION, http_read_header);
 	SETOPT(request, CURLOPT_OPENSOCKETFUNCTION, http_open_socket);
+	SETOPT(request, CURLOPT_CLOSESOCKETFUNCTION, http_close_socket);
 	SETOPT(request, CURLOPT_SSL_VERIFYPEER, 1L);
 	SETOPT(request, CURLOPT_SSL_VERIFYHOST, 2L);
 	SETOPT(request, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
@@ -303,7 +248,12 @@ set_request_options(HttpRequest *request)
 	SETOPT(request, CURLOPT_NOPROXY, request->direct ? "*" : no_proxy);
 	SETOPT(request, CURLOPT_TIMEOUT_MS, request->timeout_ms);
 	SETOPT(request, CURLOPT_CONNECTTIMEOUT_MS, request->connect_timeout_ms);
-	SETOPT(request, CURLOPT_UPLOAD_BUFFERSIZE, upload_buffer(request->body_length));
+	/* libcurl frees the one it has even if the size is the same */
+	if (handle->upload_buffer != upload_buffer(request->body_length))
+	{
+		handle->upload_buffer = upload_buffer(request->body_length);
+		SETOPT(request, CURLOPT_UPLOAD_BUFFERSIZE, handle->upload_buffer);
+	}
 	if (request->ca_file != NULL)
 	{
 		SETOPT(request, CURLOPT_CAINFO, request->ca_file);
@@ -342,15 +292,17 @@ http_start(HttpRequest *request)
 	request->error_type[0] = request->request_id[0] = request->retry_after[0] = '\0';
 	request->date[0] = request->location[0] = '\0';
 	request->header_length = request->unexpected = 0;
+	request->connecting_since = 0;
 	request->short_of_resources = false;
 	request->status = 0;
 
-	request->handle = get_handle(request);
+	request->handle = http_handle_get(request);
 	if (request->handle == NULL)
 	{
 		request->error = "out of memory";
 		return false;
 	}
+	nsecret += request->secret;
 	request->handle->error[0] = '\0';
 	if (!set_common_options(request) || !set_request_options(request))
 	{
@@ -373,6 +325,7 @@ http_start(HttpRequest *request)
 		http_release(request);
 		return false;
 	}
+	http_connection_wanted(request);
 	return true;
 }
 
@@ -492,6 +445,7 @@ next_finished(CURLM *multi)
 		curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
 		/* msg is invalid from here on */
 		curl_multi_remove_handle(multi, easy);
+		http_connection_not_wanted(request);
 
 		request->handle->finished = true;
 		request->result = result;
@@ -518,7 +472,16 @@ http_next_finished(void)
 time_t
 http_date(const HttpRequest *request)
 {
-	return Max(0, curl_getdate(request->date, NULL));
+	static char last[sizeof(request->date)];
+	static time_t time_of_last = 0;
+
+	/* most responses are of the same second as the last one */
+	if (strcmp(last, request->date) != 0)
+	{
+		strlcpy(last, request->date, sizeof(last));
+		time_of_last = Max(0, curl_getdate(last, NULL));
+	}
+	return time_of_last;
 }
 
 void
@@ -533,27 +496,15 @@ http_release(HttpRequest *request)
 	handle->headers = NULL;
 	if (request->secret && handle->response != NULL)
 		explicit_bzero(handle->response, handle->response_size);
-	if (handle->response_size > KEEP_RESPONSE)
-	{
-		free(handle->response);
-		handle->response = NULL;
-		handle->response_size = 0;
-	}
-	if (request->secret || (handle->finished && request->result != CURLE_OK) ||
-		nfree_handles >= KEEP_HANDLES)
-	{
-		/*
-		 * Start anew: libcurl (8.14) remembers a rewind that was not possible
-		 * over a reset, and would fail with it for ever.
-		 */
-		free_handle(handle);
-	}
+
+	/*
+	 * Start anew after an error: libcurl (8.14) remembers a rewind that was
+	 * not possible over a reset, and would fail with it for ever.
+	 */
+	if (request->secret || (handle->finished && request->result != CURLE_OK))
+		http_handle_free(handle);
 	else
-	{
-		nfree_handles++;
-		handle->next = free_handles;
-		free_handles = handle;
-	}
+		http_handle_keep(handle);
 	if (request->secret && --nsecret == 0)
 	{
 		curl_multi_cleanup(secret.multi);

@@ -17,6 +17,8 @@
 
 #include <curl/curl.h>
 
+#include "lib/ilist.h"
+
 #define HTTP_MAX_HEADERS	9
 
 typedef struct HttpHandle HttpHandle;
@@ -65,6 +67,9 @@ typedef struct HttpRequest
 
 	/* private */
 	HttpHandle *handle;
+	dlist_node	connecting_node;
+	int64_t		connecting_since;	/* us; 0: it has its connection, or needs
+									 * none yet */
 	size_t		header_length;
 	size_t		unexpected;		/* bytes, of the bound for all */
 } HttpRequest;
@@ -90,6 +95,13 @@ extern void http_trim(void);
 
 /* Start a request; false with request->error set. */
 extern bool http_start(HttpRequest *request);
+
+/*
+ * May one more request start now?  If so many connections are being made
+ * already that it is better to wait for one that becomes free, *at is when to
+ * ask again at the latest (us).
+ */
+extern bool http_may_start(int64_t now, int64_t *at);
 
 /*
  * Advance all requests; to be called when the descriptor is ready or the

@@ -10,7 +10,6 @@
 
 #include <malloc.h>
 #include <openssl/ssl.h>
-#include <sys/socket.h>
 
 #include "sender/http_internal.h"
 
@@ -82,28 +81,10 @@ http_read_body(char *buffer, size_t size, size_t nitems, void *arg)
 	HttpRequest *request = arg;
 	size_t		n = Min(size * nitems, request->body_length - request->sent);
 
+	http_connection_made(request);
 	memcpy(buffer, request->body + request->sent, n);
 	request->sent += n;
 	return n;
-}
-
-/* A socket; libcurl does not tell why there is none. */
-curl_socket_t
-http_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
-{
-	HttpRequest *request = arg;
-	int			fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
-							address->protocol);
-
-	if (fd >= 0)
-		return fd;
-	if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
-	{
-		request->short_of_resources = true;
-		snprintf(request->handle->error, CURL_ERROR_SIZE, "could not open a socket: %s",
-				 strerror(errno));
-	}
-	return CURL_SOCKET_BAD;
 }
 
 /*
@@ -146,8 +127,10 @@ http_write_response(char *data, size_t size, size_t nmemb, void *arg)
 	}
 	if (request->response_length + n > handle->response_size)
 	{
-		size_t		new_size = Max(request->response_length + n,
-								   Max(FIRST_RESPONSE, handle->response_size * 2));
+		/* one that fills its first buffer is likely as large as expected */
+		size_t		likely = handle->response_size == 0 ? FIRST_RESPONSE :
+			Max(request->expected_response, handle->response_size * 2);
+		size_t		new_size = Max(request->response_length + n, likely);
 		char	   *larger = account_for(request, request->header_length + new_size) ?
 			(request->secret ? http_wipe_and_realloc : realloc) (handle->response, new_size) : NULL;
 
