@@ -2,9 +2,10 @@
  *
  * floor.c
  *	  What sending records to Firehose costs at the least: base64 and SHA-256
- *	  by OpenSSL and the post by libcurl, and nothing else.
+ *	  by OpenSSL and the post by libcurl, and nothing else.  With "simd" the
+ *	  base64 is that of the sender: what is left then is hash, TLS and kernel.
  *
- *	  floor URL CA_FILE RECORD_SIZE RECORDS
+ *	  floor URL CA_FILE RECORD_SIZE RECORDS [simd]
  *
  * The bytes, the size of batches, the kept-alive connection, libcurl's buffer
  * and the headers are those of the sender; there is no queue, no signature, no
@@ -17,10 +18,13 @@
 #include <curl/curl.h>
 #include <err.h>
 #include <openssl/evp.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "aws/base64.h"
 
 #define BATCH_RECORDS	500
 #define BATCH_BYTES		4000000
@@ -33,6 +37,8 @@
 #define MEMORY			(64 * 1024 * 1024)
 
 static char body[BATCH_BYTES / 3 * 4 + BATCH_RECORDS * 32 + 256];
+
+static bool simd = false;
 
 static double
 cpu_ns(void)
@@ -58,6 +64,18 @@ append(char *to, const char *text)
 	return to + length;
 }
 
+/* Write a record in base64; returns the place after it. */
+static char *
+encode(char *to, const unsigned char *record, size_t size)
+{
+	Base64State state;
+
+	if (!simd)
+		return to + EVP_EncodeBlock((unsigned char *) to, record, size);
+	base64_init(&state);
+	return base64_finish(&state, base64_update(&state, to, record, size));
+}
+
 /* The next batch; returns its length. */
 static size_t
 build_body(const unsigned char *memory, size_t *at, size_t size, long records)
@@ -69,7 +87,7 @@ build_body(const unsigned char *memory, size_t *at, size_t size, long records)
 		if (*at + size > MEMORY)
 			*at = 0;
 		p = append(p, i > 0 ? ",{\"Data\":\"" : "{\"Data\":\"");
-		p += EVP_EncodeBlock((unsigned char *) p, memory + *at, size);
+		p = encode(p, memory + *at, size);
 		p = append(p, "\"}");
 		*at += size;
 	}
@@ -127,8 +145,9 @@ main(int argc, char **argv)
 	CURL	   *curl;
 	double		start;
 
-	if (argc != 5)
-		errx(1, "usage: floor URL CA_FILE RECORD_SIZE RECORDS");
+	if (argc < 5 || argc > 6)
+		errx(1, "usage: floor URL CA_FILE RECORD_SIZE RECORDS [simd]");
+	simd = argc == 6;
 	size = atol(argv[3]);
 	records = atol(argv[4]);
 	if (memory == NULL || size < 1 || size > BATCH_BYTES)
