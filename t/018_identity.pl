@@ -148,6 +148,9 @@ my @loaded = grep { ($_->{stream} // '') eq 's' } $emulator->requests;
 $keys{ $_->{access_key} }++ foreach @loaded;
 cmp_ok(scalar keys %keys, '>=', 4, 'refresh: several keys were used');
 is_deeply([ grep { $_->{status} != 200 } @loaded ], [], 'refresh: and no request failed');
+# half of their life before they expire, or five minutes if that is less
+my @asked = (map { $_->{time} } grep { ($_->{principal} // '') eq 'database' } @{ identity()->{calls} })[ -4 .. -1 ];
+cmp_ok(median(map { $asked[$_] - $asked[ $_ - 1 ] } 1 .. 3), '<', 2.8, 'refresh: long before they expired');
 
 # Down for longer than the keys live
 identity({ metadata => { status => 503 } });
