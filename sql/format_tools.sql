@@ -136,6 +136,11 @@ SELECT image(z)::json->>'h' FROM others z LIMIT 1;
 SELECT event(z, op => 'u', unchanged => '{t,by,a,ta,h,jb,hs,am,ab,u,tv}', key => '{}')::json->'after' FROM others z OFFSET 1;
 SELECT event(z, op => 'u', format => 'dms', unchanged => '{t,by,a,ta,h,jb}', key => '{}')::json->'data' FROM others z OFFSET 1;
 SELECT event(z, op => 's', format => 'dms', key => '{}')::json->'control' FROM others z OFFSET 1;
+CREATE DOMAIN price AS numeric(10,2);
+CREATE DOMAIN code AS varchar(7);
+CREATE TABLE of_domains (p price, c code);
+INSERT INTO of_domains VALUES (1, 'a');
+SELECT event(z, op => 's', format => 'dms', key => '{}')::json->'control' FROM of_domains z;
 
 -- not a byte depends on the session
 CREATE TABLE before AS SELECT image(z) AS a, image(y) AS b, image(w, 'dms') AS d, event(w, format => 'wal2json', key => '{}') AS c FROM times z, numbers y, others w;

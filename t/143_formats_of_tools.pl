@@ -10,6 +10,7 @@ use utf8;
 use IPC::Run ();
 use JSON::PP ();
 use Test::More;
+use Time::HiRes qw(sleep);
 
 use Emulator;
 use FirehoseTest;
@@ -227,6 +228,25 @@ my %distinct = map { $_ => 1 } @ids;
 my @order;
 $distinct{$_} && delete $distinct{$_} && push @order, $_ foreach @ids;
 is_deeply([ sort @order ], \@order, 'json: ids ascend');
+
+# A copy that has to wait for a lock takes nothing back.
+sql('CREATE TABLE locked (id int PRIMARY KEY); ALTER PUBLICATION tools ADD TABLE locked');
+my $lock = $node->background_psql('postgres');
+$lock->query_safe('BEGIN; LOCK TABLE locked');
+sql(q{SELECT firehose_copy_table('json', 'locked')});
+wait_until('the copy has begun', sub { sql(q{SELECT phase FROM firehose_stat_progress_copy WHERE relid = 'locked'::regclass}) eq 'reading' });
+sql(q{INSERT INTO ledger VALUES (-5, 5, 'b')});
+wait_confirmed($node, 'postgres', 'json');
+sent('json');
+for my $n (1 .. 4)
+{
+    sql("INSERT INTO ledger VALUES (-$n, $n, 'b')");
+    wait_confirmed($node, 'postgres', 'json');
+    sleep 0.6;    # it tries again each second
+}
+is(scalar(grep { $_->{op} eq 's' && $_->{table} eq 'ledger' } sent('json')), 0, 'no table is described again meanwhile');
+$lock->query_safe('COMMIT');
+$lock->quit;
 is(sql('SELECT count(*) FROM firehose_dead_letter'), 0, 'no dead letters');
 
 $node->stop;

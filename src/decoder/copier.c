@@ -463,9 +463,7 @@ try_chunk(ChunkInFlight *chunk, int *nmoved, const char **fault)
 	{
 		ErrorData  *error = caught_error_abort(caller);
 
-		outcome = CHUNK_FAULT;
-		if (error_policy_passes(error->sqlerrcode))
-			outcome = CHUNK_LATER;
+		outcome = error_policy_passes(error->sqlerrcode) ? CHUNK_LATER : CHUNK_FAULT;
 		*fault = error_policy_text(error, &amid);
 		if (outcome == CHUNK_LATER && said != error->sqlerrcode)
 			ereport(LOG, (errmsg("firehose decoder: pipeline \"%s\" will try again to copy table %u: %s",
@@ -537,8 +535,9 @@ do_chunk(void)
 	worker_leave_core();
 	if (outcome != CHUNK_READ)
 	{
+		if (batch->size > 0)
+			change_reader_forget_rows(reader);
 		change_batch_discard(batch);
-		change_reader_forget_rows(reader);
 		if (outcome == CHUNK_FAULT)
 			end_copy(COPY_FAILED, fault);
 		return outcome == CHUNK_LATER ? RETRY_MS : 0;

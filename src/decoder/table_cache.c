@@ -103,9 +103,11 @@ table_cache_is_news(TableCache *cache, EventRelation *relation)
 
 	if (likely(relation->told == cache->telling))
 		return false;
-	relation->told = cache->telling;
 	fingerprint = event_relation_fingerprint(relation);
 	told = hash_search(cache->told, &relation->relid, HASH_ENTER, &found);
+	if (found && told->fingerprint != fingerprint)
+		cache->telling++;		/* a copy may see the table otherwise than its changes */
+	relation->told = cache->telling;
 	if (found && told->fingerprint == fingerprint)
 		return false;
 	told->fingerprint = fingerprint;

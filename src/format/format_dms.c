@@ -96,7 +96,8 @@ put_data(StringInfo out, const Event *event)
 static void
 put_type(StringInfo out, const EventColumn *column)
 {
-	int32		typmod = column->typmod - VARHDRSZ;
+	/* a domain's own is -1: its base type has one */
+	int32		typmod = Max(column->typmod, column->type->typmod) - VARHDRSZ;
 	Oid			typid = column->type->typid;
 	const char *name = "STRING";
 
