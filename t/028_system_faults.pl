@@ -27,6 +27,7 @@ my $node = new_node('main', $emulator, 'firehose.ca_file' => $emulator->ca_file,
     'firehose.status' => 'all', 'fsync' => 'on');
 new_stream($node, 'alive');
 new_stream($node, 'named', endpoint_url => "https://$SystemFaults::HOST:$tls_port");
+my @crowd = map { new_stream($node, "crowd$_", endpoint_url => "https://$SystemFaults::HOST:$tls_port") } 1 .. 12;
 
 sub view
 {
@@ -52,6 +53,8 @@ foreach my $mode (qw(fails hangs))
 {
     $faults->resolver($mode);
     push @named, put_numbered($node, 'named', @named + 1, @named + 10);
+    # more than may wait for their connections at once
+    put_numbered($node, $_, 1, 1) foreach @crowd;
     wait_until("a name whose resolution $mode is the reason",
         sub { view('named', "state <> 'active' AND queued + in_flight = " . @named) eq 't'
               && view('named', 'reason') =~ $why{$mode} }, 20)

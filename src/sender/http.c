@@ -292,7 +292,7 @@ http_start(HttpRequest *request)
 	request->error_type[0] = request->request_id[0] = request->retry_after[0] = '\0';
 	request->date[0] = request->location[0] = '\0';
 	request->header_length = request->unexpected = 0;
-	request->connecting_since = 0;
+	Assert(request->connection == 0);
 	request->short_of_resources = false;
 	request->status = 0;
 
@@ -492,6 +492,7 @@ http_release(HttpRequest *request)
 	if (handle == NULL)
 		return;
 	http_forget_unexpected(request);
+	http_connection_not_wanted(request);
 	curl_slist_free_all(handle->headers);
 	handle->headers = NULL;
 	if (request->secret && handle->response != NULL)

@@ -67,9 +67,10 @@ typedef struct HttpRequest
 
 	/* private */
 	HttpHandle *handle;
-	dlist_node	connecting_node;
-	int64_t		connecting_since;	/* us; 0: it has its connection, or needs
-									 * none yet */
+	int			connection;		/* http_connections.c: what it has of one */
+	bool		makes_socket;
+	dlist_node	waiting_node;
+	int64_t		waits_since;	/* us */
 	size_t		header_length;
 	size_t		unexpected;		/* bytes, of the bound for all */
 } HttpRequest;

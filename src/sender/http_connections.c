@@ -18,17 +18,27 @@
 #include "common/clock.h"
 #include "sender/http_internal.h"
 
-/* Connections that may be in the making. */
+/* Requests that may wait for a connection in the making. */
 #define MAX_CONNECTING		8
 
 /* Making one takes two or three round trips; this is long (us). */
 #define LONG_CONNECTING		INT64CONST(100000)
 
+/* HttpRequest.connection */
+enum
+{
+	CONNECTION_NONE,			/* the request is not under way */
+	CONNECTION_AWAITED,			/* for less than LONG_CONNECTING */
+	CONNECTION_LATE,			/* for longer: it is not counted any more */
+	CONNECTION_HAD
+};
+
 static int	sockets = 0;		/* open */
-static int	requests = 0;		/* under way */
-static int	nconnecting = 0;
-/* requests whose connection is in the making, the oldest first */
-static dlist_head connecting = DLIST_STATIC_INIT(connecting);
+static int	making = 0;			/* requests that made one, but have no
+								 * connection yet */
+static int	busy = 0;			/* requests that have a connection */
+static int	nawaited = 0;		/* requests that wait for one, not long yet */
+static dlist_head awaited = DLIST_STATIC_INIT(awaited);	/* the first one first */
 
 /* A socket; libcurl does not tell why there is none. */
 curl_socket_t
@@ -41,13 +51,9 @@ http_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	if (fd >= 0)
 	{
 		sockets++;
-		/* an address of each kind is tried: the first one counts */
-		if (request->connecting_since == 0)
-		{
-			request->connecting_since = clock_us();
-			dlist_push_tail(&connecting, &request->connecting_node);
-			nconnecting++;
-		}
+		/* an address of each kind may be tried: it becomes one connection */
+		making += !request->makes_socket;
+		request->makes_socket = true;
 		return fd;
 	}
 	if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
@@ -59,6 +65,11 @@ http_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	return CURL_SOCKET_BAD;
 }
 
+/*
+ * libcurl copies this function into each connection when it makes it, so that
+ * it is called once for each socket that http_open_socket made, whatever
+ * becomes of the handle.
+ */
 int
 http_close_socket(void *arg, curl_socket_t fd)
 {
@@ -66,51 +77,76 @@ http_close_socket(void *arg, curl_socket_t fd)
 	return close(fd);
 }
 
+/* It is waited for no more. */
+static void
+end_waiting(HttpRequest *request, int now)
+{
+	if (request->connection == CONNECTION_AWAITED)
+	{
+		dlist_delete(&request->waiting_node);
+		nawaited--;
+	}
+	request->connection = now;
+}
+
+static void
+end_making(HttpRequest *request)
+{
+	making -= request->makes_socket;
+	request->makes_socket = false;
+}
+
+/*
+ * From the start on, because name resolution, before there is a socket, may
+ * hang, too.
+ */
 void
 http_connection_wanted(HttpRequest *request)
 {
-	requests++;
+	request->connection = CONNECTION_AWAITED;
+	request->makes_socket = false;
+	request->waits_since = clock_us();
+	dlist_push_tail(&awaited, &request->waiting_node);
+	nawaited++;
 }
 
 void
 http_connection_made(HttpRequest *request)
 {
-	if (request->connecting_since == 0)
+	if (request->connection == CONNECTION_HAD)
 		return;
-	request->connecting_since = 0;
-	dlist_delete(&request->connecting_node);
-	nconnecting--;
+	end_waiting(request, CONNECTION_HAD);
+	end_making(request);
+	busy++;
 }
 
 void
 http_connection_not_wanted(HttpRequest *request)
 {
-	http_connection_made(request);
-	requests--;
+	busy -= request->connection == CONNECTION_HAD;
+	end_waiting(request, CONNECTION_NONE);
+	end_making(request);
 }
 
 /*
- * A request has a connection, or will make one: there are more requests than
- * connections by as many as are in the making, or will soon be.
+ * Requests that wait get the connections that are free; as many more as may be
+ * in the making are allowed.
  */
 bool
 http_may_start(int64_t now, int64_t *at)
 {
-	int			made = Max(0, sockets - nconnecting);
-	int			recent = 0;
-	dlist_iter	iter;
+	int			made = Max(0, sockets - making);
 
-	*at = PG_INT64_MAX;
-	dlist_reverse_foreach(iter, &connecting)
+	while (!dlist_is_empty(&awaited))
 	{
-		HttpRequest *request = dlist_container(HttpRequest, connecting_node, iter.cur);
+		HttpRequest *first = dlist_container(HttpRequest, waiting_node, dlist_head_node(&awaited));
 
-		if (now - request->connecting_since >= LONG_CONNECTING)
+		*at = first->waits_since + LONG_CONNECTING;
+		if (*at > now)
 			break;
-		*at = request->connecting_since + LONG_CONNECTING;
-		recent++;
+		end_waiting(first, CONNECTION_LATE);
 	}
-	if (requests - (nconnecting - recent) >= made + MAX_CONNECTING)
+	if (nawaited > 0 && busy + nawaited >= made + MAX_CONNECTING)
 		return false;
 	*at = PG_INT64_MAX;
 	return true;

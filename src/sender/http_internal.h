@@ -58,7 +58,10 @@ extern HttpHandle *http_handle_get(const HttpRequest *request);
 extern void http_handle_keep(HttpHandle *handle);
 extern void http_handle_free(HttpHandle *handle);
 
-/* A request has begun, has its connection, or is over: count connections. */
+/*
+ * A request has begun, has its connection, or is over (which may be said
+ * twice): count connections.
+ */
 extern void http_connection_wanted(HttpRequest *request);
 extern void http_connection_made(HttpRequest *request);
 extern void http_connection_not_wanted(HttpRequest *request);

@@ -178,6 +178,8 @@ http_read_header(char *line, size_t size, size_t nitems, void *arg)
 	HttpRequest *request = arg;
 	size_t		n = size * nitems;
 
+	/* one without a body shows only now that it has its connection */
+	http_connection_made(request);
 	request->header_length += n;
 	if (request->header_length > MAX_HEADERS)
 	{

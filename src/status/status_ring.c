@@ -147,7 +147,12 @@ status_ring_open(void)
 void
 status_ring_grown(Relation rel)
 {
-	ring.size = (uint64) RelationGetNumberOfBlocks(rel) * BLCKSZ;
+	BlockNumber pages = RelationGetNumberOfBlocks(rel);
+
+	ring.size = (uint64) pages * BLCKSZ;
+	/* it was emptied meanwhile, and its index with it */
+	if (pages + ring.range_size <= ring.summarized)
+		ring.summarized = 0;
 }
 
 /*
