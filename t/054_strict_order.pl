@@ -171,5 +171,24 @@ put_numbered($node, 'refused', 41, 50);
 wait_for_sql($node, q{SELECT accepted, failed FROM firehose_stat_stream WHERE stream = 'refused'}, '49|1');
 is(sql(q{SELECT attempts FROM firehose_dead_letter WHERE stream = 'refused'}), '3', 'but by three refusals');
 
+# In strict order an outage cannot be told from a record's fault: but those behind
+# it do not follow at once, and a stream that has nothing left does not retry.
+new_stream($node, 'outage', order => 'strict', max_attempts => 1, paused => 'true');
+$outage = $emulator->fault('http_error', { status => 500, code => 'InternalFailure',
+        headers => { 'x-amz-retry-after' => 500 } }, { stream => 'outage' });
+put_numbered($node, 'outage', 1, 200);
+sql(q{ALTER SERVER outage OPTIONS (SET paused 'false')});
+wait_for_sql($node, q{SELECT failed >= 4 FROM firehose_stat_stream WHERE stream = 'outage'});
+$emulator->control(DELETE => "rules/$outage");
+wait_delivered($node);
+my $given_up = view('outage', 'failed');
+is(sql(q{SELECT max(failed_at) - min(failed_at) > '1 s' FROM (SELECT failed_at FROM firehose_dead_letter WHERE stream = 'outage' ORDER BY id LIMIT 4) AS first}),
+    't', 'between two that are given up there is the pause that was asked for');
+cmp_ok($given_up, '<', 20, "so that most arrive after it: all but $given_up");
+$emulator->fault('internal_failure', {}, { stream => 'outage' });
+put_numbered($node, 'outage', 201, 201);
+wait_for_sql($node, q{SELECT failed FROM firehose_stat_stream WHERE stream = 'outage'}, $given_up + 1);
+wait_for_sql($node, q{SELECT state FROM firehose_stat_stream WHERE stream = 'outage'}, 'active');
+
 $node->stop;
 done_testing();

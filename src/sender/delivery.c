@@ -173,9 +173,9 @@ drain_dropped(Delivery *d)
 }
 
 /*
- * If nothing is left to send, the service no longer asks for less.  The pause
- * of a rate may outlast the records that it was for, so this is checked in a
- * pause, too: at its end nothing would wake the sender.
+ * If nothing is left to send, the service no longer asks for less, and nothing
+ * is tried again.  A pause may outlast the records that it was for, so this is
+ * checked in a pause, too: at its end nothing would wake the sender.
  */
 static void
 note_idle(Delivery *d, int64 now)
@@ -217,7 +217,7 @@ delivery_pump(Delivery *d, int64 now)
 		drain_dropped(d);
 	else
 		send_batches(d, now);
-	if (d->health.shown == PACE_THROTTLED)
+	if (d->health.shown == PACE_THROTTLED || d->health.shown == PACE_RETRYING)
 		note_idle(d, now);
 	if (d->nin_flight == 0)
 		ready_list_trim(&d->ready);

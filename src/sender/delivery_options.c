@@ -117,6 +117,7 @@ void
 delivery_set_options(Delivery *d, const Stream *stream, int64 now)
 {
 	StreamOptions *o = &d->options;
+	bool		was_strict = o->order == ORDER_STRICT;
 	bool		changed;
 
 	if (stream == NULL)
@@ -147,7 +148,7 @@ delivery_set_options(Delivery *d, const Stream *stream, int64 now)
 	{
 		pace_try_now(&d->health.pace, now);
 		d->suspects_at = Min(d->suspects_at, now);
-		d->unordered = o->order == ORDER_STRICT;
+		d->unordered = o->order == ORDER_STRICT && (d->unordered || !was_strict);
 	}
 	find_identity(d);
 	if (d->authenticating)

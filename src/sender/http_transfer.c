@@ -52,12 +52,27 @@ http_wipe_and_realloc(void *memory, size_t size)
 	return moved;
 }
 
+/*
+ * Does libcurl use the OpenSSL that we are built for?  Another library, or
+ * another major version, gives something else than our SSL_CTX.
+ */
+static bool
+has_our_openssl(void)
+{
+	const char *version = curl_version_info(CURLVERSION_NOW)->ssl_version;
+	char		ours[32];
+
+	snprintf(ours, sizeof(ours), "OpenSSL/%ld.", OPENSSL_VERSION_NUMBER >> 28);
+	return version != NULL && strncmp(version, ours, strlen(ours)) == 0;
+}
+
 /* Have OpenSSL wipe what it has decrypted once it was read. */
 CURLcode
 http_cleanse_received(CURL *easy, void *ssl_ctx, void *arg)
 {
 #ifdef SSL_OP_CLEANSE_PLAINTEXT
-	SSL_CTX_set_options(ssl_ctx, SSL_OP_CLEANSE_PLAINTEXT);
+	if (has_our_openssl())
+		SSL_CTX_set_options(ssl_ctx, SSL_OP_CLEANSE_PLAINTEXT);
 #endif
 	return CURLE_OK;
 }

@@ -567,4 +567,6 @@ void
 pace_idle(Pace *p)
 {
 	p->refused_lately = false;
+	/* what failed was given up, or it would still be there */
+	p->failures = 0;
 }

@@ -202,7 +202,10 @@ extern void pace_hold(Pace *p, int64_t until);
 
 extern PaceState pace_state(const Pace *p);
 
-/* Nothing is left to send: a service that asked for less has got it. */
+/*
+ * Nothing is left to send: a service that asked for less has got it, and what
+ * failed was given up.
+ */
 extern void pace_idle(Pace *p);
 
 #endif							/* FIREHOSE_SENDER_PACE_H */

@@ -362,8 +362,8 @@ retry_soon(Delivery *d, Request *request, const Cause *cause, int64 now)
 static bool
 is_groups_fault(Delivery *d, Request *request, const Cause *cause)
 {
-	return request->ngroups == 1 && cause->party == PARTY_AWS &&
-		request->nsuspects == 1 && d->health.pace.failures == 0;
+	return d->options.order != ORDER_STRICT && request->ngroups == 1 &&
+		cause->party == PARTY_AWS && request->nsuspects == 1 && d->health.pace.failures == 0;
 }
 
 /*
@@ -424,7 +424,8 @@ take_transient(Delivery *d, Request *request, const Cause *cause, int64 now)
 	if (is_to_be_given_up(d, request, cause))
 	{
 		completion_failed(&d->target, &request->records[0], cause->code, cause->message);
-		health_note_error(&d->health, cause);
+		/* it may be the service's fault: no other follows at once */
+		note_failure(d, request, cause, retry_after(request), now);
 	}
 	else if (is_groups_fault(d, request, cause))
 	{
