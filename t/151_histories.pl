@@ -43,10 +43,10 @@ sub copy_of
 # What pg_firehose/home says of one thing, changed.
 sub change_home
 {
-    my ($on, $what) = @_;
+    my ($on, $what, $to) = @_;
     my $file = $on->data_dir . '/pg_firehose/home';
     my $text = slurp_file($file);
-    $text =~ s/^\Q$what\E \K(\d+)$/$1 ^ 1/me or die "no $what in $text";
+    $text =~ s{^\Q$what\E \K(\d+)$}{$to // $1 ^ 1}me or die "no $what in $text";
     open(my $out, '>', $file) or die $!;
     print $out $text;
     close($out) or die $!;
@@ -162,6 +162,17 @@ subtest 'a directory that was moved, or went to another machine' => sub {
         wait_state($moved, 'postgres', $_, 'paused') foreach qw(changes durable_puts);
         like(slurp_file($moved->logfile, $offset), qr/a copy of another server's.*: its files were copied from another machine/, 'other files on another machine are a copy');
         sql($moved, qq{SELECT firehose_resume_pipeline('$_')}) foreach qw(changes durable_puts);
+        wait_state($moved, 'postgres', $_, 'streaming') foreach qw(changes durable_puts);
+
+        # a standby that is older than the copy has not got its number
+        $moved->stop;
+        my $home = slurp_file($moved->data_dir . '/pg_firehose/home');
+        change_home($moved, 'number', 0);
+        $moved->start;
+        wait_state($moved, 'postgres', $_, 'streaming') foreach qw(changes durable_puts);
+        $moved->stop;
+        change_home($moved, 'number', $home =~ /^number (\d+)$/m);
+        $moved->start;
         wait_state($moved, 'postgres', $_, 'streaming') foreach qw(changes durable_puts);
 
         # its standby is at home wherever it runs (t/127_position.pl promotes one

@@ -25,8 +25,9 @@
  * others' slots and queue is decided elsewhere, and it is at home.
  *
  * A copy gets a number, by which pipelines know that they were made by its
- * original (pipeline_row_is_copied), and keeps it; so do its standbys, which
- * are made of copies of the file.  All others have the number 0.
+ * original (pipeline_row_is_copied), and keeps it; so do the standbys that are
+ * made of it, which copy the file.  All others have the number 0, and to them
+ * no pipeline is another server's.
  *
  * The postmaster looks at its start.  Nothing changes until the next one.
  */

@@ -341,13 +341,18 @@ pipeline_row_is_detached(const PipelineRow *row)
 		info.database != MyDatabaseId;
 }
 
+/*
+ * Only in a server that was recognised as a copy.  Another one may find the
+ * number of a copy in its rows: a standby that is older than the number gets
+ * them from its primary.
+ */
 bool
 pipeline_row_is_copied(const PipelineRow *row)
 {
 	int64		home = row->nulls[PIPELINE_HOME] ? 0 : DatumGetInt64(row->values[PIPELINE_HOME]);
 
 	return (uint64) DatumGetInt64(row->values[PIPELINE_SYSTEM_IDENTIFIER]) == GetSystemIdentifier() &&
-		home != home_number();
+		home_number() != 0 && home != home_number();
 }
 
 void
