@@ -13,9 +13,13 @@
  * records as there is room for.  The second time these are appended, but not
  * published, and the others are written to a new file, which then replaces the
  * old one; or, if there are none, the old one is removed.  Up to there an
- * error drops what was appended.  From there on nothing can fail: the records
- * are published.  A crash of the server loses them then, as it loses any
- * record that was put with firehose.put_durability = memory.
+ * error drops what was appended.  From there on nothing can fail or be
+ * cancelled: the directory is synced, lest a crash bring the file back, and
+ * the records are published.  A crash of the server loses them then, as it
+ * loses any record that was put with firehose.put_durability = memory.
+ *
+ * Someone may change the file between the two times.  Nothing of the second is
+ * believed that is not as it was.
  *
  * Streams are found by their names: an OID may stand for another stream by
  * now, where the server's history was set back.
@@ -24,6 +28,7 @@
  */
 #include "postgres.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -44,6 +49,7 @@
 #include "put/put.h"
 #include "put/put_xact.h"
 #include "queue/chain.h"
+#include "queue/ids.h"
 #include "queue/reserve.h"
 #include "queue/save_file.h"
 #include "queue/set_aside.h"
@@ -51,6 +57,8 @@
 
 #define FUNCTION		"firehose_load_saved_queue()"
 #define NAME_PREFIX		"queue."
+
+static const char *const has_changed = "it has changed meanwhile";
 
 /* A stream of the file, and what becomes of its records. */
 typedef struct FileStream
@@ -86,6 +94,9 @@ typedef struct Load
 	List	   *streams;		/* of FileStream */
 	int			nread;			/* of the streams, the second time */
 	List	   *runs;			/* of LoadedRun */
+	pg_crc32c	crc;			/* of the file, the first time */
+	int			directory;		/* open, to be synced */
+	uint64		highest_id;		/* of the records to be loaded */
 	uint64		loaded;			/* records */
 	uint64		kept;
 	uint32		kept_streams;
@@ -95,34 +106,17 @@ PG_FUNCTION_INFO_V1(firehose_load_saved_queue);
 
 static void take_arguments(FunctionCallInfo fcinfo, Load *load);
 static void open_file(Load *load);
-static void move_file(Load *load);
+static void move_records_in(Load *load);
+static void replace_file(Load *load);
 static void publish(const Load *load);
 static void abandon(int code, Datum arg);
 
-/* (file, from_database): returns a row for each stream in the file. */
-Datum
-firehose_load_saved_queue(PG_FUNCTION_ARGS)
+static void
+return_rows(const Load *load, ReturnSetInfo *rsinfo)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	Load		load = {0};
 	ListCell   *cell;
 
-	put_check_allowed(FUNCTION);
-	take_arguments(fcinfo, &load);
-	InitMaterializedSRF(fcinfo, 0);
-
-	LockSharedObject(ForeignServerRelationId, InvalidOid, 0, ExclusiveLock);
-	open_file(&load);
-	PG_ENSURE_ERROR_CLEANUP(abandon, PointerGetDatum(&load));
-	{
-		move_file(&load);
-	}
-	PG_END_ENSURE_ERROR_CLEANUP(abandon, PointerGetDatum(&load));
-	publish(&load);
-	FreeFile(load.from.file);
-	UnlockSharedObject(ForeignServerRelationId, InvalidOid, 0, ExclusiveLock);
-
-	foreach(cell, load.streams)
+	foreach(cell, load->streams)
 	{
 		FileStream *s = lfirst(cell);
 		ResultRow	row = {.ncolumns = 0};
@@ -135,6 +129,33 @@ firehose_load_saved_queue(PG_FUNCTION_ARGS)
 		row_text(&row, s->reason);
 		row_return(&row, rsinfo);
 	}
+}
+
+/* (file, from_database): returns a row for each stream in the file. */
+Datum
+firehose_load_saved_queue(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Load		load = {0};
+
+	put_check_allowed(FUNCTION);
+	take_arguments(fcinfo, &load);
+	InitMaterializedSRF(fcinfo, 0);
+
+	LockSharedObject(ForeignServerRelationId, InvalidOid, 0, ExclusiveLock);
+	open_file(&load);
+	PG_ENSURE_ERROR_CLEANUP(abandon, PointerGetDatum(&load));
+	{
+		move_records_in(&load);
+		return_rows(&load, rsinfo);
+		if (load.loaded > 0)
+			replace_file(&load);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(abandon, PointerGetDatum(&load));
+	if (load.loaded > 0)
+		publish(&load);
+	FreeFile(load.from.file);
+	UnlockSharedObject(ForeignServerRelationId, InvalidOid, 0, ExclusiveLock);
 	return (Datum) 0;
 }
 
@@ -208,7 +229,20 @@ read_bytes(void *arg, void *to, Size length)
 static const char *
 check_end(void *arg)
 {
-	return save_file_get_end(&((Load *) arg)->from);
+	Load	   *load = arg;
+	const char *wrong = save_file_get_end(&load->from);
+
+	load->crc = load->from.crc;
+	return wrong;
+}
+
+static const char *
+check_same_end(void *arg)
+{
+	Load	   *load = arg;
+	const char *wrong = save_file_get_end(&load->from);
+
+	return wrong == NULL && !EQ_CRC32C(load->crc, load->from.crc) ? has_changed : wrong;
 }
 
 /* The first time: check, and reserve ------------------------------------- */
@@ -308,6 +342,7 @@ plan_records(void *arg, const SavedQueueRecords *records)
 	CHECK_FOR_INTERRUPTS();
 	if (reserve(s, sizeof(QueueRun) + records->length))
 	{
+		load->highest_id = Max(load->highest_id, records->totals.last_id);
 		s->npieces++;
 		s->nrecords += records->totals.nrecords;
 		s->nbytes += records->length;
@@ -335,8 +370,11 @@ static const char *
 write_stream(void *arg, const SavedQueueStream *saved)
 {
 	Load	   *load = arg;
-	FileStream *s = list_nth(load->streams, load->nread++);
+	FileStream *s;
 
+	if (load->nread >= list_length(load->streams))
+		return has_changed;
+	s = list_nth(load->streams, load->nread++);
 	if (s->saved.nrecords > 0)
 		save_file_put(&load->to, &s->saved, sizeof(s->saved));
 	return NULL;
@@ -353,11 +391,13 @@ move_records(void *arg, const SavedQueueRecords *records)
 	CHECK_FOR_INTERRUPTS();
 	if (s->npieces == 0)
 	{
+		if (load->to.file == NULL)
+			return has_changed;
 		save_file_put(&load->to, records->data, records->length);
 		return NULL;
 	}
 	if (space > s->reserved)
-		return "it has changed";
+		return has_changed;
 	run = palloc0(sizeof(LoadedRun));
 	load->runs = lappend(load->runs, run);
 	s->npieces--;
@@ -377,7 +417,7 @@ read_file(Load *load, bool first)
 {
 	SavedQueueReader reader = {load, load->buffer, read_bytes,
 		first ? check_header : write_header, first ? plan_stream : write_stream,
-	first ? plan_records : move_records, check_end};
+	first ? plan_records : move_records, first ? check_end : check_same_end};
 	SavedQueueHeader header;
 
 	rewind(load->from.file);
@@ -424,17 +464,20 @@ finish_rest(Load *load)
 }
 
 /*
- * Have the records in the queue, unpublished, and no longer in the file.  An
- * error leaves the file as it was.
+ * Have the records in the queue, unpublished, and the others in a new file.
+ * No id of theirs is given out again.
  */
 static void
-move_file(Load *load)
+move_records_in(Load *load)
 {
 	load->buffer = palloc(SAVED_QUEUE_BUFFER);
 	read_file(load, true);
 	count(load);
 	if (load->loaded == 0)
 		return;
+	if (!ids_are_plausible(firehose_queue, load->highest_id))
+		refuse(load, "it has a record id more than a day ahead of this server's");
+	ids_raise_durably(firehose_queue, load->highest_id + 1);
 
 	if (load->kept > 0)
 	{
@@ -447,7 +490,21 @@ move_file(Load *load)
 	read_file(load, false);
 	if (load->kept > 0)
 		finish_rest(load);
+}
 
+/*
+ * Have the file without the records that are in the queue.  An error leaves it
+ * as it was; without one, interrupts are held until publish has told of it.
+ */
+static void
+replace_file(Load *load)
+{
+	load->directory = OpenTransientFile(DATA_DIRECTORY, O_RDONLY);
+	if (load->directory < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not open directory \"%s\": %m", DATA_DIRECTORY)));
+	HOLD_INTERRUPTS();
 	/* the last that may fail */
 	if ((load->kept > 0 ? rename(QUEUE_FILE_LOADING, load->path) : unlink(load->path)) != 0)
 		ereport(ERROR,
@@ -455,29 +512,50 @@ move_file(Load *load)
 				 errmsg("could not replace file \"%s\": %m", load->path)));
 }
 
+/* Give back what is still reserved for a stream, and be done with it. */
+static void
+let_go(FileStream *s)
+{
+	if (s->reserved > 0)
+		queue_unreserve(firehose_queue, s->queue_stream, s->reserved);
+	if (s->queue_stream != NULL)
+		put_note_end(s->queue_stream);
+}
+
 /* Nothing here can fail, until the records are published. */
 static void
 publish(const Load *load)
 {
 	ListCell   *cell;
+	int			sync_errno;
 
-	if (load->loaded == 0)
-		return;
+	/* before they can be sent: a crash could bring the file back */
+	sync_errno = pg_fsync(load->directory) == 0 ? 0 : errno;
+
 	foreach(cell, load->runs)
 	{
 		LoadedRun  *run = lfirst(cell);
 
 		queue_publish(run->queue_stream, run->flag, &run->totals);
 	}
-	foreach(cell, load->runs)
-		put_note_end(((LoadedRun *) lfirst(cell))->queue_stream);
+	foreach(cell, load->streams)
+		let_go(lfirst(cell));
 	database_wake_sender(MyDatabaseId);
-	/* else a crash could bring the file back, and its records twice */
-	(void) fsync_fname_ext(DATA_DIRECTORY, true, true, LOG);
+	CloseTransientFile(load->directory);
+
+	/* not every file system can sync a directory (fsync_fname_ext) */
+	if (sync_errno != 0 && sync_errno != EBADF && sync_errno != EINVAL)
+	{
+		errno = sync_errno;
+		ereport(LOG,
+				(errcode_for_file_access(),
+				 errmsg("could not fsync file \"%s\": %m", DATA_DIRECTORY)));
+	}
 	ereport(LOG,
 			(errmsg("firehose: loaded %llu records from file \"%s\", and kept %llu in it",
 					(unsigned long long) load->loaded, load->path,
 					(unsigned long long) load->kept)));
+	RESUME_INTERRUPTS();
 }
 
 /* Error or exit: nothing was loaded. */
@@ -495,14 +573,7 @@ abandon(int code, Datum arg)
 			queue_drop(run->queue_stream, run->flag);
 	}
 	foreach(cell, load->streams)
-	{
-		FileStream *s = lfirst(cell);
-
-		if (s->reserved > 0)
-			queue_unreserve(firehose_queue, s->queue_stream, s->reserved);
-		if (s->queue_stream != NULL)
-			put_note_end(s->queue_stream);
-	}
+		let_go(lfirst(cell));
 	if (load->to.file != NULL)
 		(void) unlink(QUEUE_FILE_LOADING);
 }

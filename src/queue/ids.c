@@ -179,3 +179,20 @@ ids_raise(Queue *q, uint64 least)
 		   !pg_atomic_compare_exchange_u64(&q->next_id, &next, least))
 		;
 }
+
+/* An id that is drawn has its limit noted, and so that of those below it. */
+void
+ids_raise_durably(Queue *q, uint64 least)
+{
+	ids_raise(q, least);
+	(void) queue_next_ids(q, 1);
+}
+
+bool
+ids_are_plausible(Queue *q, uint64 highest)
+{
+	uint64		now = (uint64) Max(GetCurrentTimestamp(), 1);
+	uint64		next = pg_atomic_read_u64(&q->next_id);
+
+	return highest <= Max(now, next) + USECS_PER_DAY;
+}

@@ -29,4 +29,17 @@ extern PGDLLEXPORT uint64 queue_next_ids(Queue *q, int n);
 /* Ids that are given out from now on are not below this. */
 extern void ids_raise(Queue *q, uint64 least);
 
+/*
+ * The same, also after a crash.  An error (of the file system's class) when
+ * that cannot be noted.
+ */
+extern PGDLLEXPORT void ids_raise_durably(Queue *q, uint64 least);
+
+/*
+ * May another server have given out this id?  Not if it is more than a day
+ * ahead of the clock and of the ids that were given out here: it would use up
+ * the ids of all the time between.
+ */
+extern PGDLLEXPORT bool ids_are_plausible(Queue *q, uint64 highest);
+
 #endif							/* FIREHOSE_QUEUE_IDS_H */
