@@ -30,10 +30,10 @@ sub load
 
 sub load_fails
 {
-    my ($what, $file, $pattern) = @_;
+    my ($what, $file, $pattern, $more) = @_;
     my $before = -f "$dir/$file" ? slurp_file("$dir/$file") : '';
     my $was = sql($queued);
-    my (undef, undef, $error) = $node->psql('postgres', "SELECT * FROM firehose_load_saved_queue('$file')");
+    my (undef, undef, $error) = $node->psql('postgres', "SELECT * FROM firehose_load_saved_queue('$file'" . ($more // '') . ')');
     like($error, $pattern, "$what: the error");
     is(sql($queued), $was, "$what: nothing is queued");
     ok((-f "$dir/$file" ? slurp_file("$dir/$file") : '') eq $before, "$what: the file is as it was");
@@ -183,6 +183,25 @@ wait_delivered($node);
 is(scalar(() = $emulator->records('kept')), 200, 'is sent on command');
 
 # ------------------------------------------------------------------------
+# Ids above those that the server gives out: it gives out none of them again
+# ------------------------------------------------------------------------
+my $first_stream = unpack('Z64', substr($whole, 32 + 24, 64));
+my $first_database = ', from_database => ' . unpack('L', substr($whole, 32, 4));
+my $put = qq{SELECT firehose_put_text('$first_stream', 'later')};
+my $hour = 3600 * 1_000_000;
+my $id = sql($put);
+write_bytes('queue.ahead', changed_queue($whole, 128, pack('Q', $id + 26 * $hour)));
+load_fails('an id of the day after tomorrow', 'queue.ahead',
+    qr/cannot be loaded: it has a record id more than a day ahead of this server's/, $first_database);
+write_bytes('queue.ahead', changed_queue($whole, 128, pack('Q', $id + $hour)));
+load('queue.ahead', 'postgres', $first_database);
+cmp_ok(sql($put), '>', $id + $hour, 'the next id is above those that were loaded');
+wait_delivered($node);
+$node->restart('immediate');
+cmp_ok(sql($put), '>', $id + $hour, 'after a crash, too');
+unlink "$dir/queue.ahead";
+
+# ------------------------------------------------------------------------
 # A file that is left
 # ------------------------------------------------------------------------
 rename("$dir/queue.foreign", "$dir/queue.refused") or die $!;
@@ -193,6 +212,32 @@ is(sql('SELECT pg_sleep(0.2), saved_queues_refused FROM firehose_stat_server'), 
 alter_settings($node, 'firehose.saved_queue_retention' => '1s');
 wait_until('it goes when it is older than that', sub { !-e "$dir/queue.refused" });
 ok(logged($node, qr/removed file "pg_firehose\/queue\.refused", a saved queue that was not loaded/), 'which the log says');
+
+# an old one is kept until a server that has just started could be asked
+$node->stop;
+write_bytes('queue.refused', $whole);
+wait_until('it is old', sub { time - (stat "$dir/queue.refused")[10] > 2 });
+$offset = -s $node->logfile;
+$node->append_conf('postgresql.conf', "log_line_prefix = '%n %p '");
+$node->append_conf('postgresql.auto.conf', "firehose.saved_queue_retention = '2s'");
+$node->start;
+wait_until('it goes in the end', sub { !-e "$dir/queue.refused" });
+my $log = slurp_file($node->logfile, $offset);
+my ($ready) = $log =~ /^(\S+) .*ready to accept connections/m;
+my ($removed) = $log =~ /^(\S+) .*removed file/m;
+cmp_ok($removed - $ready, '>', 1.5, 'its time counts from the start of the server');
+
+# what cannot be removed is logged once, and goes when it can
+my $cannot = qr/could not remove file "pg_firehose\/queue\.refused/;
+my @files = ('queue.refused', 'queue.refused.1');
+write_bytes($_, $whole) foreach @files;
+chmod 0500, $dir or die $!;
+alter_settings($node, 'firehose.saved_queue_retention' => '1s');
+wait_until('it is tried', sub { logged($node, $cannot, $offset) > 0 });
+chmod 0700, $dir or die $!;
+alter_settings($node, 'firehose.saved_queue_retention' => '2s');
+wait_until('they go', sub { !grep { -e "$dir/$_" } @files });
+is(logged($node, $cannot, $offset), 1, 'what cannot be removed is logged once');
 
 $node->stop;
 done_testing();

@@ -28,6 +28,7 @@
 #define LOOK_AGAIN_MS	(60 * 60 * 1000)
 
 static int	saved_queue_retention;	/* seconds; 0: for ever */
+static int64 began_at = 0;		/* the launcher; clock_ms */
 
 void
 queue_set_aside_define_settings(void)
@@ -104,19 +105,23 @@ queue_set_aside_count(void)
 
 /*
  * Remove a file if it is too old.  Its age is that of its arrival here: a copy
- * that keeps the time of the original has a change time of its own.  Returns
- * the seconds that are left to it; 0: it is gone, or cannot go.  (A directory
- * is not ours.)
+ * that keeps the time of the original has a change time of its own.  It is
+ * never older than the launcher, by a clock that never jumps: there is as much
+ * time after a start or a promotion to load what is found.  Returns the
+ * seconds until it is to be looked at again; 0: it is gone.  (A directory is
+ * not ours.)
  */
 static int64
 expire_file(const char *path)
 {
+	static bool warned = false;
 	struct stat st;
 	int64		age;
 
 	if (lstat(path, &st) != 0 || S_ISDIR(st.st_mode))
 		return 0;
 	age = (int64) time(NULL) - Max(st.st_mtime, st.st_ctime);
+	age = Min(age, (clock_ms() - began_at) / 1000);
 	if (age < saved_queue_retention)
 		return saved_queue_retention - age;
 	if (unlink(path) == 0)
@@ -124,9 +129,14 @@ expire_file(const char *path)
 				(errmsg("firehose: removed file \"%s\", a saved queue that was not loaded: it is older than firehose.saved_queue_retention",
 						path)));
 	else if (errno != ENOENT)
-		ereport(LOG,
-				(errcode_for_file_access(),
-				 errmsg("could not remove file \"%s\": %m", path)));
+	{
+		if (!warned)
+			ereport(LOG,
+					(errcode_for_file_access(),
+					 errmsg("could not remove file \"%s\": %m", path)));
+		warned = true;
+		return LOOK_AGAIN_MS / 1000;
+	}
 	return 0;
 }
 
@@ -157,6 +167,8 @@ queue_set_aside_expire(void)
 	static int64 look_at = 0;	/* clock_ms; PG_INT64_MAX: there are none */
 	int64		now = clock_ms();
 
+	if (began_at == 0)
+		began_at = now;
 	if (seen_retention != saved_queue_retention)
 		look_at = 0;
 	seen_retention = saved_queue_retention;
