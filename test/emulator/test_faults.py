@@ -406,6 +406,16 @@ class Faults(EmulatorTestCase):
                 self.assertEqual((line["accepted"], line["refused"],
                                   line["acknowledged"], self.states),
                                  (0, 3, 0, "RRR"))
+        for action in ("responses_short", "responses_long",
+                       "responses_missing"):
+            with self.subTest(action=action, operation="PutRecord"):
+                self.control("DELETE", "rules")
+                self.emulator.rule(action, stored=False)
+                body = b'{"DeliveryStreamName":"s","Record":{"Data":"YQ=="}}'
+                reply = self.post(body, self.signed(body, "PutRecord"))
+                self.assertNotIn("RecordId", reply.json)
+                self.control("POST", "reset", {"journal": True})
+        self.control("DELETE", "rules")
         self.emulator.rule("entry_both", indexes=[1], stored=False)
         self.post(batch_body(b"a", b"b", b"c"))
         self.assertEqual(self.emulator.delivered("s"), b"ac")

@@ -83,15 +83,21 @@ def _failed_put_count(outcome, parameters):
 
 
 def _responses_short(outcome, parameters):
-    entries = outcome.document.get("RequestResponses", [])
-    del entries[max(0, len(entries) - parameters["by"]):]
+    entries = outcome.document.get("RequestResponses")
+    if entries is None:         # PutRecord has one response, or none
+        outcome.document.pop("RecordId", None)
+    else:
+        del entries[max(0, len(entries) - parameters["by"]):]
     outcome.unsay_all()
 
 
 def _responses_long(outcome, parameters):
-    entries = outcome.document.get("RequestResponses", [])
-    entries.extend({"RecordId": f"surplus{i}"}
-                   for i in range(parameters["by"]))
+    entries = outcome.document.get("RequestResponses")
+    if entries is None:
+        outcome.document.pop("RecordId", None)
+    else:
+        entries.extend({"RecordId": f"surplus{i}"}
+                       for i in range(parameters["by"]))
     outcome.unsay_all()
 
 
