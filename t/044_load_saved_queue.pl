@@ -197,7 +197,7 @@ write_bytes('queue.ahead', changed_queue($whole, 128, pack('Q', $id + $hour)));
 load('queue.ahead', 'postgres', $first_database);
 cmp_ok(sql($put), '>', $id + $hour, 'the next id is above those that were loaded');
 wait_delivered($node);
-$node->restart('immediate');
+restart_by($node, 'immediate');
 cmp_ok(sql($put), '>', $id + $hour, 'after a crash, too');
 unlink "$dir/queue.ahead";
 

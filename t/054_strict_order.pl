@@ -70,6 +70,7 @@ foreach my $step (
     [ 'another in-flight limit' => sub { sql(qq{ALTER SERVER $_ OPTIONS (ADD max_in_flight '8')}) foreach keys %streams } ])
 {
     my ($name, $do) = @$step;
+    wait_for_sql($node, q{SELECT count(*) FROM firehose_stat_stream WHERE stream = 'single' AND accepted IS NOT NULL}, 1);
     my $before = view('single', 'accepted');
     $do->();
     wait_until("$name: delivery goes on", sub { view('single', 'accepted') > $before || view('single', 'queued') eq '0' });
