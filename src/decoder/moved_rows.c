@@ -38,6 +38,7 @@ static Size used;				/* by both */
 static bool too_many;			/* not all are noted */
 static XLogRecPtr dropped;		/* first commit of those that were dropped; Invalid: none */
 
+/* Begin with an empty context, or with none. */
 static void
 have_none(void)
 {
@@ -46,6 +47,8 @@ have_none(void)
 	noted = NIL;
 	were_read = NIL;
 	used = 0;
+	too_many = false;
+	dropped = InvalidXLogRecPtr;
 	by_key = context == NULL ? NULL :
 		hash_create("firehose moved rows", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
@@ -55,8 +58,6 @@ moved_rows_begin(MemoryContext parent, List *columns)
 {
 	context = AllocSetContextCreate(parent, "firehose moved rows", ALLOCSET_DEFAULT_SIZES);
 	key_columns = columns;
-	too_many = false;
-	dropped = InvalidXLogRecPtr;
 	have_none();
 }
 
@@ -65,8 +66,6 @@ moved_rows_forget(void)
 {
 	MemoryContextDelete(context);
 	context = NULL;
-	too_many = false;
-	dropped = InvalidXLogRecPtr;
 	have_none();
 }
 
@@ -97,9 +96,11 @@ moved_rows_stored(void)
 static void
 drop_all(XLogRecPtr first)
 {
-	dropped = copy_earlier(copy_earlier(dropped, first), moved_rows_hold());
+	XLogRecPtr	hold = copy_earlier(first, moved_rows_hold());
+
 	MemoryContextReset(context);
 	have_none();
+	dropped = hold;
 	too_many = true;
 }
 
