@@ -35,6 +35,8 @@ extern void value_text_bool(StringInfo out, ValueType *type, const char *text, i
 extern void value_text_float(StringInfo out, ValueType *type, const char *text, int len);
 extern void value_text_numeric(StringInfo out, ValueType *type, const char *text, int len);
 extern void value_text_timestamp(StringInfo out, ValueType *type, const char *text, int len);
+/* The digits of "\x0123", the text of a bytea; an error if it has none. */
+extern const char *value_text_hex_digits(const char *text, int len);
 extern void value_text_bytea(StringInfo out, ValueType *type, const char *text, int len);
 extern void value_text_json(StringInfo out, ValueType *type, const char *text, int len);
 extern void value_text_array(StringInfo out, ValueType *type, const char *text, int len);

@@ -18,17 +18,13 @@
 #include "common/json_write.h"
 #include "format/value_class.h"
 
-/* "\x0123": put 0x in front instead. */
 static void
 put_bytes_text(StringInfo out, ValueType *type, const char *text, int len)
 {
-	if (len < 2 || text[0] != '\\' || text[1] != 'x')
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-				 errmsg("bytea is not in hexadecimal form"),
-				 errhint("The reader of the change has to set bytea_output to hex.")));
+	const char *digits = value_text_hex_digits(text, len);
+
 	json_put_literal(out, "\"0x");
-	json_put(out, text + 2, len - 2);
+	json_put(out, digits, len - 2);
 	json_put_char(out, '"');
 }
 

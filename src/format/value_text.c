@@ -154,18 +154,24 @@ value_text_timestamp(StringInfo out, ValueType *type, const char *text, int len)
 	json_put_char(out, '"');
 }
 
-/* "\x0123": from hexadecimal digits to base64. */
-void
-value_text_bytea(StringInfo out, ValueType *type, const char *text, int len)
+const char *
+value_text_hex_digits(const char *text, int len)
 {
-	char		chunk[BYTEA_CHUNK];
-
 	if (len < 2 || text[0] != '\\' || text[1] != 'x')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 				 errmsg("bytea is not in hexadecimal form"),
 				 errhint("The reader of the change has to set bytea_output to hex.")));
-	text += 2;
+	return text + 2;
+}
+
+/* From hexadecimal digits to base64. */
+void
+value_text_bytea(StringInfo out, ValueType *type, const char *text, int len)
+{
+	char		chunk[BYTEA_CHUNK];
+
+	text = value_text_hex_digits(text, len);
 	len -= 2;
 
 	json_put_char(out, '"');
