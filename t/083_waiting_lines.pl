@@ -99,17 +99,26 @@ served('one that is left when space comes free', @line[ 0, 2, 4 ]);
 wait_delivered($node);
 is(sql($accounts), '0 0', 'nothing is kept for anybody');
 
+# Give a session its space, so that more than so many pages are promised, and cancel
+# it before it knows.
+sub cancel_when_served
+{
+    my ($name, $session, $pages) = @_;
+    kill('STOP', $session->{pid});
+    sql(q{ALTER SERVER held OPTIONS (SET paused 'false')});
+    wait_for_sql($node, "SELECT queued + in_flight = 0 AND pages_promised > $pages
+        FROM firehose_stat_stream, firehose_stat_queue WHERE stream = 'held'");
+    sql("SELECT pg_cancel_backend($session->{pid})");
+    kill('CONT', $session->{pid});
+    gone($name, $session, qr/canceling statement/);
+    return;
+}
+
 # one that was given its space and is cancelled before it knows
 sql(q{ALTER SERVER held OPTIONS (SET paused 'true')});
 fill('held');
 my ($stopped) = stand_in_line('held', 1_000_000);
-kill('STOP', $stopped->{pid});
-sql(q{ALTER SERVER held OPTIONS (SET paused 'false')});
-wait_for_sql($node, q{SELECT queued + in_flight = 0 AND pages_promised > 100
-    FROM firehose_stat_stream, firehose_stat_queue WHERE stream = 'held'});
-sql("SELECT pg_cancel_backend($stopped->{pid})");
-kill('CONT', $stopped->{pid});
-gone('one that has its space is cancelled', $stopped, qr/canceling statement/);
+cancel_when_served('one that has its space is cancelled', $stopped, 100);
 is(sql($accounts), '0 0', 'and gives it back');
 
 # and so that one behind it goes on, for whom there is no other space: an open
@@ -119,13 +128,7 @@ my $open = $node->background_psql('postgres');
 $open->query_safe($_) foreach 'BEGIN', (q{SELECT firehose_put_record('held', repeat('c', 900000))}) x 2;
 fill('held');
 my ($served, $behind) = stand_in_line('held', (1_000_000) x 2);
-kill('STOP', $served->{pid});
-sql(q{ALTER SERVER held OPTIONS (SET paused 'false')});
-wait_for_sql($node, q{SELECT queued + in_flight = 0 AND pages_promised > 330
-    FROM firehose_stat_stream, firehose_stat_queue WHERE stream = 'held'});
-sql("SELECT pg_cancel_backend($served->{pid})");
-kill('CONT', $served->{pid});
-gone('one that has its space is cancelled before another', $served, qr/canceling statement/);
+cancel_when_served('one that has its space is cancelled before another', $served, 330);
 served('the one behind it', $behind);
 $open->query_safe('ROLLBACK');
 $open->quit;

@@ -21,7 +21,7 @@ our @EXPORT = qw(
   wait_until wait_for_sql wait_delivered
   put_numbered numbered put_remembered put_in_background
   run_shell ok_shell
-  audit audit_ok expect_failures
+  audit audit_ok
   unpack_record groups_ok
   seconds takes_at_most median statement_times round_trips
   ask logged restart_by sender_pids sender_of is_long
@@ -280,19 +280,6 @@ sub audit_ok
     is($?, 0, "$name: " . @$committed . ' committed and arrived') or diag($report);
     unlink $file;
     return $result;
-}
-
-# Run tests of what does not work yet: their failures do not count.  That holds
-# also for tests inside of this library's functions, for which setting $TODO in
-# a test file has no effect.
-sub expect_failures
-{
-    my ($why, $code) = @_;
-    my $builder = Test::More->builder;
-    $builder->todo_start($why);
-    $code->();
-    $builder->todo_end;
-    return;
 }
 
 # Run a shell command; returns its exit code and all that it printed.
