@@ -108,6 +108,14 @@ is(dead('utf8_latin'), join("\n", @invalid,
 is((events($emulator, 'utf8_latin'))[-1]{after}{v}, 'small', 'and what follows arrives');
 cmp_ok(worker_memory($pid), '<', 100_000, 'their memory is given back: ' . worker_memory($pid) . ' kB');
 
+# a key that is too large to be told: the dead letter is whole without it
+$node->safe_psql('utf8_latin', q{CREATE TABLE k (v text); ALTER TABLE k REPLICA IDENTITY FULL; ALTER PUBLICATION p ADD TABLE k;
+    DELETE FROM firehose_dead_letter;
+    INSERT INTO k VALUES (repeat('k', 2000000)); DELETE FROM k});
+wait_confirmed($node, 'utf8_latin', 'p', 180);
+is(dead('utf8_latin'), join("\n", ('RecordTooLarge|Column "v" makes a record of more than 1,024,000 bytes.|k') x 2),
+    'a key that is too large: dead letters with the table');
+
 # messages that no pipeline asked for
 $node->safe_psql('utf8_latin', qq{SELECT pg_logical_emit_message(true, 'zzz', repeat('a', $large)),
     pg_logical_emit_message(false, 'zzz', repeat('a', $large))});
