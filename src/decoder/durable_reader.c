@@ -75,7 +75,7 @@ durable_reader_create(MemoryContext context, ChangeBatch *batch)
 	ctl.hcxt = context;
 	reader->streams = hash_create("firehose streams put into", 16, &ctl,
 								  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	durable_message_make_key();
+	durable_message_make_keys();
 	return reader;
 }
 
@@ -184,17 +184,20 @@ is_first_seen(DurableReader *reader, uint64 id, XLogRecPtr lsn)
 
 /* Does a sealed message lie where the put wrote it, or is it a copy? */
 static bool
-is_in_place(DurableReader *reader, const DurableMessage *put, bool transactional,
+is_in_place(DurableReader *reader, const DurableMessage *message, bool transactional,
 			XLogRecPtr lsn)
 {
-	if (put->transactional != transactional)
+	DurableMessage copy = *message;
+	DurableRecord first;
+
+	if (message->transactional != transactional)
 		return false;
 	if (!transactional)
-		return durable_message_in_window(put->place, lsn) &&
-			is_first_seen(reader, put->id, lsn);
+		return durable_message_in_window(message->place, lsn) &&
+			durable_message_next(&copy, &first) && is_first_seen(reader, first.id, lsn);
 	if (reader->full_xid == 0)
 		reader->full_xid = full_xid_of(reader->xid);
-	return put->place == reader->full_xid;
+	return message->place == reader->full_xid;
 }
 
 static bool
@@ -204,33 +207,19 @@ wants_prefix(const char *prefix, void *arg)
 }
 
 /*
- * A message that durable_put has written, or that passes for one.  In a
- * transaction it counts as a change, so that a later decoder can continue in
- * the middle of it; otherwise it is a commit of its own, at its LSN.
+ * Add a put to the batch.  In a transaction it counts as a change, so that a
+ * later decoder can continue in the middle of it; otherwise it is a commit of
+ * its own, at its LSN.
  */
 static void
-take_put(XLogRecPtr lsn, bool transactional, const char *content, Size length, void *arg)
+add_put(DurableReader *reader, const DurableRecord *put, bool transactional, XLogRecPtr lsn)
 {
-	DurableReader *reader = arg;
 	ChangeBatch *batch = reader->batch;
-	DurableMessage put;
 
-	if (!transactional && lsn <= pg_atomic_read_u64(&batch->pipeline->queued_upto))
+	if (transactional && ++reader->seq <= reader->done_seq)
 		return;
-	if (!durable_message_read(&put, content, length) ||
-		!is_in_place(reader, &put, transactional, lsn))
-	{
-		refuse_message(reader, lsn);
-		return;
-	}
-	if (transactional)
-	{
-		lsn = reader->lsn;
-		if (++reader->seq <= reader->done_seq)
-			return;
-	}
-	change_batch_add_put(batch, put_stream(reader, put.serverid, put.stream), lsn,
-						 put.id, put.queued_at, put.record.data, put.record.length);
+	change_batch_add_put(batch, put_stream(reader, put->serverid, put->stream), lsn, put->id,
+						 put->queued_at, put->bytes.data, put->bytes.length);
 	if (transactional)
 	{
 		batch->part_lsn = lsn;
@@ -243,9 +232,31 @@ take_put(XLogRecPtr lsn, bool transactional, const char *content, Size length, v
 		change_batch_flush(batch);
 }
 
+/* A message that a session has put, or that passes for one. */
+static void
+take_message(XLogRecPtr lsn, bool transactional, const char *content, Size length, void *arg)
+{
+	DurableReader *reader = arg;
+	DurableMessage message;
+	DurableRecord put;
+
+	if (!transactional && lsn <= pg_atomic_read_u64(&reader->batch->pipeline->queued_upto))
+		return;
+	if (!durable_message_open(&message, content, length) ||
+		!is_in_place(reader, &message, transactional, lsn))
+	{
+		refuse_message(reader, lsn);
+		return;
+	}
+	while (durable_message_next(&message, &put))
+		add_put(reader, &put, transactional, transactional ? reader->lsn : lsn);
+	if (message.at != message.end)
+		refuse_message(reader, lsn);
+}
+
 const WalConsumer durable_reader_consumer = {
 	.begin = begin_transaction,
 	.commit = commit_transaction,
-	.logical_message = take_put,
+	.logical_message = take_message,
 	.wants_prefix = wants_prefix
 };

@@ -27,18 +27,15 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
-#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "common/compat.h"
 #include "common/own_tables.h"
 #include "pipeline/catalog.h"
 #include "put/durable.h"
+#include "put/durable_pending.h"
 #include "wal/durable_message.h"
 #include "workers/pipeline_table.h"
-
-/* A message buffer larger than this is not kept. */
-#define KEEP_BUFFER		(64 * 1024)
 
 /* The number of ranges of ids remembered for durable_is_own_pending. */
 #define MAX_RANGES		256
@@ -114,53 +111,38 @@ durable_register_callbacks(void)
 
 /* Putting ----------------------------------------------------------------- */
 
-/* A buffer for a message; a large one goes with the next call. */
-static char *
-message_buffer(Size size)
-{
-	static char *buffer = NULL;
-	static Size allocated = 0;
-
-	if (likely(size <= allocated && allocated <= KEEP_BUFFER))
-		return buffer;
-	if (buffer != NULL)
-		pfree(buffer);
-	buffer = NULL;
-	allocated = 0;
-	buffer = MemoryContextAlloc(TopMemoryContext, Max(size, 1024));
-	allocated = Max(size, 1024);
-	return buffer;
-}
-
 /*
- * Write a message into the WAL; returns where it ends.  If others have written
- * so much meanwhile that the decoder will refuse the message, write it again.
+ * Write a record that no transaction waits for into the WAL, and flush it,
+ * which a commit would not do for a transaction without an xid.  If others
+ * have written so much meanwhile that the decoder will refuse the message,
+ * write it again.
  */
-static XLogRecPtr
-write_message(char *message, Size size, const DurableMessage *put, RecordShape shape)
+static void
+put_at_once(const DurableRecord *record, RecordShape shape)
 {
+	Size		size = DURABLE_HEADER_SIZE +
+		durable_entry_size(record->stream, record_shaped_length(&record->bytes, shape));
+	char	   *message = palloc(size);
 	XLogRecPtr	end;
 
+	durable_entry_write(message + DURABLE_HEADER_SIZE, record, true, shape);
 	do
 	{
-		durable_message_write(message, size, put, shape);
-		end = WriteLogicalMessage(DURABLE_MESSAGE_PREFIX, message, size, put->transactional);
-	} while (unlikely(!put->transactional &&
-					  !durable_message_in_window(((DurableHeader *) message)->place, end)));
-	return end;
+		durable_message_seal(message, size, false);
+		end = WriteLogicalMessage(DURABLE_MESSAGE_PREFIX, message, size, false);
+	} while (unlikely(!durable_message_in_window(durable_message_place(message), end)));
+	pfree(message);
+	XLogFlush(end);
 }
 
 void
 durable_put(const Stream *stream, uint64 first_id, const RecordBytes *records, int n,
 			RecordShape shape, bool transactional)
 {
-	Size		name_length = strlen(stream->name);
-	XLogRecPtr	end = InvalidXLogRecPtr;
-	DurableMessage put = {
+	DurableRecord record = {
 		.serverid = stream->serverid,
 		.stream = stream->name,
 		.queued_at = GetCurrentTimestamp(),
-		.transactional = transactional
 	};
 
 	if (lock_level == 0)
@@ -169,13 +151,12 @@ durable_put(const Stream *stream, uint64 first_id, const RecordBytes *records, i
 
 	for (int i = 0; i < n; i++)
 	{
-		Size		size = durable_message_size(name_length,
-												record_shaped_length(&records[i], shape));
-		char	   *message = message_buffer(size);
-
-		put.id = first_id + i;
-		put.record = records[i];
-		end = write_message(message, size, &put, shape);
+		record.id = first_id + i;
+		record.bytes = records[i];
+		if (transactional)
+			durable_pending_add(&record, shape);
+		else
+			put_at_once(&record, shape);
 	}
 
 	if (transactional)
@@ -184,11 +165,7 @@ durable_put(const Stream *stream, uint64 first_id, const RecordBytes *records, i
 		remember_ids(stream->serverid, first_id, n);
 	}
 	else
-	{
-		/* a commit would not do it for a transaction without an xid */
-		XLogFlush(end);
 		pipeline_wake_decoders(MyDatabaseId);
-	}
 }
 
 /* Will it be read? -------------------------------------------------------- */
@@ -390,11 +367,15 @@ durable_xact_callback(XactEvent event, void *arg)
 		case XACT_EVENT_PRE_PREPARE:
 			/* the slot may have been lost since the put */
 			if (has_put)
+			{
+				durable_pending_write();
 				check_will_be_read();
+			}
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
+			durable_pending_forget();
 			lock_level = 0;
 			has_put = false;
 			nranges = 0;
@@ -415,14 +396,18 @@ durable_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 {
 	int			level = GetCurrentTransactionNestLevel();
 
-	if (event == SUBXACT_EVENT_COMMIT_SUB)
+	if (event == SUBXACT_EVENT_PRE_COMMIT_SUB)
+		durable_pending_before_commit_sub(level);
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
 	{
+		durable_pending_commit_sub(level);
 		lock_level = Min(lock_level, level - 1);
 		for (int i = nranges; i-- > 0 && ranges[i].level >= level;)
 			ranges[i].level = level - 1;
 	}
 	else if (event == SUBXACT_EVENT_ABORT_SUB)
 	{
+		durable_pending_abort_sub(level);
 		if (lock_level >= level)
 			lock_level = 0;
 		while (nranges > 0 && ranges[nranges - 1].level >= level)

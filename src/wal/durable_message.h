@@ -1,9 +1,14 @@
 /*
  * durable_message.h
- *		The form of a durable put in the WAL: the content of a logical message
+ *		The form of durable puts in the WAL: the content of a logical message
  *		with the prefix "firehose".
  *
- *		DurableHeader, the stream's name, NUL | the record's bytes
+ *		DurableHeader, then for each record: an entry's head,
+ *		if it goes elsewhere than the one before: the server's OID, the
+ *		stream's name, NUL; and the record's bytes
+ *
+ * A message has the records that one transaction put since the one before, or
+ * a single record that is not transactional.  Nothing in it is aligned.
  *
  * Every role may write a logical message with any prefix: PostgreSQL leaves
  * pg_logical_emit_message to PUBLIC.  Without a guard that would put records
@@ -16,7 +21,8 @@
  * needs no keeping: it is there before the first put, survives crashes, is the
  * same on every standby (a promoted one reads what its primary wrote), and is
  * in no table and no dump.  A tag tells nothing of the key, so consumers who
- * read messages of all prefixes cannot forge one.
+ * read messages of all prefixes cannot forge one.  Each form of messages has a
+ * key of its own, so that the tag tells the form.
  *
  * Nor can they write again what they have read, byte for byte, perhaps after
  * their rights were revoked: the hash covers where in the WAL a message
@@ -36,7 +42,6 @@
 #include "queue/record_shape.h"
 
 #define DURABLE_MESSAGE_PREFIX	FIREHOSE_NAME
-#define DURABLE_MESSAGE_VERSION 1
 
 /*
  * So far behind DurableHeader.place a message ends that is not transactional.
@@ -47,43 +52,52 @@
 typedef struct DurableHeader
 {
 	uint64		tag;			/* of all that follows */
-	uint64		id;				/* record id */
-	TimestampTz queued_at;
 	uint64		place;			/* FullTransactionId or XLogRecPtr, see above */
-	Oid			serverid;
-	uint8		version;		/* DURABLE_MESSAGE_VERSION */
 	bool		transactional;
-	char		stream[FLEXIBLE_ARRAY_MEMBER];
 } DurableHeader;
 
-#define DURABLE_HEADER_SIZE		offsetof(DurableHeader, stream)
+#define DURABLE_HEADER_SIZE		(offsetof(DurableHeader, transactional) + sizeof(bool))
 
-/* A message taken to pieces, which stay where they are. */
-typedef struct DurableMessage
+/* A record, and where it goes. */
+typedef struct DurableRecord
 {
 	Oid			serverid;
 	const char *stream;
 	uint64		id;
 	TimestampTz queued_at;
+	RecordBytes bytes;
+} DurableRecord;
+
+/* A message that is being read; its records stay where they are. */
+typedef struct DurableMessage
+{
 	bool		transactional;
 	uint64		place;
-	RecordBytes record;
+	bool		single;			/* of the first form: one record, no entries */
+	const char *at;				/* what is still to be read */
+	const char *end;
+	Oid			serverid;		/* of the record before */
+	const char *stream;
 } DurableMessage;
 
-/* Bytes of the message for a record of so many bytes, shaped. */
-static inline Size
-durable_message_size(Size name_length, Size record_length)
-{
-	return DURABLE_HEADER_SIZE + name_length + 1 + record_length;
-}
+/*
+ * Bytes of an entry for a record of so many bytes, shaped; without its stream
+ * if that is the one of the entry before.
+ */
+extern Size durable_entry_size(const char *stream, Size length);
+
+/* Write an entry; returns where it ends. */
+extern char *durable_entry_write(char *to, const DurableRecord *record, bool with_stream,
+								 RecordShape shape);
 
 /*
- * Write a message of `size` bytes, which must be aligned, for the WAL as it is
- * now.  `put` tells all but the place, and the record's bytes before they are
- * shaped.
+ * Write the header of a message that is otherwise complete, for the WAL as it
+ * is now.
  */
-extern void durable_message_write(char *message, Size size, const DurableMessage *put,
-								  RecordShape shape);
+extern void durable_message_seal(char *message, Size size, bool transactional);
+
+/* The place of a sealed message. */
+extern uint64 durable_message_place(const char *message);
 
 /* Does a message that is not transactional lie where it belongs? */
 static inline bool
@@ -93,15 +107,18 @@ durable_message_in_window(uint64 place, XLogRecPtr lsn)
 }
 
 /*
- * Make this process's key, in a transaction: durable_message_read, which is
- * called outside of any, needs it made.
+ * Make this process's keys, in a transaction: durable_message_open, which is
+ * called outside of any, needs them made.
  */
-extern void durable_message_make_key(void);
+extern void durable_message_make_keys(void);
 
 /*
- * Take a message to pieces; false: no put has written it.  Whether it lies
+ * Begin to read a message; false: no put has written it.  Whether it lies
  * where it belongs is for the caller to see.
  */
-extern bool durable_message_read(DurableMessage *message, const char *content, Size length);
+extern bool durable_message_open(DurableMessage *message, const char *content, Size length);
+
+/* Read its next record; false: there is none. */
+extern bool durable_message_next(DurableMessage *message, DurableRecord *record);
 
 #endif							/* FIREHOSE_WAL_DURABLE_MESSAGE_H */
