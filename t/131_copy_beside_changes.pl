@@ -1,137 +1,119 @@
-# A table is copied while four sessions insert, update, delete, change keys and
-# leave large values alone, entries fail, decoders are terminated and VACUUM runs
-# in a loop.  Both kinds of consumer end with the table that the server has: one
-# that applies by arrival (of a stream that keeps the order) and one by id.
-# Meanwhile VACUUM's horizon moves.  With --long the table has five million rows,
-# and the postmaster is killed ten times.
+# Tables are copied while four sessions insert, update, delete, change keys and
+# leave large values alone, decoders are terminated and VACUUM runs in a loop, by
+# two pipelines.  Of one a request at a time is under way: consumers end with the
+# tables that the server has, whether they apply by arrival or by id.  Entries of
+# the other fail at random and are delivered in any order: one that applies by id
+# does.  Twenty tables, one after another, each with its own dice; with --long a
+# hundred, and one of five million rows (FIREHOSE_TEST_ROWS).
 use strict;
 use warnings FATAL => 'all';
-use IPC::Run ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
+use CopyTest;
 use Emulator;
 use FirehoseTest;
 use PipelineTest;
 
 my $first = $ENV{FIREHOSE_TEST_SEED} // 1;
-my $seeds = is_long() ? 20 : 2;
-my $rows = 3000;
 my $emulator = Emulator->start();
-my $node = new_decoding_node('main', $emulator, autovacuum => 'off');
+my $node = new_decoding_node('main', $emulator, autovacuum => 'off', 'firehose.copy_rate' => 1500);
 
 sub sql { return $node->safe_psql('postgres', @_) }
 
-# A session at work on a table: short transactions until told to stop.
-sql(q{
-    CREATE TABLE stop (at int);
-    CREATE PROCEDURE work(tab regclass, max int) LANGUAGE plpgsql AS $$
-    DECLARE
-        k int; m int;
-    BEGIN
-        WHILE NOT EXISTS (SELECT FROM stop) LOOP
-            FOR i IN 1 .. 1 + (random() * 3)::int LOOP
-                k := (random() * max)::int;
-                m := (random() * max)::int;
-                CASE (random() * 6)::int
-                WHEN 0 THEN
-                    EXECUTE format('INSERT INTO %s VALUES ($1, $2, $3) ON CONFLICT DO NOTHING', tab)
-                        USING k, random()::text, repeat(chr(97 + m % 26), 3000 + m % 100);
-                WHEN 1 THEN EXECUTE format('DELETE FROM %s WHERE id = $1', tab) USING k;
-                WHEN 2, 3 THEN
-                    BEGIN
-                        EXECUTE format('UPDATE %s SET id = $2 WHERE id = $1', tab) USING k, m;
-                    EXCEPTION WHEN unique_violation THEN NULL;
-                    END;
-                WHEN 4 THEN
-                    EXECUTE format('UPDATE %s SET big = $2 WHERE id = $1', tab)
-                        USING k, repeat(chr(97 + k % 26), 3000 + m % 100);
-                ELSE EXECUTE format('UPDATE %s SET v = $2 WHERE id = $1', tab) USING k, random()::text;
-                END CASE;
-            END LOOP;
-            IF random() < 0.1 THEN ROLLBACK; ELSE COMMIT; END IF;
-            PERFORM pg_sleep(0.004);
-        END LOOP;
-    END $$;});
+prepare_traffic($node);
+srand($first);
 
-sub start
+# (an error that is no throttling, which would make it wait for the pace)
+$emulator->fault('fail_records', { probability => 0.2, code => 'InternalFailure', message => 'try again' },
+    { stream => 'failing*', seed => $first });
+
+# Two pipelines that copy tables, one of them only the first few, since each
+# waits for entries that fail again and again.
+my $few = 3;
+sub copy_tables
 {
-    my (@command) = @_;
-    my ($out, $err) = ('', '');
-    return IPC::Run::start(\@command, '>', \$out, '2>', \$err);
-}
-
-sub psql_in_background { return start('psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', $_[0]) }
-
-sub copying
-{
-    my ($code, $out) = $node->psql('postgres', q{SELECT count(*) FROM firehose_stat_progress_copy
-        WHERE phase NOT IN ('done', 'skipped')});
-    return $code != 0 || $out ne '0';
-}
-
-# What arrived against what is there.
-sub consumers_ok
-{
-    my ($seed, $stream, $table, @options) = @_;
-    my $base = $node->basedir . "/$stream";
-    my $expected = sql("SELECT jsonb_build_object('key', jsonb_build_object('id', id), 'row', to_jsonb(t)) FROM $table t");
-    append_to_file("$base.expected", "$expected\n");
-    $emulator->control('POST', 'flush');
-    open(my $file, '>', "$base.records") or die "$base: $!";
-    print $file $_->{data} foreach grep { $_->{state} ne 'R' } $emulator->records($stream);
-    close($file);
-    my ($out, $err) = ('', '');
-    ok(IPC::Run::run([ '/usr/bin/python3', 'test/replay/consumers.py', "$base.records",
-                "$base.expected", @options ], '>', \$out, '2>', \$err),
-        "seed $seed: consumers of $stream end with the table")
-      or diag("$out$err");
-    note($out);
+    my ($n, @tables) = @_;
+    sql("CREATE PUBLICATION ordered$n FOR TABLE " . join(', ', @tables));
+    sql("CREATE PUBLICATION failing$n FOR TABLE " . join(', ', grep { defined } @tables[ 0 .. $few - 1 ]));
+    new_pipeline($node, 'postgres', "failing$n", ["failing$n"]);
+    new_pipeline($node, 'postgres', "ordered$n", ["ordered$n"],
+        stream => new_stream($node, "ordered$n", max_in_flight => 1));
     return;
 }
 
-# Entries fail at random and arrive in any order, or none fails and one request at a
-# time is under way.
-foreach my $seed ($first .. $first + $seeds - 1)
+# Work on what is being copied, remove dead rows, and terminate decoders with
+# this chance, until a pipeline has copied all.
+sub meanwhile
 {
-    srand($seed);
-    my $table = "t$seed";
-    my $name = "copy$seed";
-    my $ordered = $seed % 2 == 0;
-    # (an error that is no throttling, which would make it wait for the pace)
-    $emulator->fault('fail_records', { probability => 0.2, code => 'InternalFailure', message => 'try again' },
-        { seed => $seed }) unless $ordered;
-    sql("CREATE TABLE $table (id int PRIMARY KEY, v text, big text);
-        ALTER TABLE $table ALTER big SET STORAGE EXTERNAL;
-        INSERT INTO $table SELECT id, 'v', repeat('a', 3000) FROM generate_series(1, $rows) id;
-        CREATE PUBLICATION p$seed FOR TABLE $table; TRUNCATE stop");
-    my @sessions = map { psql_in_background("CALL work('$table', " . int($rows * 1.5) . ')') } 1 .. 4;
-    my $stream = new_stream($node, $name, $ordered ? (max_in_flight => 1) : ());
-    new_pipeline($node, 'postgres', $name, ["p$seed"], stream => $stream);
+    my ($pipeline, $chance, $seconds, $aims) = @_;
     my ($vacuums, $removed) = (0, 0);
-    my $deadline = time() + 600;
-    while (copying() && time() < $deadline)
+    my $deadline = time() + $seconds;
+    my $started = time();
+    while ((copies_left($node, $pipeline) // 1) > 0 && time() < $deadline)
     {
-        my ($code, $out, $err) = $node->psql('postgres', "VACUUM VERBOSE $table");
-        $removed++ if $err =~ /tuples: [1-9]\d* removed/;
-        $vacuums++;
-        if (rand() < 0.05)
+        my @now = tables_being_copied($node);
+        aim_at($node, $aims->(@now));
+        foreach my $table (@now)
         {
-            my @pids = decoder_pids($node);
-            $node->psql('postgres', "SELECT pg_terminate_backend($pids[rand @pids])") if @pids;
+            my ($code, $out, $err) = $node->psql('postgres', "VACUUM VERBOSE $table");
+            $removed++ if $err =~ /tuples: [1-9]\d* removed/;
+            $vacuums++;
         }
+        sleep 0.05;
+        next unless rand() < $chance;
+        my @pids = decoder_pids($node);
+        $node->psql('postgres', "SELECT pg_terminate_backend($pids[rand @pids])") if @pids;
     }
-    ok(!copying(), "seed $seed: all is copied");
-    cmp_ok($removed, '>', 0, "seed $seed: dead rows were removed while the copy ran ($removed of $vacuums)");
-    sleep 0.5;
-    sql('INSERT INTO stop VALUES (1)');
-    $_->finish foreach @sessions;
-    wait_confirmed($node, 'postgres', $name);
-    note(sql(q{SELECT string_agg(concat_ws(' ', pipeline, rows, chunks), ', ') FROM firehose_stat_progress_copy}));
-    consumers_ok($seed, $name, $table, $ordered ? () : ('--by-id-only'));
-    sql("SELECT firehose_drop_pipeline('$name')");
-    $emulator->heal unless $ordered;
+    is(copies_left($node, $pipeline), 0, sprintf('all is copied, in %.0f s', time() - $started));
+    cmp_ok($removed, '>', $vacuums / 3, "dead rows were removed while the copies ran ($removed of $vacuums)");
+    return;
+}
+
+sub judge
+{
+    my ($n, @tables) = @_;
+    foreach my $name ("ordered$n", "failing$n")
+    {
+        my @some = grep { defined } $name =~ /failing/ ? @tables[ 0 .. $few - 1 ] : @tables;
+        wait_copied($node, $name, 600);
+        wait_confirmed($node, 'postgres', $name, 600);
+        consumers_ok($node, $emulator, $name, \@some, by_id_only => $name =~ /failing/ ? 1 : 0);
+    }
+    note(sql(q{SELECT concat_ws(' ', pipeline, sum(rows), sum(chunks)) FROM firehose_stat_progress_copy GROUP BY pipeline}));
+    sql("SELECT firehose_drop_pipeline('$_$n')") foreach qw(failing ordered);
+    return;
+}
+
+# ------------------------------------------------------------------------
+# Small tables
+# ------------------------------------------------------------------------
+my $rows = 700;
+my @tables = map { "t$_" } $first .. $first + (is_long() ? 100 : 20) - 1;
+create_table($node, $_, $rows, 2) foreach @tables;
+my @sessions = start_traffic($node, $first, 0.004);
+copy_tables('', @tables);
+# (and one time in five on any of them)
+meanwhile('ordered', 0.1, 600, sub { (map { [ $_, $rows * 1.5, 2 ] } (@_) x 4, $tables[ rand @tables ]) });
+sleep 0.3;
+stop_traffic($node, @sessions);
+judge('', @tables);
+
+# ------------------------------------------------------------------------
+# A large one
+# ------------------------------------------------------------------------
+if (is_long())
+{
+    my $large = $ENV{FIREHOSE_TEST_ROWS} // 5_000_000;
+    alter_settings($node, 'firehose.copy_rate' => 0, max_wal_size => '4GB');
+    create_table($node, 'large', $large, 20);
+    @sessions = start_traffic($node, $first, 0.004);
+    copy_tables('2', 'large');
+    meanwhile($_, 0.02, 7200, sub { [ 'large', $large * 1.5, 20 ] }) foreach qw(ordered2 failing2);
+    sleep 2;
+    stop_traffic($node, @sessions);
+    judge('2', 'large');
 }
 
 $node->stop;

@@ -2,11 +2,11 @@
 # publication altered, or carried to a standby that is promoted.
 use strict;
 use warnings FATAL => 'all';
-use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+use CopyTest;
 use Emulator;
 use FirehoseTest;
 use PipelineTest;
@@ -112,13 +112,7 @@ sql('UPDATE carried SET v = 2 WHERE id BETWEEN 50 AND 60; DELETE FROM carried WH
 rate(0);
 wait_phase('carried', 'done');
 wait_confirmed($node, 'postgres', 'carried');
-my $base = $node->basedir . '/carried';
-append_to_file("$base.expected",
-    sql(q{SELECT jsonb_build_object('key', jsonb_build_object('id', id), 'row', to_jsonb(t)) FROM carried t}) . "\n");
-append_to_file("$base.records", join('', map { JSON::PP->new->canonical->encode($_) . "\n" } events($emulator, 'carried')));
-my ($out, $err) = ('', '');
-ok(IPC::Run::run([ '/usr/bin/python3', 'test/replay/consumers.py', "$base.records", "$base.expected", '--by-id-only' ],
-        '>', \$out, '2>', \$err), 'a consumer by id ends with the table') or diag("$out$err");
+consumers_ok($node, $emulator, 'carried', ['carried'], by_id_only => 1);
 cmp_ok(scalar(ids('carried')), '<', 2 * $rows, 'which was not read from the beginning: ' . scalar(ids('carried')));
 
 $node->stop;
