@@ -174,24 +174,6 @@ store_current(void)
 		moved_rows_stored();
 }
 
-/* The next one: one that has begun, or else the smallest. */
-static CopyRow *
-choose_copy(void)
-{
-	CopyRow    *chosen = linitial(copies);
-
-	for (int i = 1; i < list_length(copies); i++)
-	{
-		CopyRow    *copy = list_nth(copies, i);
-
-		if (chosen->phase == COPY_READING)
-			break;
-		if (copy->phase == COPY_READING || copy->blocks < chosen->blocks)
-			chosen = copy;
-	}
-	return chosen;
-}
-
 /* Go on after what an earlier decoder handed over, delivered or not. */
 static void
 follow_chunks_in_flight(void)
@@ -212,7 +194,7 @@ follow_chunks_in_flight(void)
 static void
 begin_copy(void)
 {
-	CopyRow    *copy = choose_copy();
+	CopyRow    *copy = copies_choose(copies);
 
 	current = copy;
 	current_context = AllocSetContextCreate(context, "firehose current copy", ALLOCSET_DEFAULT_SIZES);
@@ -324,11 +306,15 @@ take_row(EventRelation *relation, const EventValue *row, void *arg)
 	return batch->size < OUTBOX_FULL;
 }
 
-/* From the beginning: in another order, or since too many rows were moved. */
+/*
+ * From the beginning, once the stream is here: what it comes past until then
+ * may be of another key.  Until that is stored a restart goes on with the old
+ * reading, which needs what the stream comes past from now on.
+ */
 static void
 start_over(void)
 {
-	XLogRecPtr	hold = chunks_in_flight_hold(batch->pipeline);
+	XLogRecPtr	hold = copy_earlier(wal_reader_done(wal), chunks_in_flight_hold(batch->pipeline));
 
 	memset(&next, 0, sizeof(next));
 	memset(&current->last, 0, sizeof(current->last));
@@ -336,6 +322,10 @@ start_over(void)
 	chunks_in_flight_forget(batch->pipeline);
 	chunks_in_flight_begin(batch->pipeline, current, current_context);
 	moved_rows_begin_anew(current_context, current->key_columns, hold);
+	if (wal_reader_position(wal) >= begin_at)
+		left_hold = InvalidXLogRecPtr;
+	begin_at = visibility_write_mark();
+	XLogFlush(begin_at);
 	show_hold();
 
 	/* the next decoder is to compare with this key */
@@ -443,7 +433,6 @@ try_chunk(ChunkInFlight *chunk, int *nmoved, const char **fault)
 	MemoryContext caller = CurrentMemoryContext;
 	bool		decoding = wal_reader_count_as_decoding(false);
 	volatile ChunkOutcome outcome = CHUNK_READ;
-	volatile bool locked = false;
 	WalPlace	amid = {.lsn = 1};	/* rows are near: no text that quotes them */
 
 	PG_TRY();
@@ -452,11 +441,10 @@ try_chunk(ChunkInFlight *chunk, int *nmoved, const char **fault)
 
 		StartTransactionCommand();
 		*fault = read_chunk(chunk, nmoved, &is_locked);
-		locked = is_locked;
 		CommitTransactionCommand();
 		if (*fault != NULL)
 			outcome = CHUNK_FAULT;
-		else if (locked)
+		else if (is_locked)
 			outcome = CHUNK_LATER;
 	}
 	PG_CATCH();
@@ -554,7 +542,7 @@ copier_turn(void)
 	MemoryContext old;
 	long		wait;
 
-	if (copies == NIL || wal_reader_position(wal) < begin_at)
+	if (copies == NIL || (current == NULL && wal_reader_position(wal) < begin_at))
 		return -1;
 	if (now < not_before)
 		return not_before - now;
@@ -565,15 +553,15 @@ copier_turn(void)
 	show_hold();
 	if (dirty && now - noted_at >= NOTE_MS)
 		store_current();
-	if (moved_rows_too_many())
-	{
-		ereport(LOG, (errmsg("firehose decoder: pipeline \"%s\" begins the copy of table %u anew",
-							 pipeline->name, current->relid),
-					  errdetail("Changes of the key moved more rows than can be noted in logical_decoding_work_mem.")));
-		start_over();
-	}
-	if (chunks_in_flight_full())
+	if (wal_reader_position(wal) < begin_at)
 		return -1;
+	if (moved_rows_are_lost())
+	{
+		ereport(LOG, (errmsg("firehose decoder: pipeline \"%s\" begins the copy of table %u anew, because rows changed while it had another key",
+							 pipeline->name, current->relid)));
+		start_over();
+		return 0;
+	}
 	if (moved_rows_count() == 0 && end != InvalidXLogRecPtr)
 	{
 		if (wal_reader_position(wal) < end || chunks_in_flight_count() > 0 || !moved_rows_settled())
@@ -581,6 +569,8 @@ copier_turn(void)
 		end_copy(COPY_DONE, NULL);
 		return copies != NIL ? 0 : -1;
 	}
+	if (chunks_in_flight_full())
+		return -1;
 	old = MemoryContextSwitchTo(scratch);
 	wait = do_chunk();
 	MemoryContextSwitchTo(old);

@@ -11,14 +11,13 @@
 
 #include "decoder/copy_position.h"
 #include "decoder/moved_rows.h"
+#include "decoder/moved_spill.h"
 
 typedef struct MovedRow
 {
-	CopyPosition key;			/* that it has moved to */
-	XLogRecPtr	first;			/* commit of the first change of its moves */
+	MovedNote	note;
 	XLogRecPtr	mark;			/* it was read before this; Invalid: not yet */
 	Size		size;			/* of all this */
-	uint64		hash;			/* of the key */
 	struct MovedRow *next;		/* of the same hash */
 } MovedRow;
 
@@ -35,8 +34,8 @@ static List *noted;				/* of MovedRow *, to be read */
 static List *were_read;			/* of MovedRow *, that may move on unseen */
 static HTAB *by_key;			/* of both, those that have a whole key */
 static Size used;				/* by both */
-static bool too_many;			/* not all are noted */
-static XLogRecPtr dropped;		/* first commit of those that were dropped; Invalid: none */
+static bool lost;				/* not all are noted */
+static XLogRecPtr dropped;		/* first commit of those that were lost; Invalid: none */
 
 /* Begin with an empty context, or with none. */
 static void
@@ -47,8 +46,9 @@ have_none(void)
 	noted = NIL;
 	were_read = NIL;
 	used = 0;
-	too_many = false;
+	lost = false;
 	dropped = InvalidXLogRecPtr;
+	moved_spill_forget();
 	by_key = context == NULL ? NULL :
 		hash_create("firehose moved rows", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
@@ -70,9 +70,9 @@ moved_rows_forget(void)
 }
 
 bool
-moved_rows_too_many(void)
+moved_rows_are_lost(void)
 {
-	return too_many;
+	return lost;
 }
 
 void
@@ -87,32 +87,49 @@ moved_rows_begin_anew(MemoryContext parent, List *columns, XLogRecPtr hold)
 void
 moved_rows_stored(void)
 {
-	/* what is dropped now is held until the reading has begun anew */
-	if (!too_many)
+	/* what is lost now is held until the reading has begun anew */
+	if (!lost)
 		dropped = InvalidXLogRecPtr;
 }
 
-/* The first that does not fit: one commit is enough to hold the slot. */
+/* The first that cannot be noted: one commit is enough to hold the slot. */
 static void
-drop_all(XLogRecPtr first)
+lose_all(XLogRecPtr first)
 {
 	XLogRecPtr	hold = copy_earlier(first, moved_rows_hold());
 
 	MemoryContextReset(context);
 	have_none();
 	dropped = hold;
-	too_many = true;
+	lost = true;
 }
 
-/* Does an update change the key and leave values out? */
+/* Does an update leave values out? */
 static bool
-is_moved(const Event *event)
+leaves_values_out(const Event *event)
 {
-	if (event->op != EVENT_UPDATE || event->old_row == NULL || !event->old_is_key)
+	if (event->op != EVENT_UPDATE)
 		return false;
 	for (int i = 0; i < event->relation->ncolumns; i++)
 	{
 		if (event_new_value(event, i) == NULL)
+			return true;
+	}
+	return false;
+}
+
+/* Had the table another key than the one that it is read by? */
+static bool
+has_other_key(const EventRelation *relation)
+{
+	for (int i = 0; i < relation->ncolumns && key_columns != NIL; i++)
+	{
+		bool		is_key = false;
+		ListCell   *cell;
+
+		foreach(cell, key_columns)
+			is_key |= strcmp(lfirst(cell), relation->columns[i].name) == 0;
+		if (is_key != relation->columns[i].key)
 			return true;
 	}
 	return false;
@@ -182,49 +199,63 @@ first_before(const Event *event)
 	same = hash_search(by_key, &hash, HASH_FIND, NULL);
 	for (MovedRow *row = same ? same->rows : NULL; row != NULL; row = row->next)
 	{
-		if (has_key(event->relation, event->old_row, &row->key))
-			first = copy_earlier(first, row->first);
+		if (has_key(event->relation, event->old_row, &row->note.key))
+			first = copy_earlier(first, row->note.first);
 	}
+	if (moved_spill_may_have(hash))
+		first = copy_earlier(first, moved_spill_hold());
 	return first;
 }
 
-/* A row of the key that an event gives to one. */
-static MovedRow *
-make_row(const Event *event)
+/* The key that an event gives to a row, in the event's memory. */
+static MovedNote
+note_of(const Event *event, XLogRecPtr first)
 {
-	MovedRow   *row = palloc0(sizeof(MovedRow));
+	MovedNote	note = {.first = first};
 	ListCell   *cell;
 
-	row->key.texts = palloc(Max(list_length(key_columns), 1) * sizeof(char *));
-	row->size = GetMemoryChunkSpace(row) + GetMemoryChunkSpace(row->key.texts) + sizeof(ListCell);
+	note.key.texts = palloc(Max(list_length(key_columns), 1) * sizeof(char *));
 	foreach(cell, key_columns)
 	{
 		const EventValue *value = key_value(event->relation, event->new_row, lfirst(cell));
-		char	   *text;
 
-		if (value == NULL)
-			continue;
-		text = pnstrdup(value->v.text, value->length);
-		row->key.texts[row->key.n++] = text;
-		row->size += GetMemoryChunkSpace(text);
+		if (value != NULL)
+			note.key.texts[note.key.n++] = pnstrdup(value->v.text, value->length);
 	}
-	if (hash_key(event->relation, event->new_row, &row->hash))
+	note.whole = hash_key(event->relation, event->new_row, &note.hash);
+	return note;
+}
+
+/* Keep a note in memory. */
+static void
+keep(const MovedNote *note)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	MovedRow   *row = palloc0(sizeof(MovedRow));
+
+	row->note = *note;
+	row->note.key = copy_position_keep(context, &note->key);
+	row->size = GetMemoryChunkSpace(row) + GetMemoryChunkSpace(row->note.key.texts) + sizeof(ListCell);
+	for (int i = 0; i < note->key.n; i++)
+		row->size += GetMemoryChunkSpace(row->note.key.texts[i]);
+	if (note->whole)
 	{
 		bool		found;
-		SameHash   *same = hash_search(by_key, &row->hash, HASH_ENTER, &found);
+		SameHash   *same = hash_search(by_key, &note->hash, HASH_ENTER, &found);
 
 		row->next = found ? same->rows : NULL;
 		same->rows = row;
 		row->size += sizeof(SameHash);
 	}
 	used += row->size;
-	return row;
+	noted = lappend(noted, row);
+	MemoryContextSwitchTo(old);
 }
 
 static void
 free_row(MovedRow *row)
 {
-	SameHash   *same = hash_search(by_key, &row->hash, HASH_FIND, NULL);
+	SameHash   *same = hash_search(by_key, &row->note.hash, HASH_FIND, NULL);
 
 	for (MovedRow **link = same ? &same->rows : NULL; link != NULL && *link != NULL; link = &(*link)->next)
 	{
@@ -235,11 +266,9 @@ free_row(MovedRow *row)
 		}
 	}
 	if (same != NULL && same->rows == NULL)
-		(void) hash_search(by_key, &row->hash, HASH_REMOVE, NULL);
+		(void) hash_search(by_key, &row->note.hash, HASH_REMOVE, NULL);
 	used -= row->size;
-	for (int i = 0; i < row->key.n; i++)
-		pfree(row->key.texts[i]);
-	pfree(row->key.texts);
+	copy_position_free(&row->note.key);
 	pfree(row);
 }
 
@@ -247,11 +276,17 @@ XLogRecPtr
 moved_rows_note(const Event *event, XLogRecPtr end)
 {
 	XLogRecPtr	first = event->lsn;
-	MemoryContext old;
-	MovedRow   *row;
+	MovedNote	note;
 
-	if (context == NULL || too_many || !is_moved(event))
+	if (context == NULL || lost || !leaves_values_out(event))
 		return InvalidXLogRecPtr;
+	if (has_other_key(event->relation))
+	{
+		lose_all(first);
+		return dropped;
+	}
+	if (event->old_row == NULL || !event->old_is_key)
+		return InvalidXLogRecPtr;	/* its key does not change */
 	if (end != InvalidXLogRecPtr && event->lsn >= end)
 	{
 		/* a restart before the first change notes the whole chain again */
@@ -259,17 +294,12 @@ moved_rows_note(const Event *event, XLogRecPtr end)
 		if (first == InvalidXLogRecPtr)
 			return InvalidXLogRecPtr;
 	}
-	if (used > logical_decoding_work_mem * (Size) 1024)
-	{
-		drop_all(first);
-		return dropped;
-	}
-
-	old = MemoryContextSwitchTo(context);
-	row = make_row(event);
-	row->first = first;
-	noted = lappend(noted, row);
-	MemoryContextSwitchTo(old);
+	note = note_of(event, first);
+	if (used > logical_decoding_work_mem * (Size) 1024 || !moved_spill_is_empty())
+		moved_spill_add(&note);
+	else
+		keep(&note);
+	copy_position_free(&note.key);
 	return first;
 }
 
@@ -282,7 +312,7 @@ moved_rows_count(void)
 const CopyPosition *
 moved_rows_key(int i)
 {
-	return &((MovedRow *) list_nth(noted, i))->key;
+	return &((MovedRow *) list_nth(noted, i))->note.key;
 }
 
 static XLogRecPtr
@@ -291,7 +321,7 @@ first_of(List *rows, int n)
 	XLogRecPtr	first = InvalidXLogRecPtr;
 
 	for (int i = 0; i < n; i++)
-		first = copy_earlier(first, ((MovedRow *) list_nth(rows, i))->first);
+		first = copy_earlier(first, ((MovedRow *) list_nth(rows, i))->note.first);
 	return first;
 }
 
@@ -313,6 +343,19 @@ moved_rows_read(int n, XLogRecPtr mark)
 	return first;
 }
 
+/* Take spilled notes back as there is room for them. */
+static void
+take_spilled(void)
+{
+	MovedNote	note;
+
+	while (used <= logical_decoding_work_mem * (Size) 1024 / 2 && moved_spill_take(&note))
+	{
+		keep(&note);
+		copy_position_free(&note.key);
+	}
+}
+
 void
 moved_rows_passed(XLogRecPtr position)
 {
@@ -323,6 +366,7 @@ moved_rows_passed(XLogRecPtr position)
 		   ((MovedRow *) list_nth(were_read, n))->mark <= position)
 		free_row(list_nth(were_read, n++));
 	were_read = list_delete_first_n(were_read, n);
+	take_spilled();
 }
 
 XLogRecPtr
@@ -331,11 +375,11 @@ moved_rows_hold(void)
 	XLogRecPtr	first = copy_earlier(first_of(noted, list_length(noted)),
 									 first_of(were_read, list_length(were_read)));
 
-	return copy_earlier(dropped, first);
+	return copy_earlier(dropped, copy_earlier(moved_spill_hold(), first));
 }
 
 bool
 moved_rows_settled(void)
 {
-	return noted == NIL && were_read == NIL;
+	return noted == NIL && were_read == NIL && moved_spill_is_empty();
 }

@@ -15,10 +15,13 @@
  * themselves, or were read by a snapshot that may have seen the row move on.
  * So this comes to an end under any traffic that the notes have room for.
  *
- * The notes take at most logical_decoding_work_mem.  When there are more, all
- * are dropped and the table is to be read from its beginning, which reads
- * every row at the key that it has then.  The slot stays before their changes
- * until that is stored.
+ * Notes that do not fit into logical_decoding_work_mem go to temporary files
+ * (moved_spill.h).
+ *
+ * A change of a row while the table has another key (replica identity) does
+ * not say whether it moves the row in the order of this reading.  If it leaves
+ * values out, notes are lost, and the table is to be read from its beginning.
+ * The slot stays before such changes until that is stored.
  */
 #ifndef FIREHOSE_DECODER_MOVED_ROWS_H
 #define FIREHOSE_DECODER_MOVED_ROWS_H
@@ -26,18 +29,21 @@
 #include "format/event.h"
 #include "pipeline/copies.h"
 
-/* Begin for a copy, with memory of this context; moved_rows_forget ends it. */
+/*
+ * Begin for a copy that reads in the order of these columns, with memory of
+ * this context; moved_rows_forget ends it.
+ */
 extern void moved_rows_begin(MemoryContext context, List *key_columns);
 extern void moved_rows_forget(void);
 
-/* Are there more than can be noted?  Then the table is to be read anew. */
-extern bool moved_rows_too_many(void);
+/* Are notes lost?  Then the table is to be read anew. */
+extern bool moved_rows_are_lost(void);
 
 /*
  * The reading begins anew, in the order of these columns.  `hold` is the first
- * commit that chunks of the old reading hold the slot before; Invalid: none.
- * It and what the old notes held is held until moved_rows_stored says that a
- * restart would begin anew, too.
+ * commit that the old reading holds the slot before, besides its notes.  It
+ * and what they held is held until moved_rows_stored says that a restart would
+ * begin anew, too.
  */
 extern void moved_rows_begin_anew(MemoryContext context, List *key_columns, XLogRecPtr hold);
 extern void moved_rows_stored(void);
@@ -49,7 +55,7 @@ extern void moved_rows_stored(void);
  */
 extern XLogRecPtr moved_rows_note(const Event *event, XLogRecPtr end);
 
-/* How many are to be read, and the key of one of them. */
+/* How many are to be read at once, and the key of one of them. */
 extern int	moved_rows_count(void);
 extern const CopyPosition *moved_rows_key(int i);
 
@@ -60,7 +66,7 @@ extern const CopyPosition *moved_rows_key(int i);
  */
 extern XLogRecPtr moved_rows_read(int n, XLogRecPtr mark);
 
-/* The stream has come to this position. */
+/* The stream has come to this position: forget what was read before it. */
 extern void moved_rows_passed(XLogRecPtr position);
 
 /* The first commit that a restart has to begin before; Invalid: none. */

@@ -275,6 +275,24 @@ copies_read(int32 pipeline)
 	return copies;
 }
 
+CopyRow *
+copies_choose(const List *copies)
+{
+	CopyRow    *chosen = linitial(copies);
+	ListCell   *cell;
+
+	foreach(cell, copies)
+	{
+		CopyRow    *copy = lfirst(cell);
+
+		if (chosen->phase == COPY_READING)
+			break;
+		if (copy->phase == COPY_READING || copy->blocks < chosen->blocks)
+			chosen = copy;
+	}
+	return chosen;
+}
+
 /* For commands ------------------------------------------------------------ */
 
 /* A time that no earlier request has. */

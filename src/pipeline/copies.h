@@ -57,6 +57,9 @@ typedef struct CopyRow
 /* In a transaction: the copies of a pipeline, in the order of their making. */
 extern List *copies_read(int32 pipeline);	/* of CopyRow * */
 
+/* The next one of a list: one that has begun, or else the smallest. */
+extern CopyRow *copies_choose(const List *copies);
+
 /*
  * In a command's transaction: add a copy, in the place of one of the same
  * table, or take it away (InvalidOid: all of the pipeline's).

@@ -7,7 +7,8 @@ table; entries that are delivered and confirmed; crashes, after which it goes on
 from what was confirmed; and ends of the decoder alone, which leave what it has
 handed over to the queue, and how far that is, to the next one.  Rows have a value, a large value that an update may
 leave alone and the WAL then leaves out, a key that may change, and a place that
-any update may change.
+any update may change.  Some transactions change rows while the table has another
+key, and do not tell the decoder which of them they move.
 
 Two consumers apply what arrives, each id once: one in the order of arrival (if
 the stream keeps that), one in the order of ids.  At the end both have the table,
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field
 KEYS = range(12)
 BLOCKS = 6
 CHUNK = 3
-MOVED = (1, 2, len(KEYS) ** 2)  # rows that can be noted; more: the table is read anew
+INFINITE = float('inf')
 HOLE = 'hole'
 
 MUTATIONS = {
@@ -40,9 +41,10 @@ MUTATIONS = {
     'restart-confirms-moved': 'it confirms such changes before it comes past them again',
     'restart-forgets-flight': 'it forgets which moved rows are in chunks that are under way',
     'restart-counts-unqueued': 'it goes on after a chunk that was never handed over',
-    'overflow-goes-on': 'too many moved rows are forgotten, and the table is not read anew',
-    'overflow-not-held': 'the slot passes them before it is noted that the table is read anew',
-    'overflow-counts-flight': 'a chunk of the reading that was given up counts for the new one',
+    'other-key-ignored': 'changes under another key that leave values out do not matter',
+    'anew-not-held': 'the slot passes them before it is noted that the table is read anew',
+    'anew-counts-flight': 'a chunk of the reading that was given up counts for the new one',
+    'stale-ignored': 'moves before the first chunk of a reading do not matter, since it sees them',
 }
 
 
@@ -78,6 +80,8 @@ class Copy:
     moved: list = field(default_factory=list)   # [(position of the first change, key)]
     reread: list = field(default_factory=list)  # the same, with where it was read first
     given_up: list = field(default_factory=list)    # moved rows of a reading before this one
+    lost: bool = False          # not all is noted: the table is to be read anew
+    begun: float = 0            # all chunks of the reading see the commits before this
     chunk: Chunk = None
 
 
@@ -86,7 +90,6 @@ class World:
         self.random = random.Random(seed)
         self.mutation = mutation
         self.strict = self.random.random() < 0.5
-        self.most_moved = self.random.choice(MOVED)
         self.serial = 0
         self.wal = []           # (transaction, changes); or None: written by a chunk
         self.table = {}         # as new snapshots see it
@@ -113,15 +116,16 @@ class World:
     def op_change(self):
         """A transaction makes its changes, on rows that no other one holds."""
         changes, table, held = [], dict(self.table), set()
+        other_key = self.random.random() < 0.04
         for _ in range(self.random.randint(1, 3)):
-            change = self.make_change(table, held)
+            change = self.make_change(table, held, other_key)
             if change:
                 changes.append(change)
         if changes:
             self.locked |= held
             self.clients.append((changes, held))
 
-    def make_change(self, table, held):
+    def make_change(self, table, held, other_key):
         free = [k for k in KEYS if k not in self.locked]
         present = [k for k in free if k in table]
         absent = [k for k in free if k not in table]
@@ -140,7 +144,8 @@ class World:
             block = row.block if self.random.random() < 0.5 else self.random.randrange(BLOCKS)
             table[key] = Row(self.serial, large, block)
             held |= {old, key}
-            return ('u', old, key, self.serial, None if large == row.large else large, table[key])
+            return ('u', old, key, self.serial, None if large == row.large else large, table[key],
+                    other_key)
         if kind == 'd' and present:
             key = self.random.choice(present)
             del table[key]
@@ -175,14 +180,18 @@ class World:
     def start_decoder(self):
         self.at = self.queued = self.confirmed
         self.ring = []
-        cursor, read, end = self.noted
-        self.copy = Copy(cursor, read, end, self.copied)
+        self.begin(*self.noted)
         self.left_hold, self.begin_at, self.unnoted = [], 0, False
+
+    def begin(self, cursor, read, end):
+        self.copy = Copy(cursor, read, end, self.copied)
+        if cursor == -1 and not read:
+            self.copy.begun = INFINITE
 
     def moved_hold(self):
         """What the next decoder has to come past again."""
         hold = [at for at, _ in self.copy.moved] + [at for _, at, _ in self.copy.reread]
-        if not self.broken('overflow-not-held'):
+        if not self.broken('anew-not-held'):
             hold += self.copy.given_up
         if self.at < self.begin_at and not self.broken('restart-confirms-moved'):
             hold += self.left_hold
@@ -202,7 +211,7 @@ class World:
         if not self.broken('restart-after-moved'):
             self.queued = min([self.queued] + hold)
         self.at = self.queued
-        self.copy = Copy(cursor, read, end, self.copied)
+        self.begin(cursor, read, end)
         self.left_hold, self.begin_at, self.unnoted = hold, len(self.wal), False
 
     def op_crash(self):
@@ -222,10 +231,18 @@ class World:
             self.hand_over(Entry(events, self.at))
 
     def note_moved(self, change):
-        op, old, key, _, large, *_ = change
+        op, old, key, _, large, *rest = change
         copy = self.copy
-        if op != 'u' or old == key or large is not None or copy.done or \
-                self.broken('moved-not-read'):
+        if op != 'u' or large is not None or copy.done or copy.lost or \
+                self.broken('moved-not-read') or \
+                (self.broken('stale-ignored') and self.at < copy.begun):
+            return
+        if rest[1]:
+            if not self.broken('other-key-ignored'):
+                copy.given_up = self.moved_hold() + [self.at]
+                copy.moved, copy.reread, copy.lost = [], [], True
+            return
+        if old == key:
             return
         first = self.at
         if copy.read and self.at >= copy.end:
@@ -237,17 +254,16 @@ class World:
         copy.moved.append((first, key))
 
     def read_anew(self):
-        """More rows were moved than can be noted: from the beginning."""
+        """Rows may have been moved that are not noted: from the beginning."""
         copy = self.copy
-        copy.given_up = self.moved_hold() + [at for e in self.ring for at, _ in e.moved]
+        copy.given_up = self.moved_hold() + [self.at] + [at for e in self.ring for at, _ in e.moved]
         for entry in self.ring:
             entry.moved = ()
-            if not self.broken('overflow-counts-flight'):
+            if not self.broken('anew-counts-flight'):
                 entry.cursor = None
-        copy.moved, copy.reread = [], []
-        if not self.broken('overflow-goes-on'):
-            copy.cursor, copy.read, copy.end = -1, False, 0
-            self.unnoted = True
+        copy.cursor, copy.read, copy.end = -1, False, 0
+        copy.lost, copy.begun = False, INFINITE
+        self.unnoted = True
 
     def op_note(self):
         """That the table is read anew is noted durably."""
@@ -263,7 +279,8 @@ class World:
         copy = self.copy
         if copy.done or self.at < self.begin_at:
             return
-        if len(copy.moved) + len(copy.reread) > self.most_moved and copy.chunk is None:
+        if copy.lost:
+            copy.chunk = None
             self.read_anew()
         if copy.read and not copy.moved:
             if (self.at >= copy.end or self.broken('ended-early')) and not self.ring and not copy.reread:
@@ -290,6 +307,8 @@ class World:
         self.wal.append(None)
         if self.broken('id-after-snapshot'):
             chunk.position = len(self.wal) - 1
+        if copy.begun == INFINITE:
+            copy.begun = chunk.position
         rows = {k: r for k, r in chunk.snapshot.items()
                 if not self.broken('flag-left-set') or self.table.get(k) is r or
                 self.random.random() < 0.5}
@@ -339,7 +358,8 @@ class World:
         self.confirmed = max(self.confirmed, upto)
         if entry.cursor is not None:
             self.noted = entry.cursor
-            self.copy.given_up, self.unnoted = [], False
+            if not self.copy.lost:
+                self.copy.given_up, self.unnoted = [], False
 
     OPERATIONS = (['change'] * 8 + ['commit'] * 8 + ['appear'] * 7 + ['decode'] * 8 +
                   ['chunk'] * 8 + ['deliver'] * 10 + ['confirm'] * 6 + ['note', 'crash', 'restart'])

@@ -7,7 +7,8 @@ import copy_model
 RUNS = int(os.environ.get('FIREHOSE_MODEL_RUNS', 2000))
 
 # Where runs find what few runs do.
-FIRST_SEED = {'reread-forgotten': 2000, 'restart-forgets-flight': 22000}
+FIRST_SEED = {'reread-forgotten': 2000, 'restart-forgets-flight': 21000, 'anew-counts-flight': 4500,
+              'ended-early': 3000}
 
 
 class Rules(unittest.TestCase):
