@@ -315,6 +315,27 @@ change_batch_flush(ChangeBatch *batch)
 	shrink_buffers(batch);
 }
 
+uint64
+change_batch_waiting(const ChangeBatch *batch)
+{
+	uint64		waiting = 0;
+
+	for (int i = 0; i < batch->nstreams; i++)
+	{
+		QueueStream *stream = batch->streams[i]->queue_stream;
+		uint64		finished = pg_atomic_read_u64(&stream->finished_records);
+		uint64		finished_bytes = pg_atomic_read_u64(&stream->finished_bytes);
+		uint64		in_flight = pg_atomic_read_u64(&stream->stats.in_flight);
+		uint64		records = pg_atomic_read_u64(&stream->published_records) - finished;
+		uint64		bytes = pg_atomic_read_u64(&stream->published_bytes) - finished_bytes;
+
+		/* the sizes of those in flight are not known */
+		if (records > in_flight)
+			waiting += bytes / records * (records - in_flight);
+	}
+	return waiting;
+}
+
 void
 change_batch_discard(ChangeBatch *batch)
 {

@@ -95,6 +95,9 @@ extern void change_batch_add_put(ChangeBatch *batch, BatchStream *stream, XLogRe
  */
 extern void change_batch_flush(ChangeBatch *batch);
 
+/* How many bytes of its streams wait in the queue and are in no request. */
+extern uint64 change_batch_waiting(const ChangeBatch *batch);
+
 /* Forget all that was not handed over. */
 extern void change_batch_discard(ChangeBatch *batch);
 

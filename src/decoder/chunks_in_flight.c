@@ -116,6 +116,16 @@ chunks_in_flight_full(void)
 	return nchunks == COPY_CHUNKS;
 }
 
+int64
+chunks_in_flight_bytes(void)
+{
+	int64		bytes = 0;
+
+	for (int i = 0; i < nchunks; i++)
+		bytes += chunks[i].bytes;
+	return bytes;
+}
+
 const ChunkInFlight *
 chunks_in_flight_get(int i)
 {

@@ -35,6 +35,7 @@ extern void chunks_in_flight_begin(PipelineEntry *entry, const CopyRow *copy,
 
 extern int	chunks_in_flight_count(void);
 extern bool chunks_in_flight_full(void);
+extern int64 chunks_in_flight_bytes(void);
 
 /* The i-th, the oldest is 0. */
 extern const ChunkInFlight *chunks_in_flight_get(int i);

@@ -65,6 +65,7 @@ static CopyPosition next;		/* where the next chunk begins */
 static XLogRecPtr end;			/* all is read; Invalid: not yet */
 static XLogRecPtr begin_at;		/* no chunk before the stream is here */
 static XLogRecPtr left_hold;	/* copy_hold of an earlier decoder */
+static bool held;				/* until more is delivered */
 static bool dirty;				/* more is delivered than is noted */
 static int64 noted_at;
 static int64 not_before;		/* clock_ms */
@@ -542,6 +543,7 @@ copier_turn(void)
 	MemoryContext old;
 	long		wait;
 
+	held = false;
 	if (copies == NIL || (current == NULL && wal_reader_position(wal) < begin_at))
 		return -1;
 	if (now < not_before)
@@ -569,7 +571,8 @@ copier_turn(void)
 		end_copy(COPY_DONE, NULL);
 		return copies != NIL ? 0 : -1;
 	}
-	if (chunks_in_flight_full())
+	held = !copy_rate_has_turn(batch);
+	if (held)
 		return -1;
 	old = MemoryContextSwitchTo(scratch);
 	wait = do_chunk();
@@ -577,6 +580,12 @@ copier_turn(void)
 	MemoryContextReset(scratch);
 	not_before = clock_ms() + wait;
 	return wait;
+}
+
+bool
+copier_is_due(void)
+{
+	return held && (chunks_in_flight_delivered() || copy_rate_has_turn(batch));
 }
 
 void

@@ -31,6 +31,12 @@ extern void copier_open(const WalReader *wal);
 extern long copier_turn(void);
 
 /*
+ * Has the step of a copy become possible that the last turn could not do
+ * because too much was on its way?
+ */
+extern bool copier_is_due(void);
+
+/*
  * The slot is not to be confirmed beyond this: a row that such a change has
  * moved is still to be read.  Invalid: as far as it likes.
  */

@@ -6,8 +6,16 @@
 
 #include "utils/guc.h"
 
+#include "decoder/chunks_in_flight.h"
 #include "decoder/copy_rate.h"
 #include "decoder/copy_table.h"
+
+/*
+ * So many bytes may wait to be sent beside requests under way when a chunk is
+ * read: the next commit waits behind them.  Two chunks, so that the sender
+ * does not run out of work while one is read.
+ */
+#define MAY_WAIT		(2 * OUTBOX_FULL)
 
 /* firehose.copy_rate; 0: no limit */
 static int	copy_rate;
@@ -33,4 +41,14 @@ long
 copy_rate_pause(int rows)
 {
 	return copy_rate == 0 ? 0 : (long) ((int64) rows * 1000 / copy_rate);
+}
+
+bool
+copy_rate_has_turn(const ChangeBatch *batch)
+{
+	uint64		waiting = change_batch_waiting(batch);
+
+	/* beside a stream that has a long line itself, it has a share of that */
+	return !chunks_in_flight_full() &&
+		(waiting < MAY_WAIT || chunks_in_flight_bytes() < waiting / 4);
 }

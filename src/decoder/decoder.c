@@ -496,7 +496,9 @@ sleep_until_woken(long copy_wait)
 		if (timeout < 0)
 			timeout = progress_due();
 		/* delivered between the copier's turn and our asking to be woken */
-		if (chunks_in_flight_delivered())
+		if (copier_is_due())
+			timeout = 0;
+		else if (chunks_in_flight_delivered())
 			timeout = clock_sooner(timeout, 1000);
 		worker_wait(NULL, clock_sooner(timeout, copy_wait), WaitEventNamed("FirehoseDecoderMain"), NULL, 0);
 	}
