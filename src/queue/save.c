@@ -49,6 +49,7 @@ typedef struct Loading
 /* Records on their way, in the postmaster alone. */
 static char buffer[SAVED_QUEUE_BUFFER] pg_attribute_aligned(8);
 
+static void check_upgrade(void);
 static void load_queue(Queue *q);
 static void save_at_exit(int code, Datum arg);
 
@@ -59,8 +60,13 @@ queue_save_startup(void)
 	 * children of a postmaster that execs, and pg_upgrade's servers, neither
 	 * save nor load
 	 */
-	if (IsUnderPostmaster || IsBinaryUpgrade)
+	if (IsUnderPostmaster)
 		return;
+	if (IsBinaryUpgrade)
+	{
+		check_upgrade();
+		return;
+	}
 
 	/* what a crash has left */
 	if (data_file_exists(QUEUE_FILE_LOADING))
@@ -68,6 +74,22 @@ queue_save_startup(void)
 	ids_start(firehose_queue);
 	load_queue(firehose_queue);
 	on_shmem_exit(save_at_exit, (Datum) 0);
+}
+
+/*
+ * pg_upgrade takes nothing of our directory along, and leaves what is in it
+ * unmentioned.  It starts its servers before it changes anything.
+ */
+static void
+check_upgrade(void)
+{
+	if (!data_file_exists(QUEUE_FILE))
+		return;
+	ereport(FATAL,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("firehose: pg_upgrade would leave the saved queue behind"),
+			 errdetail("File \"%s\" has records that were put and not sent.", QUEUE_FILE),
+			 errhint("Start the server, run SELECT firehose_drain(), and stop it. Or move the file elsewhere, and load it in the new server with firehose_load_saved_queue().")));
 }
 
 /* Saving ------------------------------------------------------------------ */
