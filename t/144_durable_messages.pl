@@ -134,6 +134,44 @@ foreach my $stream (qw(s other))
 cmp_ok(sql(q{SELECT count(*) FROM kept WHERE payload LIKE 'deferred%'}), '>', 10, 'some of deferred triggers');
 is(sql(q{SELECT count(*) || ' ' || count(DISTINCT id) FROM firehose_status WHERE status = 'accepted'}), "$records $records", 'no id comes twice');
 
+# What outer levels have put is not written again by each inner one that aborts
+sql(q{CREATE FUNCTION dig(depth int) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM firehose_put_record('other', repeat('o', 15000));
+    IF depth > 1 THEN
+        BEGIN
+            PERFORM dig(depth - 1);
+        EXCEPTION WHEN division_by_zero THEN NULL;
+        END;
+    ELSE
+        FOR i IN 1 .. 20 LOOP
+            BEGIN
+                PERFORM firehose_put_record('other', repeat('i', 17000));
+                RAISE division_by_zero;
+            EXCEPTION WHEN division_by_zero THEN NULL;
+            END;
+        END LOOP;
+    END IF;
+END $$});
+my $written = sql(q{SELECT pg_current_wal_insert_lsn() AS begun \gset
+    SELECT dig(10) \g /dev/null
+    SELECT pg_current_wal_insert_lsn() - :'begun'});
+cmp_ok($written, '>', 150_000, 'what is put is written');
+cmp_ok($written, '<', 600_000, "and little more: $written bytes");
+is(scalar(grep { /^o/ } arrived('other')), 10, 'and arrives');
+is(scalar(grep { /^i/ } arrived('other')), 0, 'without what was taken back');
+
+# records that wait for no commit are written one by one, and flushed together
+SKIP:
+{
+    skip 'pg_stat_wal does not count writes from PostgreSQL 18 on', 1 if $node->pg_version >= 18;
+    my $writes = sub { return sql('SELECT wal_write FROM pg_stat_wal') };
+    my $begun = $writes->();
+    sql(q{SELECT cardinality(firehose_put_batch('other', ARRAY(SELECT 'at once ' || n FROM generate_series(1, 1000) n), false))});
+    cmp_ok($writes->() - $begun, '<', 200, 'a thousand records that are put at once are not flushed one by one');
+}
+is(scalar(grep { /^at once/ } arrived('other')), 1000, 'and arrive');
+
 # A message of the first form: tag, id, time, place, stream's OID, version,
 # transactional; the stream's name, NUL, the record.
 sub plus { use integer; return $_[0] + $_[1] }

@@ -249,7 +249,12 @@ take_message(XLogRecPtr lsn, bool transactional, const char *content, Size lengt
 		return;
 	}
 	while (durable_message_next(&message, &put))
+	{
 		add_put(reader, &put, transactional, transactional ? reader->lsn : lsn);
+		/* one that waits for no commit is at a place of its own */
+		if (!transactional)
+			break;
+	}
 	if (message.at != message.end)
 		refuse_message(reader, lsn);
 }

@@ -112,12 +112,11 @@ durable_register_callbacks(void)
 /* Putting ----------------------------------------------------------------- */
 
 /*
- * Write a record that no transaction waits for into the WAL, and flush it,
- * which a commit would not do for a transaction without an xid.  If others
- * have written so much meanwhile that the decoder will refuse the message,
- * write it again.
+ * Write a record that waits for no commit into the WAL; returns where it ends.
+ * If others have written so much meanwhile that the decoder will refuse the
+ * message, write it again.
  */
-static void
+static XLogRecPtr
 put_at_once(const DurableRecord *record, RecordShape shape)
 {
 	Size		size = DURABLE_HEADER_SIZE +
@@ -132,13 +131,14 @@ put_at_once(const DurableRecord *record, RecordShape shape)
 		end = WriteLogicalMessage(DURABLE_MESSAGE_PREFIX, message, size, false);
 	} while (unlikely(!durable_message_in_window(durable_message_place(message), end)));
 	pfree(message);
-	XLogFlush(end);
+	return end;
 }
 
 void
 durable_put(const Stream *stream, uint64 first_id, const RecordBytes *records, int n,
 			RecordShape shape, bool transactional)
 {
+	XLogRecPtr	end = InvalidXLogRecPtr;
 	DurableRecord record = {
 		.serverid = stream->serverid,
 		.stream = stream->name,
@@ -148,6 +148,7 @@ durable_put(const Stream *stream, uint64 first_id, const RecordBytes *records, i
 	if (lock_level == 0)
 		take_lock();
 	check_will_be_read();
+	has_put |= transactional;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -156,16 +157,17 @@ durable_put(const Stream *stream, uint64 first_id, const RecordBytes *records, i
 		if (transactional)
 			durable_pending_add(&record, shape);
 		else
-			put_at_once(&record, shape);
+			end = put_at_once(&record, shape);
 	}
 
 	if (transactional)
-	{
-		has_put = true;
 		remember_ids(stream->serverid, first_id, n);
-	}
 	else
+	{
+		/* a commit would not do it for a transaction without an xid */
+		XLogFlush(end);
 		pipeline_wake_decoders(MyDatabaseId);
+	}
 }
 
 /* Will it be read? -------------------------------------------------------- */

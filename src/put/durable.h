@@ -2,11 +2,12 @@
  * durable.h
  *		Durable puts: records that go through the WAL instead of the queue.
  *
- * With firehose.put_durability = wal a put writes a logical message
- * (durable_message.h), which commits or aborts with its transaction as any
- * WAL does; the decoder of the database's durable pipeline reads it back and
- * hands it to the queue, and its replication slot remembers what is not yet
- * delivered.  The WAL is the buffer: such a put needs no room in the queue.
+ * With firehose.put_durability = wal a transaction writes what it puts as
+ * logical messages (durable_message.h), which commit or abort with it as any
+ * WAL does; the decoder of the database's durable pipeline reads them back
+ * and hands the records to the queue, and its replication slot remembers what
+ * is not yet delivered.  The WAL is the buffer: such a put needs no room in
+ * the queue.
  *
  * A message that no pipeline reads would be a record lost in silence.  So
  * every put checks that the slot is there, a transaction checks it once more
@@ -38,8 +39,10 @@ extern void durable_define_settings(void);
 extern void durable_register_callbacks(void);
 
 /*
- * Write n records, whose length was checked, under the ids from first_id on.
- * Errors unless they will be read: object_not_in_prerequisite_state.
+ * Put n records, whose length was checked, under the ids from first_id on.
+ * They are in the WAL before the transaction commits; at once, and flushed, if
+ * they are not transactional.  Errors unless they will be read:
+ * object_not_in_prerequisite_state.
  */
 extern void durable_put(const Stream *stream, uint64 first_id, const RecordBytes *records,
 						int n, RecordShape shape, bool transactional);

@@ -9,13 +9,14 @@
  * A message belongs to the subtransaction that writes it, and is lost when
  * that one aborts.  So one that writes a message writes all that outer levels
  * have put before, too, which keeps the order of the records; but those parts
- * are kept until it is over: if it aborts, they are pending again.  A part is
- * at most MESSAGE_FULL and a record, so that what is written again is never
- * much more than what an aborted subtransaction itself has written.
+ * are kept until it is over: if it aborts, they are pending again.  So that
+ * they are not written again and again for the sake of a few records, it does
+ * so only when it has put as much itself (up to ENOUGH).
  */
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "miscadmin.h"
 #include "replication/message.h"
 #include "utils/memutils.h"
 
@@ -28,6 +29,9 @@
  * still in the fastest cache when it is copied into the WAL.
  */
 #define MESSAGE_FULL	(16 * 1024)
+
+/* With so much of its own a level writes, however much is before it. */
+#define ENOUGH			(1024 * 1024)
 
 /* A buffer larger than this is not kept for the next transaction. */
 #define KEEP_BUFFER		(64 * 1024)
@@ -44,9 +48,10 @@ static char *buffer = NULL;
 static Size used = 0;
 static Size allocated = 0;
 
-static Part *parts = NULL;		/* levels ascend */
+static Part *parts = NULL;		/* levels ascend, and so do those written at */
 static int	nparts = 0;
 static int	max_parts = 0;
+static int	nwritten = 0;		/* the first ones are written */
 
 /* The part of a level, if it has one: no part is of a deeper one. */
 static Part *
@@ -98,6 +103,15 @@ part_end(const Part *part)
 	return part == &parts[nparts - 1] ? used : part[1].begin;
 }
 
+/* Is the last part, with `size` bytes, worth to be written with all before? */
+static bool
+is_full(const Part *part, Size size)
+{
+	Size		before = part->begin - parts[Min(nwritten, part - parts)].begin;
+
+	return size >= Min(Max(MESSAGE_FULL, before), ENOUGH);
+}
+
 void
 durable_pending_add(const DurableRecord *record, RecordShape shape)
 {
@@ -105,6 +119,7 @@ durable_pending_add(const DurableRecord *record, RecordShape shape)
 	Part	   *part = part_of(level);
 	bool		with_stream;
 
+	CHECK_FOR_INTERRUPTS();
 	if (part == NULL)
 		part = begin_part(level);
 	with_stream = part->serverid != record->serverid;
@@ -112,7 +127,7 @@ durable_pending_add(const DurableRecord *record, RecordShape shape)
 							   record_shaped_length(&record->bytes, shape)));
 	used = durable_entry_write(buffer + used, record, with_stream, shape) - buffer;
 	part->serverid = record->serverid;
-	if (used - part->begin >= MESSAGE_FULL)
+	if (is_full(part, used - part->begin))
 		durable_pending_write();
 }
 
@@ -121,26 +136,27 @@ durable_pending_write(void)
 {
 	int			level = GetCurrentTransactionNestLevel();
 
-	for (int i = 0; i < nparts; i++)
+	for (; nwritten < nparts; nwritten++)
 	{
-		Part	   *part = &parts[i];
+		Part	   *part = &parts[nwritten];
 		Size		size = part_end(part) - part->begin;
 
-		if (part->written_at != 0)
-			continue;
 		durable_message_seal(buffer + part->begin, size, true);
 		WriteLogicalMessage(DURABLE_MESSAGE_PREFIX, buffer + part->begin, size, true);
 		part->written_at = level;
 	}
 	/* its own need not be kept */
 	if (part_of(level) != NULL)
+	{
 		used = parts[--nparts].begin;
+		nwritten = nparts;
+	}
 }
 
 void
 durable_pending_forget(void)
 {
-	nparts = 0;
+	nparts = nwritten = 0;
 	used = 0;
 	if (allocated > KEEP_BUFFER)
 	{
@@ -160,7 +176,7 @@ durable_pending_before_commit_sub(int level)
 	Part	   *own = part_of(level);
 
 	if (own != NULL && nparts > 1 && own[-1].level == level - 1 &&
-		used - own[-1].begin >= MESSAGE_FULL)
+		own[-1].written_at == 0 && is_full(&own[-1], used - own[-1].begin))
 		durable_pending_write();
 }
 
@@ -179,11 +195,8 @@ cut(Part *part, Size size)
 static void
 hand_written_to_parent(int level)
 {
-	for (int i = nparts; i-- > 0;)
-	{
-		if (parts[i].written_at == level)
-			parts[i].written_at--;
-	}
+	for (int i = nwritten; i-- > 0 && parts[i].written_at == level;)
+		parts[i].written_at--;
 	for (int i = nparts; i-- > 0 && parts[i].level >= level - 1;)
 	{
 		Part	   *part = &parts[i];
@@ -194,6 +207,7 @@ hand_written_to_parent(int level)
 		cut(part, size);
 		memmove(part, part + 1, (nparts - i - 1) * sizeof(Part));
 		nparts--;
+		nwritten--;
 		for (int j = i; j < nparts; j++)
 			parts[j].begin -= size;
 	}
@@ -226,9 +240,7 @@ durable_pending_abort_sub(int level)
 {
 	while (nparts > 0 && parts[nparts - 1].level >= level)
 		used = parts[--nparts].begin;
-	for (int i = nparts; i-- > 0;)
-	{
-		if (parts[i].written_at >= level)
-			parts[i].written_at = 0;
-	}
+	nwritten = Min(nwritten, nparts);
+	while (nwritten > 0 && parts[nwritten - 1].written_at >= level)
+		parts[--nwritten].written_at = 0;
 }

@@ -5,8 +5,8 @@
  * A message in the WAL costs as much as a record of a hundred bytes, and its
  * seal begins anew.  So the records of a transaction are collected, and
  * written when they are as many as pay for that, and before the transaction
- * commits or is prepared.  If they are many they go into the WAL as they come,
- * and so need no memory.
+ * commits or is prepared.  However many they are, a message's worth of them is
+ * in memory, for each level of nested subtransactions.
  */
 #ifndef FIREHOSE_PUT_DURABLE_PENDING_H
 #define FIREHOSE_PUT_DURABLE_PENDING_H

@@ -7,8 +7,8 @@
  *		if it goes elsewhere than the one before: the server's OID, the
  *		stream's name, NUL; and the record's bytes
  *
- * A message has the records that one transaction put since the one before, or
- * a single record that is not transactional.  Nothing in it is aligned.
+ * A message has records that one transaction put one after the other, or a
+ * single one that is not transactional.  Nothing in it is aligned.
  *
  * Every role may write a logical message with any prefix: PostgreSQL leaves
  * pg_logical_emit_message to PUBLIC.  Without a guard that would put records
