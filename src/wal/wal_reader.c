@@ -479,6 +479,32 @@ wal_reader_place(const WalReader *reader, WalPlace *place)
 	strlcpy(place->table, reader->failed_table, sizeof(place->table));
 }
 
+/*
+ * A large record leaves large buffers with core, which never makes them
+ * smaller: the one in which the pages of a record are put together, the record
+ * itself until the next one is read, and the one for changes that the reorder
+ * buffer writes to disk.  Some room is left: core wants to have two pages.
+ */
+static void
+shrink_core_buffers(LogicalDecodingContext *decoding)
+{
+	XLogReaderState *state = decoding->reader;
+	ReorderBuffer *reorder = decoding->reorder;
+
+	if (state->record && state->record->oversized)
+		(void) XLogReleasePreviousRecord(state);
+	if (unlikely(state->readRecordBufSize > KEEP_BUFFER))
+	{
+		state->readRecordBuf = repalloc(state->readRecordBuf, KEEP_BUFFER);
+		state->readRecordBufSize = KEEP_BUFFER;
+	}
+	if (unlikely(reorder->outbufsize > KEEP_BUFFER))
+	{
+		reorder->outbuf = repalloc(reorder->outbuf, KEEP_BUFFER);
+		reorder->outbufsize = KEEP_BUFFER;
+	}
+}
+
 bool
 wal_reader_next(WalReader *reader)
 {
@@ -521,6 +547,7 @@ wal_reader_next(WalReader *reader)
 	if (reader->mark)
 		reader->mark->lsn = InvalidXLogRecPtr;
 	reader->in_record = false;
+	shrink_core_buffers(reader->decoding);
 	return true;
 }
 
