@@ -352,8 +352,9 @@ sub round_trips
 sub ask
 {
     my ($node, $query, $dbname) = @_;
-    my ($code, $out) = $node->psql($dbname // 'postgres', $query);
-    return $code == 0 ? $out : '';
+    # psql may be gone before it was told the query
+    my ($code, $out) = eval { $node->psql($dbname // 'postgres', $query) };
+    return defined $code && $code == 0 ? $out : '';
 }
 
 # How often the server's log has a pattern, from an offset on.
