@@ -10,10 +10,11 @@
  * on the database, `die` is installed instead: exit at the next
  * CHECK_FOR_INTERRUPTS.  Afterwards SIGTERM only sets a flag, because a sender
  * waits for its requests in flight, whose records would be sent again
- * otherwise.  A worker that does not reach a look at the flag (it waits for a
- * lock, say) ends by a second SIGTERM, or by the first one while it is inside
- * worker_enter_core.  SIGINT (pg_cancel_backend) means something only within a
- * transaction, as in a session; between transactions it is dropped.
+ * otherwise.  A worker that does not reach a look at the flag ends by a second
+ * SIGTERM, or by the first one while it waits for a lock, which a prepared
+ * transaction may hold for ever, or is inside worker_enter_core.  SIGINT
+ * (pg_cancel_backend) means something only within a transaction, as in a
+ * session; between transactions it is dropped.
  */
 #include "postgres.h"
 
@@ -22,6 +23,7 @@
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
+#include "storage/proc.h"
 #include "storage/sinval.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
@@ -60,6 +62,9 @@ static const struct
 
 /* A second SIGTERM that comes this much later is a second request. */
 #define SIGNAL_TWICE_MS		500
+
+/* How long a lock may be waited for after a SIGTERM. */
+#define LOCK_WAIT_AT_EXIT_MS	1000
 
 static volatile sig_atomic_t shutdown_requested = false;
 static volatile sig_atomic_t in_core = false;
@@ -205,6 +210,9 @@ worker_leave_core(void)
  * SIGTERM: ask the loop to end; asked again, end at the next check.  The
  * postmaster sends every signal twice, to the process and to its group, so a
  * second signal at once is the same request.
+ *
+ * A wait for a lock that has begun ends now.  One that is about to begin looks
+ * at LockTimeout after it has set waitLock.
  */
 static void
 handle_terminate(SIGNAL_ARGS)
@@ -213,7 +221,9 @@ handle_terminate(SIGNAL_ARGS)
 
 	if (!shutdown_requested)
 		shutdown_requested_at = clock_ms();
-	if (in_core || clock_ms() - shutdown_requested_at > SIGNAL_TWICE_MS)
+	LockTimeout = LOCK_WAIT_AT_EXIT_MS;
+	if (in_core || (MyProc != NULL && MyProc->waitLock != NULL) ||
+		clock_ms() - shutdown_requested_at > SIGNAL_TWICE_MS)
 		die(postgres_signal_arg);
 	shutdown_requested = true;
 	SetLatch(MyLatch);
