@@ -35,6 +35,7 @@
 #define queue_reader_next					firehose_queue_reader_next
 #define queue_reader_payload				firehose_queue_reader_payload
 #define queue_reader_read_upto				firehose_queue_reader_read_upto
+#define queue_reader_serve_waiters			firehose_queue_reader_serve_waiters
 #define queue_reader_settle					firehose_queue_reader_settle
 #define queue_reader_uncount_attempt		firehose_queue_reader_uncount_attempt
 #define queue_reader_wake_at				firehose_queue_reader_wake_at

@@ -130,7 +130,8 @@ queue_append(Queue *q, QueueStream *s, const char *records, Size length, Size re
 	queue_write(q, &page, &offset, &run.state, sizeof(QueueRun) - offsetof(QueueRun, state));
 
 	pg_atomic_fetch_add_u32(&s->pending, 1);
-	gave_back = queue_settle_reservation(q, s, reserved);
+	/* pages that what is appended needed are still needed: it has them */
+	gave_back = queue_settle_reservation(q, s, reserved) && reserved > sizeof(QueueRun) + length;
 
 	/* readers may go this far, now that headers and links are in place */
 	pg_write_barrier();
@@ -283,7 +284,6 @@ queue_free_page(Queue *q, QueueStream *s, QueuePageNo no)
 	queue_page(q, page->next)->prev = page->prev;
 	queue_return_page(q, s, no);
 	LWLockRelease(s->lock);
-	queue_serve_waiters(q, s);
 }
 
 /*

@@ -59,7 +59,10 @@ extern PGDLLEXPORT void queue_visit_pending(Queue *q, QueueStream *s,
 extern PGDLLEXPORT void queue_read(Queue *q, QueuePageNo *page, uint32 *offset,
 								   void *to, Size length);
 
-/* Reader: take a page out of the chain and give it back to the pool. */
+/*
+ * Reader: take a page out of the chain and give it back to the pool.  Those
+ * that wait for it are not served (queue_reader_serve_waiters).
+ */
 extern PGDLLEXPORT void queue_free_page(Queue *q, QueueStream *s, QueuePageNo no);
 
 #endif							/* FIREHOSE_QUEUE_CHAIN_H */

@@ -302,8 +302,9 @@ typedef enum QueueWaiterState
 /* A process that waits for space in a stream; indexed by proc number. */
 typedef struct QueueWaiter
 {
-	pg_atomic_uint32 state;		/* QueueWaiterState; read by its owner without
-								 * the lock */
+	pg_atomic_uint32 state;		/* QueueWaiterState; its owner reads it without
+								 * the lock, and once it is out of the line
+								 * all here is the owner's own */
 	int			stream;			/* of the stream in whose line it stands */
 	int			next;
 	int			prev;

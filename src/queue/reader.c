@@ -5,11 +5,16 @@
  * Runs in the sender only.  Walks the chain without its lock, below
  * end_position, as the contract in queue.h allows the one reader; takes the
  * lock, inside queue_free_page, to give pages back.
+ *
+ * A response frees many pages at once.  Those that wait for space are served
+ * when it has been dealt with, so that a line is gone through once for all of
+ * them, and no process is woken that would then wait for the chain's lock.
  */
 #include "postgres.h"
 
 #include "queue/chain.h"
 #include "queue/reader.h"
+#include "queue/reserve.h"
 #include "queue/wake.h"
 
 /*
@@ -30,6 +35,9 @@ typedef struct DeferredRun
 	QueuePosition end;
 	bool		decided;		/* its transaction has ended */
 } DeferredRun;
+
+/* A stream of which pages were freed since waiters were served. */
+static QueueStream *freed = NULL;
 
 static bool seek(QueueReader *r, QueuePosition pos, QueuePosition end);
 static QueuePosition pass_run(QueueReader *r);
@@ -62,7 +70,21 @@ free_if_unused(QueueReader *r, QueuePageNo no)
 {
 	if (r->outstanding[no] == 0 && no != r->at.page &&
 		queue_page(r->q, no)->seq < queue_page(r->q, r->at.page)->seq)
+	{
 		queue_free_page(r->q, r->stream, no);
+		freed = r->stream;
+	}
+}
+
+void
+queue_reader_serve_waiters(Queue *q)
+{
+	QueueStream *s = freed;
+
+	if (s == NULL)
+		return;
+	freed = NULL;
+	queue_serve_waiters(q, s);
 }
 
 void

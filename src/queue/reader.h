@@ -90,6 +90,12 @@ extern PGDLLEXPORT QueuePosition queue_reader_read_upto(QueueReader *r);
 extern PGDLLEXPORT void queue_reader_settle(QueueReader *r, const ClaimedRecord *claimed);
 
 /*
+ * Serve those that wait for the pages that this process has freed, by settling
+ * and by reading on.  To be called after either, and at its exit.
+ */
+extern PGDLLEXPORT void queue_reader_serve_waiters(Queue *q);
+
+/*
  * Ask for a wake-up (wake.h) when so many more records, or bytes of them, are
  * published than were handed out, or when the queue fills.
  */

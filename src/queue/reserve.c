@@ -31,16 +31,26 @@
 #include "queue/reserve.h"
 #include "queue/wake.h"
 
+/* Processes that are woken without taking the lock of their line again. */
+#define WAKE_AT_ONCE	16
+
+/* Processes that were taken out of a line, and do not know it yet. */
+typedef struct WakeList
+{
+	int			n;
+	int			procno[WAKE_AT_ONCE];
+} WakeList;
+
 /* Does this process stand in a line? */
 static bool is_waiting = false;
 
-static QueueReserveResult wait_in_line(Queue *q, QueueStream *s, uint32 generation,
-									   Size bytes, int timeout_ms);
+static void join_line(Queue *q, QueueStream *s, int waiter, Size bytes);
+static QueueReserveResult wait_in_line(Queue *q, int timeout_ms);
 
 /*
  * Reserve space.  The quick way takes one lock and compares two numbers.  The
  * pool is asked only when a page is needed, and only a full pool makes this
- * wait.
+ * wait, which takes no lock a second time.
  */
 QueueReserveResult
 queue_reserve(Queue *q, QueueStream *s, uint32 generation, Size bytes, int timeout_ms)
@@ -53,11 +63,14 @@ queue_reserve(Queue *q, QueueStream *s, uint32 generation, Size bytes, int timeo
 	/* newcomers must not overtake processes that wait for the same stream */
 	else if (s->first_waiter == QUEUE_NO_WAITER && queue_pool_reserve(q, s, bytes, true))
 		result = QUEUE_RESERVED;
+	else if (timeout_ms > 0)
+	{
+		join_line(q, s, MyProcNo(), bytes);
+		is_waiting = true;
+	}
 	LWLockRelease(s->lock);
 
-	if (result == QUEUE_FULL && timeout_ms > 0)
-		result = wait_in_line(q, s, generation, bytes, timeout_ms);
-	return result;
+	return is_waiting ? wait_in_line(q, timeout_ms) : result;
 }
 
 /*
@@ -127,30 +140,50 @@ unlink_waiter(Queue *q, QueueStream *s, int procno)
 
 /* Remove the first of the line, with this result. */
 static void
-dismiss_first(Queue *q, QueueStream *s, QueueWaiterState state)
+dismiss_first(Queue *q, QueueStream *s, QueueWaiterState state, WakeList *woken)
 {
 	int			procno = s->first_waiter;
 
 	unlink_waiter(q, s, procno);
+	/* from here on it may go on, and stand in another line */
+	pg_write_barrier();
 	pg_atomic_write_u32(&queue_waiter(q, procno)->state, state);
-	SetLatch(&ProcGlobal->allProcs[procno].procLatch);
+	woken->procno[woken->n++] = procno;
 }
 
-/* Serve a line, as far as there is space.  Caller holds the stream's lock. */
+/*
+ * Serve a line, as far as there is space.  Caller holds the stream's lock, and
+ * wakes those that were served when it does not any more: they go on with a
+ * put, which takes the lock.
+ */
 static void
-serve_line(Queue *q, QueueStream *s)
+serve_line(Queue *q, QueueStream *s, WakeList *woken)
 {
-	while (s->first_waiter != QUEUE_NO_WAITER &&
+	while (s->first_waiter != QUEUE_NO_WAITER && woken->n < WAKE_AT_ONCE &&
 		   queue_pool_reserve(q, s, queue_waiter(q, s->first_waiter)->bytes, true))
-		dismiss_first(q, s, QUEUE_WAITER_SERVED);
+		dismiss_first(q, s, QUEUE_WAITER_SERVED, woken);
+}
+
+static void
+wake_all(const WakeList *woken)
+{
+	for (int i = 0; i < woken->n; i++)
+		SetLatch(&ProcGlobal->allProcs[woken->procno[i]].procLatch);
 }
 
 static void
 lock_and_serve(Queue *q, QueueStream *s)
 {
-	LWLockAcquire(s->lock, LW_EXCLUSIVE);
-	serve_line(q, s);
-	LWLockRelease(s->lock);
+	WakeList	woken;
+
+	do
+	{
+		woken.n = 0;
+		LWLockAcquire(s->lock, LW_EXCLUSIVE);
+		serve_line(q, s, &woken);
+		LWLockRelease(s->lock);
+		wake_all(&woken);
+	} while (woken.n == WAKE_AT_ONCE);
 }
 
 void
@@ -158,7 +191,7 @@ queue_serve_waiters(Queue *q, QueueStream *s)
 {
 	int			nwords = (q->max_streams + 31) / 32;
 
-	/* pairs with queue_join_line's */
+	/* pairs with join_line's */
 	pg_memory_barrier();
 	if (pg_atomic_read_u32(&q->waiters) == 0)
 		return;
@@ -183,40 +216,70 @@ void
 queue_dismiss_waiters(Queue *q, QueueStream *s)
 {
 	while (s->first_waiter != QUEUE_NO_WAITER)
-		dismiss_first(q, s, QUEUE_WAITER_STALE);
+	{
+		WakeList	woken = {0};
+
+		while (s->first_waiter != QUEUE_NO_WAITER && woken.n < WAKE_AT_ONCE)
+			dismiss_first(q, s, QUEUE_WAITER_STALE, &woken);
+		wake_all(&woken);
+	}
 }
 
-void
-queue_join_line(Queue *q, QueueStream *s, int waiter, uint32 generation, Size bytes)
+/* A process joins the line.  Caller holds the stream's lock. */
+static void
+join_line(Queue *q, QueueStream *s, int waiter, Size bytes)
 {
 	QueueWaiter *w = queue_waiter(q, waiter);
+	WakeList	woken = {0};
 
-	/* a full barrier, against queue_serve_waiters and senders that linger */
-	pg_atomic_fetch_add_u32(&q->waiters, 1);
-	queue_wake_lingering(q);
-
-	LWLockAcquire(s->lock, LW_EXCLUSIVE);
 	w->stream = queue_stream_number(q, s);
 	w->bytes = bytes;
-	if (pg_atomic_read_u32(&s->generation) != generation)
-		pg_atomic_write_u32(&w->state, QUEUE_WAITER_STALE);
-	else
+	pg_atomic_write_u32(&w->state, QUEUE_WAITER_IN_LINE);
+	/* a full barrier, against queue_serve_waiters and senders that linger */
+	pg_atomic_fetch_add_u32(&q->waiters, 1);
+	link_waiter(q, s, waiter);
+	serve_line(q, s, &woken);
+	wake_all(&woken);
+}
+
+bool
+queue_join_line(Queue *q, QueueStream *s, int waiter, uint32 generation, Size bytes)
+{
+	bool		joined;
+
+	LWLockAcquire(s->lock, LW_EXCLUSIVE);
+	joined = pg_atomic_read_u32(&s->generation) == generation;
+	if (joined)
+		join_line(q, s, waiter, bytes);
+	LWLockRelease(s->lock);
+	return joined;
+}
+
+/* Leave the line without having got anything, unless it came this moment. */
+static void
+give_up(Queue *q, QueueStream *s, int waiter)
+{
+	WakeList	woken = {0};
+
+	LWLockAcquire(s->lock, LW_EXCLUSIVE);
+	if (pg_atomic_read_u32(&queue_waiter(q, waiter)->state) == QUEUE_WAITER_IN_LINE)
 	{
-		pg_atomic_write_u32(&w->state, QUEUE_WAITER_IN_LINE);
-		link_waiter(q, s, waiter);
-		serve_line(q, s);
+		unlink_waiter(q, s, waiter);
+		/* those behind may need less */
+		serve_line(q, s, &woken);
 	}
 	LWLockRelease(s->lock);
+	wake_all(&woken);
 }
 
 QueueReserveResult
 queue_leave_line(Queue *q, int waiter)
 {
 	QueueWaiter *w = queue_waiter(q, waiter);
-	QueueStream *s = queue_stream(q, w->stream);
-	QueueReserveResult result = QUEUE_FULL;
+	QueueReserveResult result;
 
-	LWLockAcquire(s->lock, LW_EXCLUSIVE);
+	if (pg_atomic_read_u32(&w->state) == QUEUE_WAITER_IN_LINE)
+		give_up(q, queue_stream(q, w->stream), waiter);
 	switch ((QueueWaiterState) pg_atomic_read_u32(&w->state))
 	{
 		case QUEUE_WAITER_SERVED:
@@ -225,16 +288,11 @@ queue_leave_line(Queue *q, int waiter)
 		case QUEUE_WAITER_STALE:
 			result = QUEUE_STALE;
 			break;
-		case QUEUE_WAITER_IN_LINE:
-			/* those behind may need less */
-			unlink_waiter(q, s, waiter);
-			serve_line(q, s);
-			break;
-		case QUEUE_WAITER_IDLE:
+		default:
+			result = QUEUE_FULL;
 			break;
 	}
 	pg_atomic_write_u32(&w->state, QUEUE_WAITER_IDLE);
-	LWLockRelease(s->lock);
 	pg_atomic_fetch_sub_u32(&q->waiters, 1);
 	return result;
 }
@@ -246,13 +304,12 @@ queue_leave_line(Queue *q, int waiter)
  * the place in the line to queue_stop_waiting.
  */
 static QueueReserveResult
-wait_in_line(Queue *q, QueueStream *s, uint32 generation, Size bytes, int timeout_ms)
+wait_in_line(Queue *q, int timeout_ms)
 {
 	int64		deadline = clock_ms() + timeout_ms;
 	QueueWaiter *me = queue_waiter(q, MyProcNo());
 
-	queue_join_line(q, s, MyProcNo(), generation, bytes);
-	is_waiting = true;
+	queue_wake_lingering(q);
 	for (;;)
 	{
 		int64		left = deadline - clock_ms();

@@ -33,10 +33,11 @@ extern void queue_serve_waiters(Queue *q, QueueStream *s);
 extern void queue_dismiss_waiters(Queue *q, QueueStream *s);
 
 /*
- * The line itself, also for the model test: process number `waiter` joins, and
- * leaves with its result; QUEUE_FULL: it got nothing.
+ * The line itself, for the model test: process number `waiter` joins, unless
+ * the entry has changed hands, and leaves with its result; QUEUE_FULL: it got
+ * nothing.
  */
-extern PGDLLEXPORT void queue_join_line(Queue *q, QueueStream *s, int waiter,
+extern PGDLLEXPORT bool queue_join_line(Queue *q, QueueStream *s, int waiter,
 										uint32 generation, Size bytes);
 extern PGDLLEXPORT QueueReserveResult queue_leave_line(Queue *q, int waiter);
 

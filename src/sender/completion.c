@@ -12,10 +12,12 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "storage/ipc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "queue/chain.h"
+#include "queue/queue.h"
 #include "sender/completion.h"
 #include "sender/group.h"
 #include "status/recent.h"
@@ -60,9 +62,17 @@ static dlist_head failures = DLIST_STATIC_INIT(failures);
 static int64 due = -1;			/* when to flush, -1: nothing to flush */
 static int64 not_before = 0;	/* tables could not be written: wait */
 
+/* on_shmem_exit: what was settled before an error must not be waited for. */
+static void
+serve_waiters(int code, Datum arg)
+{
+	queue_reader_serve_waiters(firehose_queue);
+}
+
 void
 completion_init(void)
 {
+	on_shmem_exit(serve_waiters, (Datum) 0);
 	rows = MemoryContextAllocHuge(TopMemoryContext, MAX_ROWS * sizeof(StatusRow));
 	outcomes = MemoryContextAllocHuge(TopMemoryContext, MAX_ROWS * sizeof(RecentEntry));
 	for (int i = 0; i < lengthof(row_texts); i++)
@@ -301,6 +311,7 @@ store_letters(void)
 
 	for (int i = 0; stored && i < n; i++)
 		settle_failure(dlist_container(PendingFailure, node, dlist_head_node(&failures)));
+	queue_reader_serve_waiters(firehose_queue);
 	return stored;
 }
 

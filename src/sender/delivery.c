@@ -217,6 +217,8 @@ delivery_pump(Delivery *d, int64 now)
 		drain_dropped(d);
 	else
 		send_batches(d, now);
+	/* reading on frees pages, too */
+	queue_reader_serve_waiters(firehose_queue);
 	if (d->health.shown == PACE_THROTTLED || d->health.shown == PACE_RETRYING)
 		note_idle(d, now);
 	if (d->nin_flight == 0)

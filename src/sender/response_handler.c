@@ -576,4 +576,5 @@ response_handler_take(Delivery *d, Request *request, int64 now)
 		take_success(d, request, now);
 	else
 		take_error(d, request, now);
+	queue_reader_serve_waiters(firehose_queue);
 }

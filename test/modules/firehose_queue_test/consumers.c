@@ -156,4 +156,5 @@ consume_some(ModelStream *s)
 	}
 	for (int n = below(30); n > 0 && s->claimed != NIL; n--)
 		settle_record(s);
+	queue_reader_serve_waiters(sim.model.q);
 }

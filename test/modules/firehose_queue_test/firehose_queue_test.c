@@ -141,6 +141,7 @@ finish(void)
 		(void) take_record(s);
 		while (s->claimed != NIL)
 			settle_record(s);
+		queue_reader_serve_waiters(sim.model.q);
 		model_check_stream(&sim.model, s);
 		if (model_pending(s) != 0 || s->queue_stream->npages > 1)
 			MISMATCH(&sim.model, "entry %d keeps %u pages", queue_stream_number(sim.model.q, s->queue_stream), s->queue_stream->npages);

@@ -109,8 +109,7 @@ dismiss_line(ModelStream *s)
 static void
 join_too_late(ModelStream *s, int waiter)
 {
-	queue_join_line(sim.model.q, s->queue_stream, waiter, s->generation - 1, 100);
-	if (queue_leave_line(sim.model.q, waiter) != QUEUE_STALE)
+	if (queue_join_line(sim.model.q, s->queue_stream, waiter, s->generation - 1, 100))
 		MISMATCH(&sim.model, "waiter %d stands in the line of another stream", waiter);
 	sim.tally.stale++;
 }
@@ -141,5 +140,6 @@ join_or_leave(void)
 	w->bytes = 1 + below(chance(0.5) ? 1000 : 20 * QUEUE_PAGE_DATA);
 	w->ticket = sim.next_ticket++;
 	sim.tally.waited++;
-	queue_join_line(sim.model.q, s->queue_stream, w - sim.waiters, s->generation, w->bytes);
+	if (!queue_join_line(sim.model.q, s->queue_stream, w - sim.waiters, s->generation, w->bytes))
+		MISMATCH(&sim.model, "waiter %d may not join a line", (int) (w - sim.waiters));
 }

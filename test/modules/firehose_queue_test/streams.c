@@ -127,6 +127,7 @@ release_stream(ModelStream *s)
 		return;
 	while (take_record(s))
 		settle_record(s);
+	queue_reader_serve_waiters(sim.model.q);
 	if (!s->drained || s->deferred != NIL)
 		return;
 	note_served();
