@@ -100,6 +100,11 @@ takes_at_most('on_full wait: the put ends not long after queue_timeout', 3, sub 
     $took = seconds(sub { ($code, $out, $error) = $node->psql('postgres', sprintf($put, 'wait')) }) });
 isnt($code, 0, 'and fails');
 cmp_ok($took, '>', 0.9, 'and not sooner');
+alter_settings($node, 'firehose.max_queue_timeout' => '500ms');
+takes_at_most('nor longer than the superuser allows', 3, sub {
+    ($code, $out, $error) = $node->psql('postgres', q{SET firehose.queue_timeout = '24d';} . sprintf($put, 'wait')) });
+like($error, qr/within firehose.queue_timeout \(500 ms\)/, 'and says how long that was');
+alter_settings($node, 'firehose.max_queue_timeout' => '5min');
 ($code, $out, $error) = $node->psql('postgres',
     q{SET firehose.queue_timeout = '300s'; SET statement_timeout = '200ms';} . sprintf($put, 'wait'));
 like($error, qr/statement timeout/, 'the wait can be cancelled');

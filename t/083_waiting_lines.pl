@@ -99,6 +99,51 @@ served('one that is left when space comes free', @line[ 0, 2, 4 ]);
 wait_delivered($node);
 is(sql($accounts), '0 0', 'nothing is kept for anybody');
 
+# one that catches the cancellation, and goes on in its transaction without a place
+# in the line or space of its own
+my $gate = $node->background_psql('postgres');
+$gate->query_safe('SELECT pg_advisory_lock(1)');
+sql(q{ALTER SERVER held OPTIONS (SET paused 'true')});
+fill('held');
+my $caught = { out => '', err => '' };
+$caught->{run} = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c',
+        q{DO $$ BEGIN
+            BEGIN
+                PERFORM firehose_put_record('held', repeat('w', 1000000));
+            EXCEPTION WHEN query_canceled THEN
+                PERFORM pg_advisory_lock(1);
+            END;
+            SET LOCAL firehose.queue_timeout = 0;
+            BEGIN
+                PERFORM firehose_put_record('held', repeat('w', 1000000));
+            EXCEPTION WHEN insufficient_resources THEN
+                RAISE WARNING 'full';
+            END;
+        END $$} ], '<', '/dev/null', '>', \$caught->{out}, '2>', \$caught->{err});
+wait_for_sql($node, 'SELECT waiters FROM firehose_stat_queue', '1');
+sql(q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'DO $$ BEGIN%'});
+wait_for_sql($node, q{SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'}, '1');
+is(sql($accounts), '0 0', 'one that caught its cancellation waits no longer');
+$gate->query_safe('SELECT pg_advisory_unlock(1)');
+$gate->quit;
+$caught->{run}->finish;
+like($caught->{err}, qr/WARNING:  full$/, 'and goes on');
+
+# many are served by one release, and nothing comes after it
+sql(q{ALTER SERVER held OPTIONS (SET paused 'false')});
+wait_delivered($node);
+sql(q{ALTER SERVER held OPTIONS (SET paused 'true')});
+my $holder = $node->background_psql('postgres');
+$holder->query_safe($_) foreach 'BEGIN', (q{SELECT firehose_put_record('held', repeat('c', 900000))}) x 2;
+fill('held');
+my @many = stand_in_line('held', 1_000_000, (10) x 20);
+$holder->query_safe('ROLLBACK');
+$holder->quit;
+served('one of many that one release serves', @many);
+sql(q{ALTER SERVER held OPTIONS (SET paused 'false')});
+wait_delivered($node);
+is(sql($accounts), '0 0', 'nothing is kept of theirs');
+
 # Give a session its space, so that more than so many pages are promised, and cancel
 # it before it knows.
 sub cancel_when_served
