@@ -10,7 +10,7 @@
  * It verifies nothing.  Listens on loopback, with --cert by TLS; a thread
  * serves each connection.  The port file gets the port.  GET /stats answers
  * "requests records bytes cpu_ns", and DELETE /stats sets the first three to
- * zero.
+ * zero.  After GET /delay/MS it takes so long to answer each request.
  *
  *-------------------------------------------------------------------------
  */
@@ -57,11 +57,13 @@ typedef struct Head
 	bool		is_batch;
 	bool		is_get;
 	bool		is_delete;
+	int			delay;			/* that is asked for, -1: none is */
 	bool		wants_continue;
 } Head;
 
 static SSL_CTX *tls = NULL;
 static int	id_length = LONG_ID;
+static atomic_int delay_ms;
 static atomic_ullong total_requests;
 static atomic_ullong total_records;
 static atomic_ullong total_bytes;
@@ -125,6 +127,7 @@ read_head(Connection *c, Head *head)
 	head->wants_continue = find_header(c->data, "\r\nExpect:") != NULL;
 	head->is_get = strncmp(c->data, "GET ", 4) == 0;
 	head->is_delete = strncmp(c->data, "DELETE ", 7) == 0;
+	head->delay = strncmp(c->data, "GET /delay/", 11) == 0 ? atoi(c->data + 11) : -1;
 	return true;
 }
 
@@ -227,6 +230,11 @@ write_stats(char *response, const Head *head)
 		total_requests = total_records = total_bytes = 0;
 		return sprintf(response, "ok\n");
 	}
+	if (head->delay >= 0)
+	{
+		delay_ms = head->delay;
+		return sprintf(response, "ok\n");
+	}
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
 	return sprintf(response, "%llu %llu %llu %llu\n", total_requests, total_records,
 				   total_bytes, cpu.tv_sec * 1000000000ULL + cpu.tv_nsec);
@@ -260,6 +268,8 @@ serve(Connection *c)
 		total_requests++;
 		total_records += records;
 		total_bytes += head.body;
+		if (delay_ms > 0)
+			usleep(delay_ms * 1000);
 	}
 
 	/* the headers that Firehose's replies have */
