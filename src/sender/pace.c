@@ -5,10 +5,7 @@
  * Four things limit a stream, each in its own way.
  *
  * Requests that take too long (a slow service, a thin line) are too large or
- * too many.  A timeout cuts both; while nothing is accepted, the cut grows, so
- * that the third time in a row leaves one request of one record.  Both grow
- * back while requests end well within the timeout, judged by how long the last
- * one took, so that a limit once found is not overrun again and again.
+ * too many: pace_size.c.
  *
  * A service that refuses for lack of quota is sent to at a rate: pace_rate.c.
  *
@@ -27,34 +24,6 @@
 
 /* The share of a second's rate that a request may have, if parts are taken. */
 #define REQUEST_OF_SECOND	0.5
-
-/*
- * Requests and their number grow while they would take so much of the timeout.
- */
-#define GROW_FAST			0.4
-#define GROW_SLOWLY			0.58
-
-/*
- * A trial of twice as many requests of half the size has succeeded if they
- * take less than this part of the time; otherwise the next one comes after a
- * pause, twice as long each time.
- */
-#define TRIAL_PART			0.8
-#define TRIAL_HOLD			(60 * SECOND)
-#define MAX_TRIAL_HOLD		(3600 * SECOND)
-
-/*
- * Requests that take more of it, though smaller ones take less, shrink a
- * little.
- */
-#define TOO_LONG			0.85
-
-/*
- * A size that was refused is tried again after this, the next time after twice
- * that.
- */
-#define CEILING_HOLD		(60 * SECOND)
-#define MAX_CEILING_HOLD	(3600 * SECOND)
 
 /* How far behind its rate a sender may catch up. */
 #define RATE_SLACK			(SECOND / 20)
@@ -198,196 +167,6 @@ pace_sent(Pace *p, PaceRequest *request, int records, int64_t bytes, int64_t now
 	}
 }
 
-/*
- * The share that a request has in any case: one record, or where records may
- * be made smaller, one row.
- */
-static double
-least_share(const Pace *p)
-{
-	return 1.0 / (p->options.packs ? (double) p->options.max_bytes : p->options.max_records);
-}
-
-/* Size and number of requests --------------------------------------------- */
-
-/*
- * Requests of this size, or so many of them, were too much.  Cut both to a
- * quarter; if that does not help either, to an eighth of that; then to one
- * request of one record.  So no record is sent more than three times in vain.
- */
-void
-pace_strike(Pace *p, const PaceRequest *request, int64_t now)
-{
-	static const double divisors[] = {4, 8};
-	double		divisor = p->strikes < 2 ? divisors[p->strikes] : HUGE_VAL;
-
-	p->share = Min(p->share, share_of(p, request)) / divisor;
-	p->share = Max(p->share, least_share(p));
-	p->window = Max(1, p->window / divisor);
-	p->fastest = INT64_MAX;
-	p->apart = false;
-	p->trial = 0;
-	p->changed_at = now;
-	if (p->strikes < 2)
-		p->strikes++;
-}
-
-/*
- * How long would requests take that are larger by this factor?  `base` stands
- * for the time that does not depend on their size.
- */
-static double
-would_take(int64_t took, int64_t base, double factor)
-{
-	return (double) base + (double) (took - base) * factor;
-}
-
-/* Keep requests from growing beyond a size, for longer each time. */
-void
-pace_set_ceiling(Pace *p, double share, int64_t now)
-{
-	bool		again = now - p->ceiling_until < p->ceiling_hold;
-
-	p->ceiling_hold = again && p->ceiling_hold > 0 ?
-		Min(p->ceiling_hold * 2, MAX_CEILING_HOLD) : CEILING_HOLD;
-	p->ceiling_until = now + p->ceiling_hold;
-	p->ceiling = Max(share, least_share(p));
-}
-
-/* The largest share that requests may grow to now. */
-static double
-share_limit(const Pace *p, int64_t now)
-{
-	return now < p->ceiling_until ? p->ceiling : 1;
-}
-
-/*
- * Whether a service works on requests side by side can only be seen with more
- * of them.  Where more of this size might not end in time, and larger ones
- * would not, try twice as many of half the size: for a service that does not,
- * that is the same work.
- */
-static void
-start_trial(Pace *p, int64_t took, int64_t now)
-{
-	double		window = Min(p->window * 2, p->options.max_in_flight);
-
-	p->before_took = (double) took;
-	p->before_share = p->share;
-	p->before_window = p->window;
-	p->share = Max(p->share * p->window / window, least_share(p));
-	p->window = window;
-	p->trial_size = (int) window;
-	p->trial = 2 * p->trial_size;
-	p->trial_took = 0;
-	p->changed_at = now;
-}
-
-/* A response of the trial; those of the first wave do not count. */
-static void
-continue_trial(Pace *p, int64_t took, int64_t now)
-{
-	if (p->trial <= p->trial_size)
-		p->trial_took += (double) took;
-	if (--p->trial > 0)
-		return;
-	p->apart = p->trial_took < p->before_took * TRIAL_PART * p->trial_size;
-	if (!p->apart)
-	{
-		p->share = p->before_share;
-		p->window = p->before_window;
-		p->trial_hold = Min(Max(p->trial_hold * 2, TRIAL_HOLD), MAX_TRIAL_HOLD);
-		p->trial_at = now + p->trial_hold;
-	}
-	p->changed_at = now;
-}
-
-/* Make requests larger; false if larger ones might not end in time. */
-static bool
-grow_share(Pace *p, int64_t took, double limit)
-{
-	double		timeout = (double) p->options.timeout;
-
-	if (would_take(took, 0, 2) <= timeout * GROW_FAST)
-		p->share *= 2;
-	else if (would_take(took, p->fastest, 1.25) <= timeout * GROW_SLOWLY)
-		p->share *= 1.25;
-	else
-		return false;
-	p->share = Min(p->share, limit);
-	return true;
-}
-
-/* Allow more requests; false if they might not end in time. */
-static bool
-grow_window(Pace *p, int64_t took)
-{
-	double		timeout = (double) p->options.timeout;
-	double		factor = p->apart ? 1 : (p->window + 1) / p->window;
-
-	if (would_take(took, 0, 4) <= timeout * GROW_FAST)
-		p->window = Min(p->window * 2, p->options.max_in_flight);
-	else if (would_take(took, Min(p->fastest, took / 4), factor) <= timeout * GROW_SLOWLY)
-		p->window = Min(p->window + 1, p->options.max_in_flight);
-	else
-		return false;
-	return true;
-}
-
-/* A request took so long that others may not end in time. */
-static void
-shrink(Pace *p, int64_t now)
-{
-	if (p->window > 1)
-		p->window = Max(1, p->window - 1);
-	else
-		p->share = Max(p->share * 0.8, least_share(p));
-	p->changed_at = now;
-}
-
-/*
- * A request was accepted: more and larger ones may follow, if those can be
- * expected to end in time.  The smaller of the two grows first, both at once
- * as long as that is safe.
- */
-static void
-grow(Pace *p, const PaceRequest *request, int64_t now)
-{
-	double		timeout = (double) p->options.timeout;
-	int64_t		took = now - request->sent_at;
-	double		max_window = p->options.max_in_flight;
-	double		limit = share_limit(p, now);
-	bool		share_first = p->share / limit <= p->window / max_window;
-	/* would one more record have been too much? */
-	bool		share_used = request->records + 1 > p->share * p->options.max_records ||
-		(double) request->bytes + p->mean_volume > p->share * (double) p->options.max_bytes;
-	bool		grown = false;
-
-	p->fastest = Min(p->fastest, took);
-	if (request->sent_at < p->changed_at)
-		return;
-	if (p->trial > 0)
-	{
-		continue_trial(p, took, now);
-		return;
-	}
-	if (took > timeout * TOO_LONG && p->fastest < timeout * TOO_LONG / 2)
-	{
-		shrink(p, now);
-		return;
-	}
-	if (p->share >= limit && p->window >= max_window)
-		return;
-	if (p->share < limit && share_used && (share_first || p->window >= max_window))
-		grown = grow_share(p, took, limit);
-	if (p->window < max_window && (!grown || would_take(took, 0, 8) <= timeout * GROW_FAST))
-		grown |= grow_window(p, took);
-	if (!grown && p->window < max_window && share_used && now >= p->trial_at)
-		start_trial(p, took, now);
-	else
-		p->changed_at = now;
-}
-
 /* Results of requests ------------------------------------------------ */
 
 /* Something was accepted: the stream works. */
@@ -442,7 +221,7 @@ pace_answered(Pace *p, const PaceRequest *request, int accepted,
 		p->proven = Max(p->proven, share_of(p, request));
 	}
 	if (accepted * 2 >= request->records)
-		grow(p, request, now);
+		pace_grow(p, request, now);
 	pace_rate_judge(p, request, now);
 }
 
@@ -481,7 +260,7 @@ pace_failed(Pace *p, const PaceRequest *request, int64_t wish, int64_t now)
 		return;
 	p->window = p->failures > 1 ? 1 : Max(1, p->window / 2);
 	p->probing = p->failures > 1;
-	p->changed_at = now;
+	pace_size_changed(p, now);
 }
 
 void
@@ -500,10 +279,10 @@ pace_too_large(Pace *p, const PaceRequest *request, int64_t now)
 	if (request->rows <= 1)
 		return;
 	p->bisect_left = Max(p->bisect_left, request->rows);
-	p->share = Max(Min(p->share, half), least_share(p));
+	p->share = Max(Min(p->share, half), pace_least_share(p));
 	if (request->sent_at >= p->changed_at)
 		pace_set_ceiling(p, half, now);
-	p->changed_at = now;
+	pace_size_changed(p, now);
 }
 
 void

@@ -50,6 +50,13 @@ typedef enum PaceState
 	PACE_PARKED					/* probed slowly */
 } PaceState;
 
+typedef enum PaceTrial
+{
+	PACE_NO_TRIAL,
+	PACE_TRY_MORE,				/* smaller requests */
+	PACE_TRY_FEWER				/* larger requests */
+} PaceTrial;
+
 typedef struct Pace
 {
 	PaceOptions options;
@@ -73,19 +80,23 @@ typedef struct Pace
 								 * because they were too much */
 	int64_t		fastest;		/* shortest request since the last strike */
 
-	/*
-	 * Do requests take longer the more of them are under way?  Unknown at
-	 * first, and tried out where it matters.
-	 */
-	bool		apart;			/* they do not */
-	int			trial;			/* responses to come of a trial, 0: none */
-	int			trial_size;		/* responses of it that count, the last */
-	double		trial_took;		/* sum of theirs, us */
-	double		before_took;	/* before the trial */
+	/* responses to requests of this size and number, lately */
+	int			nresponses;
+	double		took;			/* sum of theirs, us */
+	int64_t		slowest;
+
+	/* a trial of another number of requests, of another size */
+	PaceTrial	trial;
+	bool		trial_chained;	/* after one that succeeded */
+	int			trial_skip;		/* responses to come that do not count */
 	double		before_share;
 	double		before_window;
+	double		before_speed;
+	int64_t		trial_began;
 	int64_t		trial_at;		/* not before */
 	int64_t		trial_hold;		/* between the last two that failed */
+	bool		apart;			/* more requests took more */
+	bool		shared;			/* they did not */
 	int			bisect_left;	/* rows of a request that was too large, to
 								 * be tried in smaller requests, one at a time
 								 * */

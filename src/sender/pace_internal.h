@@ -1,6 +1,6 @@
 /*
  * pace_internal.h
- *		Shared by pace.c and pace_rate.c.
+ *		Shared by pace.c, pace_rate.c and pace_size.c.
  */
 #ifndef FIREHOSE_SENDER_PACE_INTERNAL_H
 #define FIREHOSE_SENDER_PACE_INTERNAL_H
@@ -35,11 +35,16 @@ share_of(const Pace *p, const PaceRequest *request)
 	return Min(1, p->options.packs ? by_bytes : Max(by_records, by_bytes));
 }
 
-/* pace.c: requests of this size, or so many of them, were too much. */
+/*
+ * pace_size.c: a request was accepted, so that more and larger ones may
+ * follow; requests of this size, or so many of them, were too much; they may
+ * not grow beyond a size; size or number are others from now on.
+ */
+extern void pace_grow(Pace *p, const PaceRequest *request, int64_t now);
 extern void pace_strike(Pace *p, const PaceRequest *request, int64_t now);
-
-/* pace.c: keep requests from growing beyond a size. */
 extern void pace_set_ceiling(Pace *p, double share, int64_t now);
+extern void pace_size_changed(Pace *p, int64_t now);
+extern double pace_least_share(const Pace *p);
 
 /*
  * pace_rate.c: count what a response accepted and refused; some or all of it

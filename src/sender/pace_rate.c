@@ -178,7 +178,7 @@ refused_again(Pace *p, const PaceRequest *request, int64_t now)
 		p->share = p->proven;
 		if (p->too_large++ > 0)
 			pace_set_ceiling(p, p->proven, now);
-		p->changed_at = now;
+		pace_size_changed(p, now);
 		/* at the smaller size the rate may be higher */
 		p->refused_rate = 0;
 		p->step = MAX_STEP;
@@ -264,16 +264,21 @@ cut_to_goodput(Pace *p, double fraction, int64_t now)
 /*
  * Nothing was refused.  If the rate has held anything back, it grows: towards
  * where it was refused by a quarter of what is missing, beyond that by more
- * and more.
+ * and more.  One that a request was not held back for, because that would have
+ * been too long, is at least what was accepted.
  */
 static void
 grow_rate(Pace *p, int64_t now)
 {
+	double		seconds = (double) (now - p->epoch_at) / (double) SECOND;
+
 	if (!p->rate_binds)
 	{
 		if (now - p->cut_at > FORGET_RATE)
 			release_rate(p);
 	}
+	else if (p->epoch_accepted > p->rate * seconds * 2)
+		p->rate = p->epoch_accepted / seconds;
 	else if (p->rate < p->refused_rate)
 		p->rate += Max((p->refused_rate - p->rate) / 4, p->rate * FIRST_STEP);
 	else

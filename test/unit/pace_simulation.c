@@ -60,11 +60,23 @@ longer(World *w, double time)
 	return time * (1 + w->s->noise * retry_random(&w->random));
 }
 
-/* What moves a second; a service that shares its work is a line of that. */
+/*
+ * What moves in a second; a service that shares its time is a line of that.
+ * 0: nothing is in the way.
+ */
 static double
 line_speed(const World *w)
 {
-	return w->s->serial ? SECOND : w->s->line;
+	return w->s->workers > 0 ? (double) w->s->workers * SECOND : w->s->line;
+}
+
+/* The part of it that each of n requests has: no more than one worker. */
+static double
+speed_of_each(const World *w, int n)
+{
+	double		each = line_speed(w) / n;
+
+	return w->s->workers > 0 ? fmin(each, SECOND) : each;
 }
 
 /* Decide what the service accepts, when it has the request. */
@@ -119,7 +131,7 @@ arrive(World *w, Call *call)
 {
 	const Scenario *s = w->s;
 
-	call->ready_at = w->now + (s->serial ? 0 : (int64_t) work(w, call));
+	call->ready_at = w->now + (s->workers > 0 ? 0 : (int64_t) work(w, call));
 	if (in_outage(w, w->now) || in_outage(w, call->sent.sent_at))
 	{
 		call->failed = true;
@@ -139,7 +151,7 @@ move_line(World *w)
 
 	for (int i = 0; i < MAX_IN_FLIGHT; i++)
 		n += w->calls[i].used && w->calls[i].ready_at < 0;
-	each = n == 0 ? 0 : line_speed(w) * (double) (w->now - w->line_at) / SECOND / n;
+	each = n == 0 ? 0 : speed_of_each(w, n) * (double) (w->now - w->line_at) / SECOND;
 	w->line_at = w->now;
 	for (int i = 0; i < MAX_IN_FLIGHT; i++)
 	{
@@ -181,7 +193,7 @@ next_event(World *w)
 	}
 	if (n > 0)
 	{
-		int64_t		at = w->now + (int64_t) (least * n / line_speed(w) * SECOND) + 1;
+		int64_t		at = w->now + (int64_t) (least / speed_of_each(w, n) * SECOND) + 1;
 
 		if (at < next)
 			next = at;
@@ -301,7 +313,7 @@ send_one(World *w, int64_t *when)
 	w->o->sent += n;
 	w->o->outage_sent += in_outage(w, w->now) ? n : 0;
 	pace_sent(&w->pace, &call->sent, n, (int64_t) n * w->s->record_bytes, w->now);
-	call->bytes_left = w->s->serial ? work(w, call) : (double) n * w->s->record_bytes * 4 / 3;
+	call->bytes_left = w->s->workers > 0 ? work(w, call) : (double) n * w->s->record_bytes * 4 / 3;
 	if (line_speed(w) <= 0)
 		arrive(w, call);
 	note_recovery(w, n);

@@ -47,7 +47,8 @@ typedef struct Scenario
 	double		latency;		/* a: us of a request */
 	double		per_record;		/* b: us */
 	double		per_byte;		/* c: us */
-	bool		serial;			/* the service shares its time among requests */
+	int			workers;		/* that share their time among requests; 0: each
+								 * request has one of its own */
 	double		noise;			/* times are up to this much longer */
 	double		line;			/* bytes per second, shared; 0: no limit */
 	QuotaUnit	unit;

@@ -182,9 +182,72 @@ test_states(void)
 	ok(!pace_try_early(&p, 0, SECOND), "a pause that the service caused is kept, whoever waits");
 }
 
+/*
+ * A service that takes a second for a full request: told by waves of requests,
+ * as many as may be under way and as large as may be.
+ */
+typedef enum Service
+{
+	SIDE_BY_SIDE,
+	SHARED_TIME
+} Service;
+
+static int64_t
+wave(Pace *p, Service service, int64_t now)
+{
+	PaceRequest r[64];
+	int			n = pace_max_in_flight(p);
+	int			records = pace_max_records(p);
+	int64_t		took = SECOND / 10 + SECOND * records / 500;
+
+	if (service == SHARED_TIME)
+		took *= n;
+	for (int i = 0; i < n; i++)
+		pace_sent(p, &r[i], records, records * 100, now);
+	for (int i = 0; i < n; i++)
+	{
+		if (took > p->options.timeout)
+			pace_timed_out(p, &r[i], now + p->options.timeout);
+		else
+			pace_answered(p, &r[i], records, records * 100, 0, -1, now + took);
+	}
+	return now + (took > p->options.timeout ? p->options.timeout : took) + SECOND / 2;
+}
+
+static void
+test_number_of_requests(void)
+{
+	static const char *const names[] = {"side by side", "sharing its time"};
+
+	for (int service = SIDE_BY_SIDE; service <= SHARED_TIME; service++)
+	{
+		PaceOptions options = usual_options();
+		Pace		p;
+		int64_t		now = 0;
+
+		options.timeout = SECOND / 2;
+		pace_init(&p, &options, 1, 0);
+		for (int i = 0; i < 100; i++)
+			now = wave(&p, (Service) service, now);
+		ok(pace_max_in_flight(&p) == (service == SIDE_BY_SIDE ? 16 : 1),
+		   "a slow service that works %s: the number of requests (%d)", names[service],
+		   pace_max_in_flight(&p));
+		/* 0.6 and 0.7 of the timeout, less what each request takes */
+		ok(pace_max_records(&p) >= (service == SIDE_BY_SIDE ? 90 : 110) && pace_max_records(&p) <= 130,
+		   "and their size (%d)", pace_max_records(&p));
+		/* what it does may change */
+		p.trial_at = 0;
+		for (int i = 0; i < 100; i++)
+			now = wave(&p, service == SIDE_BY_SIDE ? SHARED_TIME : SIDE_BY_SIDE, now);
+		is_int(pace_max_in_flight(&p), service == SIDE_BY_SIDE ? 1 : 16,
+			   "and when it works otherwise, too");
+	}
+}
+
 int
 main(void)
 {
+	test_number_of_requests();
 	test_size_answers();
 	test_packed_size_answers();
 	test_states();
