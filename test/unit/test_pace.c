@@ -304,7 +304,7 @@ test_slow_service(const char *name, int least_workers, int most_workers)
 	 * how many share it only more requests tell
 	 */
 	if (most_workers > 1)
-		ok_few_timeouts(&worst, 8, 24);
+		ok_few_timeouts(&worst, 12, 40);
 	else
 		ok_few_timeouts(&worst, most_workers > 0 ? 3 : 2, most_workers > 0 ? 6 : 2);
 }
