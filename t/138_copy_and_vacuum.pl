@@ -32,7 +32,7 @@ sub horizon_moves
 {
     my ($while) = @_;
     # (a chunk or a note of the progress may fall on some)
-    cmp_ok(sql('SELECT looks()'), '<', 8, "$while: no process holds a snapshot");
+    cmp_ok(sql('SELECT looks()'), '<', 20, "$while: no process holds a snapshot all the time");
     my $removed = 0;
     sql('UPDATE dead SET v = v + 1');
     wait_until("$while: VACUUM removes what died", sub { my ($n, $left) = vacuum('dead'); $removed += $n; $left == 0 });
@@ -95,7 +95,7 @@ $lock->query_safe('SELECT pg_advisory_unlock(1)');
 $lock->quit;
 wait_until('all is copied', sub { (copies_left($node) // 1) == 0 });
 wait_confirmed($node, 'postgres', 'copy');
-is(scalar(grep { $_->{op} eq 'r' } events($emulator, 'copy')), 600, 'and are read');
+is(scalar(read_rows($emulator, 'copy', 't')), 600, 'and are read');
 is(join(' ', vacuum('t')), '500 0', 'then they are removed');
 
 # ------------------------------------------------------------------------
@@ -110,7 +110,7 @@ horizon_moves('between chunks');
 my $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN; LOCK TABLE firehose_copies IN SHARE MODE');
 alter('firehose.copy_rate' => 0);
-wait_until('all rows came', sub { scalar(grep { $_->{op} eq 'r' } events($emulator, 'copy')) == 1700 });
+wait_until('all rows came', sub { read_rows($emulator, 'copy', 't') == 1700 });
 horizon_moves('while progress cannot be noted');
 $holder->query_safe('COMMIT');
 $holder->quit;
@@ -121,8 +121,9 @@ sql(q{INSERT INTO large SELECT id, repeat('x', 2500) FROM generate_series(1, 300
 wait_confirmed($node, 'postgres', 'copy');
 $emulator->fault('delay', { seconds => 600 });
 sql(q{SELECT firehose_copy_table('copy', 'large')});
-wait_unchanged('as many chunks are under way as may be', qr/^streaming [1-9]/);
-cmp_ok((split / /, state_of())[1], '>', 100, 'hundreds of rows');
+wait_unchanged('as many chunks are under way as may be', qr/^streaming \d{3}/);
+my $rows = (split / /, state_of())[1];
+cmp_ok($rows, '<', 1200, "hundreds of rows, $rows, and not the whole table, behind which a commit would stand in line");
 horizon_moves('while the service does not answer');
 
 alter('firehose.queue_size' => '8MB');

@@ -126,10 +126,17 @@ chunks_in_flight_bytes(void)
 	return bytes;
 }
 
-const ChunkInFlight *
-chunks_in_flight_get(int i)
+void
+chunks_in_flight_follow(MemoryContext context, CopyPosition *next, XLogRecPtr *end)
 {
-	return &chunks[i];
+	for (int i = 0; i < nchunks; i++)
+	{
+		*end = Max(*end, chunks[i].end);
+		if (!chunks[i].advances)
+			continue;
+		copy_position_free(next);
+		*next = copy_position_keep(context, &chunks[i].last);
+	}
 }
 
 void

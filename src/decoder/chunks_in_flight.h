@@ -37,8 +37,8 @@ extern int	chunks_in_flight_count(void);
 extern bool chunks_in_flight_full(void);
 extern int64 chunks_in_flight_bytes(void);
 
-/* The i-th, the oldest is 0. */
-extern const ChunkInFlight *chunks_in_flight_get(int i);
+/* Go on after these: where the next chunk begins, and the end. */
+extern void chunks_in_flight_follow(MemoryContext context, CopyPosition *next, XLogRecPtr *end);
 
 /* Add one that is in the queue now. */
 extern void chunks_in_flight_add(const ChunkInFlight *chunk);

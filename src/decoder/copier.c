@@ -71,7 +71,7 @@ static int64 noted_at;
 static int64 not_before;		/* clock_ms */
 static long patience = PATIENCE_US;
 static Event row_event;			/* of the chunk that is being read */
-static int	rows_seen;			/* in it, sent or not */
+static int	rows_seen;			/* in it, sent or not; moved ones are extra */
 static int	said;				/* SQLSTATE that the log has; 0: none */
 
 /* Start ------------------------------------------------------------------- */
@@ -175,23 +175,6 @@ store_current(void)
 		moved_rows_stored();
 }
 
-/* Go on after what an earlier decoder handed over, delivered or not. */
-static void
-follow_chunks_in_flight(void)
-{
-	chunks_in_flight_begin(batch->pipeline, current, current_context);
-	for (int i = 0; i < chunks_in_flight_count(); i++)
-	{
-		const ChunkInFlight *chunk = chunks_in_flight_get(i);
-
-		end = Max(end, chunk->end);
-		if (!chunk->advances)
-			continue;
-		copy_position_free(&next);
-		next = copy_position_keep(current_context, &chunk->last);
-	}
-}
-
 static void
 begin_copy(void)
 {
@@ -202,7 +185,8 @@ begin_copy(void)
 	next = copy_position_keep(current_context, &copy->last);
 	copy->last = copy_position_keep(current_context, &copy->last);
 	end = copy->end;
-	follow_chunks_in_flight();
+	chunks_in_flight_begin(batch->pipeline, current, current_context);
+	chunks_in_flight_follow(current_context, &next, &end);
 	moved_rows_begin(current_context, copy->key_columns);
 	copy->phase = COPY_READING;
 	if (copy->started_at == 0)
@@ -387,7 +371,7 @@ read_rows(ChunkInFlight *chunk, int *nmoved)
 		chunk->last = copy_position_keep(current_context, &result.last);
 		chunk->end = result.all_read ? 1 : InvalidXLogRecPtr;
 	}
-	rows_seen = *nmoved + result.seen;
+	rows_seen = result.seen;
 	chunk->rows = row_event.seq;
 }
 
@@ -416,7 +400,9 @@ read_chunk(ChunkInFlight *chunk, int *nmoved, bool *locked)
 	fault = describe_current();
 	SetUserIdAndSecContext(pipeline->owner, security | SECURITY_RESTRICTED_OPERATION |
 						   SECURITY_LOCAL_USERID_CHANGE);
-	if (fault == NULL)
+	if (fault == NULL && wal_reader_position(wal) < begin_at)
+		*locked = true;			/* begun anew */
+	else if (fault == NULL)
 		read_rows(chunk, nmoved);
 	SetUserIdAndSecContext(user, security);
 	SPI_finish();
@@ -536,6 +522,17 @@ do_chunk(void)
 	return copy_rate_pause(rows_seen);
 }
 
+/* Take account of what was delivered, and of what the stream has passed. */
+static void
+keep_account(void)
+{
+	settle();
+	moved_rows_passed(wal_reader_position(wal));
+	show_hold();
+	if (dirty && clock_ms() - noted_at >= NOTE_MS)
+		store_current();
+}
+
 long
 copier_turn(void)
 {
@@ -544,19 +541,24 @@ copier_turn(void)
 	long		wait;
 
 	held = false;
-	if (copies == NIL || (current == NULL && wal_reader_position(wal) < begin_at))
+	if (copies == NIL)
 		return -1;
+	if (current != NULL)
+		keep_account();
 	if (now < not_before)
 		return not_before - now;
-	if (current == NULL)
-		begin_copy();
-	settle();
-	moved_rows_passed(wal_reader_position(wal));
-	show_hold();
-	if (dirty && now - noted_at >= NOTE_MS)
-		store_current();
 	if (wal_reader_position(wal) < begin_at)
 		return -1;
+	if (current == NULL)
+		begin_copy();
+	if (moved_rows_failure() != NULL)
+	{
+		end_copy(COPY_FAILED, psprintf("moved rows cannot be noted: %s", moved_rows_failure()));
+		/* the next process has no files open */
+		if (current == NULL)
+			pg_atomic_write_u32(&batch->pipeline->reread, 1);
+		return 0;
+	}
 	if (moved_rows_are_lost())
 	{
 		ereport(LOG, (errmsg("firehose decoder: pipeline \"%s\" begins the copy of table %u anew, because rows changed while it had another key",

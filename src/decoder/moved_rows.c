@@ -13,9 +13,26 @@
 #include "decoder/moved_rows.h"
 #include "decoder/moved_spill.h"
 
+/*
+ * So many notes, in the order of their making, share what they hold the slot
+ * before, so that it can be found without looking at each.
+ */
+#define BLOCK_NOTES	1000
+
+/* Spilled notes that are taken back in one turn. */
+#define TAKE_NOTES	5000
+
+typedef struct NoteBlock
+{
+	XLogRecPtr	first;			/* of all of them; Invalid: none yet */
+	int			made;
+	int			live;
+} NoteBlock;
+
 typedef struct MovedRow
 {
 	MovedNote	note;
+	NoteBlock  *block;
 	XLogRecPtr	mark;			/* it was read before this; Invalid: not yet */
 	Size		size;			/* of all this */
 	struct MovedRow *next;		/* of the same hash */
@@ -32,9 +49,11 @@ static MemoryContext context;
 static List *key_columns;		/* of char * */
 static List *noted;				/* of MovedRow *, to be read */
 static List *were_read;			/* of MovedRow *, that may move on unseen */
-static HTAB *by_key;			/* of both, those that have a whole key */
+static List *blocks;			/* of NoteBlock *, of both */
+static HTAB *by_key;			/* of both */
 static Size used;				/* by both */
 static bool lost;				/* not all are noted */
+static bool told_incomplete;	/* the log has it */
 static XLogRecPtr dropped;		/* first commit of those that were lost; Invalid: none */
 
 /* Begin with an empty context, or with none. */
@@ -45,8 +64,10 @@ have_none(void)
 
 	noted = NIL;
 	were_read = NIL;
+	blocks = NIL;
 	used = 0;
 	lost = false;
+	told_incomplete = false;
 	dropped = InvalidXLogRecPtr;
 	moved_spill_forget();
 	by_key = context == NULL ? NULL :
@@ -73,6 +94,12 @@ bool
 moved_rows_are_lost(void)
 {
 	return lost;
+}
+
+const char *
+moved_rows_failure(void)
+{
+	return context == NULL ? NULL : moved_spill_failure();
 }
 
 void
@@ -135,27 +162,34 @@ has_other_key(const EventRelation *relation)
 	return false;
 }
 
-/* The value of a column of the key; NULL: it has none. */
+/*
+ * The value of a column of the key, before an update or after it; NULL: it has
+ * none.  A large one that is left out is that of before.
+ */
 static const EventValue *
-key_value(const EventRelation *relation, const EventValue *row, const char *column)
+key_value(const Event *event, bool before, const char *column)
 {
-	for (int i = 0; i < relation->ncolumns; i++)
+	for (int i = 0; i < event->relation->ncolumns; i++)
 	{
-		if (strcmp(relation->columns[i].name, column) == 0)
-			return row[i].kind == EVENT_VALUE_TEXT ? &row[i] : NULL;
+		const EventValue *value;
+
+		if (strcmp(event->relation->columns[i].name, column) != 0)
+			continue;
+		value = before ? &event->old_row[i] : event_new_value(event, i);
+		return value != NULL && value->kind == EVENT_VALUE_TEXT ? value : NULL;
 	}
 	return NULL;
 }
 
-/* Is a row of an event the one that has this key? */
+/* Has the row this key, before an update or after it? */
 static bool
-has_key(const EventRelation *relation, const EventValue *row, const CopyPosition *key)
+has_key(const Event *event, bool before, const CopyPosition *key)
 {
 	if (key->n != list_length(key_columns))
 		return false;
 	for (int i = 0; i < key->n; i++)
 	{
-		const EventValue *value = key_value(relation, row, list_nth(key_columns, i));
+		const EventValue *value = key_value(event, before, list_nth(key_columns, i));
 
 		if (value == NULL || strlen(key->texts[i]) != value->length ||
 			memcmp(key->texts[i], value->v.text, value->length) != 0)
@@ -166,14 +200,14 @@ has_key(const EventRelation *relation, const EventValue *row, const CopyPosition
 
 /* A hash of the key; false: it is not whole. */
 static bool
-hash_key(const EventRelation *relation, const EventValue *row, uint64 *hash)
+hash_key(const Event *event, bool before, uint64 *hash)
 {
 	ListCell   *cell;
 
 	*hash = 0;
 	foreach(cell, key_columns)
 	{
-		const EventValue *value = key_value(relation, row, lfirst(cell));
+		const EventValue *value = key_value(event, before, lfirst(cell));
 
 		if (value == NULL)
 			return false;
@@ -194,36 +228,72 @@ first_before(const Event *event)
 	SameHash   *same;
 	uint64		hash;
 
-	if (!hash_key(event->relation, event->old_row, &hash))
+	if (!hash_key(event, true, &hash))
 		return InvalidXLogRecPtr;
 	same = hash_search(by_key, &hash, HASH_FIND, NULL);
 	for (MovedRow *row = same ? same->rows : NULL; row != NULL; row = row->next)
 	{
-		if (has_key(event->relation, event->old_row, &row->note.key))
+		if (has_key(event, true, &row->note.key))
 			first = copy_earlier(first, row->note.first);
 	}
-	if (moved_spill_may_have(hash))
-		first = copy_earlier(first, moved_spill_hold());
-	return first;
+	return copy_earlier(first, moved_spill_first_of(hash));
 }
 
-/* The key that an event gives to a row, in the event's memory. */
-static MovedNote
-note_of(const Event *event, XLogRecPtr first)
+/* Is the key that an event gives to a row noted, and not read yet? */
+static bool
+is_noted(const Event *event, uint64 hash)
 {
-	MovedNote	note = {.first = first};
+	SameHash   *same = hash_search(by_key, &hash, HASH_FIND, NULL);
+
+	for (MovedRow *row = same ? same->rows : NULL; row != NULL; row = row->next)
+	{
+		if (row->mark == InvalidXLogRecPtr && has_key(event, false, &row->note.key))
+			return true;
+	}
+	return false;
+}
+
+/* The key that an event gives to a row, which has all its columns. */
+static MovedNote
+note_of(const Event *event, uint64 hash, XLogRecPtr first)
+{
+	MovedNote	note = {.first = first, .hash = hash};
 	ListCell   *cell;
 
-	note.key.texts = palloc(Max(list_length(key_columns), 1) * sizeof(char *));
+	note.key.texts = palloc(list_length(key_columns) * sizeof(char *));
 	foreach(cell, key_columns)
 	{
-		const EventValue *value = key_value(event->relation, event->new_row, lfirst(cell));
+		const EventValue *value = key_value(event, false, lfirst(cell));
 
-		if (value != NULL)
-			note.key.texts[note.key.n++] = pnstrdup(value->v.text, value->length);
+		note.key.texts[note.key.n++] = pnstrdup(value->v.text, value->length);
 	}
-	note.whole = hash_key(event->relation, event->new_row, &note.hash);
 	return note;
+}
+
+/* The block of the next note. */
+static NoteBlock *
+add_to_block(XLogRecPtr first)
+{
+	NoteBlock  *block = blocks == NIL ? NULL : llast(blocks);
+
+	if (block == NULL || block->made == BLOCK_NOTES)
+	{
+		block = palloc0(sizeof(NoteBlock));
+		blocks = lappend(blocks, block);
+	}
+	block->first = copy_earlier(block->first, first);
+	block->made++;
+	block->live++;
+	return block;
+}
+
+static void
+leave_block(NoteBlock *block)
+{
+	if (--block->live > 0)
+		return;
+	blocks = list_delete_ptr(blocks, block);
+	pfree(block);
 }
 
 /* Keep a note in memory. */
@@ -232,21 +302,19 @@ keep(const MovedNote *note)
 {
 	MemoryContext old = MemoryContextSwitchTo(context);
 	MovedRow   *row = palloc0(sizeof(MovedRow));
+	SameHash   *same;
+	bool		found;
 
 	row->note = *note;
 	row->note.key = copy_position_keep(context, &note->key);
 	row->size = GetMemoryChunkSpace(row) + GetMemoryChunkSpace(row->note.key.texts) + sizeof(ListCell);
 	for (int i = 0; i < note->key.n; i++)
 		row->size += GetMemoryChunkSpace(row->note.key.texts[i]);
-	if (note->whole)
-	{
-		bool		found;
-		SameHash   *same = hash_search(by_key, &note->hash, HASH_ENTER, &found);
-
-		row->next = found ? same->rows : NULL;
-		same->rows = row;
-		row->size += sizeof(SameHash);
-	}
+	same = hash_search(by_key, &note->hash, HASH_ENTER, &found);
+	row->next = found ? same->rows : NULL;
+	same->rows = row;
+	row->size += sizeof(SameHash);
+	row->block = add_to_block(note->first);
 	used += row->size;
 	noted = lappend(noted, row);
 	MemoryContextSwitchTo(old);
@@ -268,8 +336,20 @@ free_row(MovedRow *row)
 	if (same != NULL && same->rows == NULL)
 		(void) hash_search(by_key, &row->note.hash, HASH_REMOVE, NULL);
 	used -= row->size;
+	leave_block(row->block);
 	copy_position_free(&row->note.key);
 	pfree(row);
+}
+
+/* A row that cannot be read again: say so once. */
+static void
+tell_incomplete(const Event *event)
+{
+	if (!told_incomplete)
+		ereport(LOG,
+				(errmsg("firehose decoder: rows of table %u that change their key are not read again, because changes do not have all of it",
+						event->relation->relid)));
+	told_incomplete = true;
 }
 
 XLogRecPtr
@@ -277,8 +357,9 @@ moved_rows_note(const Event *event, XLogRecPtr end)
 {
 	XLogRecPtr	first = event->lsn;
 	MovedNote	note;
+	uint64		hash;
 
-	if (context == NULL || lost || !leaves_values_out(event))
+	if (context == NULL || lost || key_columns == NIL || !leaves_values_out(event))
 		return InvalidXLogRecPtr;
 	if (has_other_key(event->relation))
 	{
@@ -287,6 +368,11 @@ moved_rows_note(const Event *event, XLogRecPtr end)
 	}
 	if (event->old_row == NULL || !event->old_is_key)
 		return InvalidXLogRecPtr;	/* its key does not change */
+	if (!hash_key(event, false, &hash))
+	{
+		tell_incomplete(event);
+		return InvalidXLogRecPtr;
+	}
 	if (end != InvalidXLogRecPtr && event->lsn >= end)
 	{
 		/* a restart before the first change notes the whole chain again */
@@ -294,13 +380,16 @@ moved_rows_note(const Event *event, XLogRecPtr end)
 		if (first == InvalidXLogRecPtr)
 			return InvalidXLogRecPtr;
 	}
-	note = note_of(event, first);
-	if (used > logical_decoding_work_mem * (Size) 1024 || !moved_spill_is_empty())
-		moved_spill_add(&note);
-	else
+	/* the reading that the older note asks for comes after this change */
+	if (is_noted(event, hash))
+		return InvalidXLogRecPtr;
+	note = note_of(event, hash, first);
+	if (used <= logical_decoding_work_mem * (Size) 1024 && moved_spill_is_empty())
 		keep(&note);
+	else if (!moved_spill_add(&note))
+		lose_all(first);
 	copy_position_free(&note.key);
-	return first;
+	return lost ? dropped : first;
 }
 
 int
@@ -343,14 +432,16 @@ moved_rows_read(int n, XLogRecPtr mark)
 	return first;
 }
 
-/* Take spilled notes back as there is room for them. */
+/* Take some spilled notes back, as there is room for them. */
 static void
 take_spilled(void)
 {
 	MovedNote	note;
 
-	while (used <= logical_decoding_work_mem * (Size) 1024 / 2 && moved_spill_take(&note))
+	for (int i = 0; i < TAKE_NOTES && used <= logical_decoding_work_mem * (Size) 1024 / 2; i++)
 	{
+		if (!moved_spill_take(&note))
+			break;
 		keep(&note);
 		copy_position_free(&note.key);
 	}
@@ -372,10 +463,12 @@ moved_rows_passed(XLogRecPtr position)
 XLogRecPtr
 moved_rows_hold(void)
 {
-	XLogRecPtr	first = copy_earlier(first_of(noted, list_length(noted)),
-									 first_of(were_read, list_length(were_read)));
+	XLogRecPtr	first = copy_earlier(dropped, moved_spill_hold());
+	ListCell   *cell;
 
-	return copy_earlier(dropped, copy_earlier(moved_spill_hold(), first));
+	foreach(cell, blocks)
+		first = copy_earlier(first, ((NoteBlock *) lfirst(cell))->first);
+	return first;
 }
 
 bool

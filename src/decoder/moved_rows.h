@@ -40,6 +40,12 @@ extern void moved_rows_forget(void);
 extern bool moved_rows_are_lost(void);
 
 /*
+ * Why rows can be noted no more by this process, so that the copy fails; NULL:
+ * they can.
+ */
+extern const char *moved_rows_failure(void);
+
+/*
  * The reading begins anew, in the order of these columns.  `hold` is the first
  * commit that the old reading holds the slot before, besides its notes.  It
  * and what they held is held until moved_rows_stored says that a restart would

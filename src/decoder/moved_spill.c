@@ -4,7 +4,10 @@
  *
  * One file is read, another one is written; when the first has been read, the
  * second takes its place.  They are no transaction's, and go with the process.
- * A filter of hashes tells which keys have no note.
+ * Each has a filter of hashes, which tells which keys have no note in it.
+ *
+ * An error of the files (temp_file_limit, a full disk) is caught: the stream
+ * that is being decoded must not stand still for a copy.
  */
 #include "postgres.h"
 
@@ -25,16 +28,16 @@
 typedef struct Spill
 {
 	BufFile    *file;			/* NULL: none */
+	bloom_filter *filter;		/* of the hashes of its notes */
 	int64		n;				/* notes that are to be read */
 	XLogRecPtr	first;			/* of those that were written */
 } Spill;
 
 static Spill reading;
 static Spill writing;
-static bloom_filter *filter;	/* of hashes; NULL: there are no notes */
 static MemoryContext context;
+static char *failure;
 
-/* Begin to write: a filter and a file. */
 static void
 open_writing(void)
 {
@@ -44,8 +47,7 @@ open_writing(void)
 		context = AllocSetContextCreate(TopMemoryContext, "firehose spilled notes",
 										ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(context);
-	if (filter == NULL)
-		filter = bloom_create(FILTER_NOTES, Max(logical_decoding_work_mem / FILTER_SHARE, 1), 0);
+	writing.filter = bloom_create(FILTER_NOTES, Max(logical_decoding_work_mem / FILTER_SHARE, 1), 0);
 	writing.file = BufFileCreateTemp(true);
 	MemoryContextSwitchTo(old);
 }
@@ -55,20 +57,29 @@ close_spill(Spill *spill)
 {
 	if (spill->file != NULL)
 		BufFileClose(spill->file);
+	if (spill->filter != NULL)
+		bloom_free(spill->filter);
 	memset(spill, 0, sizeof(Spill));
 }
 
-/* The files and the filter go when there is no note any more. */
+/* In PG_CATCH: files are plain, and nothing but them is to be undone. */
 static void
-forget_filter(void)
+note_failure(MemoryContext caller)
 {
-	if (filter != NULL)
-		bloom_free(filter);
-	filter = NULL;
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(caller);
+	error = CopyErrorData();
+	FlushErrorState();
+	failure = MemoryContextStrdup(TopMemoryContext, error->message);
+	FreeErrorData(error);
+	/* closing would write again: the process is to exit soon */
+	memset(&reading, 0, sizeof(Spill));
+	memset(&writing, 0, sizeof(Spill));
 }
 
-void
-moved_spill_add(const MovedNote *note)
+static void
+write_note(const MovedNote *note)
 {
 	uint64		hash = note->hash;
 	MovedNote	head = *note;
@@ -84,10 +95,26 @@ moved_spill_add(const MovedNote *note)
 		BufFileWrite(writing.file, &length, sizeof(length));
 		BufFileWrite(writing.file, note->key.texts[i], length);
 	}
-	if (note->whole)
-		bloom_add_element(filter, (unsigned char *) &hash, sizeof(hash));
+	bloom_add_element(writing.filter, (unsigned char *) &hash, sizeof(hash));
 	writing.first = copy_earlier(writing.first, note->first);
 	writing.n++;
+}
+
+bool
+moved_spill_add(const MovedNote *note)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		write_note(note);
+	}
+	PG_CATCH();
+	{
+		note_failure(caller);
+	}
+	PG_END_TRY();
+	return failure == NULL;
 }
 
 bool
@@ -105,21 +132,24 @@ read_part(void *to, Size size)
 				 errmsg("could not read a temporary file of moved rows")));
 }
 
-bool
-moved_spill_take(MovedNote *note)
+/* The file that was written is to be read. */
+static void
+turn_over(void)
+{
+	close_spill(&reading);
+	reading = writing;
+	memset(&writing, 0, sizeof(Spill));
+	if (BufFileSeek(reading.file, 0, 0, SEEK_SET) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not rewind a temporary file of moved rows")));
+}
+
+static void
+read_note(MovedNote *note)
 {
 	if (reading.n == 0)
-	{
-		if (writing.n == 0)
-			return false;
-		close_spill(&reading);
-		reading = writing;
-		memset(&writing, 0, sizeof(Spill));
-		if (BufFileSeek(reading.file, 0, 0, SEEK_SET) != 0)
-			ereport(ERROR,
-					(errcode_for_file_access(),
-					 errmsg("could not rewind a temporary file of moved rows")));
-	}
+		turn_over();
 	read_part(note, sizeof(MovedNote));
 	note->key.texts = palloc(Max(note->key.n, 1) * sizeof(char *));
 	for (int i = 0; i < note->key.n; i++)
@@ -133,15 +163,46 @@ moved_spill_take(MovedNote *note)
 	}
 	if (--reading.n == 0)
 		close_spill(&reading);
-	if (moved_spill_is_empty())
-		forget_filter();
-	return true;
 }
 
 bool
-moved_spill_may_have(uint64 hash)
+moved_spill_take(MovedNote *note)
 {
-	return filter != NULL && !bloom_lacks_element(filter, (unsigned char *) &hash, sizeof(hash));
+	MemoryContext caller = CurrentMemoryContext;
+
+	if (moved_spill_is_empty())
+		return false;
+	PG_TRY();
+	{
+		read_note(note);
+	}
+	PG_CATCH();
+	{
+		note_failure(caller);
+	}
+	PG_END_TRY();
+	return failure == NULL;
+}
+
+const char *
+moved_spill_failure(void)
+{
+	return failure;
+}
+
+static XLogRecPtr
+first_in(const Spill *spill, uint64 hash)
+{
+	if (spill->filter == NULL ||
+		bloom_lacks_element(spill->filter, (unsigned char *) &hash, sizeof(hash)))
+		return InvalidXLogRecPtr;
+	return spill->first;
+}
+
+XLogRecPtr
+moved_spill_first_of(uint64 hash)
+{
+	return copy_earlier(first_in(&reading, hash), first_in(&writing, hash));
 }
 
 XLogRecPtr
@@ -155,5 +216,4 @@ moved_spill_forget(void)
 {
 	close_spill(&reading);
 	close_spill(&writing);
-	forget_filter();
 }

@@ -15,18 +15,30 @@ typedef struct MovedNote
 {
 	CopyPosition key;			/* that it has moved to */
 	XLogRecPtr	first;			/* commit of the first change of its moves */
-	bool		whole;			/* has the key all its columns? */
-	uint64		hash;			/* of a whole one */
+	uint64		hash;			/* of the key */
 } MovedNote;
 
-extern void moved_spill_add(const MovedNote *note);
+/* False: it cannot be written, see moved_spill_failure. */
+extern bool moved_spill_add(const MovedNote *note);
 extern bool moved_spill_is_empty(void);
 
-/* Take the oldest one, in the current memory context; false: there is none. */
+/*
+ * Take the oldest one, in the current memory context; false: there is none, or
+ * it cannot be read.
+ */
 extern bool moved_spill_take(MovedNote *note);
 
-/* May there be a note of a key of this hash?  If not, there is none. */
-extern bool moved_spill_may_have(uint64 hash);
+/*
+ * The error that the files had in this process; NULL: none.  After one there
+ * are no notes any more, and files stay open: the process is to exit soon.
+ */
+extern const char *moved_spill_failure(void);
+
+/*
+ * If there may be notes of a key of this hash, a commit that none of them is
+ * before; Invalid: there are none.
+ */
+extern XLogRecPtr moved_spill_first_of(uint64 hash);
 
 /* No commit that is noted is before this; Invalid: there is none. */
 extern XLogRecPtr moved_spill_hold(void);

@@ -15,7 +15,7 @@ use FirehoseTest;
 our @EXPORT = qw(
   prepare_traffic create_table start_traffic stop_traffic aim_at
   copies_left copied_rows tables_being_copied
-  start_postmaster wait_copied consumers_ok
+  start_postmaster wait_copied read_rows consumers_ok
 );
 
 # What sessions do to the tables that `aim` names until `stop` has a row: short
@@ -143,6 +143,16 @@ sub wait_copied
     return wait_until("all of $name is copied", sub {
             ask($node, "SELECT bool_and(phase = 'done') FROM firehose_stat_progress_copy WHERE pipeline = '$name'") eq 't' },
         $timeout // 120);
+}
+
+# The keys of the rows that a pipeline has read of a table, in the order of their
+# arrival, each as the JSON of its key.  (Without a parser: they are many.)
+sub read_rows
+{
+    my ($emulator, $stream, $table) = @_;
+    $emulator->control('POST', 'flush');
+    return map { $_->{data} =~ /^\{"v":1,"op":"r",.*?"table":"$table".*?"key":\{(.*?)\}/ ? $1 : () }
+      grep { $_->{state} ne 'R' } $emulator->records($stream);
 }
 
 # Both consumers of a stream end with these tables; with by_id_only => 1 one of them

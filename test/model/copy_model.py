@@ -251,7 +251,8 @@ class World:
             if not before or self.broken('chain-not-followed'):
                 return
             first = before[0]
-        copy.moved.append((first, key))
+        if key not in [k for _, k in copy.moved]:   # else the note that is there will do
+            copy.moved.append((first, key))
 
     def read_anew(self):
         """Rows may have been moved that are not noted: from the beginning."""
