@@ -202,11 +202,17 @@ qualified_operator(Oid operator)
 	return name;
 }
 
-/* Does an index have the order that ORDER BY its columns asks for? */
+/*
+ * Does an index have the order that ORDER BY its columns asks for, forward or
+ * backward?
+ */
 static bool
 is_usable(Relation index, Relation rel)
 {
-	if (index->rd_rel->relam != BTREE_AM_OID)
+	int16		order = index->rd_indoption[0];
+
+	if (index->rd_rel->relam != BTREE_AM_OID ||
+		(order != 0 && order != (INDOPTION_DESC | INDOPTION_NULLS_FIRST)))
 		return false;
 	for (int i = 0; i < index->rd_index->indnkeyatts; i++)
 	{
@@ -214,7 +220,7 @@ is_usable(Relation index, Relation rel)
 											  index->rd_index->indkey.values[i] - 1);
 		Oid			default_class = GetDefaultOpClass(att->atttypid, BTREE_AM_OID);
 
-		if (index->rd_indoption[i] != 0 || !OidIsValid(default_class) ||
+		if (index->rd_indoption[i] != order || !OidIsValid(default_class) ||
 			get_opclass_family(default_class) != index->rd_opfamily[i] ||
 			index->rd_indcollation[i] != att->attcollation)
 			return false;
