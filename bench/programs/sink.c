@@ -5,12 +5,14 @@
  *	  PutRecordBatch as Firehose does and keeps only a count.
  *
  *	  sink --port-file FILE [--cert FILE --key FILE] [--short-record-ids]
+ *		   [--log FILE --log-prefix BASE64]
  *
  * Counterpart of the benchmarks, where test/emulator would be the bottleneck.
  * It verifies nothing.  Listens on loopback, with --cert by TLS; a thread
  * serves each connection.  The port file gets the port.  GET /stats answers
  * "requests records bytes cpu_ns", and DELETE /stats sets the first three to
- * zero.  After GET /delay/MS it takes so long to answer each request.
+ * zero.  After GET /delay/MS it takes so long to answer each request.  Records whose data begins so, in base64, have a line in the log: the
+ * time (ns since 1970) when they were answered, and their data.
  *
  *-------------------------------------------------------------------------
  */
@@ -47,6 +49,8 @@ typedef struct Connection
 	char	   *data;			/* READ_SIZE bytes, of which .. */
 	size_t		used;			/* .. so many are filled */
 	char	   *response;
+	char	   *body;			/* of the request, if there is a log */
+	size_t		body_size;		/* what is allocated */
 } Connection;
 
 /* What the head of a request says. */
@@ -64,6 +68,9 @@ typedef struct Head
 static SSL_CTX *tls = NULL;
 static int	id_length = LONG_ID;
 static atomic_int delay_ms;
+static FILE *log_file = NULL;
+static char log_prefix[128];	/* with the quote before it */
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
 static atomic_ullong total_requests;
 static atomic_ullong total_records;
 static atomic_ullong total_bytes;
@@ -151,6 +158,48 @@ count_braces(const char *data, size_t length)
 	return total;
 }
 
+/* Keep a part of the body for the log. */
+static void
+keep_body(Connection *c, size_t at, const char *data, size_t length)
+{
+	if (log_file == NULL)
+		return;
+	if (at + length > c->body_size)
+	{
+		c->body_size = 2 * (at + length);
+		c->body = realloc(c->body, c->body_size);
+		if (c->body == NULL)
+			errx(1, "out of memory");
+	}
+	memcpy(c->body + at, data, length);
+}
+
+/* The request is answered: log the records that begin as they are to. */
+static void
+log_body(Connection *c, size_t length)
+{
+	size_t		prefix = strlen(log_prefix);
+	char	   *found = c->body;
+	struct timespec now;
+
+	if (log_file == NULL || length == 0)
+		return;
+	clock_gettime(CLOCK_REALTIME, &now);
+	while ((found = memmem(found, c->body + length - found, log_prefix, prefix)) != NULL)
+	{
+		char	   *end = memchr(found + 1, '"', c->body + length - found - 1);
+
+		if (end == NULL)
+			break;
+		pthread_mutex_lock(&log_lock);
+		fprintf(log_file, "%lld%09ld %.*s\n", (long long) now.tv_sec, now.tv_nsec,
+				(int) (end - found - 1), found + 1);
+		fflush(log_file);
+		pthread_mutex_unlock(&log_lock);
+		found = end;
+	}
+}
+
 /*
  * Read the body.  Returns its number of records, -1 if it breaks off: each is
  * an object in the one that is the body, and nothing else in it has braces.
@@ -165,6 +214,7 @@ read_body(Connection *c, const Head *head)
 	if (here > left)
 		here = left;
 	braces = count_braces(c->data + head->length, here);
+	keep_body(c, 0, c->data + head->length, here);
 	left -= here;
 	c->used = 0;				/* no client sends ahead */
 	while (left > 0)
@@ -174,6 +224,7 @@ read_body(Connection *c, const Head *head)
 		if (n <= 0)
 			return -1;
 		braces += count_braces(c->data, n);
+		keep_body(c, head->body - left, c->data, n);
 		left -= n;
 	}
 	return (int) braces - 1;
@@ -256,6 +307,7 @@ serve(Connection *c)
 	if (head.is_get || head.is_delete)
 	{
 		c->used = 0;
+		head.body = 0;
 		length = write_stats(c->response, &head);
 	}
 	else
@@ -279,7 +331,10 @@ serve(Connection *c)
 				 "Date: Sat, 01 Jan 2022 00:00:00 GMT\r\n"
 				 "Content-Type: application/x-amz-json-1.1\r\n"
 				 "Content-Length: %zu\r\n\r\n", 0, length);
-	return write_all(c, text, n) && write_all(c, c->response, length);
+	if (!write_all(c, text, n) || !write_all(c, c->response, length))
+		return false;
+	log_body(c, head.body);
+	return true;
 }
 
 static void *
@@ -305,6 +360,7 @@ serve_connection(void *arg)
 	close(c.fd);
 	free(c.data);
 	free(c.response);
+	free(c.body);
 	return NULL;
 }
 
@@ -346,6 +402,7 @@ main(int argc, char **argv)
 	const char *port_file = NULL;
 	const char *cert = NULL;
 	const char *key = NULL;
+	const char *log_name = NULL;
 	int			listener;
 
 	for (int i = 1; i < argc; i++)
@@ -358,11 +415,17 @@ main(int argc, char **argv)
 			cert = argv[++i];
 		else if (i + 1 < argc && strcmp(argv[i], "--key") == 0)
 			key = argv[++i];
+		else if (i + 1 < argc && strcmp(argv[i], "--log") == 0)
+			log_name = argv[++i];
+		else if (i + 1 < argc && strcmp(argv[i], "--log-prefix") == 0)
+			snprintf(log_prefix, sizeof(log_prefix), "\"%s", argv[++i]);
 		else
 			errx(1, "unknown argument %s", argv[i]);
 	}
 	if (port_file == NULL)
 		errx(1, "--port-file is needed");
+	if (log_name != NULL && (log_file = fopen(log_name, "a")) == NULL)
+		err(1, "%s", log_name);
 	signal(SIGPIPE, SIG_IGN);
 	if (cert != NULL)
 		prepare_tls(cert, key);
