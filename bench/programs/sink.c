@@ -11,8 +11,9 @@
  * It verifies nothing.  Listens on loopback, with --cert by TLS; a thread
  * serves each connection.  The port file gets the port.  GET /stats answers
  * "requests records bytes cpu_ns", and DELETE /stats sets the first three to
- * zero.  After GET /delay/MS it takes so long to answer each request.  Records whose data begins so, in base64, have a line in the log: the
- * time (ns since 1970) when they were answered, and their data.
+ * zero.  After GET /delay/MS it takes so long to answer each request.  Records
+ * whose data begins so, in base64, have a line in the log: the time (ns since
+ * 1970) when they were answered, and their data.
  *
  *-------------------------------------------------------------------------
  */
