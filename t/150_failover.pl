@@ -12,55 +12,21 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 use Emulator;
+use FailoverTest;
 use FirehoseTest;
 use PipelineTest;
 
-my ($major) = `$ENV{PG_CONFIG} --version` =~ /(\d+)/;
-plan skip_all => 'failover slots need PostgreSQL 17' if $major < 17;
+needs_failover_slots();
 
 my $emulator = Emulator->start();
-my $primary = new_decoding_node('primary', $emulator, max_wal_senders => 10, wal_keep_size => '64MB',
-    'firehose.source' => 'cluster');
+my $primary = new_decoding_node('primary', $emulator, failover_settings());
 my $node = $primary;
+
+my $insert = 'INSERT INTO t DEFAULT VALUES';
 
 sub sql { return $node->safe_psql('postgres', @_) }
 
-sub reason
-{
-    my ($name) = @_;
-    return sql("SELECT state || ': ' || coalesce(reason, '') FROM firehose_stat_pipeline WHERE pipeline = '$name'");
-}
-
-# A standby that synchronizes slots.
-sub new_standby
-{
-    my ($of, $name) = @_;
-    $of->safe_psql('postgres', "SELECT pg_create_physical_replication_slot('$name', true)");
-    $of->backup($name);
-    my $standby = PostgreSQL::Test::Cluster->new($name);
-    $standby->init_from_backup($of, $name, has_streaming => 1);
-    $standby->append_conf('postgresql.conf', join("\n", "primary_slot_name = '$name'", 'hot_standby_feedback = on',
-            "primary_conninfo = 'host=" . $of->host . ' port=' . $of->port . " dbname=postgres application_name=$name'",
-            'sync_replication_slots = on', 'wal_receiver_status_interval = 1', 'wal_retrieve_retry_interval = 100ms'));
-    $standby->start;
-    return $standby;
-}
-
-# Slots are synchronized once they have moved.
-sub wait_ready
-{
-    my ($standby, $n) = @_;
-    return wait_until("$n slots are ready on the standby", sub {
-        sql('INSERT INTO t DEFAULT VALUES; SELECT pg_log_standby_snapshot()');
-        sleep 0.2;
-        $standby->safe_psql('postgres', 'SELECT count(*) FROM firehose_stat_pipeline WHERE failover AND synced AND ready') == $n });
-}
-
-sub switches
-{
-    my ($pid) = @_;
-    return slurp_file("/proc/$pid/status") =~ /^voluntary_ctxt_switches:\s+(\d+)/m ? $1 : die;
-}
+sub reason { return reason_of($node, $_[0]) }
 
 # Everything that exists was delivered, and nothing else; an id is one record's.
 sub whole_ok
@@ -97,7 +63,7 @@ wait_state($node, 'postgres', $_, 'streaming') foreach qw(changes durable_puts);
 my $one = new_standby($node, 'one');
 my $two = new_standby($node, 'two');
 alter_settings($node, 'synchronized_standby_slots' => 'one');
-wait_ready($one, 2);
+wait_ready($node, $one, 2, $insert);
 is($one->safe_psql('postgres', q{SELECT DISTINCT state || ': ' || reason FROM firehose_stat_pipeline}),
     'standby: the server is in recovery; the pipeline goes on after its promotion', 'the standby says that it is ready');
 whole_ok('with standbys') if wait_confirmed($node, 'postgres', 'changes');
@@ -137,7 +103,7 @@ alter_settings($node, 'synchronized_standby_slots' => 'one');
 wait_confirmed($node, 'postgres', 'changes');
 
 # writers, a standby that falls behind, and the end of the primary
-wait_ready($one, 2);
+wait_ready($node, $one, 2, $insert);
 my $script = $node->basedir . '/insert.sql';
 append_to_file($script, "INSERT INTO t DEFAULT VALUES;\n");
 my $writers = IPC::Run::start([ 'pgbench', '-n', '-c', '4', '-j', '2', '-T', '60', '-f', $script, '-h', $node->host, '-p', $node->port, 'postgres' ],

@@ -10,42 +10,20 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 use Emulator;
+use FailoverTest;
 use FirehoseTest;
 use PipelineTest;
 
-my ($major) = `$ENV{PG_CONFIG} --version` =~ /(\d+)/;
-plan skip_all => 'failover slots need PostgreSQL 17' if $major < 17;
+needs_failover_slots();
 plan skip_all => 'a minute of waiting for slots to be synchronized: only with --long' unless is_long();
 
 my $emulator = Emulator->start();
-my $a = new_decoding_node('a', $emulator, max_wal_senders => 10, wal_keep_size => '256MB', 'firehose.source' => 'cluster',
-    hot_standby_feedback => 'on', sync_replication_slots => 'on', wal_receiver_status_interval => 1,
-    wal_retrieve_retry_interval => '100ms');
+my $a = new_decoding_node('a', $emulator, failover_settings());
 my $node = $a;
 
+my $tick = q{INSERT INTO t (w) VALUES ('tick')};
+
 sub sql { return $node->safe_psql('postgres', @_) }
-
-# Settings with which a server follows another one.
-sub follow
-{
-    my ($standby, $primary) = @_;
-    $standby->append_conf('postgresql.conf', join("\n", 'primary_slot_name = \'' . $standby->name . "'",
-            "primary_conninfo = 'host=" . $primary->host . ' port=' . $primary->port . ' dbname=postgres application_name=' . $standby->name . "'", ''));
-    $standby->set_standby_mode;
-    $primary->safe_psql('postgres', "SELECT pg_create_physical_replication_slot('" . $standby->name . "', true)
-        WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = '" . $standby->name . "')");
-    $standby->start;
-    return;
-}
-
-sub wait_ready
-{
-    my ($standby) = @_;
-    return wait_until('the slot is ready on ' . $standby->name, sub {
-        sql(q{INSERT INTO t (w) VALUES ('tick'); SELECT pg_log_standby_snapshot()});
-        sleep 0.2;
-        ask($standby, q{SELECT count(*) FROM firehose_stat_pipeline WHERE failover AND synced AND ready}) eq '1' });
-}
 
 # Every row arrived once, under one id, and nothing else did.
 sub once_ok
@@ -69,7 +47,7 @@ sub switch_to
     my ($standby) = @_;
     is(sql(q{SELECT firehose_drain('60 s')}), 't', 'drained');
     wait_confirmed($node, 'postgres', 'changes');
-    wait_ready($standby);
+    wait_ready($node, $standby, 1, $tick);
     wait_confirmed($node, 'postgres', 'changes');
     $node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
     $node->stop('fast');
@@ -95,10 +73,7 @@ sub latencies
 
 sql('CREATE TABLE t (id bigserial PRIMARY KEY, w text); CREATE PUBLICATION p FOR TABLE t');
 new_pipeline($node, 'postgres', 'changes', ['p'], copy_data => 'false');
-$a->backup('backup');
-my $b = PostgreSQL::Test::Cluster->new('b');
-$b->init_from_backup($a, 'backup');
-follow($b, $a);
+my $b = new_standby($a, 'b');
 sql(q{INSERT INTO t (w) SELECT 'a' FROM generate_series(1, 1000)});
 my $alone = latencies();
 alter_settings($a, 'synchronized_standby_slots' => 'b');
@@ -120,7 +95,7 @@ wait_until('which stops the synchronization', sub {
     sql(q{INSERT INTO t (w) VALUES ('tick')});
     logged($a, qr/slot named "\Q$slot\E" already exists/) || logged($a, qr/same name slot "\Q$slot\E" already exists/) });
 $a->safe_psql('postgres', "SELECT pg_drop_replication_slot('$slot')");
-wait_ready($a);
+wait_ready($node, $a, 1, $tick);
 switch_to($a);
 sql(q{INSERT INTO t (w) SELECT 'a again' FROM generate_series(1, 1000)});
 once_ok('on a again');
