@@ -9,12 +9,12 @@ use strict;
 use warnings FATAL => 'all';
 use Cwd ();
 use PostgreSQL::Test::Cluster;
-use PostgreSQL::Test::RecursiveCopy;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 use Emulator;
 use FirehoseTest;
+use HistoryTest;
 use PipelineTest;
 
 my $emulator = Emulator->start();
@@ -26,18 +26,6 @@ sub reason
 {
     my ($on) = @_;
     return sql($on, q{SELECT DISTINCT reason FROM firehose_stat_pipeline});
-}
-
-# A copy of a stopped server's files, with a port of its own.
-sub copy_of
-{
-    my ($of, $name) = @_;
-    my $copy = PostgreSQL::Test::Cluster->new($name);
-    mkdir $copy->basedir;
-    PostgreSQL::Test::RecursiveCopy::copypath($of->data_dir, $copy->data_dir);
-    chmod 0700, $copy->data_dir or die $!;
-    $copy->append_conf('postgresql.conf', 'port = ' . $copy->port);
-    return $copy;
 }
 
 # What pg_firehose/home says of one thing, changed.
@@ -53,21 +41,7 @@ sub change_home
     return;
 }
 
-# What arrived: every id has one content, every content of a stream one id.
-# Returns the numbers, each once, sorted.
-sub arrived
-{
-    my ($what) = @_;
-    my (%content, %id, @wrong);
-    foreach my $event (events($emulator, 'changes'))
-    {
-        my $row = join(' ', $event->{source}, $event->{op}, $event->{after}{n}, $event->{after}{w});
-        push @wrong, "$event->{id}: $content{$event->{id}} and $row" if ($content{ $event->{id} } //= $row) ne $row;
-        push @wrong, "$row: $id{$row} and $event->{id}" if ($id{$row} //= $event->{id}) ne $event->{id};
-    }
-    is(join("\n", @wrong[ 0 .. ($#wrong > 4 ? 4 : $#wrong) ]), '', "$what: an id is a change, and a change an id");
-    return join(' ', sort map { join('', (split / /)[ 2, 3 ]) } keys %id);
-}
+sub changes_ok { return arrived($emulator, 'changes', $_[0]) }
 
 sub puts { return join(', ', sort map { $_->{data} =~ s/\n//r } $emulator->records('puts')) }
 
@@ -109,7 +83,7 @@ subtest 'a copy beside its original' => sub {
     sql($copy, q{SELECT firehose_put_text('puts', 'of the copy')});
     wait_until('it sends', sub { puts() ne '' });
     is(puts(), 'of the copy', 'new puts are sent, and nothing else');
-    is(arrived('while it is paused'), '1a 2a 3a', 'no change is');
+    is(changes_ok('while it is paused'), '1a 2a 3a', 'no change is');
     restart_by($copy, 'immediate');
     wait_state($copy, 'postgres', $_, 'paused') foreach qw(changes durable_puts);
     is(sql($copy, q{SELECT count(*) FROM firehose_doctor() WHERE subject LIKE 'pipeline %' AND state = 'warning' AND found LIKE '%a copy of another server%'}), '2', 'they stay so after a crash; the doctor says it');
@@ -118,14 +92,14 @@ subtest 'a copy beside its original' => sub {
     wait_confirmed($node, 'postgres', $_) foreach qw(changes durable_puts);
     wait_delivered($node);
     is(puts(), 'memory, of the copy, wal', 'the original sends what it owes');
-    is(arrived('the original'), '1a 2a 3a 4owed 5owed', 'changes, too');
+    is(changes_ok('the original'), '1a 2a 3a 4owed 5owed', 'changes, too');
 
     sql($copy, q{SELECT firehose_resume_pipeline('changes', from_now => true)});
     wait_state($copy, 'postgres', 'changes', 'streaming');
     insert($copy, 'copy', 11, 12);
     insert($node, 'main', 11, 12);
     wait_confirmed($_, 'postgres', 'changes') foreach $copy, $node;
-    is(arrived('both go on'), '11copy 11main 12copy 12main 1a 2a 3a 4owed 5owed', 'from now on');
+    is(changes_ok('both go on'), '11copy 11main 12copy 12main 1a 2a 3a 4owed 5owed', 'from now on');
     restart_by($copy, 'fast');
     wait_state($copy, 'postgres', 'changes', 'streaming');
     is(pipeline_state($copy, 'postgres', 'durable_puts'), 'paused', 'a restart changes nothing');
@@ -144,7 +118,7 @@ subtest 'a directory that was moved, or went to another machine' => sub {
     wait_state($moved, 'postgres', $_, 'streaming') foreach qw(changes durable_puts);
     insert($moved, 'moved', 1, 2);
     wait_confirmed($moved, 'postgres', 'changes');
-    is(arrived('moved'), '11copy 11main 12copy 12main 1a 1moved 2a 2moved 3a 4owed 5owed', 'it goes on by itself');
+    is(changes_ok('moved'), '11copy 11main 12copy 12main 1a 1moved 2a 2moved 3a 4owed 5owed', 'it goes on by itself');
 
     # a container made anew around its volume, or a disk in another machine
     my $offset = -s $moved->logfile;
@@ -215,7 +189,7 @@ subtest 'a base backup, restored beside the original' => sub {
     insert($restored, 'restored', 1, 2);
     insert($node, 'beside', 1, 2);
     wait_confirmed($_, 'postgres', 'changes') foreach $restored, $node;
-    my $all = arrived('two histories');
+    my $all = changes_ok('two histories');
     is(join(' ', grep { /restored|beside|lost/ } split / /, $all), '1beside 1restored 2beside 2restored', 'both go on, without what was given up');
     $restored->stop;
 };

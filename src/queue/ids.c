@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "common/pg_prng.h"
 #include "port/pg_crc32c.h"
 #include "storage/lwlock.h"
 #include "utils/timestamp.h"
@@ -95,7 +96,17 @@ void
 ids_start(Queue *q)
 {
 	/* a clock may also be set before 2000 */
-	uint64		first = Max((uint64) Max(GetCurrentTimestamp(), 1), read_ids());
+	uint64		now = (uint64) Max(GetCurrentTimestamp(), 1);
+	uint64		noted = read_ids();
+	uint64		first = now;
+
+	/*
+	 * After a crash the limit is ahead of the clock.  A storage snapshot that
+	 * is put back has the same limit again, and is not to give out the same
+	 * ids: begin anywhere behind it.
+	 */
+	if (noted > now)
+		first = noted + pg_prng_uint64_range(&pg_global_prng_state, 0, ID_STEP - 1);
 
 	pg_atomic_write_u64(&q->next_id, first);
 	/*
