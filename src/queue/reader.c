@@ -21,7 +21,7 @@
  * How far ahead of the reader memory is prefetched, in bytes: some small
  * records.
  */
-#define PREFETCH_AHEAD	1024
+#define PREFETCH_AHEAD	2048
 #define PREFETCH_LINE	64
 
 /* A run that was pending when the reader came by. */
@@ -506,6 +506,7 @@ void
 queue_reader_settle(QueueReader *r, const ClaimedRecord *claimed)
 {
 	QueueStream *s = r->stream;
+	Size		space = QUEUE_ITEM_SPACE(claimed->kind, claimed->length);
 
 	record_at(r, claimed->place)->state = QUEUE_RECORD_DONE;
 	pg_atomic_write_u64(&s->finished_bytes,
@@ -514,6 +515,11 @@ queue_reader_settle(QueueReader *r, const ClaimedRecord *claimed)
 						pg_atomic_read_u64(&s->finished_records) + 1);
 	if (QUEUE_ITEM_HAS_ORIGIN(claimed->kind))
 		r->on_settled(&claimed->origin);
-	hold_pages(r, claimed->place.page,
-			   claimed->position + QUEUE_ITEM_SPACE(claimed->kind, claimed->length), -1);
+	if (likely(claimed->place.offset + space <= QUEUE_PAGE_DATA))
+	{
+		r->outstanding[claimed->place.page]--;
+		free_if_unused(r, claimed->place.page);
+	}
+	else
+		hold_pages(r, claimed->place.page, claimed->position + space, -1);
 }

@@ -152,22 +152,23 @@ delivery_shape(const Delivery *d, const GroupList *list)
 void
 delivery_take(Delivery *d, const GroupList *list, int nsuspects, Request *request)
 {
-	for (int g = 0; g < list->ngroups; g++)
+	int			nrecords = 0;
+	int64		bytes = 0;
+
+	for (int g = 0; g < nsuspects; g++)
 	{
-		const RecordGroup *group = &list->groups[g];
-		ReadyList  *from = g < nsuspects ? &d->suspects : &d->ready;
-
-		request->groups[g] = *group;
-		for (int i = 0; i < group->nrecords; i++)
-		{
-			ClaimedRecord *claimed = &request->records[request->nrecords++];
-
-			ready_list_pop_front(from, claimed);
-			claimed->group = 0;
-		}
-		if (d->options.pack)
-			request->records[group->first].group = group->nrecords;
+		nrecords += list->groups[g].nrecords;
+		bytes += list->groups[g].bytes;
 	}
+	ready_list_pop_many(&d->suspects, request->records, nrecords, bytes);
+	ready_list_pop_many(&d->ready, request->records + nrecords, list->nrecords - nrecords,
+						list->bytes - bytes);
+	memcpy(request->groups, list->groups, list->ngroups * sizeof(RecordGroup));
+	for (int i = 0; i < list->nrecords; i++)
+		request->records[i].group = 0;
+	for (int g = 0; d->options.pack && g < list->ngroups; g++)
+		request->records[list->groups[g].first].group = list->groups[g].nrecords;
+	request->nrecords = list->nrecords;
 	request->ngroups = list->ngroups;
 	request->nsuspects = nsuspects;
 	request->payload = list->bytes;

@@ -95,6 +95,21 @@ ready_list_pop_front(ReadyList *list, ClaimedRecord *claimed)
 	list->bytes -= claimed->length;
 }
 
+/* Take so many from the front, which have so many bytes. */
+static inline void
+ready_list_pop_many(ReadyList *list, ClaimedRecord *claimed, int n, Size bytes)
+{
+	int			unwrapped = Min(n, list->size - list->first);
+
+	if (n == 0)
+		return;
+	memcpy(claimed, list->items + list->first, unwrapped * sizeof(ClaimedRecord));
+	memcpy(claimed + unwrapped, list->items, (n - unwrapped) * sizeof(ClaimedRecord));
+	list->first = (list->first + n) & (list->size - 1);
+	list->count -= n;
+	list->bytes -= bytes;
+}
+
 static inline int
 ready_list_compare(const void *a, const void *b)
 {
