@@ -378,6 +378,7 @@ parse_entries(JsonScan *scan, JsonScanToken token, const ResponseTarget *target)
 			memset(entry, 0, sizeof(*entry));
 			entry->record_id = scan->text;
 			entry->record_id_len = (uint32_t) scan->text_len;
+			entry->record_id_is_ascii = true;
 			n++;
 			continue;
 		}

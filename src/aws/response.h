@@ -45,6 +45,7 @@ typedef struct ResponseEntry
 	uint32_t	record_id_len;
 	uint32_t	error_code_len;
 	uint32_t	error_message_len;
+	bool		record_id_is_ascii; /* and printable; false says little */
 	bool		acknowledged;	/* Firehose took it */
 	bool		mismatch;		/* not acknowledged, and no sound ErrorCode
 								 * either: both or neither, or an empty one */

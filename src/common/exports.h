@@ -64,6 +64,7 @@
 #define sender_profile						firehose_sender_profile
 #define sender_request_memory				firehose_sender_request_memory
 #define sender_take_recheck					firehose_sender_take_recheck
+#define status_record_id					firehose_status_record_id
 #define status_trouble						firehose_status_trouble
 #define status_write						firehose_status_write
 #define stream_cache_generation				firehose_stream_cache_generation

@@ -173,8 +173,8 @@ copy_text(const StatusRow *row, const char *text, int length)
 }
 
 void
-completion_accepted(CompletionTarget *target, const ClaimedRecord *claimed, const char *record_id,
-				 int record_id_len, bool encrypted, TimestampTz now)
+completion_accepted(CompletionTarget *target, const ClaimedRecord *claimed,
+					const ResponseEntry *entry, bool encrypted, TimestampTz now)
 {
 	if (target->status == STATUS_ALL ||
 		(target->status == STATUS_DEFAULT && QUEUE_ITEM_IS_PUT(claimed->kind)))
@@ -182,8 +182,8 @@ completion_accepted(CompletionTarget *target, const ClaimedRecord *claimed, cons
 		StatusRow  *row = add_row(target, claimed);
 
 		row->accepted = true;
-		row->record_id = copy_text(row, record_id, record_id_len);
-		row->record_id_len = record_id_len;
+		row->record_id = status_record_id(texts_of(row - rows), entry->record_id,
+										  entry->record_id_len, entry->record_id_is_ascii);
 		row->encrypted = encrypted;
 		row->completed_at = now;
 	}

@@ -10,6 +10,7 @@
 #ifndef FIREHOSE_SENDER_COMPLETION_H
 #define FIREHOSE_SENDER_COMPLETION_H
 
+#include "aws/response.h"
 #include "queue/reader.h"
 
 /* A stream as far as its completions go; belongs to its delivery. */
@@ -25,9 +26,9 @@ typedef struct CompletionTarget
 
 extern void completion_init(void);
 
-/* A record was accepted, with this RecordId (not terminated). */
-extern void completion_accepted(CompletionTarget *target, const ClaimedRecord *claimed, const char *record_id,
-							 int record_id_len, bool encrypted, TimestampTz now);
+/* A record was accepted, with the RecordId of this entry. */
+extern void completion_accepted(CompletionTarget *target, const ClaimedRecord *claimed,
+								const ResponseEntry *entry, bool encrypted, TimestampTz now);
 
 /*
  * A record can never be delivered: it goes to the dead letters, and stays

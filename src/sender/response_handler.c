@@ -68,8 +68,7 @@ accept_group(Delivery *d, Request *request, const RecordGroup *group, const Resp
 	{
 		const ClaimedRecord *claimed = &request->records[group->first + i];
 
-		completion_accepted(&d->target, claimed, entry->record_id, entry->record_id_len,
-							encrypted, now);
+		completion_accepted(&d->target, claimed, entry, encrypted, now);
 		queue_reader_settle(&d->target.reader, claimed);
 		tally->latency += Max(0, now - claimed->queued_at);
 	}

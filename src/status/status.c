@@ -13,11 +13,8 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "executor/tuptable.h"
-#include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/pg_lsn.h"
 #include "utils/rel.h"
-#include "utils/timestamp.h"
 
 #include "common/own_tables.h"
 #include "status/status.h"
@@ -26,11 +23,6 @@
 
 /* rows given to the table at a time */
 #define STATUS_CHUNK	256
-
-/* longest texts that are kept: a row stays below the size that is toasted */
-#define STATUS_MAX_RECORD_ID	1024
-#define STATUS_MAX_ERROR_CODE	64
-#define STATUS_MAX_ERROR_MESSAGE 512
 
 /* State of bulk inserts, kept because of its ring of buffers. */
 static BulkInsertState bulk_state = NULL;
@@ -49,7 +41,6 @@ static bool insert_batch(const void *arg);
 static void insert_rows(Relation rel, const StatusRow *rows, int n);
 static void insert_chunk(Relation rel, const StatusRow *rows, int n,
 						 TupleTableSlot **slots, StatusIndex *index);
-static void fill_slot(TupleTableSlot *slot, const StatusRow *row);
 static BulkInsertState get_bulk_state(void);
 static void forget_bulk_state(void);
 
@@ -143,10 +134,13 @@ insert_chunk(Relation rel, const StatusRow *rows, int n, TupleTableSlot **slots,
 			 StatusIndex *index)
 {
 	StatusKey	keys[STATUS_CHUNK];
+	HeapTuple	tuple = NULL;
 
 	for (int i = 0; i < n; i++)
 	{
-		fill_slot(slots[i], &rows[i]);
+		tuple = status_row_tuple(slots[i]->tts_tupleDescriptor, &rows[i], tuple,
+								  i > 0 ? &rows[i - 1] : NULL);
+		ExecStoreHeapTuple(tuple, slots[i], true);
 		keys[i].id = (int64) rows[i].id;
 		keys[i].queued_at = rows[i].queued_at;
 		keys[i].completed_at = rows[i].completed_at;
@@ -159,43 +153,6 @@ insert_chunk(Relation rel, const StatusRow *rows, int n, TupleTableSlot **slots,
 	status_ring_written(rel, ItemPointerGetBlockNumber(&slots[n - 1]->tts_tid));
 	for (int i = 0; i < n; i++)
 		ExecClearTuple(slots[i]);
-}
-
-/* Make a row of the table. */
-static void
-fill_slot(TupleTableSlot *slot, const StatusRow *row)
-{
-	Datum	   *values = slot->tts_values;
-	bool	   *nulls = slot->tts_isnull;
-
-	ExecClearTuple(slot);
-
-	values[COLUMN_ID] = Int64GetDatum((int64) row->id);
-	values[COLUMN_QUEUED_AT] = TimestampTzGetDatum(row->queued_at);
-	values[COLUMN_COMPLETED_AT] = TimestampTzGetDatum(row->completed_at);
-	values[COLUMN_LSN] = LSNGetDatum(row->lsn);
-	values[COLUMN_SERVERID] = ObjectIdGetDatum(row->serverid);
-	values[COLUMN_ATTEMPTS] = Int32GetDatum(row->attempts);
-	values[COLUMN_BYTES] = Int32GetDatum(row->bytes);
-	values[COLUMN_ACCEPTED] = BoolGetDatum(row->accepted);
-	values[COLUMN_ENCRYPTED] = BoolGetDatum(row->encrypted);
-	memset(nulls, 0, sizeof(bool) * STATUS_COLUMNS);
-	nulls[COLUMN_LSN] = XLogRecPtrIsInvalid(row->lsn);
-
-	values[COLUMN_PIPELINE] = own_tables_text(row->pipeline, NAMEDATALEN,
-										  &nulls[COLUMN_PIPELINE]);
-	values[COLUMN_STREAM] = own_tables_text(row->stream, NAMEDATALEN,
-										&nulls[COLUMN_STREAM]);
-	values[COLUMN_RECORD_ID] = own_tables_text_len(row->record_id, row->record_id_len,
-											   STATUS_MAX_RECORD_ID,
-											   &nulls[COLUMN_RECORD_ID]);
-	values[COLUMN_ERROR_CODE] = own_tables_text(row->error_code,
-											STATUS_MAX_ERROR_CODE,
-											&nulls[COLUMN_ERROR_CODE]);
-	values[COLUMN_ERROR_MESSAGE] = own_tables_text(row->error_message,
-											   STATUS_MAX_ERROR_MESSAGE,
-											   &nulls[COLUMN_ERROR_MESSAGE]);
-	ExecStoreVirtualTuple(slot);
 }
 
 /* The state of bulk inserts, which lives as long as no error comes. */

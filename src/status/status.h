@@ -14,24 +14,7 @@
 #include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 
-typedef struct StatusRow
-{
-	uint64		id;
-	Oid			serverid;
-	const char *stream;			/* the foreign server's name */
-	const char *pipeline;		/* NULL for puts */
-	bool		accepted;		/* else failed */
-	const char *record_id;		/* not terminated; NULL unless accepted */
-	int			record_id_len;
-	bool		encrypted;
-	const char *error_code;		/* NULL when accepted */
-	const char *error_message;	/* NULL when accepted */
-	int			attempts;
-	int			bytes;
-	XLogRecPtr	lsn;			/* Invalid for puts */
-	TimestampTz queued_at;
-	TimestampTz completed_at;
-} StatusRow;
+#include "status/status_row.h"
 
 typedef struct DeadLetter
 {

@@ -47,43 +47,35 @@ status_index_close(StatusIndex *index)
 	pfree(index);
 }
 
-/* The value of a column. */
-static int64
-value_of(const StatusKey *key, AttrNumber column)
+/* The least and the greatest values of rows. */
+static void
+find_bounds(const StatusKey *keys, int n, StatusKey *least, StatusKey *greatest)
 {
-	switch (column)
+	*least = *greatest = keys[0];
+	for (int i = 1; i < n; i++)
 	{
-		case COLUMN_ID + 1:
-			return key->id;
-		case COLUMN_QUEUED_AT + 1:
-			return key->queued_at;
-		default:
-			return key->completed_at;
+		least->id = Min(least->id, keys[i].id);
+		least->queued_at = Min(least->queued_at, keys[i].queued_at);
+		least->completed_at = Min(least->completed_at, keys[i].completed_at);
+		greatest->id = Max(greatest->id, keys[i].id);
+		greatest->queued_at = Max(greatest->queued_at, keys[i].queued_at);
+		greatest->completed_at = Max(greatest->completed_at, keys[i].completed_at);
 	}
 }
 
 /* Enter the least or the greatest values of rows that lie in one range. */
 static void
-insert_bounds(StatusIndex *index, const StatusKey *keys, int n, bool greatest,
-			  const ItemPointerData *tid)
+insert_bound(StatusIndex *index, const StatusKey *bound, const ItemPointerData *tid)
 {
 	TupleTableSlot *slot = index->bounds;
 
 	ExecClearTuple(slot);
 	memset(slot->tts_isnull, true, sizeof(bool) * STATUS_COLUMNS);
+	slot->tts_values[COLUMN_ID] = Int64GetDatum(bound->id);
+	slot->tts_values[COLUMN_QUEUED_AT] = Int64GetDatum(bound->queued_at);
+	slot->tts_values[COLUMN_COMPLETED_AT] = Int64GetDatum(bound->completed_at);
 	for (int k = 0; k < lengthof(bounded); k++)
-	{
-		int64		bound = value_of(&keys[0], bounded[k]);
-
-		for (int i = 1; i < n; i++)
-		{
-			int64		value = value_of(&keys[i], bounded[k]);
-
-			bound = greatest ? Max(bound, value) : Min(bound, value);
-		}
-		slot->tts_values[bounded[k] - 1] = Int64GetDatum(bound);
 		slot->tts_isnull[bounded[k] - 1] = false;
-	}
 	ExecStoreVirtualTuple(slot);
 	slot->tts_tid = *tid;
 	own_tables_insert_index_entries(index->indexes, slot);
@@ -104,6 +96,8 @@ count_in_range(const StatusIndex *index, TupleTableSlot **slots, int n)
 void
 status_index_insert(StatusIndex *index, const StatusKey *keys, TupleTableSlot **slots, int n)
 {
+	StatusKey	least;
+	StatusKey	greatest;
 	int			together;
 
 	if (index->indexes == NULL)
@@ -116,7 +110,8 @@ status_index_insert(StatusIndex *index, const StatusKey *keys, TupleTableSlot **
 			own_tables_insert_index_entries(index->indexes, slots[i]);
 			continue;
 		}
-		insert_bounds(index, keys + i, together, false, &slots[i]->tts_tid);
-		insert_bounds(index, keys + i, together, true, &slots[i]->tts_tid);
+		find_bounds(keys + i, together, &least, &greatest);
+		insert_bound(index, &least, &slots[i]->tts_tid);
+		insert_bound(index, &greatest, &slots[i]->tts_tid);
 	}
 }
