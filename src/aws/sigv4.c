@@ -6,8 +6,7 @@
  * Called by the sender for every attempt: a signature is good for five minutes
  * only, so it is never kept for a retry.  The canonical request is fed to
  * SHA-256 piece by piece and never exists as a whole; there is thus no limit
- * on the length of a session token.  Only one-shot HMAC() and EVP digests are
- * used, which OpenSSL 1.1.1 and 3 both have without deprecation.
+ * on the length of a session token.
  *
  * The specification is "Create a signed AWS API request" in AWS's IAM User
  * Guide; the tests hold AWS's own test vectors.
@@ -15,11 +14,10 @@
  *-------------------------------------------------------------------------
  */
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "aws/sha256.h"
 #include "aws/sigv4.h"
 
 #define ALGORITHM		"AWS4-HMAC-SHA256"
@@ -202,14 +200,13 @@ hash_headers(EVP_MD_CTX *md, const Signing *signing)
 static bool
 hash_request(Signing *signing, const SigV4Request *request)
 {
-	EVP_MD_CTX *md = EVP_MD_CTX_new();
-	unsigned char digest[EVP_MAX_MD_SIZE];
+	static EVP_MD_CTX *md = NULL;
+	unsigned char digest[SHA256_LEN];
 	char		payload[HEX_SIZE];
 	bool		ok;
 
 	to_hex(payload, request->payload_sha256);
-	ok = md != NULL &&
-		EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 &&
+	ok = sha256_begin(&md) &&
 		hash_text(md, request->method) && hash_text(md, "\n") &&
 		hash_text(md, request->path) && hash_text(md, "\n") &&
 		hash_text(md, request->query) && hash_text(md, "\n") &&
@@ -217,20 +214,10 @@ hash_request(Signing *signing, const SigV4Request *request)
 		hash_text(md, signing->signed_headers) && hash_text(md, "\n") &&
 		hash_text(md, payload) &&
 		EVP_DigestFinal_ex(md, digest, NULL) == 1;
-	EVP_MD_CTX_free(md);
 	if (!ok)
 		return fail(signing, "OpenSSL could not compute SHA-256");
 	to_hex(signing->request_hash, digest);
 	return true;
-}
-
-/* HMAC-SHA-256 of a text. */
-static bool
-hmac(unsigned char out[SIGV4_SHA256_LEN], const void *key, size_t key_len,
-	 const char *text)
-{
-	return HMAC(EVP_sha256(), key, (int) key_len,
-				(const unsigned char *) text, strlen(text), out, NULL) != NULL;
 }
 
 /* Is the key that of this day and identity? */
@@ -268,10 +255,10 @@ derive_key(Signing *signing, SigV4Key *key, const SigV4Identity *identity)
 	strcpy(key->secret_access_key, identity->secret_access_key);
 
 	snprintf(start, sizeof(start), "AWS4%s", key->secret_access_key);
-	ok = hmac(k, start, strlen(start), key->date) &&
-		hmac(k, k, SIGV4_SHA256_LEN, key->region) &&
-		hmac(k, k, SIGV4_SHA256_LEN, key->service) &&
-		hmac(k, k, SIGV4_SHA256_LEN, "aws4_request");
+	ok = sha256_hmac(k, start, strlen(start), key->date) &&
+		sha256_hmac(k, k, SHA256_LEN, key->region) &&
+		sha256_hmac(k, k, SHA256_LEN, key->service) &&
+		sha256_hmac(k, k, SHA256_LEN, "aws4_request");
 	OPENSSL_cleanse(start, sizeof(start));
 	if (!ok)
 	{
@@ -310,7 +297,7 @@ compute_signature(Signing *signing, const SigV4Key *key)
 
 	snprintf(text, sizeof(text), ALGORITHM "\n%s\n%s\n%s",
 			 signing->date, signing->scope, signing->request_hash);
-	if (!hmac(digest, key->key, SIGV4_SHA256_LEN, text))
+	if (!sha256_hmac(digest, key->key, SHA256_LEN, text))
 		return fail(signing, "OpenSSL could not compute HMAC-SHA-256");
 	to_hex(signing->signature, digest);
 	return true;

@@ -18,6 +18,7 @@
 #include "utils/memutils.h"
 
 #include "aws/base64.h"
+#include "aws/sha256.h"
 #include "queue/chain.h"
 #include "sender/budget.h"
 #include "sender/gzip.h"
@@ -59,8 +60,6 @@ typedef struct Body
 static Body kept[KEEP_BODIES];
 static int	nkept = 0;
 static Size kept_memory = 0;
-static EVP_MD_CTX *digest_context = NULL;
-static EVP_MD *sha256 = NULL;
 
 /*
  * Where groups are compressed: their records one behind the other, and what
@@ -347,18 +346,12 @@ append_compressed(BodyWriter *w, Request *request, QueueReader *reader, RecordGr
 static bool
 start_digest(BodyWriter *w)
 {
-	if (digest_context == NULL)
-	{
-		digest_context = EVP_MD_CTX_new();
-#if OPENSSL_VERSION_NUMBER >= 0x30000000L
-		sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-#else
-		sha256 = (EVP_MD *) EVP_sha256();
-#endif
-	}
-	w->digest = digest_context;
-	return digest_context != NULL && sha256 != NULL &&
-		EVP_DigestInit_ex(digest_context, sha256, NULL) == 1;
+	static EVP_MD_CTX *context = NULL;
+
+	if (!sha256_begin(&context))
+		return false;
+	w->digest = context;
+	return true;
 }
 
 /*

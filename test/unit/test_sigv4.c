@@ -7,8 +7,10 @@
  *-------------------------------------------------------------------------
  */
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdlib.h>
 
+#include "aws/sha256.h"
 #include "aws/sigv4.h"
 #include "tap.h"
 
@@ -255,9 +257,34 @@ test_errors(void)
 	sigv4_key_clear(&key);
 }
 
+/* Keys shorter than a block of the hash, as long, and longer. */
+static void
+test_hmac(void)
+{
+	unsigned char key[200];
+	char		text[200];
+	unsigned char ours[SHA256_LEN];
+	unsigned char openssl[SHA256_LEN];
+	bool		same = true;
+
+	for (size_t i = 0; i < sizeof(key); i++)
+		key[i] = (unsigned char) (i * 37 + 11);
+	for (size_t i = 0; i <= sizeof(key); i++)
+	{
+		memset(text, 'a' + i % 26, sizeof(text));
+		text[sizeof(text) - 1 - i % sizeof(text)] = '\0';
+		same = same && sha256_hmac(ours, key, i, text) &&
+			HMAC(EVP_sha256(), key, (int) i, (unsigned char *) text, strlen(text), openssl,
+				 NULL) != NULL &&
+			memcmp(ours, openssl, sizeof(ours)) == 0;
+	}
+	ok(same, "HMAC is that of OpenSSL, whatever the key's length");
+}
+
 int
 main(void)
 {
+	test_hmac();
 	test_cases();
 	test_canonical_values();
 	test_key();
