@@ -4,7 +4,8 @@
 #
 # A message of prefix "schema" is JSON: {"oid", "op": "is" | "gone", "name",
 # "columns"}; what a table *is* comes after each statement that made or altered
-# it.
+# it.  The view schema_log.altered has the OIDs of tables whose columns may have
+# been altered.
 package SchemaLog;
 
 use strict;
@@ -22,6 +23,14 @@ sub install_schema_log
     $node->safe_psql($dbname, <<'SQL');
 CREATE SCHEMA schema_log;
 GRANT USAGE ON SCHEMA schema_log TO PUBLIC;
+CREATE UNLOGGED TABLE schema_log.alterations (oid oid);
+CREATE VIEW schema_log.altered AS
+    SELECT c.oid FROM pg_class c WHERE relkind = 'r' AND relpersistence = 'p' AND relnamespace <> 'pg_catalog'::regnamespace
+        AND (EXISTS (SELECT FROM schema_log.alterations a WHERE a.oid = c.oid)
+            -- or those of a composite type that it has
+            OR EXISTS (SELECT FROM pg_attribute a JOIN pg_type u ON u.oid = a.atttypid
+                JOIN pg_type t ON t.oid IN (u.oid, u.typelem, u.typbasetype)
+                WHERE a.attrelid = c.oid AND t.typrelid <> 0));
 
 CREATE FUNCTION schema_log.tell_table(relid oid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -39,6 +48,12 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     WHERE c.oid = relid AND c.relkind IN ('r', 'p') AND c.relpersistence = 'p'
 $$;
 
+CREATE FUNCTION schema_log.tell_altered(relid oid) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO schema_log.alterations VALUES (relid);
+    SELECT schema_log.tell_table(relid)
+$$;
+
 CREATE FUNCTION schema_log.tell_change() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -47,7 +62,8 @@ BEGIN
     FOR command IN SELECT * FROM pg_event_trigger_ddl_commands() LOOP
         IF command.command_tag = 'ALTER TYPE' THEN
             -- any table may have it, somewhere
-            PERFORM schema_log.tell_table(oid) FROM pg_class WHERE oid >= 16384;
+            PERFORM schema_log.tell_table(oid) FROM pg_class
+            WHERE oid >= 16384 AND relkind IN ('r', 'p') AND relpersistence = 'p';
         ELSIF command.classid = 'pg_class'::regclass THEN
             IF command.command_tag IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO') THEN
                 UPDATE pg_class c SET relreplident = 'f'
@@ -55,7 +71,8 @@ BEGIN
                     AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary);
             END IF;
             -- and of those that inherit from it
-            PERFORM schema_log.tell_table(oid) FROM (
+            PERFORM CASE WHEN command.command_tag LIKE 'ALTER%' THEN schema_log.tell_altered(oid)
+                ELSE schema_log.tell_table(oid) END FROM (
                 WITH RECURSIVE heirs AS (SELECT command.objid AS oid UNION
                     SELECT i.inhrelid FROM heirs h JOIN pg_inherits i ON i.inhparent = h.oid)
                 SELECT oid FROM heirs) h;
@@ -71,7 +88,7 @@ BEGIN
     PERFORM pg_logical_emit_message(true, 'schema', json_build_object('op', 'gone', 'oid', objid::int8)::text)
     FROM pg_event_trigger_dropped_objects()
     WHERE classid = 'pg_class'::regclass AND objsubid = 0 AND object_type = 'table' AND NOT is_temporary;
-    PERFORM schema_log.tell_table(objid) FROM pg_event_trigger_dropped_objects()
+    PERFORM schema_log.tell_altered(objid) FROM pg_event_trigger_dropped_objects()
     WHERE classid = 'pg_class'::regclass AND objsubid > 0 AND object_type = 'table column';
 END $$;
 

@@ -1,14 +1,27 @@
 """Compares two databases table by table."""
+import re
+
 from database import identifier
 
 SHOWN = 3
+
+# of an array as text; JSON does not have them
+LOWER_BOUNDS = re.compile(rb'^(\[-?\d+:-?\d+\])+=(?={)')
+
+
+def without_bounds(line, arrays):
+    fields = line.split(b'\t')
+    for n in arrays:
+        fields[n] = LOWER_BOUNDS.sub(b'', fields[n])
+    return b'\t'.join(fields)
 
 
 def lines_of(database, table):
     columns = ', '.join(identifier(c['name']) + ('::jsonb' if c['type_name'] == 'json' else
                         '::jsonb[]' if c['type_name'] == 'json[]' else '') for c in table.columns)
-    return sorted(database.psql(
-        f'COPY (SELECT {columns} FROM ONLY {table.quoted}) TO STDOUT;').splitlines())
+    arrays = [n for n, c in enumerate(table.columns) if c['type_name'].endswith('[]')]
+    lines = database.psql(f'COPY (SELECT {columns} FROM ONLY {table.quoted}) TO STDOUT;').splitlines()
+    return sorted(without_bounds(line, arrays) for line in lines)
 
 
 def compare_table(name, one, other, findings):

@@ -22,7 +22,7 @@ ORDER BY attrelid, attnum
 """
 
 TABLES = """
-SELECT c.oid, nspname AS schema, relname AS name, relkind AS kind
+SELECT c.oid, nspname AS schema, relname AS name, relkind AS kind, relpersistence AS persistence
 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
 WHERE relkind IN ('r', 'p') AND nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'
     AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
@@ -42,6 +42,7 @@ def literal(text):
 class Table:
     def __init__(self, row, columns):
         self.schema, self.name, self.kind = row['schema'], row['name'], row['kind']
+        self.permanent = row['persistence'] == 'p'
         self.columns = columns
         self.types = {column['name']: column['type'] for column in columns}
         self.quoted = identifier(self.schema) + '.' + identifier(self.name)
@@ -93,3 +94,7 @@ class Database:
                 Table(row, [a for a in self._attributes.get(row['oid'], []) if not a['generated']])
                 for row in self.rows(TABLES)}
         return self._tables
+
+    def published(self):
+        """The names of all tables that a publication FOR ALL TABLES has."""
+        return {'.'.join(key) for key, table in self.tables().items() if table.permanent}

@@ -1,7 +1,8 @@
 """Follows tables through DDL by the messages that t/lib/SchemaLog.pm has sent.
 
 A table can be rebuilt from its changes unless its columns were altered when it
-had rows: what ALTER TABLE makes of rows is in no change.
+had rows: what ALTER TABLE makes of rows is in no change.  Then the rows of a copy
+that was made afterwards take the place of what came before.
 """
 import json
 
@@ -13,6 +14,7 @@ class Table:
         self.name, self.columns = name, columns
         self.events = []
         self.intact = True
+        self.copied = False
 
 
 class SchemaLog:
@@ -35,6 +37,7 @@ class SchemaLog:
             table.events = self.early.pop(name, [])
         elif table.columns != columns:
             table.intact = table.intact and not table.events
+            table.copied = False
             table.columns = columns
         if self.by_name.get(table.name) is table:
             del self.by_name[table.name]
@@ -45,6 +48,12 @@ class SchemaLog:
         name = '.'.join(event.table)
         table = self.by_name.get(name)
         events = self.early.setdefault(name, []) if table is None else table.events
+        if event.op == 'r' and table is not None:
+            if table.intact:
+                return
+            if not table.copied:
+                events.clear()
+            table.copied = True
         if event.op == 't':
             events.clear()
             if table is not None:
@@ -53,8 +62,8 @@ class SchemaLog:
             events.append(event)
 
 
-def select(events, prefix, left_out):
-    """The changes that rebuild intact tables, and the names of those tables."""
+def select(events, prefix, left_out, findings):
+    """The changes that rebuild the tables, and the names of these."""
     log = SchemaLog()
     for event in events:
         if event.op != 'm':
@@ -65,12 +74,13 @@ def select(events, prefix, left_out):
             content = message['content']
             log.tell(dict(content) if isinstance(content, Members) else json.loads(content))
     chosen = []
-    intact = [table for table in log.by_oid.values() if table.intact and table.name not in left_out]
-    for table in intact:
+    left = [table for table in log.by_oid.values() if table.name not in left_out]
+    altered = [table.name for table in left if not table.intact and not table.copied]
+    for table in left:
         for event in table.events:
             event.table = tuple(table.name.split('.', 1))
             chosen.append(event)
-    altered = len(log.by_oid) - len(intact)
-    print(f'{len(intact)} tables can be rebuilt, {altered} not: they had rows when their columns were altered, '
-          'or changes that are dead letters')
-    return sorted(chosen, key=lambda event: event.id), {table.name for table in intact}
+    copied = sum(table.copied for table in left)
+    print(f'{len(left)} tables, of which {copied} were copied after their columns were altered')
+    findings.extend(f'{name}: had rows when its columns were altered, and was not copied' for name in altered)
+    return sorted(chosen, key=lambda event: event.id), {table.name for table in left}
