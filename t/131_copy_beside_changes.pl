@@ -3,7 +3,8 @@
 # two pipelines.  Of one a request at a time is under way: consumers end with the
 # tables that the server has, whether they apply by arrival or by id.  Entries of
 # the other fail at random and are delivered in any order: one that applies by id
-# does.  Twenty tables, one after another, each with its own dice; with --long a
+# does.  All copies wait for a standby that follows by leaps, where the server has
+# failover slots.  Twenty tables, one after another, each with its own dice; with --long a
 # hundred, and one of five million rows.  FIREHOSE_TEST_ROWS chooses another size of
 # that one, and twenty tables.
 use strict;
@@ -26,6 +27,25 @@ sub sql { return $node->safe_psql('postgres', @_) }
 
 prepare_traffic($node);
 srand($first);
+
+# A standby's slot that follows by leaps, until the traffic stops.
+my ($major) = `$ENV{PG_CONFIG} --version` =~ /(\d+)/;
+my $has_gate = $major >= 17;
+sub start_leaps
+{
+    return () unless $has_gate;
+    sql(q{SELECT pg_create_physical_replication_slot('standby', true);
+        CREATE PROCEDURE leap() LANGUAGE plpgsql AS $$
+        BEGIN
+            WHILE NOT EXISTS (SELECT FROM stop) LOOP
+                PERFORM pg_replication_slot_advance('standby', pg_current_wal_flush_lsn());
+                COMMIT;
+                PERFORM pg_sleep(random() * 0.1);
+            END LOOP;
+        END $$;});
+    alter_settings($node, synchronized_standby_slots => 'standby');
+    return IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'CALL leap()' ], '<', '/dev/null');
+}
 
 # (an error that is no throttling, which would make it wait for the pace)
 $emulator->fault('fail_records', { probability => 0.2, code => 'InternalFailure', message => 'try again' },
@@ -120,12 +140,13 @@ sql(q{SELECT firehose_drop_pipeline('hidden')});
 my $rows = 700;
 my @tables = map { "t$_" } $first .. $first + (is_long() && !$ENV{FIREHOSE_TEST_ROWS} ? 100 : 20) - 1;
 create_table($node, $_, $rows, 2) foreach @tables;
-my @sessions = start_traffic($node, $first, 0.004);
+my @sessions = (start_leaps(), start_traffic($node, $first, 0.004));
 copy_tables('', @tables);
 # (and one time in five on any of them)
 meanwhile('ordered', 0.1, 600, sub { (map { [ $_, $rows * 1.5, 2 ] } (@_) x 4, $tables[ rand @tables ]) });
 sleep 0.3;
 stop_traffic($node, @sessions);
+alter_settings($node, synchronized_standby_slots => '') if $has_gate;
 judge('', @tables);
 
 # ------------------------------------------------------------------------

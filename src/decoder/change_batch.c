@@ -351,6 +351,77 @@ change_batch_discard(ChangeBatch *batch)
 	batch->begun_at = 0;
 }
 
+/* Exchange the records with the deferred ones. */
+static void
+swap_deferred(ChangeBatch *batch)
+{
+	ChangeBatch whole = *batch;
+
+	for (int i = 0; i < batch->nstreams; i++)
+	{
+		BatchStream *stream = batch->streams[i];
+		BatchStream was = *stream;
+
+		stream->items = was.deferred_items;
+		stream->totals = was.deferred_totals;
+		stream->deferred_items = was.items;
+		stream->deferred_totals = was.totals;
+		if (stream->items.data == NULL)
+		{
+			MemoryContext old = MemoryContextSwitchTo(batch->context);
+
+			initStringInfo(&stream->items);
+			MemoryContextSwitchTo(old);
+		}
+	}
+	batch->size = whole.deferred_size;
+	batch->nrecords = whole.deferred_nrecords;
+	batch->begun_at = whole.deferred_begun_at;
+	batch->deferred_size = whole.size;
+	batch->deferred_nrecords = whole.nrecords;
+	batch->deferred_begun_at = whole.begun_at;
+}
+
+/* Have the records of a stream be in this entry of the commit ring. */
+static void
+renumber(const BatchStream *stream, uint64 entry)
+{
+	int			offset = 0;
+
+	while (offset < stream->items.len)
+	{
+		QueueRecord *record = (QueueRecord *) (stream->items.data + offset);
+
+		((CommitRef *) (record + 1))->entry = (uint32) entry;
+		offset += QUEUE_ITEM_SPACE(record->kind, record->length);
+	}
+}
+
+void
+change_batch_defer(ChangeBatch *batch)
+{
+	Assert(batch->deferred_nrecords == 0);
+	swap_deferred(batch);
+}
+
+void
+change_batch_take_deferred(ChangeBatch *batch)
+{
+	Assert(batch->nrecords == 0);
+	swap_deferred(batch);
+	batch->entry = commit_ring_next(&batch->pipeline->ring);
+	for (int i = 0; i < batch->nstreams; i++)
+		renumber(batch->streams[i], batch->entry);
+}
+
+void
+change_batch_drop_deferred(ChangeBatch *batch)
+{
+	swap_deferred(batch);
+	change_batch_discard(batch);
+	swap_deferred(batch);
+}
+
 void
 change_batch_abandon(ChangeBatch *batch)
 {

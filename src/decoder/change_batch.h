@@ -28,6 +28,9 @@ typedef struct BatchStream
 	RunTotals	totals;
 	/* in the queue, for the batch being handed over */
 	Size		reserved;
+	/* of the deferred records */
+	StringInfoData deferred_items;
+	RunTotals	deferred_totals;
 } BatchStream;
 
 typedef struct ChangeBatch
@@ -46,6 +49,10 @@ typedef struct ChangeBatch
 	uint64		entry;
 	/* when the first event of them was made; 0: none yet */
 	TimestampTz begun_at;
+	/* the same of the deferred records */
+	Size		deferred_size;
+	uint32		deferred_nrecords;
+	TimestampTz deferred_begun_at;
 
 	/* up to where the batch goes */
 	/* end of the last commit that is in it whole */
@@ -100,6 +107,14 @@ extern uint64 change_batch_waiting(const ChangeBatch *batch);
 
 /* Forget all that was not handed over. */
 extern void change_batch_discard(ChangeBatch *batch);
+
+/*
+ * Put all records out of the way of others that are to be handed over before
+ * them.  Then, with an empty batch, have them in it again; or forget them.
+ */
+extern void change_batch_defer(ChangeBatch *batch);
+extern void change_batch_take_deferred(ChangeBatch *batch);
+extern void change_batch_drop_deferred(ChangeBatch *batch);
 
 /* At exit: give back what was reserved and not used. */
 extern void change_batch_abandon(ChangeBatch *batch);

@@ -315,6 +315,12 @@ change_reader_forget_rows(ChangeReader *reader)
 }
 
 void
+change_reader_defer_rows(ChangeReader *reader, Oid relid)
+{
+	table_cache_tell_again_of(reader->tables, relid);
+}
+
+void
 change_reader_watch(ChangeReader *reader, void (*look) (const Event *event))
 {
 	reader->look = look;

@@ -34,6 +34,9 @@ extern void change_reader_add_row(ChangeReader *reader, Event *event);
  */
 extern void change_reader_forget_rows(ChangeReader *reader);
 
+/* The rows of a table since then are deferred: others may overtake them. */
+extern void change_reader_defer_rows(ChangeReader *reader, Oid relid);
+
 /* Have changes of tables looked at, too; NULL: not any more. */
 extern void change_reader_watch(ChangeReader *reader, void (*look) (const Event *event));
 

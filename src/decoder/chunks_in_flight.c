@@ -162,8 +162,9 @@ chunks_in_flight_delivered(void)
 	return nchunks > 0 && chunks[0].until <= pg_atomic_read_u64(&my_entry->ring.first);
 }
 
-bool
-chunks_in_flight_take_delivered(ChunkInFlight *chunk)
+/* Take the oldest one, if it is delivered. */
+static bool
+take_delivered(ChunkInFlight *chunk)
 {
 	CopyChunks *shared;
 
@@ -176,6 +177,27 @@ chunks_in_flight_take_delivered(ChunkInFlight *chunk)
 	memmove(shared->entries, shared->entries + 1, nchunks * sizeof(CopyChunkEntry));
 	shared->n = nchunks;
 	return true;
+}
+
+bool
+chunks_in_flight_settle(CopyRow *copy)
+{
+	ChunkInFlight chunk;
+	int			n = 0;
+
+	for (; take_delivered(&chunk); n++)
+	{
+		if (chunk.advances)
+		{
+			copy_position_free(&copy->last);
+			copy->last = chunk.last;
+		}
+		copy->rows += chunk.rows;
+		copy->bytes += chunk.bytes;
+		copy->chunks++;
+		copy->end = Max(copy->end, chunk.end);
+	}
+	return n > 0;
 }
 
 void

@@ -46,8 +46,8 @@ extern void chunks_in_flight_add(const ChunkInFlight *chunk);
 /* Is the oldest one delivered? */
 extern bool chunks_in_flight_delivered(void);
 
-/* Take the oldest one, if it is delivered: the caller has its position. */
-extern bool chunks_in_flight_take_delivered(ChunkInFlight *chunk);
+/* Count those that are delivered in the row of the copy; false: none is. */
+extern bool chunks_in_flight_settle(CopyRow *copy);
 
 /* There is no copy any more, or it begins anew. */
 extern void chunks_in_flight_forget(PipelineEntry *entry);

@@ -31,10 +31,11 @@
 #include "decoder/copy_position.h"
 #include "decoder/copy_rate.h"
 #include "decoder/copy_table.h"
+#include "decoder/deferred_chunk.h"
 #include "decoder/error_policy.h"
 #include "decoder/moved_rows.h"
 #include "decoder/progress.h"
-#include "decoder/standbys.h"
+#include "wal/standby_gate.h"
 #include "wal/visibility.h"
 #include "workers/worker.h"
 
@@ -54,7 +55,7 @@
 static const Pipeline *pipeline;
 static ChangeBatch *batch;
 static ChangeReader *reader;
-static const WalReader *wal;
+static WalReader *wal;
 static MemoryContext context;
 static MemoryContext scratch;	/* of one chunk */
 static List *copies;			/* of CopyRow *, that are not finished */
@@ -239,7 +240,7 @@ end_copy(CopyPhase phase, const char *error)
  * that is being read is noted from the beginning.
  */
 void
-copier_open(const WalReader *w)
+copier_open(WalReader *w)
 {
 	ListCell   *cell;
 
@@ -253,29 +254,6 @@ copier_open(const WalReader *w)
 		if (current == NULL && ((CopyRow *) lfirst(cell))->phase == COPY_READING)
 			begin_copy();
 	}
-}
-
-/* Take note of the chunks that are delivered. */
-static void
-settle(void)
-{
-	ChunkInFlight chunk;
-	int			n = 0;
-
-	for (; chunks_in_flight_take_delivered(&chunk); n++)
-	{
-		if (chunk.advances)
-		{
-			copy_position_free(&current->last);
-			current->last = chunk.last;
-		}
-		current->rows += chunk.rows;
-		current->bytes += chunk.bytes;
-		current->chunks++;
-		current->end = Max(current->end, chunk.end);
-	}
-	if (n > 0)
-		dirty = true;
 }
 
 /* Chunks ------------------------------------------------------------------ */
@@ -304,6 +282,7 @@ start_over(void)
 	memset(&next, 0, sizeof(next));
 	memset(&current->last, 0, sizeof(current->last));
 	end = current->end = InvalidXLogRecPtr;
+	(void) deferred_chunk_end(batch, wal, true, NULL);
 	chunks_in_flight_forget(batch->pipeline);
 	chunks_in_flight_begin(batch->pipeline, current, current_context);
 	moved_rows_begin_anew(current_context, current->key_columns, hold);
@@ -452,20 +431,15 @@ try_chunk(ChunkInFlight *chunk, int *nmoved, const char **fault)
 	return outcome;
 }
 
-/* The transaction has ended: hand the chunk over. */
+/* Hand the chunk over whose rows are in the batch. */
 static void
-hand_over(ChunkInFlight *chunk, int nmoved)
+hand_over(ReadChunk *read)
 {
-	XLogRecPtr	mark = visibility_write_mark();
-	CommitRing *ring = &batch->pipeline->ring;
+	ChunkInFlight *chunk = &read->chunk;
 
-	/* the rows it saw are to be durable, and its id not to come again */
-	XLogFlush(mark);
-	standbys_await(batch->pipeline, mark);
 	if (chunk->end != InvalidXLogRecPtr)
-		end = chunk->end = mark;
-	chunk->bytes = batch->size;
-	chunk->hold = moved_rows_read(nmoved, mark);
+		end = chunk->end = read->mark;
+	chunk->hold = moved_rows_read(read->nmoved, read->mark);
 	if (chunk->advances)
 	{
 		copy_position_free(&next);
@@ -473,20 +447,37 @@ hand_over(ChunkInFlight *chunk, int nmoved)
 	}
 	batch->commits_upto = Max(batch->commits_upto, wal_reader_done(wal));
 	change_batch_flush(batch);
-	chunk->until = pg_atomic_read_u64(&ring->next);
+	chunk->until = pg_atomic_read_u64(&batch->pipeline->ring.next);
 	chunks_in_flight_add(chunk);
 	show_hold();
+}
+
+/*
+ * The chunk's transaction has ended.  The rows it saw are to be durable, on
+ * standbys as well, and its position is not to come again.
+ */
+static void
+finish_chunk(ReadChunk *read)
+{
+	read->mark = visibility_write_mark();
+	XLogFlush(read->mark);
+	read->chunk.bytes = batch->size;
+	if (standby_gate_has(read->mark))
+	{
+		hand_over(read);
+		return;
+	}
+	deferred_chunk_begin(read, batch, wal);
+	change_reader_defer_rows(reader, current->relid);
 }
 
 /* Read the next chunk; returns when to come again. */
 static long
 do_chunk(void)
 {
-	ChunkInFlight chunk = {0};
+	ReadChunk	read = {.position = visibility_write_mark()};
 	ChunkOutcome outcome;
 	const char *fault = NULL;
-	int			nmoved = 0;
-	XLogRecPtr	position = visibility_write_mark();
 	bool		visible;
 
 	if (!worker_enter_core())
@@ -502,11 +493,11 @@ do_chunk(void)
 	}
 	patience = PATIENCE_US;
 
-	row_event = (Event) {.op = EVENT_READ, .lsn = position - 1,
-		.epoch = progress_epoch(position), .ts = GetCurrentTimestamp()};
+	row_event = (Event) {.op = EVENT_READ, .lsn = read.position - 1,
+		.epoch = progress_epoch(read.position), .ts = GetCurrentTimestamp()};
 	if (!worker_enter_core())
 		return -1;
-	outcome = try_chunk(&chunk, &nmoved, &fault);
+	outcome = try_chunk(&read.chunk, &read.nmoved, &fault);
 	worker_leave_core();
 	if (outcome != CHUNK_READ)
 	{
@@ -518,7 +509,7 @@ do_chunk(void)
 		return outcome == CHUNK_LATER ? RETRY_MS : 0;
 	}
 	said = 0;
-	hand_over(&chunk, nmoved);
+	finish_chunk(&read);
 	return copy_rate_pause(rows_seen);
 }
 
@@ -526,7 +517,7 @@ do_chunk(void)
 static void
 keep_account(void)
 {
-	settle();
+	dirty |= chunks_in_flight_settle(current);
 	moved_rows_passed(wal_reader_position(wal));
 	show_hold();
 	if (dirty && clock_ms() - noted_at >= NOTE_MS)
@@ -547,7 +538,9 @@ copier_turn(void)
 		keep_account();
 	if (now < not_before)
 		return not_before - now;
-	if (wal_reader_position(wal) < begin_at)
+	/* at first, because the stream stops at a deferred chunk */
+	if (!deferred_chunk_end(batch, wal, moved_rows_are_lost() || moved_rows_failure() != NULL, hand_over) ||
+		wal_reader_position(wal) < begin_at)
 		return -1;
 	if (current == NULL)
 		begin_copy();
@@ -594,7 +587,7 @@ void
 copier_stop(void)
 {
 	if (current != NULL)
-		settle();
+		dirty |= chunks_in_flight_settle(current);
 	if (dirty)
 		store_current();
 }

@@ -21,7 +21,7 @@
 extern void copier_start(const Pipeline *pipeline, ChangeBatch *batch, ChangeReader *reader);
 
 /* The WAL reader is there: begin. */
-extern void copier_open(const WalReader *wal);
+extern void copier_open(WalReader *wal);
 
 /*
  * Between two transactions, with an empty batch: do a step.  Returns how many

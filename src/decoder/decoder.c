@@ -379,10 +379,10 @@ start(void)
 	copier_open(wal);
 
 	/* the epochs that are noted, perhaps just now, are to be on standbys */
-	standbys_await(my_entry, wal_reader_limit());
+	standby_gate_hold(InvalidXLogRecPtr, wal_reader_limit());
 
 	failed_at = my_entry->last_error_lsn;
-	standbys_passed();
+	(void) standbys_end_show(my_entry);
 	pipeline_set_state(my_entry, PIPELINE_STREAMING, copier_reason());
 	pgstat_report_activity(STATE_RUNNING, psprintf("pipeline \"%s\"", pipeline->name));
 }
@@ -450,6 +450,8 @@ decode_round(void)
 	if (n == 0)
 		return 0;
 
+	if (standbys_end_show(my_entry))
+		pipeline_set_state(my_entry, PIPELINE_STREAMING, copier_reason());
 	change_batch_flush(&batch);
 	pg_atomic_write_u64(&my_entry->read_lsn, wal_reader_position(wal));
 	if (nulled > 0)
@@ -457,43 +459,36 @@ decode_round(void)
 	nulled = 0;
 	if (pipeline->durable_puts)
 		recent_wake_flushers();
-	standbys_passed();
 	if (pg_atomic_read_u32(&my_entry->state) == PIPELINE_WAITING)
 		pipeline_set_state(my_entry, PIPELINE_STREAMING, copier_reason());
 	return n;
 }
 
 /*
- * Sleep until a commit, a settled record or a command wakes us, or until a
- * copy goes on (-1: it waits for one of these).
+ * Sleep until a commit, a settled record, a standby or a command wakes us, or
+ * until a copy goes on (-1: it waits for one of these).
  */
 static void
 sleep_until_woken(long copy_wait)
 {
-	bool		closed = standby_gate_is_closed();
+	bool		lack = standbys_lack() != InvalidXLogRecPtr;
 	long		timeout;
-	int			n;
 
 	pg_atomic_exchange_u32(&my_entry->wants_settled, !commit_ring_is_empty(&my_entry->ring));
 
 	/* commits do not matter while standbys lack what is there */
-	if (!closed)
+	if (!lack)
 		pipeline_want_commit(my_entry, true);
 
 	/* a last look at what happened before we asked to be woken */
 	unflushed_flush();
-	n = decode_round();
-	if (n == 0 && closed)
-	{
-		/* at last: what uses a condition variable would end it */
-		standby_gate_want_wakeup();
-		(void) standby_gate_pass(wal_reader_limit());
-	}
-	if (n == 0 && standby_gate_is_closed() == closed)
+	if (decode_round() == 0 && lack == (standbys_lack() != InvalidXLogRecPtr) &&
+		!(lack && standbys_want_wakeup()))
 	{
 		confirm();
-		timeout = closed ? standbys_show(my_entry, InvalidXLogRecPtr) : unflushed_timeout();
-		if (timeout < 0)
+		if (lack)
+			timeout = clock_sooner(standbys_show(my_entry, standbys_lack()), progress_due());
+		else if ((timeout = unflushed_timeout()) < 0)
 			timeout = progress_due();
 		/* delivered between the copier's turn and our asking to be woken */
 		if (copier_is_due())
@@ -502,10 +497,8 @@ sleep_until_woken(long copy_wait)
 			timeout = clock_sooner(timeout, 1000);
 		worker_wait(NULL, clock_sooner(timeout, copy_wait), WaitEventNamed("FirehoseDecoderMain"), NULL, 0);
 	}
-	if (closed)
-		standby_gate_cancel_wakeup();
-	else
-		pipeline_want_commit(my_entry, false);
+	standby_gate_cancel_wakeup();
+	pipeline_want_commit(my_entry, false);
 }
 
 static void
@@ -521,7 +514,7 @@ run(void)
 			proc_exit(0);
 
 		n = decode_round();
-		if (!standby_gate_is_closed() && standbys_end_show())
+		if (standbys_lack() == InvalidXLogRecPtr && standbys_end_show(my_entry))
 			pipeline_set_state(my_entry, PIPELINE_STREAMING, copier_reason());
 		confirm();
 		progress_note(false);

@@ -19,10 +19,10 @@
 #include "common/clock.h"
 #include "common/compat.h"
 #include "decoder/progress.h"
-#include "decoder/standbys.h"
 #include "pipeline/position.h"
 #include "queue/ids.h"
 #include "wal/replication_slot.h"
+#include "wal/standby_gate.h"
 #include "wal/wal_reader.h"
 #include "workers/worker.h"
 
@@ -189,7 +189,7 @@ progress_on_server_start(XLogRecPtr lsn)
 	store_position();
 
 	/* a standby that has commits behind it is to have their epoch, too */
-	standbys_await(my_entry, XactLastCommitEnd);
+	standby_gate_hold(lsn, XactLastCommitEnd);
 }
 
 uint64

@@ -1,33 +1,49 @@
 /*
  * standbys.c
- *		Waiting for standbys; standbys.h says what for.
+ *		Waiting for standbys; standbys.h says more.
  *
- * A standby's confirmation, a command, a reload of the settings or a stop sets
- * the latch.
+ * Nothing is looked at again and again: a standby's confirmation, a command, a
+ * reload of the settings or a stop sets the latch.  Why it lasts may change
+ * without an event, so that views find the reason anew (standby_gate_reason).
  */
 #include "postgres.h"
 
-#include "storage/ipc.h"
-#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "common/clock.h"
-#include "common/compat.h"
+#include "decoder/deferred_chunk.h"
 #include "decoder/standbys.h"
 #include "wal/standby_gate.h"
-#include "workers/decoder_lifecycle.h"
-#include "workers/worker.h"
-
-/* Standbys that follow at once are not worth a word (ms). */
-#define SHOW_AFTER_MS	1000
+#include "wal/wal_reader.h"
 
 /*
- * A walsender wakes us by the settings that it has read, and a slot that is
- * created wakes nothing: look now and then (ms).
+ * Standbys that follow at once are not worth a word (ms).  It is also how long
+ * a walsender may take to read settings that this process has read, see
+ * standby_gate_want_wakeup.
  */
-#define LOOK_AGAIN_MS	10000
+#define SHOW_AFTER_MS	1000
 
-static int64 closed_at;			/* clock_ms; 0: the gate is open */
-static char shown[PIPELINE_TEXT_LEN];	/* reason; empty: none is shown */
+static bool waiting;
+static bool shown;
+static int64 show_at;			/* clock_ms; 0: it was */
+static TimestampTz reloaded_at; /* PgReloadTime at the last look */
+
+XLogRecPtr
+standbys_lack(void)
+{
+	XLogRecPtr	lsn = standby_gate_lacks();
+
+	return lsn != InvalidXLogRecPtr ? lsn : deferred_chunk_awaits();
+}
+
+bool
+standbys_want_wakeup(void)
+{
+	XLogRecPtr	passed = standby_gate_passed(PG_UINT64_MAX);
+
+	standby_gate_want_wakeup();
+	return standby_gate_pass(wal_reader_limit()) != passed || deferred_chunk_is_ready();
+}
 
 long
 standbys_show(PipelineEntry *entry, XLogRecPtr lsn)
@@ -35,53 +51,32 @@ standbys_show(PipelineEntry *entry, XLogRecPtr lsn)
 	int64		now = clock_ms();
 	char	   *reason;
 
-	if (closed_at == 0)
-		closed_at = now;
-	if (now - closed_at < SHOW_AFTER_MS)
-		return closed_at + SHOW_AFTER_MS - now;
-	reason = standby_gate_reason(lsn);
-	if (strncmp(reason, shown, sizeof(shown) - 1) != 0)
-	{
-		strlcpy(shown, reason, sizeof(shown));
-		pipeline_set_state(entry, PIPELINE_WAITING, shown);
-	}
-	pfree(reason);
-	return LOOK_AGAIN_MS;
-}
+	if (!waiting || reloaded_at != PgReloadTime)
+		show_at = now + SHOW_AFTER_MS;
+	waiting = true;
+	reloaded_at = PgReloadTime;
+	if (shown)
+		pg_atomic_write_u64(&entry->standbys_lsn, lsn);
+	if (show_at == 0)
+		return -1;
+	if (now < show_at)
+		return show_at - now;
 
-void
-standbys_passed(void)
-{
-	closed_at = 0;
-	shown[0] = '\0';
+	show_at = 0;
+	shown = true;
+	pg_atomic_write_u64(&entry->standbys_lsn, lsn);
+	reason = standby_gate_reason(lsn);
+	pipeline_set_state(entry, PIPELINE_WAITING, reason);
+	pfree(reason);
+	return -1;
 }
 
 bool
-standbys_end_show(void)
+standbys_end_show(PipelineEntry *entry)
 {
-	bool		was_shown = shown[0] != '\0';
+	bool		was_shown = shown;
 
-	standbys_passed();
+	waiting = shown = false;
+	pg_atomic_write_u64(&entry->standbys_lsn, InvalidXLogRecPtr);
 	return was_shown;
-}
-
-void
-standbys_await(PipelineEntry *entry, XLogRecPtr lsn)
-{
-	if (standby_gate_has(lsn))
-		return;
-
-	/* a snapshot of catalogs, kept meanwhile, would hold back VACUUM */
-	InvalidateCatalogSnapshot();
-	for (;;)
-	{
-		standby_gate_want_wakeup();
-		if (standby_gate_has(lsn))
-			break;
-		worker_wait(NULL, standbys_show(entry, lsn), WaitEventNamed("FirehoseStandbys"), NULL, 0);
-		if (worker_shutdown_requested() || decoder_must_exit(entry) ||
-			pg_atomic_read_u32(&entry->reread) != 0)
-			proc_exit(0);
-	}
-	standby_gate_cancel_wakeup();
 }

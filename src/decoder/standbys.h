@@ -12,22 +12,26 @@
 #include "workers/pipeline_table.h"
 
 /*
- * While the gate is closed: show in the pipeline's state that this waits, and
- * for whom, if it has done so for a while (for a position, or Invalid).
- * Returns when to come again (ms).
+ * The position that standbys are to have before this goes on, as of the last
+ * look; Invalid: none.  First what the stream waits for, then what a copy
+ * does.
+ */
+extern XLogRecPtr standbys_lack(void);
+
+/*
+ * Have them wake this process, until standby_gate_cancel_wakeup.  True: they
+ * have confirmed something since the last look, so there may be more to do.
+ */
+extern bool standbys_want_wakeup(void);
+
+/*
+ * Nothing goes on before standbys have a position: show that in the
+ * pipeline's state, if it lasts.  Returns when to come again (ms); -1: when
+ * this process is woken.
  */
 extern long standbys_show(PipelineEntry *entry, XLogRecPtr lsn);
 
-/* Some of the WAL was read: begin anew. */
-extern void standbys_passed(void);
-
-/* The gate is open.  Returns whether a state was shown, which has to end. */
-extern bool standbys_end_show(void);
-
-/*
- * Wait until the standbys have the WAL up to a position.  Ends the process
- * when it is to exit, or to read its definition anew.
- */
-extern void standbys_await(PipelineEntry *entry, XLogRecPtr lsn);
+/* It goes on.  Returns whether a state was shown, which has to end. */
+extern bool standbys_end_show(PipelineEntry *entry);
 
 #endif							/* FIREHOSE_DECODER_STANDBYS_H */

@@ -94,6 +94,15 @@ table_cache_tell_again(TableCache *cache)
 	cache->telling++;
 }
 
+void
+table_cache_tell_again_of(TableCache *cache, Oid relid)
+{
+	if (cache->told == NULL)
+		return;
+	(void) hash_search(cache->told, &relid, HASH_REMOVE, NULL);
+	cache->telling++;
+}
+
 bool
 table_cache_is_news(TableCache *cache, EventRelation *relation)
 {

@@ -59,6 +59,9 @@ extern bool table_cache_is_news(TableCache *cache, EventRelation *relation);
 /* Records are forgotten, and what they told: tell of all tables again. */
 extern void table_cache_tell_again(TableCache *cache);
 
+/* Records of one table are to come later: tell of it again before others. */
+extern void table_cache_tell_again_of(TableCache *cache, Oid relid);
+
 /*
  * A column that would be a second key of its name in the pipeline's records;
  * NULL: none.

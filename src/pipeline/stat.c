@@ -24,6 +24,7 @@
 #include "pipeline/stat.h"
 #include "stream/stat_stream.h"
 #include "wal/replication_slot.h"
+#include "wal/standby_gate.h"
 #include "workers/database_table.h"
 #include "workers/pipeline_table.h"
 
@@ -56,6 +57,7 @@ typedef struct PipelineReport
 	XLogRecPtr	read_lsn;
 	XLogRecPtr	accepted_lsn;
 	XLogRecPtr	confirmed_lsn;
+	XLogRecPtr	standbys_lsn;	/* it waits for standbys to have this */
 	TimestampTz last_commit_at;
 	int64		transactions;
 	int64		inserts;
@@ -179,6 +181,7 @@ copy_entry(PipelineEntry *entry, PipelineReport *report)
 	report->confirmed_lsn = pg_atomic_read_u64(&entry->confirmed_lsn);
 	report->accepted_lsn = pg_atomic_read_u64(&entry->accepted_lsn);
 	report->read_lsn = pg_atomic_read_u64(&entry->read_lsn);
+	report->standbys_lsn = pg_atomic_read_u64(&entry->standbys_lsn);
 	report->last_commit_at = pg_atomic_read_u64(&entry->last_commit_time);
 
 	report->transactions = pg_atomic_read_u64(&entry->transactions);
@@ -239,6 +242,8 @@ decide_state(const PipelineRow *row, PipelineReport *report)
 		else if (report->table_full)
 			reason = "there are more pipelines than firehose.max_pipelines";
 	}
+	else if (report->state == PIPELINE_WAITING && report->standbys_lsn != InvalidXLogRecPtr)
+		reason = standby_gate_reason(report->standbys_lsn);	/* who it is may change */
 
 	if (reason != NULL)
 		strlcpy(report->reason, reason, sizeof(report->reason));

@@ -19,7 +19,8 @@
 #include "wal/standby_gate.h"
 
 static XLogRecPtr passed = InvalidXLogRecPtr;	/* standbys have all before it */
-static XLogRecPtr target = InvalidXLogRecPtr;	/* and are to have this */
+static XLogRecPtr wanted = InvalidXLogRecPtr;	/* and are to have this */
+static XLogRecPtr held_until = InvalidXLogRecPtr;	/* all of this first */
 
 #if PG_VERSION_NUM >= 170000
 
@@ -47,24 +48,38 @@ standby_gate_cancel_wakeup(void)
 	(void) ConditionVariableCancelSleep();
 }
 
-/* Why a slot that the setting names holds the gate; NULL: it does not. */
-static char *
-find_fault(const char *name, XLogRecPtr lsn)
+/* The names in the setting: of char *, that point into `buffer`. */
+static List *
+standby_slots(char **buffer)
 {
-	char	   *fault = NULL;
+	List	   *names = NIL;
+
+	*buffer = pstrdup(synchronized_standby_slots ? synchronized_standby_slots : "");
+	(void) SplitIdentifierString(*buffer, ',', &names);
+	return names;
+}
+
+/*
+ * How far the standby of a slot has confirmed; Invalid: that does not count.
+ * *fault says why it holds the gate for a position.
+ */
+static XLogRecPtr
+look_at_slot(const char *name, XLogRecPtr lsn, const char **fault)
+{
+	XLogRecPtr	restart = InvalidXLogRecPtr;
 	ReplicationSlot *slot;
 
+	*fault = NULL;
 	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
 	slot = SearchNamedReplicationSlot(name, false);
 	if (slot == NULL)
-		fault = "does not exist: create it for the standby, or take it out of the setting";
+		*fault = "does not exist: create it for the standby, or take it out of the setting";
 	else if (SlotIsLogical(slot))
-		fault = "is not a physical one";
+		*fault = "is not a physical one";
 	else if (SlotIsInvalidated(slot))
-		fault = "was invalidated: create it anew for the standby, or take it out of the setting";
+		*fault = "was invalidated: create it anew for the standby, or take it out of the setting";
 	else
 	{
-		XLogRecPtr	restart;
 		bool		active;
 
 		SpinLockAcquire(&slot->mutex);
@@ -72,33 +87,53 @@ find_fault(const char *name, XLogRecPtr lsn)
 		active = slot->active_pid != 0;
 		SpinLockRelease(&slot->mutex);
 		if (restart < lsn)
-			fault = active ? "has not confirmed the WAL yet" : "is not in use: its standby is not connected";
+			*fault = active ? "has not confirmed the WAL yet" : "is not in use: its standby is not connected";
 	}
 	LWLockRelease(ReplicationSlotControlLock);
-	return fault;
+	return restart;
+}
+
+/* How far all standbys have confirmed. */
+static XLogRecPtr
+confirmed_by_all(void)
+{
+	char	   *buffer;
+	List	   *names = standby_slots(&buffer);
+	XLogRecPtr	first = names == NIL ? InvalidXLogRecPtr : PG_UINT64_MAX;
+	ListCell   *cell;
+
+	foreach(cell, names)
+	{
+		const char *fault;
+
+		first = Min(first, look_at_slot(lfirst(cell), InvalidXLogRecPtr, &fault));
+	}
+	list_free(names);
+	pfree(buffer);
+	return first;
 }
 
 char *
 standby_gate_reason(XLogRecPtr lsn)
 {
-	char	   *names = pstrdup(synchronized_standby_slots ? synchronized_standby_slots : "");
+	char	   *buffer;
 	char	   *reason = NULL;
-	List	   *list = NIL;
+	List	   *names = standby_slots(&buffer);
 	ListCell   *cell;
 
-	(void) SplitIdentifierString(names, ',', &list);
-	foreach(cell, list)
+	foreach(cell, names)
 	{
-		char	   *fault = find_fault(lfirst(cell), lsn == InvalidXLogRecPtr ? target : lsn);
+		const char *fault;
 
+		(void) look_at_slot(lfirst(cell), lsn, &fault);
 		if (fault == NULL)
 			continue;
 		reason = psprintf("slot \"%s\" of synchronized_standby_slots %s",
 						  (char *) lfirst(cell), fault);
 		break;
 	}
-	list_free(list);
-	pfree(names);
+	list_free(names);
+	pfree(buffer);
 	return reason ? reason :
 		pstrdup("a standby of synchronized_standby_slots has not confirmed the WAL yet");
 }
@@ -133,17 +168,31 @@ standby_gate_reason(XLogRecPtr lsn)
 	return pstrdup("");
 }
 
+static XLogRecPtr
+confirmed_by_all(void)
+{
+	return InvalidXLogRecPtr;
+}
+
 #endif
 
 XLogRecPtr
 standby_gate_pass(XLogRecPtr flushed)
 {
+	XLogRecPtr	upto = flushed;
+
 	if (!applies())
 		return flushed;
-	if (target <= passed)
-		target = flushed;
-	if (target > passed && standby_gate_has(target))
-		passed = target;
+	if (held_until != InvalidXLogRecPtr && !standby_gate_has(held_until))
+		return Min(passed, flushed);
+	held_until = InvalidXLogRecPtr;
+
+	wanted = flushed;
+	if (!standby_gate_has(upto))
+		upto = Min(confirmed_by_all(), flushed);
+	/* whether that counts is for core to say */
+	if (upto > passed && standby_gate_has(upto))
+		passed = upto;
 	return Min(passed, flushed);
 }
 
@@ -153,8 +202,17 @@ standby_gate_passed(XLogRecPtr flushed)
 	return applies() ? Min(passed, flushed) : flushed;
 }
 
-bool
-standby_gate_is_closed(void)
+XLogRecPtr
+standby_gate_lacks(void)
 {
-	return target > passed;
+	return wanted > passed ? wanted : InvalidXLogRecPtr;
+}
+
+void
+standby_gate_hold(XLogRecPtr from, XLogRecPtr lsn)
+{
+	if (!applies())
+		return;
+	passed = Min(passed, from);
+	wanted = held_until = lsn;
 }

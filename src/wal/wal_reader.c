@@ -522,6 +522,8 @@ wal_reader_next(WalReader *reader)
 		if (state->EndRecPtr >= reader->limit)
 			return false;
 	}
+	if (reader->stop_at != InvalidXLogRecPtr && state->EndRecPtr >= reader->stop_at)
+		return false;
 
 	record = XLogReadRecord(state, &error);
 	if (error != NULL)
@@ -536,7 +538,10 @@ wal_reader_next(WalReader *reader)
 		return false;
 	}
 	if (is_server_start(state) && reader->on_server_start)
+	{
 		reader->on_server_start(state->ReadRecPtr);
+		reader->limit = InvalidXLogRecPtr;	/* the gate may have been closed */
+	}
 	reader->in_record = true;
 	if (reader->mark)
 	{

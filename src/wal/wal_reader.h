@@ -62,6 +62,8 @@ struct WalReader
 								 * pgoutput's caches, too */
 	MemoryContext message_context;	/* reset after each message */
 	XLogRecPtr	limit;			/* WAL up to here could be read at the last look */
+	XLogRecPtr	stop_at;		/* go no further for now; Invalid: as far as
+								 * it goes.  The end of a record. */
 	const WalConsumer *consumer;
 	void	   *arg;			/* of the consumer */
 	bool		in_record;		/* a record of the WAL is being decoded */

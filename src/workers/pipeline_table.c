@@ -77,6 +77,7 @@ init_entry(PipelineEntry *entry)
 	pg_atomic_init_u64(&entry->confirmed_lsn, 0);
 	pg_atomic_init_u64(&entry->accepted_lsn, 0);
 	pg_atomic_init_u64(&entry->last_commit_time, 0);
+	pg_atomic_init_u64(&entry->standbys_lsn, 0);
 	pg_atomic_init_u64(&entry->transactions, 0);
 	pg_atomic_init_u64(&entry->inserts, 0);
 	pg_atomic_init_u64(&entry->updates, 0);

@@ -102,6 +102,11 @@ typedef struct PipelineEntry
 	pg_atomic_uint64 accepted_lsn;	/* last commit that is delivered completely
 									 * */
 	pg_atomic_uint64 last_commit_time;	/* of what was read; TimestampTz */
+	/*
+	 * its state is that standbys are to have this before it goes on; Invalid:
+	 * it does not wait for them
+	 */
+	pg_atomic_uint64 standbys_lsn;
 
 	/* counters */
 	pg_atomic_uint64 transactions;

@@ -44,6 +44,8 @@ MUTATIONS = {
     'other-key-ignored': 'changes under another key that leave values out do not matter',
     'anew-not-held': 'the slot passes them before it is noted that the table is read anew',
     'anew-counts-flight': 'a chunk of the reading that was given up counts for the new one',
+    'deferred-overtaken': 'the stream passes the position of a chunk that waits to be handed over',
+    'deferred-counts-later': 'rows that were moved while a chunk waits count as read by it',
     'stale-ignored': 'moves before the first chunk of a reading do not matter, since it sees them',
 }
 
@@ -69,6 +71,8 @@ class Chunk:
     position: float             # below it all commits are visible to the snapshot
     waits: set
     snapshot: dict = None
+    mark: int = 0               # written after the snapshot
+    moved: int = 0              # how many moved rows it has read
 
 
 @dataclass
@@ -219,8 +223,12 @@ class World:
         self.start_decoder()
 
     def op_decode(self):
+        chunk = self.copy.chunk
         for _ in range(self.random.choice((1, 2, 3, len(self.wal)))):
-            if self.at == len(self.wal) or (self.copy.chunk and self.copy.chunk.snapshot):
+            if self.at == len(self.wal):
+                return
+            if chunk and chunk.snapshot is not None and self.at >= chunk.position and \
+                    not self.broken('deferred-overtaken'):
                 return
             events = []
             for seq, change in enumerate(self.wal[self.at] or []):
@@ -283,7 +291,7 @@ class World:
         if copy.lost:
             copy.chunk = None
             self.read_anew()
-        if copy.read and not copy.moved:
+        if copy.read and not copy.moved and copy.chunk is None:
             if (self.at >= copy.end or self.broken('ended-early')) and not self.ring and not copy.reread:
                 copy.done = self.copied = True
             return
@@ -299,28 +307,31 @@ class World:
             if copy.chunk.waits & set(self.limbo) and not self.broken('no-wait'):
                 return
             copy.chunk.snapshot = dict(self.table)
+            copy.chunk.moved = len(copy.moved)
+            self.wal.append(None)
+            copy.chunk.mark = len(self.wal)
             if self.random.random() < 0.5:
                 return
         self.read_chunk(copy)
 
     def read_chunk(self, copy):
         chunk, copy.chunk = copy.chunk, None
-        self.wal.append(None)
         if self.broken('id-after-snapshot'):
-            chunk.position = len(self.wal) - 1
+            chunk.position = chunk.mark - 1
         if copy.begun == INFINITE:
             copy.begun = chunk.position
         rows = {k: r for k, r in chunk.snapshot.items()
                 if not self.broken('flag-left-set') or self.table.get(k) is r or
                 self.random.random() < 0.5}
-        moved, copy.moved = tuple(copy.moved), []
+        n = len(copy.moved) if self.broken('deferred-counts-later') else chunk.moved
+        moved, copy.moved = tuple(copy.moved[:n]), copy.moved[n:]
         if not self.broken('reread-forgotten'):
-            copy.reread += [(len(self.wal), first, key) for first, key in moved]
-        wanted = [k for k in sorted({k for _, k in moved}) if k in rows]
+            copy.reread += [(chunk.mark, first, key) for first, key in moved]
+        wanted = [k for k in sorted({k for _, k in moved[:chunk.moved]}) if k in rows]
         if not copy.read:
             wanted += self.read_next(copy, rows)
             if copy.read:
-                copy.end = len(self.wal)
+                copy.end = chunk.mark
         events = [((chunk.position, seq), ('r', k, k, rows[k].value, rows[k].large))
                   for seq, k in enumerate(wanted)]
         self.hand_over(Entry(events, self.at, (copy.cursor, copy.read, copy.end), moved))
@@ -428,4 +439,7 @@ def apply(events):
 
 def run(seed, mutation=None, steps=150):
     """None, or what is wrong."""
-    return World(seed, mutation).play(steps)
+    try:
+        return World(seed, mutation).play(steps)
+    except AssertionError as error:
+        return str(error)
