@@ -136,7 +136,7 @@ if ($node->pg_version < 18)
     insert(13);
     $node->safe_psql('postgres', q{SELECT firehose_alter_pipeline('life', publications => '{p}'); SELECT firehose_resume_pipeline('life')});
     wait_state($node, 'postgres', 'life', 'failed', 60);
-    like(reason('life'), qr/publication "p" does not exist/, 'a poison is shown');
+    like(reason('life'), qr/publication "p" did not exist at the commit/, 'a poison is shown');
     my ($lsn) = reason('life') =~ m{(firehose_resume_pipeline\('life', skip_lsn => '[0-9A-F]+/[0-9A-F]+'\))};
     ok($lsn, 'with the command that leaves it out') or diag(reason('life'));
     SKIP:

@@ -46,6 +46,25 @@ sub begin_copy
 sub ids { my ($name) = @_; return map { /(-?\d+)/ } read_rows($emulator, $name, $name) }
 
 # ------------------------------------------------------------------------
+# A decoder looks at the tables that it copies when it starts: what was changed
+# before they were altered still has the shape of then
+# ------------------------------------------------------------------------
+begin_copy('shape');
+sql(q{SELECT firehose_pause_pipeline('shape')});
+wait_until('no decoder runs', sub { !decoder_pids($node) });
+sql('UPDATE shape SET v = 1 WHERE id = 1');
+sql('ALTER TABLE shape ADD w int');
+sql('UPDATE shape SET v = 2 WHERE id = 1');
+sql(q{SELECT firehose_resume_pipeline('shape')});
+wait_state($node, 'postgres', 'shape', 'streaming');
+rate(0);
+wait_phase('shape', 'done');
+wait_confirmed($node, 'postgres', 'shape');
+is(join(' ', map { join(',', sort keys %{ $_->{after} }) } grep { $_->{op} eq 'u' } events($emulator, 'shape')),
+    'id,v id,v,w', 'changes have the shape of their time');
+sql(q{SELECT firehose_drop_pipeline('shape')});
+
+# ------------------------------------------------------------------------
 # From now on: rows that changed in the gap are read, because all is read anew
 # ------------------------------------------------------------------------
 begin_copy('now');

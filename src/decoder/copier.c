@@ -428,6 +428,7 @@ try_chunk(ChunkInFlight *chunk, int *nmoved, const char **fault)
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
 	(void) wal_reader_count_as_decoding(decoding);
+	wal_reader_forget_catalogs();
 	return outcome;
 }
 

@@ -244,6 +244,9 @@ recheck_rights(void)
 		check_rights();
 		reread_options();
 		PopActiveSnapshot();
+		/* what a superuser may do is not looked up in tables */
+		if (!superuser_arg(pipeline->owner))
+			wal_reader_forget_catalogs();
 	}
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(old);
@@ -370,6 +373,7 @@ start(void)
 	batch.part_lsn = pg_atomic_read_u64(&my_entry->part_lsn);
 	batch.part_seq = pg_atomic_read_u32(&my_entry->part_seq);
 	batch.part_definition = pg_atomic_read_u64(&my_entry->part_definition);
+	wal_reader_forget_catalogs();
 	wal = wal_reader_open(pipeline->slot_name, from, plugin_options(pipeline), consumer,
 						  consumer_arg);
 	wal_reader_set_mark(wal, crash_mark());
