@@ -84,7 +84,7 @@ $node->safe_psql('types', q{
     ALTER TABLE by_nothing REPLICA IDENTITY NOTHING;
     CREATE PUBLICATION most FOR TABLE by_default, by_index, by_full, by_full_with_key;
     CREATE PUBLICATION inserts FOR TABLE by_nothing WITH (publish = 'insert, truncate');});
-new_pipeline($node, 'types', 'types', [ 'most', 'inserts' ]);
+new_pipeline($node, 'types', 'types', [ 'most', 'inserts' ], copy_data => 'false');
 
 # Random statements in transactions, some of them rolled back
 my %ids = map { $_ => [] } @tables;

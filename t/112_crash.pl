@@ -52,8 +52,8 @@ $node->safe_psql('app', q{
     END $$;});
 # what is there already is not a change
 $node->safe_psql('app', 'TRUNCATE balance');
-new_pipeline($node, 'app', 'crash', ['p']);
-new_pipeline($node, 'app', 'second', ['q']);
+new_pipeline($node, 'app', 'crash', ['p'], copy_data => 'false');
+new_pipeline($node, 'app', 'second', ['q'], copy_data => 'false');
 $node->safe_psql('app', 'INSERT INTO balance SELECT id, 0 FROM generate_series(1, 100) id');
 
 my $watch = watch_positions($node, 'app', 'crash', $emulator);

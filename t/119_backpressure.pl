@@ -19,7 +19,7 @@ $node->safe_psql('postgres', 'CREATE TABLE t (id int PRIMARY KEY, filler text);
     CREATE PUBLICATION p FOR TABLE t');
 $node->safe_psql('postgres', 'CREATE DATABASE other');
 $node->safe_psql('other', 'CREATE TABLE elsewhere (n int)');
-new_pipeline($node, 'postgres', 'dead', ['p']);
+new_pipeline($node, 'postgres', 'dead', ['p'], copy_data => 'false');
 new_stream($node, 'alive');
 
 $emulator->fault('hang_before_processing', {}, { stream => 'dead' });
@@ -89,7 +89,7 @@ new_stream($node, 'closed', enabled => 'false');
 new_stream($node, 'open');
 $node->safe_psql('postgres', q{CREATE TABLE a (n int PRIMARY KEY, x text); CREATE TABLE b (n int PRIMARY KEY);
     CREATE PUBLICATION ab FOR TABLE a, b});
-new_pipeline($node, 'postgres', 'both', ['ab'], stream => 'open', routes => q{'{"public.a": "closed"}'});
+new_pipeline($node, 'postgres', 'both', ['ab'], stream => 'open', copy_data => 'false', routes => q{'{"public.a": "closed"}'});
 my $script = $node->basedir . '/both.sql';
 PostgreSQL::Test::Utils::append_to_file($script, join('', map {
         "BEGIN; INSERT INTO a VALUES ($_); INSERT INTO b VALUES ($_); COMMIT;\nSELECT pg_sleep(0.003);\n" } 1 .. 1100));

@@ -67,6 +67,7 @@ static XLogRecPtr end;			/* all is read; Invalid: not yet */
 static XLogRecPtr begin_at;		/* no chunk before the stream is here */
 static XLogRecPtr left_hold;	/* copy_hold of an earlier decoder */
 static bool held;				/* until more is delivered */
+static bool fresh;				/* no key of it is known yet */
 static bool dirty;				/* more is delivered than is noted */
 static int64 noted_at;
 static int64 not_before;		/* clock_ms */
@@ -190,7 +191,8 @@ begin_copy(void)
 	chunks_in_flight_follow(current_context, &next, &end);
 	moved_rows_begin(current_context, copy->key_columns);
 	copy->phase = COPY_READING;
-	if (copy->started_at == 0)
+	fresh = copy->started_at == 0;
+	if (fresh)
 		copy->started_at = GetCurrentTimestamp();
 	store_current();
 	show_copying();
@@ -270,12 +272,12 @@ take_row(EventRelation *relation, const EventValue *row, void *arg)
 }
 
 /*
- * From the beginning, once the stream is here: what it comes past until then
- * may be of another key.  Until that is stored a restart goes on with the old
- * reading, which needs what the stream comes past from now on.
+ * From the beginning; after another key, once the stream is here, because what
+ * it comes past until then may be of that.  Until this is stored a restart goes
+ * on with the old reading, which needs what the stream comes past from now on.
  */
 static void
-start_over(void)
+start_over(bool other_key)
 {
 	XLogRecPtr	hold = copy_earlier(wal_reader_done(wal), chunks_in_flight_hold(batch->pipeline));
 
@@ -288,8 +290,8 @@ start_over(void)
 	moved_rows_begin_anew(current_context, current->key_columns, hold);
 	if (wal_reader_position(wal) >= begin_at)
 		left_hold = InvalidXLogRecPtr;
-	begin_at = visibility_write_mark();
-	XLogFlush(begin_at);
+	if (other_key)
+		XLogFlush(begin_at = visibility_write_mark());
 	show_hold();
 
 	/* the next decoder is to compare with this key */
@@ -316,8 +318,9 @@ describe_current(void)
 	{
 		current->key_columns = copy_texts_keep(current_context, columns);
 		current->key_types = copy_texts_keep(current_context, types);
-		start_over();
+		start_over(!fresh);
 	}
+	fresh = false;
 	return NULL;
 }
 
@@ -557,7 +560,7 @@ copier_turn(void)
 	{
 		ereport(LOG, (errmsg("firehose decoder: pipeline \"%s\" begins the copy of table %u anew, because rows changed while it had another key",
 							 pipeline->name, current->relid)));
-		start_over();
+		start_over(true);
 		return 0;
 	}
 	if (moved_rows_count() == 0 && end != InvalidXLogRecPtr)
