@@ -92,10 +92,10 @@ foreach my $mode (qw(fast immediate))
         $node->stop;
         put_back($node, $copy);
         PostgreSQL::Test::Utils::system_log('rm', '-rf', $copy);
-        my $offset = -s $node->logfile;
+        # whether the server takes note of it is up to the file system, which may
+        # give the copied files the numbers of the removed ones
         $node->start;
         send_all($node);
-        like(slurp_file($node->logfile, $offset), qr/data directory was restored or copied since/, 'the log says so');
         write_all($node, "new$mode");
         send_all($node);
         my $all = puts();
