@@ -273,8 +273,9 @@ take_row(EventRelation *relation, const EventValue *row, void *arg)
 
 /*
  * From the beginning; after another key, once the stream is here, because what
- * it comes past until then may be of that.  Until this is stored a restart goes
- * on with the old reading, which needs what the stream comes past from now on.
+ * it comes past until then may be of that.  Until this is stored a restart
+ * goes on with the old reading, which needs what the stream comes past from
+ * now on.
  */
 static void
 start_over(bool other_key)
