@@ -35,6 +35,7 @@
 #include "decoder/error_policy.h"
 #include "decoder/moved_rows.h"
 #include "decoder/progress.h"
+#include "wal/present_catalogs.h"
 #include "wal/standby_gate.h"
 #include "wal/visibility.h"
 #include "workers/worker.h"
@@ -432,7 +433,7 @@ try_chunk(ChunkInFlight *chunk, int *nmoved, const char **fault)
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
 	(void) wal_reader_count_as_decoding(decoding);
-	wal_reader_forget_catalogs();
+	present_catalogs_forget(wal_reader_position(wal));
 	return outcome;
 }
 

@@ -49,6 +49,7 @@
 #include "queue/reserve.h"
 #include "status/recent.h"
 #include "stream/stream.h"
+#include "wal/present_catalogs.h"
 #include "wal/replication_slot.h"
 #include "wal/standby_gate.h"
 #include "wal/wal_reader.h"
@@ -246,7 +247,7 @@ recheck_rights(void)
 		PopActiveSnapshot();
 		/* what a superuser may do is not looked up in tables */
 		if (!superuser_arg(pipeline->owner))
-			wal_reader_forget_catalogs();
+			present_catalogs_forget(wal_reader_position(wal));
 	}
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(old);
@@ -373,7 +374,7 @@ start(void)
 	batch.part_lsn = pg_atomic_read_u64(&my_entry->part_lsn);
 	batch.part_seq = pg_atomic_read_u32(&my_entry->part_seq);
 	batch.part_definition = pg_atomic_read_u64(&my_entry->part_definition);
-	wal_reader_forget_catalogs();
+	present_catalogs_forget(InvalidXLogRecPtr);
 	wal = wal_reader_open(pipeline->slot_name, from, plugin_options(pipeline), consumer,
 						  consumer_arg);
 	wal_reader_set_mark(wal, crash_mark());

@@ -569,12 +569,6 @@ wal_reader_save(void)
 	ReplicationSlotSave();
 }
 
-void
-wal_reader_forget_catalogs(void)
-{
-	InvalidateSystemCaches();
-}
-
 bool
 wal_reader_count_as_decoding(bool decoding)
 {

@@ -163,11 +163,4 @@ extern void wal_reader_save(void);
  */
 extern bool wal_reader_count_as_decoding(bool decoding);
 
-/*
- * Forget what a transaction of this process has read of tables' catalogs as
- * they are now.  What is decoded next may be older than the last ALTER TABLE,
- * and core takes a description that is in its caches for one of its time.
- */
-extern void wal_reader_forget_catalogs(void);
-
 #endif							/* FIREHOSE_WAL_WAL_READER_H */

@@ -1,0 +1,24 @@
+/*
+ * present_catalogs.h
+ *		Tables' catalogs as they are now, in a process that decodes.
+ *
+ * What is decoded next may be older than the last ALTER TABLE, and core takes
+ * a description that is in its caches for one of its time.  So what a
+ * transaction of this process has read of the catalogs is to be forgotten
+ * before decoding goes on, if the stream has still to come past a change.
+ *
+ * Decoder process only.
+ */
+#ifndef FIREHOSE_WAL_PRESENT_CATALOGS_H
+#define FIREHOSE_WAL_PRESENT_CATALOGS_H
+
+#include "access/xlogdefs.h"
+
+/*
+ * Forget them, at a position of the stream (Invalid: in any case).  To be
+ * called before the first record is decoded, and after a transaction that has
+ * looked at tables.
+ */
+extern void present_catalogs_forget(XLogRecPtr position);
+
+#endif							/* FIREHOSE_WAL_PRESENT_CATALOGS_H */
