@@ -83,19 +83,6 @@ sub terminate_workers
     return $code == 0 ? $out : 0;
 }
 
-# Start a server whose postmaster was killed, once the last of its processes has
-# gone; they go by themselves
-sub start_again
-{
-    my @command = ('pg_ctl', '-w', '-D', $node->data_dir, '-l', $node->logfile,
-        '-o', '--cluster-name=' . $node->name, 'start');
-    wait_until('the server starts again', sub {
-        IPC::Run::run(\@command, '>', '/dev/null', '2>', '/dev/null') }, 30)
-      or die 'the server does not start again';
-    $node->_update_pid(1);
-    return;
-}
-
 # Something that an administrator might do at any moment; the server may be on its
 # way down.
 my $nchanges = 0;
@@ -147,7 +134,7 @@ foreach my $round (1 .. 2 * $kills)
     else { $node->stop('immediate') }
     $_->finish foreach @sessions;
     sleep 0.3;
-    start_again();
+    start_postmaster($node, 30);
 }
 note("$terminated workers terminated");
 cmp_ok($terminated, '>', $kills, 'workers were terminated');

@@ -46,7 +46,7 @@ foreach my $round (1 .. $rounds)
     elsif ($round % 3 == 2)
     {
         $node->kill9;
-        start_postmaster($node);
+        start_postmaster($node, 600);
     }
     else
     {
@@ -97,17 +97,9 @@ sub start_standby
     return;
 }
 
-# The standby has all that is committed, and goes on with the primary's slots.
 sub promote
 {
-    $node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
-    $node->stop('immediate');
-    $standby->stop;
-    my ($from, $to) = map { $_->data_dir . '/pg_replslot' } $node, $standby;
-    PostgreSQL::Test::Utils::system_log('rm', '-rf', $to);
-    PostgreSQL::Test::Utils::system_log('cp', '-a', $from, $to);
-    $standby->start;
-    $standby->promote;
+    promote_with_slots($node, $standby);
     $node = $standby;
     return;
 }
@@ -133,7 +125,7 @@ sub crash_a_large_copy
         my $before = copied_rows($node);
         $node->kill9;
         $_->finish foreach @sessions;
-        start_postmaster($node);
+        start_postmaster($node, 600);
         wait_state($node, 'postgres', $_, 'streaming', 300) foreach @pipelines;
         # (a row that moves is read twice, so that more may be counted than there are)
         cmp_ok(copied_rows($node), '>=', $before - 1, "kill $kill: what was noted is noted");

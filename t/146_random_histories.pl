@@ -192,17 +192,6 @@ sub go_on_from_now
     return;
 }
 
-sub start_again
-{
-    my @command = ('pg_ctl', '-w', '-D', $node->data_dir, '-l', $node->logfile,
-        '-o', '--cluster-name=' . $node->name, 'start');
-    wait_until('the server starts again', sub {
-        IPC::Run::run(\@command, '>', '/dev/null', '2>', '/dev/null') }, 30)
-      or die 'the server does not start again';
-    $node->_update_pid(1);
-    return;
-}
-
 # Small events, at any moment -----------------------------------------------
 
 my $nchanges = 0;
@@ -270,15 +259,15 @@ sub save_storage
     return;
 }
 
-sub kill_server { $node->kill9; finish_sessions(); sleep 0.3; start_again(); return }
-sub stop_server { $node->stop('immediate'); finish_sessions(); start_again(); return }
+sub kill_server { $node->kill9; finish_sessions(); sleep 0.3; start_postmaster($node, 30); return }
+sub stop_server { $node->stop('immediate'); finish_sessions(); start_postmaster($node, 30); return }
 
 sub save_and_restart
 {
     $node->stop('fast');
     finish_sessions();
     save_storage();
-    start_again();
+    start_postmaster($node, 30);
     return;
 }
 
@@ -290,7 +279,7 @@ sub put_storage_back
     system_log('rm', '-rf', $node->data_dir);
     copy_tree($saved, $node->data_dir);
     $node->append_conf('postgresql.conf', 'port = ' . $node->port);
-    start_again();
+    start_postmaster($node, 30);
     return;
 }
 

@@ -15,7 +15,7 @@ use FirehoseTest;
 our @EXPORT = qw(
   prepare_traffic create_table start_traffic stop_traffic aim_at
   copies_left copied_rows tables_being_copied
-  start_postmaster wait_copied read_rows consumers_ok
+  wait_copied read_rows consumers_ok
 );
 
 # What sessions do to the tables that `aim` names until `stop` has a row: short
@@ -123,18 +123,6 @@ sub tables_being_copied
 {
     my ($node) = @_;
     return split /\n/, ask($node, q{SELECT DISTINCT "table" FROM firehose_stat_progress_copy WHERE phase = 'reading'});
-}
-
-# Start a server whose postmaster was killed: its children leave when they notice.
-sub start_postmaster
-{
-    my ($node) = @_;
-    my @command = ('pg_ctl', '-w', '-t', '300', '-D', $node->data_dir, '-l', $node->logfile, 'start');
-    wait_until('the server starts',
-        sub { IPC::Run::run(\@command, '>', '/dev/null', '2>', '/dev/null') }, 600)
-      or die 'the server does not start';
-    $node->_update_pid(1);
-    return;
 }
 
 sub wait_copied

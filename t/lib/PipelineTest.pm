@@ -22,10 +22,41 @@ our @EXPORT = qw(
   events changes
   watch_positions stop_watching
   replay_ok new_copy
+  start_postmaster promote_with_slots
 );
 
 my $json = JSON::PP->new->utf8->canonical;
 my %watching;    # processes of watch_positions, and who started them
+
+# Start a server whose postmaster was killed, once the last of its processes has
+# gone; they go by themselves.  `timeout` is in seconds.
+sub start_postmaster
+{
+    my ($node, $timeout) = @_;
+    my @command = ('pg_ctl', '-w', '-t', 300, '-D', $node->data_dir,
+        '-l', $node->logfile, '-o', '--cluster-name=' . $node->name, 'start');
+    wait_until('the server starts again', sub {
+        IPC::Run::run(\@command, '>', '/dev/null', '2>', '/dev/null') }, $timeout)
+      or die 'the server does not start again';
+    $node->_update_pid(1);
+    return;
+}
+
+# Crash a server and promote its standby, which has all that is committed and goes
+# on with the primary's slots.
+sub promote_with_slots
+{
+    my ($node, $standby) = @_;
+    $node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
+    $node->stop('immediate');
+    $standby->stop;
+    my ($from, $to) = map { $_->data_dir . '/pg_replslot' } $node, $standby;
+    PostgreSQL::Test::Utils::system_log('rm', '-rf', $to);
+    PostgreSQL::Test::Utils::system_log('cp', '-a', $from, $to);
+    $standby->start;
+    $standby->promote;
+    return;
+}
 
 # A server as new_node makes it, on which pipelines can run.
 sub new_decoding_node
