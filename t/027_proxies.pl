@@ -24,21 +24,15 @@ my $node = new_node('main', $emulator, 'firehose.ca_file' => $emulator->ca_file,
 # haproxy wants certificate and key in one file
 append_to_file("$tls/both.pem", slurp_file("$tls/good.pem") . slurp_file("$tls/good.key"));
 
-# What is wrong with each stream's proxy, and what the view then says.
-my %wrong = (
-    413 => qr/413/,
-    429 => qr/429/,
-    502 => qr/502/,
-    504 => qr/504/,
-    301 => qr/301/);
-# and the words of a proxy that help to find it
+# What is wrong with each stream's proxy, and the words of a proxy in the view
+# that help to find it.
 my %words = (
-    413 => qr/(?:Request Entity|Payload|Content) Too Large/i,
+    413 => qr/413.*(?:Request Entity|Payload|Content) Too Large/i,
     429 => qr/429 Too Many Requests/,
     502 => qr/502 Bad Gateway/,
     504 => qr/504 Gateway Time-?out/i,
-    301 => qr{https://elsewhere\.example});
-my @wrong = sort keys %wrong;
+    301 => qr{301.*https://elsewhere\.example});
+my @wrong = sort keys %words;
 
 # The configurations: %in is what is wrong (nothing when it is in order), by
 # port.  "plain" closes a connection after seven requests, offers HTTP/2 and
@@ -81,7 +75,7 @@ sub haproxy_servers
 {
     my ($ports, $broken) = @_;
     my %in = (
-        413 => "option http-buffer-request\n    http-request deny deny_status 413 if { req.body_size gt 100 }",
+        413 => 'http-request deny deny_status 413 if { req.body_size gt 100 }',
         429 => 'http-request deny deny_status 429',
         301 => 'http-request redirect code 301 prefix https://elsewhere.example',
         504 => 'timeout server 300ms');
@@ -96,16 +90,20 @@ sub haproxy_servers
 listen $name
     bind 127.0.0.1:$ports->{$name} ssl crt $tls/both.pem alpn h2,http/1.1
     option httpclose
+    # or it may close before it has read the request, and its answer is lost
+    option http-buffer-request
     $trouble
     server firehose $to
 SERVER
     }
-    # closes without a word of HTTP
+    # Closes without a word of HTTP, but not before it has read something: a
+    # connection that ends at once may be one that was never made, which is 503.
     $servers .= <<"SERVER";
 frontend nonsense
     mode tcp
     bind 127.0.0.1:$ports->{nonsense}
-    tcp-request content reject
+    tcp-request inspect-delay 10s
+    tcp-request content reject if { req.len gt 0 }
 SERVER
     return $servers;
 }
@@ -146,14 +144,14 @@ foreach my $kind (@proxies)
     foreach my $name (@wrong)
     {
         my $stream = "${kind}_$name";
-        wait_until("$stream: the view tells", sub { view($stream, 'reason') =~ $wrong{$name} }, 10);
+        wait_until("$stream: the view tells what is wrong and who says it",
+            sub { view($stream, 'reason') =~ $words{$name} }, 10);
         is(view($stream, "state IN ('throttled', 'retrying', 'parked'), accepted, failed"), 't|0|0',
             "$stream: none is accepted and none given up");
         is($node->safe_psql('postgres', "SELECT count(*) FROM firehose_dead_letter WHERE stream = '$stream'"), 0,
             "$stream: a proxy's answer makes no dead letter");
         # twenty times a second would be often
         cmp_ok(view($stream, 'requests'), '<', 200 + 20 * (time() - $begun), "$stream: it is not hammered");
-        like(view($stream, 'reason'), $words{$name}, "$stream: and who it is that says it");
     }
 
     # in order again
