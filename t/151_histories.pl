@@ -7,7 +7,6 @@
 # up by command arrives.
 use strict;
 use warnings FATAL => 'all';
-use Cwd ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -18,7 +17,7 @@ use HistoryTest;
 use PipelineTest;
 
 my $emulator = Emulator->start();
-my $node = new_decoding_node('main', $emulator, hot_standby => 'on', wal_keep_size => '1GB', wal_retrieve_retry_interval => '100ms', 'firehose.source' => 'main');
+my $node = new_original($emulator);
 
 sub sql { my ($on, $query) = @_; return $on->safe_psql('postgres', $query) }
 
@@ -52,11 +51,6 @@ sub insert
     return;
 }
 
-sql($node, q{CREATE TABLE t (n int, w text, PRIMARY KEY (n, w)); CREATE PUBLICATION p FOR TABLE t});
-new_stream($node, 'puts');
-new_pipeline($node, 'postgres', 'changes', ['p'], copy_data => 'false');
-sql($node, 'SELECT firehose_enable_durable_puts(false)');
-wait_state($node, 'postgres', 'durable_puts', 'streaming');
 insert($node, 'a', 1, 3);
 wait_confirmed($node, 'postgres', 'changes');
 $node->backup('earlier');
@@ -176,12 +170,8 @@ subtest 'a directory that was moved, or went to another machine' => sub {
 subtest 'a base backup, restored beside the original' => sub {
     my $restored = PostgreSQL::Test::Cluster->new('restored');
     $restored->init_from_backup($node, 'earlier');
-    $restored->append_conf('postgresql.conf', "recovery_target_name = 'earlier'\nrecovery_target_action = 'promote'\n"
-          . "restore_command = 'cp " . Cwd::abs_path($node->data_dir) . "/pg_wal/%f %p'\n");
-    $restored->set_recovery_mode;
-    $restored->start;
+    recover_to($restored, $node, 'earlier');
     wait_state($restored, 'postgres', 'changes', 'failed');
-    is(logged($restored, qr/copy of another server/), 0, 'what is restored to a point in time is no copy');
     like(sql($restored, q{SELECT reason FROM firehose_stat_pipeline WHERE pipeline = 'changes'}), qr/from_now => true/, 'the reason names the command');
     insert($restored, 'lost', 1, 2);    # before it is resumed
     sql($restored, q{SELECT firehose_resume_pipeline('changes', from_now => true)});

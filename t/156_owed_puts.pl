@@ -7,7 +7,6 @@
 # to a point in time.  (t/151_histories.pl has the copy beside its original.)
 use strict;
 use warnings FATAL => 'all';
-use Cwd ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -18,7 +17,7 @@ use HistoryTest;
 use PipelineTest;
 
 my $emulator = Emulator->start();
-my $node = new_decoding_node('main', $emulator, hot_standby => 'on', wal_keep_size => '1GB', 'firehose.source' => 'main');
+my $node = new_original($emulator);
 my %put;    # id => content, of all histories
 my $copy = $node->basedir . '/copy';
 
@@ -68,12 +67,6 @@ sub send_all
     return;
 }
 
-sql($node, q{CREATE TABLE t (n int, w text, PRIMARY KEY (n, w)); CREATE PUBLICATION p FOR TABLE t});
-new_stream($node, 'puts');
-new_pipeline($node, 'postgres', 'changes', ['p'], copy_data => 'false');
-sql($node, 'SELECT firehose_enable_durable_puts(false)');
-wait_state($node, 'postgres', 'durable_puts', 'streaming');
-
 foreach my $mode (qw(fast immediate))
 {
     subtest "a storage snapshot is put back, of a server after a stop by $mode" => sub {
@@ -107,18 +100,12 @@ foreach my $mode (qw(fast immediate))
     };
 }
 
-# Restore to a named point, beside the original.
+# Restore to a named point, beside the original, and send.
 sub restore
 {
     my ($restored, $point) = @_;
-    $restored->append_conf('postgresql.conf', "recovery_target_name = '$point'\nrecovery_target_action = 'promote'\n"
-          . "restore_command = 'cp " . Cwd::abs_path($node->data_dir) . "/pg_wal/%f %p'\n");
     $restored->append_conf('postgresql.auto.conf', 'firehose.enabled = on');
-    $restored->set_recovery_mode;
-    $restored->start;
-    wait_for_sql($restored, 'SELECT NOT pg_is_in_recovery()');
-    is(logged($restored, qr/copy of another server/), 0, 'it is no copy');
-    return;
+    return recover_to($restored, $node, $point);
 }
 
 # More of the original's, a point to restore to, and what it does afterwards.

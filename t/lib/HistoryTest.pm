@@ -1,9 +1,10 @@
-# What the tests of servers that are copied or set back share: copies of a data
-# directory, and the audit of what arrived over all histories.
+# What the tests of servers that are copied or set back share: the server, copies
+# of its data directory, and the audit of what arrived over all histories.
 package HistoryTest;
 
 use strict;
 use warnings FATAL => 'all';
+use Cwd ();
 use Exporter 'import';
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::RecursiveCopy;
@@ -13,7 +14,22 @@ use Test::More;
 use FirehoseTest;
 use PipelineTest;
 
-our @EXPORT = qw(copy_files put_back copy_of arrived);
+our @EXPORT = qw(new_original copy_files put_back copy_of recover_to arrived);
+
+# A server with a table t of columns n and w, a pipeline "changes" of it, a stream
+# "puts", and durable puts where a session asks for them.
+sub new_original
+{
+    my ($emulator) = @_;
+    my $node = new_decoding_node('main', $emulator, hot_standby => 'on', wal_keep_size => '1GB',
+        wal_retrieve_retry_interval => '100ms', 'firehose.source' => 'main');
+    $node->safe_psql('postgres', 'CREATE TABLE t (n int, w text, PRIMARY KEY (n, w)); CREATE PUBLICATION p FOR TABLE t');
+    new_stream($node, 'puts');
+    new_pipeline($node, 'postgres', 'changes', ['p'], copy_data => 'false');
+    $node->safe_psql('postgres', 'SELECT firehose_enable_durable_puts(false)');
+    wait_state($node, 'postgres', 'durable_puts', 'streaming');
+    return $node;
+}
 
 # Copy a directory's files.
 sub copy_files
@@ -43,6 +59,20 @@ sub copy_of
     copy_files(ref $of ? $of->data_dir : $of, $copy->data_dir);
     $copy->append_conf('postgresql.conf', 'port = ' . $copy->port);
     return $copy;
+}
+
+# Start a copy of a server, or its backup, and have it recover to a named point by
+# the WAL of its original.
+sub recover_to
+{
+    my ($restored, $node, $point) = @_;
+    $restored->append_conf('postgresql.conf', "recovery_target_name = '$point'\nrecovery_target_action = 'promote'\n"
+          . "restore_command = 'cp " . Cwd::abs_path($node->data_dir) . "/pg_wal/%f %p'\n");
+    $restored->set_recovery_mode;
+    $restored->start;
+    wait_for_sql($restored, 'SELECT NOT pg_is_in_recovery()');
+    is(logged($restored, qr/copy of another server/), 0, 'what is restored to a point in time is no copy');
+    return;
 }
 
 # What arrived of a table with columns n and w: every id has one content, every
