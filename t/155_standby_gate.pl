@@ -32,6 +32,7 @@ sub owe
 {
     sql('INSERT INTO t VALUES (' . ++$n . ')');
     wait_until('it waits for the standby', sub { reason() =~ /^waiting: slot/ });
+    is(arrived(qr/"table":"t"/), $n - 1, 'and does not deliver what the standby has not');
     return;
 }
 
