@@ -42,7 +42,7 @@ diag($_) foreach @failed[ 0 .. ($#failed < 4 ? $#failed : 4) ];
 # a test that never met a full queue or a restarted sender would show little
 note(join(', ', map { "$_ $sum{$_}" } sort keys %sum));
 cmp_ok($sum{$_} // 0, '>', $seeds, "$_: often enough")
-  foreach qw(put full settled dropped restarts releases crowded evicted asked stale waited served cancelled);
+  foreach qw(put full settled dropped restarts releases crowded evicted asked stale waited served crowds cancelled);
 cmp_ok($sum{discarded} // 0, '>', 0, 'discarded: often enough');
 
 $node->stop;

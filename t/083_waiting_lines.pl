@@ -33,16 +33,18 @@ sub fill
     return;
 }
 
-# Sessions that put a record each, one after the other in line; returns them.
+# Sessions that put a record each, one after the other in line; returns them.  What
+# comes after the sizes is done in the same transaction.
 my $waiters = 0;
 sub stand_in_line
 {
     my ($stream, @sizes) = @_;
+    my $then = @sizes && $sizes[-1] =~ /^;/ ? pop @sizes : '';
     return map {
         my $size = $_;
         my $session = { out => '', err => '' };
         $session->{run} = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c',
-                "SELECT firehose_put_record('$stream', repeat('w', $size))" ],
+                "SELECT firehose_put_record('$stream', repeat('w', $size))$then" ],
             '<', '/dev/null', '>', \$session->{out}, '2>', \$session->{err});
         wait_for_sql($node, 'SELECT waiters FROM firehose_stat_queue', ++$waiters);
         $session->{pid} = sql(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'
@@ -144,6 +146,24 @@ sql(q{ALTER SERVER held OPTIONS (SET paused 'false')});
 wait_delivered($node);
 is(sql($accounts), '0 0', 'nothing is kept of theirs');
 
+# and by one that gives up: it wanted more than there is, and nothing is given
+# back, since those behind it keep their transactions open
+$gate = $node->background_psql('postgres');
+$gate->query_safe('SELECT pg_advisory_lock(1)');
+sql(q{ALTER SERVER held OPTIONS (SET paused 'true')});
+fill('held');
+($large) = stand_in_line('held', 1_000_000);
+my @open = map { stand_in_line('held', 10, '; SELECT pg_advisory_xact_lock_shared(1)') } 1 .. 20;
+sql("SELECT pg_cancel_backend($large->{pid})");
+gone('the first of many is cancelled', $large, qr/canceling statement/);
+wait_for_sql($node, 'SELECT waiters FROM firehose_stat_queue', '0');
+$gate->query_safe('SELECT pg_advisory_unlock(1)');
+$gate->quit;
+served('one of many behind it', @open);
+sql(q{ALTER SERVER held OPTIONS (SET paused 'false')});
+wait_delivered($node);
+is(sql($accounts), '0 0', 'nothing is kept of theirs');
+
 # Give a session its space, so that more than so many pages are promised, and cancel
 # it before it knows.
 sub cancel_when_served
@@ -189,7 +209,7 @@ served('one that waited for a stream that was dropped', @line);
 wait_for_sql($node, q{SELECT count(*) FROM firehose_dead_letter WHERE data LIKE 'ww%'}, '2');
 wait_for_sql($node, $accounts, '0 0');
 
-# a decoder that ends while it waits
+# a decoder that ends while it waits, amid a transaction
 new_stream($node, 'changes', paused => 'true');
 sql('CREATE TABLE t (a int PRIMARY KEY, x text); CREATE PUBLICATION p FOR TABLE t');
 new_pipeline($node, 'postgres', 'p', ['p'], stream => 'changes');
@@ -212,6 +232,21 @@ sql(q{ALTER SERVER changes OPTIONS (SET paused 'false')});
 wait_confirmed($node, 'postgres', 'p');
 my %seen = map { $_->{after}{a} => 1 } events($emulator, 'changes');
 is(scalar keys %seen, 2000, 'its changes arrive');
+
+# and outside of one, with what is put at once
+sql(q{SELECT firehose_enable_durable_puts()});
+wait_state($node, 'postgres', 'durable_puts', 'streaming');
+new_stream($node, 'late', paused => 'true');
+sql(q{SET firehose.put_durability = wal;
+    SELECT count(firehose_put_record('late', repeat('x', 10000), false)) FROM generate_series(1, 1000)});
+wait_for_sql($node, 'SELECT waiters FROM firehose_stat_queue', '1');
+alter_settings($node, 'firehose.enabled' => 'off');
+wait_until('the decoder has left', sub { decoder_pids($node) == 0 });
+wait_for_sql($node, $accounts, '0 0');
+alter_settings($node, 'firehose.enabled' => 'on');
+sql(q{ALTER SERVER late OPTIONS (SET paused 'false')});
+wait_confirmed($node, 'postgres', 'durable_puts');
+wait_until('what was put arrives', sub { $emulator->records('late') >= 1000 });
 
 $node->stop;
 done_testing();

@@ -443,9 +443,8 @@ find_or_claim(Queue *q, Oid dboid, Oid serverid, const char *name, uint32 *gener
 	if (s != NULL)
 		*generation = pg_atomic_read_u32(&s->generation);
 	LWLockRelease(q->table_lock);
-	if (s != NULL)
-		/* it may have been another's, which gave its last page back */
-		queue_serve_waiters(q, s);
+	/* another's may have gone, and given its last page back, even in vain */
+	queue_serve_waiters(q, s != NULL ? s : queue_stream(q, 0));
 	return s;
 }
 

@@ -225,7 +225,11 @@ queue_dismiss_waiters(Queue *q, QueueStream *s)
 	}
 }
 
-/* A process joins the line.  Caller holds the stream's lock. */
+/*
+ * A process joins the line.  Caller holds the stream's lock.  The last look at
+ * the pool is for this process: if more than WAKE_AT_ONCE stand before it and
+ * may go on, whoever gave the space back is about to serve them.
+ */
 static void
 join_line(Queue *q, QueueStream *s, int waiter, Size bytes)
 {
@@ -259,17 +263,12 @@ queue_join_line(Queue *q, QueueStream *s, int waiter, uint32 generation, Size by
 static void
 give_up(Queue *q, QueueStream *s, int waiter)
 {
-	WakeList	woken = {0};
-
 	LWLockAcquire(s->lock, LW_EXCLUSIVE);
 	if (pg_atomic_read_u32(&queue_waiter(q, waiter)->state) == QUEUE_WAITER_IN_LINE)
-	{
 		unlink_waiter(q, s, waiter);
-		/* those behind may need less */
-		serve_line(q, s, &woken);
-	}
 	LWLockRelease(s->lock);
-	wake_all(&woken);
+	/* those behind may need less, however many they are */
+	lock_and_serve(q, s);
 }
 
 QueueReserveResult

@@ -20,8 +20,6 @@ PG_MODULE_MAGIC;
 
 PG_FUNCTION_INFO_V1(queue_model_test);
 
-#define MAX_PAGES		96
-
 Simulation	sim;
 
 /* Set-up ------------------------------------------------------------------ */
@@ -89,6 +87,8 @@ do_something(void)
 
 	if (dice < 0.1)
 		join_or_leave();
+	else if (dice < 0.11)
+		crowd_line();
 	else if (dice < 0.5)
 		put_some(t);
 	else if (dice < 0.55)
@@ -201,8 +201,9 @@ queue_model_test(PG_FUNCTION_ARGS)
 		", dropped " INT64_FORMAT ", restarts " INT64_FORMAT ", releases " INT64_FORMAT
 		", crowded " INT64_FORMAT ", evicted " INT64_FORMAT ", asked " INT64_FORMAT
 		", stale " INT64_FORMAT ", discarded " INT64_FORMAT
-		", waited " INT64_FORMAT ", served " INT64_FORMAT ", cancelled " INT64_FORMAT,
+		", waited " INT64_FORMAT ", served " INT64_FORMAT ", crowds " INT64_FORMAT
+		", cancelled " INT64_FORMAT,
 		sim.tally.put, sim.tally.full, sim.tally.settled, sim.tally.dropped, sim.tally.restarts,
 		sim.tally.releases, sim.tally.crowded, sim.tally.evicted, sim.tally.asked, sim.tally.stale, sim.tally.discarded,
-		sim.tally.waited, sim.tally.served, sim.tally.cancelled)));
+		sim.tally.waited, sim.tally.served, sim.tally.crowds, sim.tally.cancelled)));
 }

@@ -32,9 +32,11 @@ state_of(const Waiter *w)
  * line, one after the other.  Several lines may have been served by turns, so
  * whether the accounts allowed it shows in that they agree in the end.
  */
-void
-note_served(void)
+static int
+count_served(void)
 {
+	int			n = 0;
+
 	for (int i = 0; i < MODEL_STREAMS; i++)
 	{
 		ModelStream *s = &sim.model.streams[i];
@@ -43,14 +45,52 @@ note_served(void)
 		while ((w = first_in_line(s)) != NULL && state_of(w) == QUEUE_WAITER_SERVED)
 		{
 			s->reserved += w->bytes;
-			sim.tally.served++;
 			queue_leave_line(sim.model.q, w - sim.waiters);
-			/* it has no use for it: another one may have it */
 			w->stream = NULL;
+			w->served_by = s;
+			n++;
+		}
+	}
+	return n;
+}
+
+/* None sleeps that could have what it waits for. */
+static void
+check_sleepers(void)
+{
+	for (int i = 0; i < MODEL_STREAMS; i++)
+	{
+		Waiter	   *w = first_in_line(&sim.model.streams[i]);
+
+		if (w != NULL && model_may_reserve(&sim.model, w->stream, w->bytes))
+			MISMATCH(&sim.model, "waiter %d sleeps although there is space", (int) (w - sim.waiters));
+	}
+}
+
+/*
+ * Those who were served have no use for their space: others may have it.  But
+ * that is no help to one that should have been served with them.
+ */
+void
+note_served(void)
+{
+	int			n;
+
+	while ((n = count_served()) > 0)
+	{
+		sim.tally.served += n;
+		sim.tally.crowds += n > SERVED_AT_ONCE;
+		check_sleepers();
+		for (int i = 0; i < WAITERS; i++)
+		{
+			Waiter	   *w = &sim.waiters[i];
+			ModelStream *s = w->served_by;
+
+			if (s == NULL)
+				continue;
+			w->served_by = NULL;
 			s->reserved -= w->bytes;
 			queue_unreserve(sim.model.q, s->queue_stream, w->bytes);
-			i = -1;				/* which may have served any of them */
-			break;
 		}
 	}
 }
@@ -66,9 +106,7 @@ is_marked(const ModelStream *s)
 	return (words[number / 32] & (1U << (number % 32))) != 0;
 }
 
-/*
- * None is overtaken, and none sleeps that could have what it waits for.
- */
+/* None is overtaken, and none sleeps in vain. */
 void
 check_lines(void)
 {
@@ -85,9 +123,8 @@ check_lines(void)
 
 		if (OidIsValid(s->serverid) && is_marked(s) != (w != NULL))
 			MISMATCH(&sim.model, "entry %d is marked wrong", queue_stream_number(sim.model.q, s->queue_stream));
-		if (w != NULL && model_may_reserve(&sim.model, s, w->bytes))
-			MISMATCH(&sim.model, "waiter %d sleeps although there is space", (int) (w - sim.waiters));
 	}
+	check_sleepers();
 }
 
 /* The entry changed hands: all in its line are told so. */
@@ -114,32 +151,66 @@ join_too_late(ModelStream *s, int waiter)
 	sim.tally.stale++;
 }
 
-/* One joins a line, or leaves it without having got anything. */
-void
-join_or_leave(void)
+static void
+join(Waiter *w, ModelStream *s, Size bytes)
 {
-	Waiter	   *w = &sim.waiters[below(WAITERS)];
-	ModelStream *s = &sim.model.streams[below(MODEL_STREAMS)];
-
-	if (w->stream != NULL)
-	{
-		w->stream = NULL;
-		if (queue_leave_line(sim.model.q, w - sim.waiters) != QUEUE_FULL)
-			MISMATCH(&sim.model, "waiter %d was served unseen", (int) (w - sim.waiters));
-		sim.tally.cancelled++;
-		return;
-	}
-	if (!OidIsValid(s->serverid) || s->dropped)
-		return;
-	if (chance(0.05))
-	{
-		join_too_late(s, w - sim.waiters);
-		return;
-	}
 	w->stream = s;
-	w->bytes = 1 + below(chance(0.5) ? 1000 : 20 * QUEUE_PAGE_DATA);
+	w->bytes = bytes;
 	w->ticket = sim.next_ticket++;
 	sim.tally.waited++;
 	if (!queue_join_line(sim.model.q, s->queue_stream, w - sim.waiters, s->generation, w->bytes))
 		MISMATCH(&sim.model, "waiter %d may not join a line", (int) (w - sim.waiters));
+}
+
+static bool
+has_line(const ModelStream *s)
+{
+	return OidIsValid(s->serverid) && !s->dropped;
+}
+
+/* It leaves without having got anything. */
+static void
+leave(Waiter *w)
+{
+	w->stream = NULL;
+	if (queue_leave_line(sim.model.q, w - sim.waiters) != QUEUE_FULL)
+		MISMATCH(&sim.model, "waiter %d was served unseen", (int) (w - sim.waiters));
+	sim.tally.cancelled++;
+}
+
+/* One of a few joins a line, or leaves it. */
+void
+join_or_leave(void)
+{
+	Waiter	   *w = &sim.waiters[below(LONERS)];
+	ModelStream *s = &sim.model.streams[below(MODEL_STREAMS)];
+
+	if (w->stream != NULL)
+		leave(w);
+	else if (has_line(s) && chance(0.05))
+		join_too_late(s, w - sim.waiters);
+	else if (has_line(s))
+		join(w, s, 1 + below(chance(0.5) ? 1000 : 20 * QUEUE_PAGE_DATA));
+}
+
+/*
+ * All others join one line, behind one that wants more than there is, and want
+ * so little that all may be served when it leaves.  Then they leave as well.
+ */
+void
+crowd_line(void)
+{
+	ModelStream *s = &sim.model.streams[below(MODEL_STREAMS)];
+
+	if (!has_line(s))
+		return;
+	for (int i = LONERS; i < WAITERS; i++)
+		join(&sim.waiters[i], s, i == LONERS ? MAX_PAGES * QUEUE_PAGE_DATA : 1 + below(50));
+	for (int i = LONERS; i < WAITERS; i++)
+	{
+		check_lines();
+		if (sim.waiters[i].stream != NULL)
+			leave(&sim.waiters[i]);
+	}
+	check_lines();
 }

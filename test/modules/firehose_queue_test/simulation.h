@@ -13,14 +13,17 @@
 
 #include "model.h"
 
+#define MAX_PAGES		96
 #define TRANSACTIONS	8
-#define WAITERS			8
+#define LONERS			8		/* join one by one; the rest is a crowd */
+#define WAITERS			40
+#define SERVED_AT_ONCE	16		/* WAKE_AT_ONCE of reserve.c */
 
 /* A process that stands in a line; its proc number is its place here. */
 typedef struct Waiter
 {
 	ModelStream *stream;		/* NULL: it does not */
-	uint32		generation;
+	ModelStream *served_by;		/* whose space it has, and gives back */
 	Size		bytes;
 	uint64		ticket;			/* order of arrival */
 } Waiter;
@@ -60,6 +63,7 @@ typedef struct Tally
 	int64		discarded;
 	int64		waited;			/* stood in line */
 	int64		served;			/* and got what they waited for */
+	int64		crowds;			/* more at once than WAKE_AT_ONCE */
 	int64		cancelled;		/* left before */
 } Tally;
 
@@ -94,6 +98,7 @@ extern void note_served(void);
 extern void check_lines(void);
 extern void dismiss_line(ModelStream *s);
 extern void join_or_leave(void);
+extern void crowd_line(void);
 
 /* streams.c: which come and go */
 extern void note_evicted(void);
