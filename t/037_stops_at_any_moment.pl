@@ -1,7 +1,6 @@
 # Whatever a sender is at, a fast stop takes at most 5 s, and statements that need
 # its database empty 2 s: the endpoint hangs, the queue is full and sessions wait
-# for space in it, or the sender waits for a lock, which a prepared transaction
-# holds on the catalog of streams.  And a stop that saves a queue takes as long as
+# for space in it, or the sender waits for a lock on the catalog of streams.  And a stop that saves a queue takes as long as
 # the disk does: 32 MB, and 1 GB with --long.  (Decoders: t/121.)
 use strict;
 use warnings FATAL => 'all';
@@ -105,9 +104,11 @@ $emulator->heal;
 set_up();
 my $on_lock = q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'firehose sender'
     AND datname = 'app' AND wait_event_type = 'Lock'};
-sub hold_lock
+my $lock = 'BEGIN; LOCK pg_foreign_server IN ACCESS EXCLUSIVE MODE';
+sub hold_lock { sql("$lock; PREPARE TRANSACTION 'held'", 'app'); return sender_on_lock() }
+
+sub sender_on_lock
 {
-    sql(q{BEGIN; LOCK pg_foreign_server IN ACCESS EXCLUSIVE MODE; PREPARE TRANSACTION 'held'}, 'app');
     sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE backend_type = 'firehose sender' AND datname = 'app'});
     wait_for_sql($node, $on_lock, '1', 60);
@@ -120,6 +121,14 @@ takes_at_most('a sender on a lock: it is terminated', 2, sub {
         WHERE backend_type = 'firehose sender' AND datname = 'app'}), 't', 'terminated') });
 sql(q{ROLLBACK PREPARED 'held'}, 'app');
 wait_for_sql($node, $on_lock, '0', 60);
+my $session = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('app'), '-c', "$lock; SELECT pg_sleep(600)" ],
+    '<', '/dev/null', '>', \my $out, '2>', \my $err);
+wait_for_sql($node, q{SELECT count(*) FROM pg_stat_activity WHERE datname = 'app' AND wait_event = 'PgSleep'}, '1');
+sender_on_lock();
+takes_at_most('a sender on a lock: DROP DATABASE WITH (FORCE)', 2, sub { sql('DROP DATABASE app WITH (FORCE)') });
+$session->finish;
+set_up();
+sql(q{SELECT firehose_wait(firehose_put_record('clicks', 'y', false), '60 s')}, 'app');
 hold_lock();
 stop_fast('a sender on a lock');
 # a session that starts would wait for the lock, too, and could not roll it back

@@ -228,7 +228,7 @@ apply_desired(PipelineEntry *entry, const DesiredPipeline *desired)
 				desired->copied ? PIPELINE_COPIED_REASON : PIPELINE_PAUSED_REASON,
 				sizeof(entry->reason));
 		worker_slot_give_up_start(&entry->decoder);
-		pipeline_request_exit(entry);
+		worker_slot_request_exit(&entry->decoder);
 	}
 }
 

@@ -105,10 +105,11 @@ firehose_sender_main(Oid dboid)
 		int64		now = clock_us();
 
 		MemoryContextReset(loop_context);
-		if (worker_shutdown_requested())
-			finish(SEND_AT_SHUTDOWN, GRACE_AT_SHUTDOWN);
+		/* a request to leave the database comes with a SIGTERM */
 		if (sender_must_exit(my_database))
 			finish(0, GRACE_WHEN_HELD);
+		if (worker_shutdown_requested())
+			finish(SEND_AT_SHUTDOWN, GRACE_AT_SHUTDOWN);
 		/* without the extension the queue is not to be touched any more */
 		if (sender_take_recheck(my_database))
 		{

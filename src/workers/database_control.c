@@ -102,7 +102,7 @@ database_readmit_workers(Oid dboid)
 	entry = database_find(dboid);
 	if (entry && entry->exclusions > 0 && --entry->exclusions == 0)
 	{
-		entry->sender.start_at = 0;
+		worker_slot_start_now(&entry->sender);
 		decoders_start_now(dboid);
 		database_free_if_idle(entry);
 

@@ -126,7 +126,7 @@ decoders_exclude(Oid dboid)
 		if (!OidIsValid(dboid) || entry->dboid == dboid)
 		{
 			worker_slot_give_up_start(&entry->decoder);
-			pipeline_request_exit(entry);
+			worker_slot_request_exit(&entry->decoder);
 		}
 	}
 	LWLockRelease(pipeline_table->lock);

@@ -4,8 +4,6 @@
  */
 #include "postgres.h"
 
-#include <signal.h>
-
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "miscadmin.h"
@@ -159,16 +157,7 @@ pipeline_table_drop(PipelineEntry *entry)
 	entry->should_run = false;
 	entry->dropped = true;
 	worker_slot_give_up_start(&entry->decoder);
-	pipeline_request_exit(entry);
-}
-
-/* A decoder clears its pid under the lock before its process is gone. */
-void
-pipeline_request_exit(PipelineEntry *entry)
-{
 	worker_slot_request_exit(&entry->decoder);
-	if (entry->decoder.pid != 0)
-		(void) kill(entry->decoder.pid, SIGTERM);
 }
 
 void

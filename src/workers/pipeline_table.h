@@ -152,13 +152,6 @@ extern void pipeline_table_release(PipelineEntry *entry);
  */
 extern void pipeline_table_drop(PipelineEntry *entry);
 
-/*
- * Have the pipeline's decoder exit, wherever it is: core's code may wait or
- * work for long and looks only at signals.  Wants the lock of the table of
- * databases.
- */
-extern void pipeline_request_exit(PipelineEntry *entry);
-
 /* Show a state and why.  Takes the lock. */
 extern void pipeline_set_state(PipelineEntry *entry, PipelineState state, const char *reason);
 

@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "miscadmin.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
@@ -78,11 +80,18 @@ worker_slot_detach(WorkerSlot *worker_slot, int exit_code)
 	}
 }
 
+/*
+ * The signal is for a worker that waits for a lock, or works for long in
+ * core's code, which looks only at signals.  A worker clears its pid under the
+ * lock before its process is gone.
+ */
 void
 worker_slot_request_exit(WorkerSlot *worker_slot)
 {
 	pg_atomic_fetch_or_u32(&worker_slot->requests, REQUEST_EXIT);
 	worker_slot_wake(worker_slot);
+	if (worker_slot->pid != 0)
+		(void) kill(worker_slot->pid, SIGTERM);
 }
 
 void

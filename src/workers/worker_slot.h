@@ -77,7 +77,7 @@ extern bool worker_slot_attach(WorkerSlot *worker_slot, uint16 generation);
  */
 extern void worker_slot_detach(WorkerSlot *worker_slot, int exit_code);
 
-/* Have the worker in it leave, if there is one. */
+/* Have the worker in it leave, if there is one, wherever it is. */
 extern void worker_slot_request_exit(WorkerSlot *worker_slot);
 
 /* Have the next worker started at once, without the pause after a failure. */
