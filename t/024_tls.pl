@@ -1,7 +1,8 @@
 # TLS: a certificate for another host, an expired one, one that no authority vouches
 # for, and a server that knows only TLS 1.1 are refused before a record leaves;
 # the stream is not lost but waits, says why, and goes on when the endpoint is
-# in order.  The authority is the file that firehose.ca_file names.
+# in order.  The authority is the file that firehose.ca_file names.  The keys of sessions
+# are written nowhere, although the environment names a file for them.
 use strict;
 use warnings FATAL => 'all';
 use Test::More;
@@ -10,6 +11,8 @@ use Emulator;
 use FirehoseTest;
 
 my $emulator = Emulator->start('tls-port' => 0);
+my $keys = $emulator->dir . '/keys';
+local $ENV{SSLKEYLOGFILE} = $keys;
 my $node = new_node('main', $emulator, 'firehose.ca_file' => $emulator->ca_file,
     'firehose.endpoint_url' => $emulator->tls_url, 'firehose.connect_timeout' => '5s');
 
@@ -53,6 +56,8 @@ audit_ok($_, $emulator, @{ $committed{$_} }[0], [ @{ $committed{$_} }[ 1 .. 3 ] 
   foreach sort keys %why;
 my ($tls) = grep { ($_->{stream} // '') eq 'tls_expired' } $emulator->requests;
 ok($tls->{tls}, 'over TLS');
+
+ok(!-e $keys, 'no keys of sessions are in the file that SSLKEYLOGFILE names');
 
 # without our authority the same endpoint is a stranger
 alter_settings($node, 'firehose.ca_file' => '');

@@ -1,5 +1,7 @@
 # A standby never sends: it has no launcher and no sender until it is promoted,
-# and then both.  What it saved when it was a primary it neither sends nor loses.
+# and then both.  What it saved when it was a primary it neither sends nor loses.  The
+# ids of its records are above those of its primary, although it started before they
+# were given out.
 use strict;
 use warnings FATAL => 'all';
 use PostgreSQL::Test::Cluster;
@@ -28,9 +30,12 @@ is($standby->safe_psql('postgres', $workers), '0', 'the standby has neither laun
 new_stream($primary, 'saved');
 $emulator->fault('hang_before_processing');
 put_numbered($primary, 'saved', 1, 10);
+my $put = q{SELECT firehose_put_record('saved', 'x', false)};
+my $last = $primary->safe_psql('postgres', $put);
 $primary->stop;
 $standby->promote;
 wait_until('after promotion it has two senders', sub { sender_pids($standby) == 2 }, 30);
+cmp_ok($standby->safe_psql('postgres', $put), '>', $last, 'its ids are above those of its primary');
 
 $standby->stop;
 
