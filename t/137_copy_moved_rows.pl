@@ -1,11 +1,12 @@
 # Changes of the key move more rows of a table that is being copied than memory has
 # room to note: they are noted in files, and read again, after a crash as well; where
-# files cannot be written the copy fails, and the stream goes on.  A key may have a
-# large value that the change leaves alone.  And the table has another
-# key for a while, in which changes do not tell which rows they move: the copy
-# begins anew, whether its decoder has seen the other key itself or not.  The position
-# is not confirmed beyond such changes before it is stored that the copy begins anew;
-# the decoder is killed at that moment, and so is the server.
+# files cannot be written the copy fails, and the stream goes on.  Nothing is lost
+# where files cannot be closed, or where it cannot be stored that the copy failed: a
+# new decoder goes on.  A key may have a large value that the change leaves alone.
+# And the table has another key for a while, in which changes do not tell which rows
+# they move: the copy begins anew, whether its decoder has seen the other key itself
+# or not.  The position is not confirmed beyond such changes before it is stored that
+# the copy begins anew; the decoder is killed at that moment, and so is the server.
 use strict;
 use warnings FATAL => 'all';
 use PostgreSQL::Test::Utils;
@@ -59,15 +60,30 @@ sub change
     my ($name, $changes) = @_;
     sql($changes);
     my $changed = sql('SELECT pg_current_wal_insert_lsn()');
-    sql("INSERT INTO beside_$name VALUES (0)");
+    sql("INSERT INTO beside_$name SELECT count(*) FROM beside_$name");
     my $after = sql('SELECT pg_current_wal_insert_lsn()');
     wait_until('what comes after the changes is delivered', sub { position($name, "accepted_lsn >= '$changed' AND read_lsn >= '$after'") eq 't' });
     return $changed;
 }
 
-sub other_key { return "ALTER TABLE $_[0] DROP CONSTRAINT $_[0]_pkey, ADD CONSTRAINT $_[0]_other PRIMARY KEY (other);" }
+sub other_key
+{
+    my ($name, $key) = @_;
+    return "ALTER TABLE $name DROP CONSTRAINT ${name}_pkey, ADD CONSTRAINT ${name}_other PRIMARY KEY (" . ($key // 'other') . ');';
+}
 sub same_key { return "ALTER TABLE $_[0] DROP CONSTRAINT $_[0]_other, ADD CONSTRAINT $_[0]_pkey PRIMARY KEY (id);" }
 sub move { return "UPDATE $_[0] SET id = id - 10000 WHERE id > 650;" }
+
+# End the decoder, and wait for another one.
+sub end_decoder
+{
+    my ($name) = @_;
+    my $decoder = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'firehose decoder' AND query LIKE '%$name%'";
+    my $pid = sql($decoder);
+    sql("SELECT pg_terminate_backend($pid)");
+    wait_until('another decoder runs', sub { my $other = sql($decoder); $other && $other != $pid });
+    return;
+}
 
 sub is_complete
 {
@@ -109,6 +125,77 @@ sql(q{SELECT firehose_copy_table('limited', 'limited')});
 is_complete('limited');
 
 # ------------------------------------------------------------------------
+# Files that are there already
+# ------------------------------------------------------------------------
+
+# A table whose copy has begun, with notes of moved rows in a file, a part of it still to
+# be written, and no space for that.  Returns a session that has locked the table, so
+# that nothing is read, and the position after the moves.
+sub begin_spilled
+{
+    my ($name, $key) = @_;
+    begin_copy($name, $key);
+    my ($writer, $holder) = map { $node->background_psql('postgres') } 1 .. 2;
+    $writer->query_safe('BEGIN; ' . move($name));
+    $holder->query_until(qr/to lock/, "\\echo to lock\nBEGIN;\nLOCK TABLE $name;\n");
+    wait_for_sql($node, "SELECT count(*) FROM pg_locks WHERE relation = '$name'::regclass AND NOT granted", 1);
+    $writer->query_safe('COMMIT');
+    $writer->quit;
+    my $moved = change($name, '');
+    wait_for_sql($node, 'SELECT count(*) FROM pg_ls_tmpdir()', 1);
+    alter_settings($node, temp_file_limit => '8kB');
+    return ($holder, $moved);
+}
+
+sub end_session
+{
+    my ($session, $last) = @_;
+    $session->query_safe("$last; COMMIT");
+    $session->quit;
+    return;
+}
+
+sub make_room
+{
+    wait_for_sql($node, 'SELECT count(*) FROM pg_ls_tmpdir()', 0);
+    alter_settings($node, temp_file_limit => -1);
+    return;
+}
+
+my $not_closed = qr/could not close a temporary file of moved rows: .*temp_file_limit/;
+
+my ($session, $moved) = begin_spilled('filled');
+end_session($session, other_key('filled', 'id, other'));
+wait_until('rows are read by the other key', sub { rows_read('filled', 'other') > 0 });
+rate(1);
+make_room();
+change('filled', 'UPDATE filled SET id = id - 20000 WHERE id > 0');
+is_complete('filled');
+is(logged($node, $not_closed), 1, 'a file could not be closed when the key was another one');
+
+($session, $moved) = begin_spilled('dropped');
+end_session($session, 'DROP TABLE dropped');
+wait_for_sql($node, q{SELECT error FROM firehose_stat_progress_copy WHERE pipeline = 'dropped' AND phase = 'failed'}, 'the table was dropped');
+make_room();
+wait_state($node, 'postgres', 'dropped', 'streaming');
+is(position('dropped', 'last_error'), '', 'the pipeline had no error');
+is(logged($node, $not_closed), 2, 'a file could not be closed when the copy ended');
+sql(q{SELECT firehose_drop_pipeline('dropped')});
+
+# (What memory has room for is read in one chunk, so nothing else holds the position.)
+($session, $moved) = begin_spilled('unread', 'id, b');
+my $copies = $node->background_psql('postgres');
+$copies->query_safe('BEGIN; LOCK TABLE firehose_copies IN SHARE MODE');
+end_session($session, '');
+wait_until('the copy fails', sub { logged($node, qr/"unread" ends the copy .*: moved rows cannot be noted/) > 0 });
+change('unread', '');
+is(position('unread', "confirmed_lsn < '$moved'"), 't', 'the position stays before the moves');
+alter_settings($node, temp_file_limit => -1);
+end_decoder('unread');
+end_session($copies, '');
+is_complete('unread');
+
+# ------------------------------------------------------------------------
 # Another key that the copy does not see
 # ------------------------------------------------------------------------
 begin_copy('unseen');
@@ -141,10 +228,7 @@ eval { $lock->quit };
 is_complete('crash');
 
 ($changed, $lock) = change_key_unstored('ended');
-my $decoder = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'firehose decoder' AND query LIKE '%ended%'};
-my $pid = sql($decoder);
-sql("SELECT pg_terminate_backend($pid)");
-wait_until('another decoder runs', sub { my $other = sql($decoder); $other && $other != $pid });
+end_decoder('ended');
 is(position('ended', "confirmed_lsn < '$changed'"), 't', 'the position stays before them with the next decoder');
 $lock->query_safe('COMMIT');
 $lock->quit;

@@ -43,10 +43,6 @@
 /* How often progress is noted (ms): a crash repeats what was read since. */
 #define NOTE_MS			1000
 
-/* How long the stream waits for commits to become visible (us), at first. */
-#define PATIENCE_US		20000
-#define PATIENCE_MAX_US	1000000
-
 /* When a table is locked, or an error may pass (ms). */
 #define RETRY_MS		1000
 
@@ -72,34 +68,31 @@ static bool fresh;				/* no key of it is known yet */
 static bool dirty;				/* more is delivered than is noted */
 static int64 noted_at;
 static int64 not_before;		/* clock_ms */
-static long patience = PATIENCE_US;
 static Event row_event;			/* of the chunk that is being read */
 static int	rows_seen;			/* in it, sent or not; moved ones are extra */
 static int	said;				/* SQLSTATE that the log has; 0: none */
 
 /* Start ------------------------------------------------------------------- */
 
+/* Had an earlier decoder begun with one? */
+static bool
+is_under_way(void)
+{
+	return copies != NIL && copies_choose(copies)->phase == COPY_READING;
+}
+
 void
 copier_start(const Pipeline *p, ChangeBatch *b, ChangeReader *r)
 {
-	List	   *rows = copies_read(p->id);
 	ListCell   *cell;
-	bool		under_way = false;
 
 	pipeline = p;
 	batch = b;
 	reader = r;
-	foreach(cell, rows)
-	{
-		CopyRow    *copy = lfirst(cell);
-
-		under_way |= copy->phase == COPY_READING;
-		if (copy->phase != COPY_WAITING && copy->phase != COPY_READING)
-			continue;
-		copy->blocks = copy_table_blocks(copy->relid);
-		copies = lappend(copies, copy);
-	}
-	if (!under_way)
+	copies = copies_read_unfinished(p->id);
+	foreach(cell, copies)
+		((CopyRow *) lfirst(cell))->blocks = copy_table_blocks(((CopyRow *) lfirst(cell))->relid);
+	if (!is_under_way())
 	{
 		pg_atomic_write_u64(&b->pipeline->copy_hold, InvalidXLogRecPtr);
 		chunks_in_flight_forget(b->pipeline);
@@ -245,18 +238,13 @@ end_copy(CopyPhase phase, const char *error)
 void
 copier_open(WalReader *w)
 {
-	ListCell   *cell;
-
 	if (batch == NULL)
 		return;					/* durable puts: nothing is copied */
 	wal = w;
 	begin_at = wal_reader_limit();
 	left_hold = pg_atomic_read_u64(&batch->pipeline->copy_hold);
-	foreach(cell, copies)
-	{
-		if (current == NULL && ((CopyRow *) lfirst(cell))->phase == COPY_READING)
-			begin_copy();
-	}
+	if (is_under_way())
+		begin_copy();
 }
 
 /* Chunks ------------------------------------------------------------------ */
@@ -279,21 +267,25 @@ take_row(EventRelation *relation, const EventValue *row, void *arg)
  * now on.
  */
 static void
-start_over(bool other_key)
+start_over(List *key_columns, List *key_types, bool other_key)
 {
 	XLogRecPtr	hold = copy_earlier(wal_reader_done(wal), chunks_in_flight_hold(batch->pipeline));
+	XLogRecPtr	mark = other_key ? visibility_write_mark() : begin_at;
 
+	/* first what may fail, and is then tried again */
+	XLogFlush(mark);
+	moved_rows_begin_anew(current_context, key_columns, hold);
+	current->key_columns = key_columns;
+	current->key_types = key_types;
 	memset(&next, 0, sizeof(next));
 	memset(&current->last, 0, sizeof(current->last));
 	end = current->end = InvalidXLogRecPtr;
 	(void) deferred_chunk_end(batch, wal, true, NULL);
 	chunks_in_flight_forget(batch->pipeline);
 	chunks_in_flight_begin(batch->pipeline, current, current_context);
-	moved_rows_begin_anew(current_context, current->key_columns, hold);
 	if (wal_reader_position(wal) >= begin_at)
 		left_hold = InvalidXLogRecPtr;
-	if (other_key)
-		XLogFlush(begin_at = visibility_write_mark());
+	begin_at = mark;
 	show_hold();
 
 	/* the next decoder is to compare with this key */
@@ -317,11 +309,8 @@ describe_current(void)
 		return fault;
 	copy_table_key(table, &columns, &types);
 	if (!copy_texts_equal(columns, current->key_columns) || !copy_texts_equal(types, current->key_types))
-	{
-		current->key_columns = copy_texts_keep(current_context, columns);
-		current->key_types = copy_texts_keep(current_context, types);
-		start_over(!fresh);
-	}
+		start_over(copy_texts_keep(current_context, columns),
+				   copy_texts_keep(current_context, types), !fresh);
 	fresh = false;
 	return NULL;
 }
@@ -484,20 +473,14 @@ do_chunk(void)
 	ReadChunk	read = {.position = visibility_write_mark()};
 	ChunkOutcome outcome;
 	const char *fault = NULL;
-	bool		visible;
+	long		pause;
 
 	if (!worker_enter_core())
 		return -1;
-	visible = visibility_await(patience);
+	pause = visibility_await();
 	worker_leave_core();
-	if (!visible)
-	{
-		long		paused = patience / 1000 * 5;
-
-		patience = Min(patience * 2, PATIENCE_MAX_US);
-		return paused;
-	}
-	patience = PATIENCE_US;
+	if (pause > 0)
+		return pause;
 
 	row_event = (Event) {.op = EVENT_READ, .lsn = read.position - 1,
 		.epoch = progress_epoch(read.position), .ts = GetCurrentTimestamp()};
@@ -525,9 +508,24 @@ keep_account(void)
 {
 	dirty |= chunks_in_flight_settle(current);
 	moved_rows_passed(wal_reader_position(wal));
-	show_hold();
 	if (dirty && clock_ms() - noted_at >= NOTE_MS)
 		store_current();
+	show_hold();
+}
+
+/*
+ * Files of notes that nothing needs any more may stay open: the process is to
+ * exit once it is stored what became of their copy.  The next one has none
+ * open.
+ */
+static bool
+must_leave_files(void)
+{
+	if (!moved_rows_files_stay() ||
+		(current != NULL && (dirty || moved_rows_are_lost() || moved_rows_failure() != NULL)))
+		return false;
+	pg_atomic_write_u32(&batch->pipeline->reread, 1);
+	return true;
 }
 
 long
@@ -538,10 +536,12 @@ copier_turn(void)
 	long		wait;
 
 	held = false;
-	if (copies == NIL)
-		return -1;
 	if (current != NULL)
 		keep_account();
+	if (must_leave_files())
+		return 0;
+	if (copies == NIL)
+		return -1;
 	if (now < not_before)
 		return not_before - now;
 	/* at first, because the stream stops at a deferred chunk */
@@ -553,16 +553,13 @@ copier_turn(void)
 	if (moved_rows_failure() != NULL)
 	{
 		end_copy(COPY_FAILED, psprintf("moved rows cannot be noted: %s", moved_rows_failure()));
-		/* the next process has no files open */
-		if (current == NULL)
-			pg_atomic_write_u32(&batch->pipeline->reread, 1);
 		return 0;
 	}
 	if (moved_rows_are_lost())
 	{
 		ereport(LOG, (errmsg("firehose decoder: pipeline \"%s\" begins the copy of table %u anew, because rows changed while it had another key",
 							 pipeline->name, current->relid)));
-		start_over(true);
+		start_over(current->key_columns, current->key_types, true);
 		return 0;
 	}
 	if (moved_rows_count() == 0 && end != InvalidXLogRecPtr)

@@ -56,12 +56,20 @@ static bool lost;				/* not all are noted */
 static bool told_incomplete;	/* the log has it */
 static XLogRecPtr dropped;		/* first commit of those that were lost; Invalid: none */
 
-/* Begin with an empty context, or with none. */
-static void
-have_none(void)
+static HTAB *
+create_table(MemoryContext of)
 {
-	HASHCTL		ctl = {.keysize = sizeof(uint64), .entrysize = sizeof(SameHash), .hcxt = context};
+	HASHCTL		ctl = {.keysize = sizeof(uint64), .entrysize = sizeof(SameHash), .hcxt = of};
 
+	return hash_create("firehose moved rows", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* Begin with an empty context and its table, or with none. */
+static void
+have_none(MemoryContext of, HTAB *table)
+{
+	context = of;
+	by_key = table;
 	noted = NIL;
 	were_read = NIL;
 	blocks = NIL;
@@ -70,24 +78,24 @@ have_none(void)
 	told_incomplete = false;
 	dropped = InvalidXLogRecPtr;
 	moved_spill_forget();
-	by_key = context == NULL ? NULL :
-		hash_create("firehose moved rows", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
 void
 moved_rows_begin(MemoryContext parent, List *columns)
 {
-	context = AllocSetContextCreate(parent, "firehose moved rows", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext fresh = AllocSetContextCreate(parent, "firehose moved rows", ALLOCSET_DEFAULT_SIZES);
+
+	have_none(fresh, create_table(fresh));
 	key_columns = columns;
-	have_none();
 }
 
 void
 moved_rows_forget(void)
 {
-	MemoryContextDelete(context);
-	context = NULL;
-	have_none();
+	MemoryContext old = context;
+
+	have_none(NULL, NULL);
+	MemoryContextDelete(old);
 }
 
 bool
@@ -102,13 +110,22 @@ moved_rows_failure(void)
 	return context == NULL ? NULL : moved_spill_failure();
 }
 
+bool
+moved_rows_files_stay(void)
+{
+	return moved_spill_files_stay();
+}
+
 void
 moved_rows_begin_anew(MemoryContext parent, List *columns, XLogRecPtr hold)
 {
+	MemoryContext old = context;
+
+	/* an error leaves the old reading as it is */
 	hold = copy_earlier(hold, moved_rows_hold());
-	moved_rows_forget();
 	moved_rows_begin(parent, columns);
 	dropped = hold;
+	MemoryContextDelete(old);
 }
 
 void
@@ -126,7 +143,7 @@ lose_all(XLogRecPtr first)
 	XLogRecPtr	hold = copy_earlier(first, moved_rows_hold());
 
 	MemoryContextReset(context);
-	have_none();
+	have_none(context, create_table(context));
 	dropped = hold;
 	lost = true;
 }

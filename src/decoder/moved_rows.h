@@ -45,6 +45,9 @@ extern bool moved_rows_are_lost(void);
  */
 extern const char *moved_rows_failure(void);
 
+/* Do files of notes stay open that only the end of the process closes? */
+extern bool moved_rows_files_stay(void);
+
 /*
  * The reading begins anew, in the order of these columns.  `hold` is the first
  * commit that the old reading holds the slot before, besides its notes.  It

@@ -15,6 +15,7 @@
 #include "replication/reorderbuffer.h"
 #include "storage/buffile.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 
 #include "decoder/copy_position.h"
 #include "decoder/moved_spill.h"
@@ -37,6 +38,8 @@ static Spill reading;
 static Spill writing;
 static MemoryContext context;
 static char *failure;
+static XLogRecPtr lost;			/* first of those that it took; Invalid: none */
+static bool files_stay;			/* open, after an error */
 
 static void
 open_writing(void)
@@ -62,20 +65,36 @@ close_spill(Spill *spill)
 	memset(spill, 0, sizeof(Spill));
 }
 
-/* In PG_CATCH: files are plain, and nothing but them is to be undone. */
-static void
-note_failure(MemoryContext caller)
+/*
+ * In PG_CATCH: files are plain, and nothing but them is to be undone, except
+ * that a file that needs another segment makes its own resource owner the
+ * current one.  That is the owner of a transaction of long ago.
+ */
+static ErrorData *
+give_up_files(MemoryContext caller, ResourceOwner owner)
 {
 	ErrorData  *error;
 
+	CurrentResourceOwner = owner;
 	MemoryContextSwitchTo(caller);
 	error = CopyErrorData();
 	FlushErrorState();
-	failure = MemoryContextStrdup(TopMemoryContext, error->message);
-	FreeErrorData(error);
 	/* closing would write again: the process is to exit soon */
 	memset(&reading, 0, sizeof(Spill));
 	memset(&writing, 0, sizeof(Spill));
+	files_stay = true;
+	return error;
+}
+
+static void
+note_failure(MemoryContext caller, ResourceOwner owner)
+{
+	ErrorData  *error;
+
+	lost = moved_spill_hold();
+	error = give_up_files(caller, owner);
+	failure = MemoryContextStrdup(TopMemoryContext, error->message);
+	FreeErrorData(error);
 }
 
 static void
@@ -104,6 +123,7 @@ bool
 moved_spill_add(const MovedNote *note)
 {
 	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
 
 	PG_TRY();
 	{
@@ -111,7 +131,7 @@ moved_spill_add(const MovedNote *note)
 	}
 	PG_CATCH();
 	{
-		note_failure(caller);
+		note_failure(caller, owner);
 	}
 	PG_END_TRY();
 	return failure == NULL;
@@ -169,6 +189,7 @@ bool
 moved_spill_take(MovedNote *note)
 {
 	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
 
 	if (moved_spill_is_empty())
 		return false;
@@ -178,7 +199,7 @@ moved_spill_take(MovedNote *note)
 	}
 	PG_CATCH();
 	{
-		note_failure(caller);
+		note_failure(caller, owner);
 	}
 	PG_END_TRY();
 	return failure == NULL;
@@ -188,6 +209,12 @@ const char *
 moved_spill_failure(void)
 {
 	return failure;
+}
+
+bool
+moved_spill_files_stay(void)
+{
+	return files_stay;
 }
 
 static XLogRecPtr
@@ -208,12 +235,29 @@ moved_spill_first_of(uint64 hash)
 XLogRecPtr
 moved_spill_hold(void)
 {
-	return copy_earlier(reading.first, writing.first);
+	return copy_earlier(lost, copy_earlier(reading.first, writing.first));
 }
 
 void
 moved_spill_forget(void)
 {
-	close_spill(&reading);
-	close_spill(&writing);
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	PG_TRY();
+	{
+		close_spill(&reading);
+		close_spill(&writing);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error = give_up_files(caller, owner);
+
+		ereport(LOG,
+				(errmsg("firehose decoder: could not close a temporary file of moved rows: %s",
+						error->message)));
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+	lost = InvalidXLogRecPtr;
 }

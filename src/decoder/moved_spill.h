@@ -29,10 +29,17 @@ extern bool moved_spill_is_empty(void);
 extern bool moved_spill_take(MovedNote *note);
 
 /*
- * The error that the files had in this process; NULL: none.  After one there
- * are no notes any more, and files stay open: the process is to exit soon.
+ * The error that notes were lost by in this process; NULL: none.  After one
+ * there are no notes any more, but what they held is held until they are
+ * forgotten.
  */
 extern const char *moved_spill_failure(void);
+
+/*
+ * Do files stay open that nothing needs?  So it is after an error: closing
+ * them would write again.  They go when the process exits.
+ */
+extern bool moved_spill_files_stay(void);
 
 /*
  * If there may be notes of a key of this hash, a commit that none of them is
@@ -40,9 +47,10 @@ extern const char *moved_spill_failure(void);
  */
 extern XLogRecPtr moved_spill_first_of(uint64 hash);
 
-/* No commit that is noted is before this; Invalid: there is none. */
+/* No commit that was noted is before this; Invalid: there is none. */
 extern XLogRecPtr moved_spill_hold(void);
 
+/* Forget all notes.  It does not fail, but files may stay. */
 extern void moved_spill_forget(void);
 
 #endif							/* FIREHOSE_DECODER_MOVED_SPILL_H */

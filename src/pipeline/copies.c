@@ -387,6 +387,22 @@ copies_add_published(int32 pipeline, List *publications, bool copy_data)
 
 /* For decoders ------------------------------------------------------------ */
 
+List *
+copies_read_unfinished(int32 pipeline)
+{
+	List	   *copies = copies_read(pipeline);
+	ListCell   *cell;
+
+	foreach(cell, copies)
+	{
+		CopyPhase	phase = ((CopyRow *) lfirst(cell))->phase;
+
+		if (phase != COPY_WAITING && phase != COPY_READING)
+			copies = foreach_delete_current(copies, cell);
+	}
+	return copies;
+}
+
 static bool
 store_work(const void *arg)
 {

@@ -57,6 +57,9 @@ typedef struct CopyRow
 /* In a transaction: the copies of a pipeline, in the order of their making. */
 extern List *copies_read(int32 pipeline);	/* of CopyRow * */
 
+/* The same, of those that are to be read or delivered. */
+extern List *copies_read_unfinished(int32 pipeline);
+
 /* The next one of a list: one that has begun, or else the smallest. */
 extern CopyRow *copies_choose(const List *copies);
 

@@ -19,6 +19,14 @@
 #include "common/compat.h"
 #include "wal/visibility.h"
 
+/*
+ * How long a wait lasts (us), at first, and how many times as long nothing is
+ * waited for after it.
+ */
+#define PATIENCE_US		20000
+#define PATIENCE_MAX_US	1000000
+#define PAUSE_TIMES		5
+
 /* How often those that are waited for are looked at (us). */
 #define POLL_US		50
 
@@ -62,12 +70,12 @@ hidden_commits(void)
 	return hidden;
 }
 
-bool
-visibility_await(long patience)
+/* Wait until all that committed is visible; false: it lasts too long. */
+static bool
+await_until(int64 deadline)
 {
 	int			n;
 	VirtualTransactionId *committing = GetVirtualXIDsDelayingChkpt(&n, DELAY_CHKPT_START);
-	int64		deadline = clock_us() + patience;
 	ListCell   *cell;
 
 	while (n > 0 && HaveVirtualXIDsDelayingChkpt(committing, n, DELAY_CHKPT_START))
@@ -84,4 +92,19 @@ visibility_await(long patience)
 		}
 	}
 	return true;
+}
+
+long
+visibility_await(void)
+{
+	static long patience = PATIENCE_US;
+	long		waited = patience;
+
+	if (await_until(clock_us() + patience))
+	{
+		patience = PATIENCE_US;
+		return 0;
+	}
+	patience = Min(patience * 2, PATIENCE_MAX_US);
+	return waited / 1000 * PAUSE_TIMES;
 }

@@ -19,9 +19,11 @@ extern XLogRecPtr visibility_write_mark(void);
 
 /*
  * Wait until every transaction whose commit record is in the WAL by now is
- * visible to new snapshots; false: not within so many microseconds.  Allocates
- * in the current memory context.
+ * visible to new snapshots: briefly, and somewhat longer each time in a row
+ * that this was not enough.  Returns 0, or if they are not visible, for how
+ * long (ms) nothing is to be waited for.  Allocates in the current memory
+ * context.
  */
-extern bool visibility_await(long patience);
+extern long visibility_await(void);
 
 #endif							/* FIREHOSE_WAL_VISIBILITY_H */
