@@ -1,10 +1,12 @@
 # What waiting for the standbys of synchronized_standby_slots costs, and what ends
 # it: each event does, nothing is looked at in between, and the view says at any
 # time whom it waits for.  A copy that waits holds up neither the stream, which
-# goes on as far as the standby follows, nor the position.  The standby is a slot
-# that the test moves.  From PostgreSQL 17 on.
+# goes on as far as the standby follows, nor the position; nor does the pause that
+# firehose.copy_rate asks for.  The standby is a slot that the test moves.  From
+# PostgreSQL 17 on.
 use strict;
 use warnings FATAL => 'all';
+use IPC::Run ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -54,6 +56,14 @@ sub arrives
 }
 
 sub decoder { return sql(q{SELECT pid FROM firehose_stat_pipeline WHERE pipeline = 'changes'}) }
+
+# Seconds of CPU that a process has had.
+sub cpu
+{
+    my ($pid) = @_;
+    my @fields = split / /, slurp_file("/proc/$pid/stat") =~ s/.*\) //sr;
+    return ($fields[11] + $fields[12]) / 100;
+}
 
 sql(q{CREATE TABLE t (n int PRIMARY KEY); CREATE TABLE big (n int PRIMARY KEY, filler text); CREATE PUBLICATION p FOR TABLE t, big;
     SELECT pg_create_physical_replication_slot('standby', true)});
@@ -119,6 +129,44 @@ subtest 'no look in between' => sub {
     cmp_ok($woken, '<=', 1, "$n commits in $seconds s, and it was awake $woken times");
     advance();
     arrives('the standby confirms');
+};
+
+# Each row that is read waits for the standby for milliseconds, and a second passes
+# before the next one.
+subtest 'a slow copy beside a fast standby' => sub {
+    sql('CREATE TABLE slow (n int PRIMARY KEY); CREATE TABLE stop (n int);
+        INSERT INTO slow SELECT generate_series(1, 1000); ALTER PUBLICATION p ADD TABLE slow');
+    alter_settings($node, 'firehose.copy_rate' => 1);
+    my ($out, $err) = ('', '');
+    my $standby = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', q{DO $$ BEGIN
+        WHILE NOT EXISTS (SELECT FROM stop) LOOP
+            PERFORM pg_replication_slot_advance('standby', pg_current_wal_flush_lsn()), pg_sleep(0.005);
+        END LOOP; END $$} ], '<', '/dev/null', '>', \$out, '2>', \$err);
+    sql(q{SELECT firehose_copy_table('changes', 'slow')});
+    wait_until('it is being copied', sub { sql('SELECT coalesce(sum(rows), 0) FROM firehose_stat_progress_copy') >= 2 });
+
+    my $begun = time();
+    foreach (1 .. 6)
+    {
+        my $lsn = sql('INSERT INTO t VALUES (' . ++$n . ') RETURNING pg_current_wal_insert_lsn()');
+        wait_until('a commit is read', sub { sql("SELECT read_lsn > '$lsn' FROM firehose_stat_pipeline WHERE pipeline = 'changes'") eq 't' });
+    }
+    my $seconds = time() - $begun;
+    cmp_ok($seconds, '<', 4, "six commits in a row were read within $seconds s");
+
+    my $pid = decoder();
+    my $before = cpu($pid);
+    my $rows = sql('SELECT sum(rows) FROM firehose_stat_progress_copy');
+    sleep 4;
+    my $used = cpu($pid) - $before;
+    cmp_ok($used, '<', 0.2, "in four seconds it had $used s of CPU");
+    cmp_ok(sql('SELECT sum(rows) FROM firehose_stat_progress_copy'), '>', $rows, 'and went on with the copy');
+
+    alter_settings($node, 'firehose.copy_rate' => 0);
+    wait_for_sql($node, q{SELECT phase FROM firehose_stat_progress_copy WHERE "table" = 'slow'}, 'done');
+    sql('INSERT INTO stop VALUES (1)');
+    $standby->finish;
+    is($err, '', 'the standby confirmed');
 };
 
 subtest 'a copy that waits' => sub {

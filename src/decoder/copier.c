@@ -542,11 +542,12 @@ copier_turn(void)
 		return 0;
 	if (copies == NIL)
 		return -1;
+	/* at first, because the stream stops at a deferred chunk */
+	if (!deferred_chunk_end(batch, wal, moved_rows_are_lost() || moved_rows_failure() != NULL, hand_over))
+		return -1;
 	if (now < not_before)
 		return not_before - now;
-	/* at first, because the stream stops at a deferred chunk */
-	if (!deferred_chunk_end(batch, wal, moved_rows_are_lost() || moved_rows_failure() != NULL, hand_over) ||
-		wal_reader_position(wal) < begin_at)
+	if (wal_reader_position(wal) < begin_at)
 		return -1;
 	if (current == NULL)
 		begin_copy();
