@@ -367,7 +367,12 @@ $holder->quit;
 push @{ $committed{plain} }, "open\n";
 like(error_of(q{BEGIN; SELECT firehose_put_record('plain', 'x'); SELECT firehose_disable_durable_puts()}),
     qr/in a transaction that has put records/, 'not in one of them');
-sql('SELECT firehose_disable_durable_puts()');
+# what is rolled back needs no reader, whoever disables them
+my $undone = $node->background_psql('postgres');
+$undone->query_safe("BEGIN; SAVEPOINT a; SELECT firehose_put_record('plain', 'undone'); SAVEPOINT b; SELECT firehose_put_record('plain', 'undone'); RELEASE b; ROLLBACK TO a");
+sql(q{BEGIN; SAVEPOINT a; SELECT firehose_put_record('plain', 'undone'); ROLLBACK TO a; SELECT firehose_disable_durable_puts(); COMMIT});
+is($undone->query_safe('CREATE TABLE kept (); COMMIT; SELECT count(*) FROM kept'), '0', 'a transaction without a durable put left commits');
+$undone->quit;
 wait_for_sql($node, 'SELECT count(*) FROM pg_replication_slots', '0');
 is(sql('SHOW firehose.put_durability'), 'memory', 'memory is the default again');
 like(error_of(q{SET firehose.put_durability = wal; SELECT firehose_put_record('plain', 'x')}),

@@ -43,9 +43,9 @@
 /* The pipeline that reads this database's messages. */
 typedef struct DurablePipeline
 {
-	bool		known;			/* the fields below are as the catalog has them
-								 * */
 	Oid			relid;			/* of the catalog */
+	bool		current;		/* it has not changed since it was read */
+	bool		known;			/* it has one, which the fields below are of */
 	bool		slot_created;
 	char		name[NAMEDATALEN];
 	char		slot_name[NAMEDATALEN];
@@ -72,11 +72,12 @@ static const struct config_enum_entry durability_values[] = {
 static DurablePipeline reader;
 
 /*
- * The current transaction: level at which it took the lock (0: not yet), and
- * the ids that it put.
+ * The current transaction: levels of nesting at which it took the lock, and
+ * has put what waits for its commit (0: not yet, or rolled back), and the ids
+ * that it put.
  */
 static int	lock_level = 0;
-static bool has_put = false;
+static int	put_level = 0;
 static IdRange ranges[MAX_RANGES];
 static int	nranges = 0;
 static bool forgot_ranges = false;
@@ -148,7 +149,8 @@ durable_put(const Stream *stream, uint64 first_id, const RecordBytes *records, i
 	if (lock_level == 0)
 		take_lock();
 	check_will_be_read();
-	has_put |= transactional;
+	if (transactional && put_level == 0)
+		put_level = GetCurrentTransactionNestLevel();
 
 	for (int i = 0; i < n; i++)
 	{
@@ -191,30 +193,30 @@ static void
 find_reader(void)
 {
 	static bool registered = false;
-	Relation	rel = pipeline_catalog_open(AccessShareLock);
-	PipelineRow *row = pipeline_catalog_find_durable(rel);
+	Relation	rel;
+	PipelineRow *row;
+
+	if (!registered)
+		CacheRegisterRelcacheCallback(catalog_changed, (Datum) 0);
+	registered = true;
+
+	/* current from before the search, which may be told of a change */
+	rel = pipeline_catalog_open(AccessShareLock);
+	reader.relid = RelationGetRelid(rel);
+	reader.current = true;
+	row = pipeline_catalog_find_durable(rel);
 
 	/*
 	 * a pipeline that came with a dump, or a copy of another database, reads
 	 * nothing here
 	 */
-	if (row != NULL && pipeline_row_is_detached(row))
-		row = NULL;
-
-	if (!registered)
-	{
-		CacheRegisterRelcacheCallback(catalog_changed, (Datum) 0);
-		registered = true;
-	}
-	reader.known = false;
-	reader.relid = RelationGetRelid(rel);
-	if (row != NULL)
+	reader.known = row != NULL && !pipeline_row_is_detached(row);
+	if (reader.known)
 	{
 		strlcpy(reader.name, pipeline_row_text(row, PIPELINE_NAME), NAMEDATALEN);
 		strlcpy(reader.slot_name, pipeline_row_slot_name(row), NAMEDATALEN);
 		reader.slot_created = DatumGetBool(row->values[PIPELINE_SLOT_CREATED]);
 		reader.slot = SearchNamedReplicationSlot(reader.slot_name, true);
-		reader.known = true;
 	}
 	table_close(rel, AccessShareLock);
 }
@@ -224,7 +226,7 @@ static void
 catalog_changed(Datum arg, Oid relid)
 {
 	if (!OidIsValid(relid) || relid == reader.relid)
-		reader.known = false;
+		reader.current = false;
 }
 
 /*
@@ -248,7 +250,7 @@ slot_is_good(const ReplicationSlot *slot)
 static void
 check_will_be_read(void)
 {
-	if (likely(reader.known && slot_is_good(reader.slot)))
+	if (likely(reader.current && reader.known && slot_is_good(reader.slot)))
 		return;
 
 	/* look again, and thoroughly */
@@ -331,7 +333,7 @@ durable_is_own_pending(uint64 id)
 bool
 durable_has_put(void)
 {
-	return has_put;
+	return put_level > 0;
 }
 
 bool
@@ -368,7 +370,7 @@ durable_xact_callback(XactEvent event, void *arg)
 		case XACT_EVENT_PRE_COMMIT:
 		case XACT_EVENT_PRE_PREPARE:
 			/* the slot may have been lost since the put */
-			if (has_put)
+			if (put_level > 0)
 			{
 				durable_pending_write();
 				check_will_be_read();
@@ -379,7 +381,7 @@ durable_xact_callback(XactEvent event, void *arg)
 		case XACT_EVENT_PREPARE:
 			durable_pending_forget();
 			lock_level = 0;
-			has_put = false;
+			put_level = 0;
 			nranges = 0;
 			forgot_ranges = false;
 			break;
@@ -389,8 +391,7 @@ durable_xact_callback(XactEvent event, void *arg)
 }
 
 /*
- * The ids that a subtransaction has put, and its lock, go to its parent or
- * away.
+ * The puts of a subtransaction, and its lock, go to its parent or away.
  */
 static void
 durable_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
@@ -404,6 +405,7 @@ durable_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 	{
 		durable_pending_commit_sub(level);
 		lock_level = Min(lock_level, level - 1);
+		put_level = Min(put_level, level - 1);
 		for (int i = nranges; i-- > 0 && ranges[i].level >= level;)
 			ranges[i].level = level - 1;
 	}
@@ -412,6 +414,8 @@ durable_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 		durable_pending_abort_sub(level);
 		if (lock_level >= level)
 			lock_level = 0;
+		if (put_level >= level)
+			put_level = 0;
 		while (nranges > 0 && ranges[nranges - 1].level >= level)
 			nranges--;
 	}
@@ -513,5 +517,5 @@ durable_has_read(Oid dboid, XLogRecPtr upto)
 	/*
 	 * after a start of the server the sender may not have filled the table yet
 	 */
-	return all && (own || !reader.known);
+	return all && (own || !reader.known || !reader.current);
 }
