@@ -235,22 +235,23 @@ static void
 recheck_rights(void)
 {
 	MemoryContext old = CurrentMemoryContext;
+	bool		changed;
 
 	if (wal_reader_position(wal) >= wal_reader_limit())
 		return;
 	StartTransactionCommand();
-	if (pipeline_rights_changed())
+	changed = pipeline_rights_changed();
+	if (changed)
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
 		check_rights();
 		reread_options();
 		PopActiveSnapshot();
-		/* what a superuser may do is not looked up in tables */
-		if (!superuser_arg(pipeline->owner))
-			present_catalogs_forget(wal_reader_position(wal));
 	}
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(old);
+	if (changed)
+		present_catalogs_forget(wal_reader_position(wal));
 }
 
 /*
@@ -365,6 +366,7 @@ start(void)
 
 	value_fix_settings();
 	before_shmem_exit(leave_at_exit, (Datum) 0);
+	pipeline_watch_rights();
 	read_pipeline();
 	heed_crashes();
 	from = ensure_slot();

@@ -45,6 +45,8 @@ static void check_reserved_names(const PipelineRow *row);
 static void warn_of_unchanged(const PipelineRow *row);
 static void warn_of_missing_keys(const List *publications);
 static char *query_list(const char *query, const List *publications, Oid oid);
+static char *query_tables(const char *query, const List *publications, Oid oid,
+						  const Oid *relids, int nrelids);
 
 void
 pipeline_check_define_settings(void)
@@ -138,7 +140,7 @@ pipeline_check_row(const PipelineRow *row)
 	pipeline = pipeline_from_row(row);
 	check_format(pipeline);
 	check_publications(pipeline->publications);
-	pipeline_check_select(pipeline->publications, GetUserId());
+	pipeline_check_select(pipeline->publications, GetUserId(), NULL, 0);
 	check_prefixes(pipeline->message_prefixes);
 	check_streams(pipeline);
 	warn_of_missing_keys(pipeline->publications);
@@ -378,16 +380,17 @@ warn_of_missing_keys(const List *publications)
 }
 
 void
-pipeline_check_select(List *publications, Oid role)
+pipeline_check_select(List *publications, Oid role, const Oid *relids, int nrelids)
 {
 	char	   *tables;
 
 	if (superuser_arg(role))
 		return;
-	tables = query_list("SELECT string_agg(DISTINCT format('%I.%I', n.nspname, c.relname), ', ') "
-						PUBLISHED_COLUMNS
-						" AND NOT has_column_privilege($3, c.oid, a.attnum, 'SELECT')",
-						publications, role);
+	tables = query_tables("SELECT string_agg(DISTINCT format('%I.%I', n.nspname, c.relname), ', ') "
+						  PUBLISHED_COLUMNS
+						  " AND (cardinality($4) = 0 OR p.relid = ANY ($4))"
+						  " AND NOT has_column_privilege($3, c.oid, a.attnum, 'SELECT')",
+						  publications, role, relids, nrelids);
 	if (tables != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -403,10 +406,19 @@ pipeline_check_select(List *publications, Oid role)
 static char *
 query_list(const char *query, const List *publications, Oid oid)
 {
+	return query_tables(query, publications, oid, NULL, 0);
+}
+
+/* The same, with the OIDs of tables, too. */
+static char *
+query_tables(const char *query, const List *publications, Oid oid, const Oid *relids,
+			 int nrelids)
+{
 	MemoryContext caller = CurrentMemoryContext;
-	Oid			types[] = {TEXTARRAYOID, TEXTARRAYOID, OIDOID};
-	Datum		args[3];
+	Oid			types[] = {TEXTARRAYOID, TEXTARRAYOID, OIDOID, OIDARRAYOID};
+	Datum		args[lengthof(types)];
 	Datum	   *names = palloc(list_length(publications) * sizeof(Datum));
+	Datum	   *tables = palloc(Max(nrelids, 1) * sizeof(Datum));
 	ListCell   *cell;
 	Datum		keys[16];
 	char	   *result = NULL;
@@ -421,13 +433,17 @@ query_list(const char *query, const List *publications, Oid oid)
 											  false, TYPALIGN_INT));
 	args[1] = PointerGetDatum(construct_array(keys, nkeys, TEXTOID, -1, false, TYPALIGN_INT));
 	args[2] = ObjectIdGetDatum(oid);
+	for (int i = 0; i < nrelids; i++)
+		tables[i] = ObjectIdGetDatum(relids[i]);
+	args[3] = PointerGetDatum(construct_array(tables, nrelids, OIDOID, sizeof(Oid), true,
+											  TYPALIGN_INT));
 
 	/* names mean the same, whichever search_path the caller has */
 	(void) set_config_option("search_path", "pg_catalog, pg_temp",
 							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute_with_args(query, 3, types, args, NULL, true, 1) != SPI_OK_SELECT ||
+	if (SPI_execute_with_args(query, lengthof(types), types, args, NULL, true, 1) != SPI_OK_SELECT ||
 		SPI_processed != 1)
 		elog(ERROR, "query on catalogs failed");
 	result = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);

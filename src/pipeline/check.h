@@ -29,8 +29,12 @@ extern void pipeline_check_name(const char *name);
  */
 extern void pipeline_check_row(const PipelineRow *row);
 
-/* Error unless a role may read all that publications publish. */
-extern void pipeline_check_select(List *publications, Oid role);
+/*
+ * Error unless a role may read all that publications publish; of these tables,
+ * if there are any.
+ */
+extern void pipeline_check_select(List *publications, Oid role, const Oid *relids,
+								  int nrelids);
 
 /* The tables that publications have, without our own: OIDs. */
 extern List *pipeline_published_tables(List *publications);

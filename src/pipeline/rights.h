@@ -22,7 +22,13 @@ extern void pipeline_remember_oids(PipelineRow *row);
 extern const char *pipeline_check_rights(Pipeline *pipeline);
 
 /*
- * Has anything been changed that those rights may depend on?  Clears the mark.
+ * Decoder, before the first check: from now on note what is changed.
+ */
+extern void pipeline_watch_rights(void);
+
+/*
+ * In a transaction: has anything been changed since the last call, or the
+ * last check, that those rights may depend on?
  */
 extern bool pipeline_rights_changed(void);
 

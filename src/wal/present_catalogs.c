@@ -4,38 +4,37 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "access/xlog.h"
+#include "storage/sinval.h"
 #include "utils/inval.h"
 
 #include "wal/present_catalogs.h"
 
-/* Since the last look. */
-static bool changed;
-
-/* Relcache callback: other sessions' changes, and those that are decoded. */
-static void
-note_change(Datum arg, Oid relid)
-{
-	changed = true;
-}
+bool		present_catalogs_forgetting = false;
 
 void
 present_catalogs_forget(XLogRecPtr position)
 {
-	static bool registered = false;
+	static uint64 told = 0;
 	static XLogRecPtr changed_before = InvalidXLogRecPtr;
 
-	if (!registered)
-		CacheRegisterRelcacheCallback(note_change, (Datum) 0);
-	registered = true;
+	/* in one, messages could come while callbacks take them for our doing */
+	Assert(!IsTransactionState());
 
 	/*
-	 * A table is opened under a lock, which its change holds until it has told
-	 * of it: what was read is of a change that is noted.
+	 * A change is told after its commit, to every process that has begun by
+	 * then.  Messages are counted, whatever they are about, because there are
+	 * more caches than callbacks can be registered for: a schema, a type or a
+	 * label of one is altered without its tables.  What was read of a change
+	 * that is not told yet is forgotten by core when it is.
 	 */
-	if (changed)
+	if (position == InvalidXLogRecPtr || told != SharedInvalidMessageCounter)
 		changed_before = GetXLogInsertRecPtr();
-	if (position == InvalidXLogRecPtr || position < changed_before)
-		InvalidateSystemCaches();
-	changed = false;
+	told = SharedInvalidMessageCounter;
+	if (position >= changed_before)
+		return;
+	present_catalogs_forgetting = true;
+	InvalidateSystemCaches();
+	present_catalogs_forgetting = false;
 }

@@ -1,9 +1,9 @@
 /*
  * present_catalogs.h
- *		Tables' catalogs as they are now, in a process that decodes.
+ *		Catalogs as they are now, in a process that decodes.
  *
- * What is decoded next may be older than the last ALTER TABLE, and core takes
- * a description that is in its caches for one of its time.  So what a
+ * What is decoded next may be older than the last ALTER, and core takes a
+ * description that is in its caches for one of its time.  So what a
  * transaction of this process has read of the catalogs is to be forgotten
  * before decoding goes on, if the stream has still to come past a change.
  *
@@ -15,10 +15,13 @@
 #include "access/xlogdefs.h"
 
 /*
- * Forget them, at a position of the stream (Invalid: in any case).  To be
- * called before the first record is decoded, and after a transaction that has
- * looked at tables.
+ * Forget them, at a position of the stream (Invalid: in any case, and what was
+ * changed before the process began counts).  To be called before the first
+ * record is decoded, and after each transaction that has looked at catalogs.
  */
 extern void present_catalogs_forget(XLogRecPtr position);
+
+/* Callbacks of invalidations are called by it: nothing has changed. */
+extern bool present_catalogs_forgetting;
 
 #endif							/* FIREHOSE_WAL_PRESENT_CATALOGS_H */
