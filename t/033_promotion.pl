@@ -1,7 +1,6 @@
 # A standby never sends: it has no launcher and no sender until it is promoted,
 # and then both.  What it saved when it was a primary it neither sends nor loses.  The
-# ids of its records are above those of its primary, although it started before they
-# were given out.
+# ids of its records are above those of its primary, although that started later.
 use strict;
 use warnings FATAL => 'all';
 use PostgreSQL::Test::Cluster;
@@ -27,6 +26,8 @@ $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 my $workers = q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'firehose%'};
 is($standby->safe_psql('postgres', $workers), '0', 'the standby has neither launcher nor sender');
 
+# (a start takes ids from the clock on)
+$primary->restart;
 new_stream($primary, 'saved');
 $emulator->fault('hang_before_processing');
 put_numbered($primary, 'saved', 1, 10);
