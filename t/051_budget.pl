@@ -1,10 +1,13 @@
 # One budget for all requests of a sender.  Many streams, each of which may
 # have 64 requests in flight, meet an endpoint that hangs, and then a system
-# that has no descriptors and no memory left: connections and memory stay
-# within their settings, streams take turns and say what they wait for, nothing
-# is lost, and the sender neither ends nor spins.  200 streams with --long.
+# that has no descriptors and no memory left, and one whose headers have no end:
+# connections and memory stay within their settings, streams take turns and say
+# what they wait for, nothing is lost, and the sender neither ends nor spins.
+# 200 streams with --long.
 use strict;
 use warnings FATAL => 'all';
+use IO::Socket::INET;
+use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep time);
 
@@ -14,6 +17,7 @@ use FirehoseTest;
 my $nstreams = is_long() ? 200 : 60;
 my $connections = 40;
 my $emulator = Emulator->start();
+my $elsewhere = Emulator->start();
 my $node = new_node('main', $emulator, 'firehose.max_streams' => 512,
     'firehose.max_in_flight' => 64, 'firehose.max_batch_records' => 1,
     'firehose.request_memory' => '16MB', 'firehose.max_connections' => $connections,
@@ -125,10 +129,28 @@ wait_delivered($node);
 wait_for_sql($node, q{SELECT count(*) FROM firehose_stat_stream WHERE state <> 'active'}, '0', 30);
 all_arrived('hanging', 1);
 
+# idle connections are among them: those of another host take their place
+my @away = map { new_stream($node, "away$_", endpoint_url => $elsewhere->url) } 1 .. 8;
+sub put_away
+{
+    my ($records) = @_;
+    $node->safe_psql('postgres', "SELECT firehose_put_record('$_', 'x') FROM generate_series(1, $records)")
+      foreach @away;
+    return;
+}
+my $many = sockets();
+cmp_ok($many, '>', $connections / 2, "idle: $many connections are kept");
+$elsewhere->fault('hang_before_processing');
+put_away(16);
+wait_for_sql($node, q{SELECT sum(in_flight) FROM firehose_stat_stream}, $connections, 30);
+cmp_ok(sockets(), '<=', $connections + 4, 'idle: those of two hosts are bounded together');
+$elsewhere->heal;
+wait_delivered($node);
+
 # no descriptors
 my $files = () = glob("/proc/$sender/fd/*");
 my $resent = $node->safe_psql('postgres', 'SELECT sum(resent) FROM firehose_stat_stream');
-$emulator->control('POST', 'connections', { which => 'all' });
+$_->control('POST', 'connections', { which => 'all' }) foreach $emulator, $elsewhere;
 # the soft limit: some files and six sockets
 limit('--nofile=' . ($files - sockets() + 6) . ':');
 my $offset = -s $node->logfile;
@@ -139,10 +161,54 @@ wait_delivered($node);
 note(sprintf('%.1f s with few descriptors, %.1f s of CPU', time() - $began, cpu() - $before));
 is(sender_of($node, 'postgres'), $sender, 'no descriptors: the sender lives');
 all_arrived('no descriptors', 1);
+# an attempt for which there was no descriptor sent nothing (those that had one
+# were closed above)
+cmp_ok($node->safe_psql('postgres', 'SELECT sum(resent) FROM firehose_stat_stream') - $resent, '<=', 2 * $connections,
+    'no descriptors: attempts that sent nothing do not count as sent again');
+# nor do idle connections keep them from another host
+put_away(1);
+wait_for_sql($node, q{SELECT sum(queued + in_flight) FROM firehose_stat_stream}, '0');
 cmp_ok(logged($node, 'firehose sender', $offset), '<=', 20, 'no descriptors: the log is not filled');
 
-# no memory: large records, and no more address space than the setting allows
+# headers, trailers and a body without an end
 limit('--nofile=1024:');
+my $endless = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die "listen: $!";
+my $child = fork() // die "fork: $!";
+if ($child == 0)
+{
+    local $SIG{PIPE} = 'IGNORE';
+    while (my $client = $endless->accept)
+    {
+        my $request = '';
+        until ($request =~ /"DeliveryStreamName":"(\w+)".*\}\z/s)
+        {
+            sysread($client, $request, 65536, length $request) or last;
+        }
+        my $lines = join('', map { "x-filler-$_: " . 'x' x 1000 . "\r\n" } 1 .. 60);
+        syswrite($client, 'HTTP/1.1 200 OK' . ($request =~ /"endless_body"/ ? "\r\n\r\n"
+            : $request =~ /"endless_trailers"/ ? "\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+            : "\r\n"));
+        1 while syswrite($client, $lines);
+        close($client);
+    }
+    POSIX::_exit(0);
+}
+my $what = 'headers of the response are';
+foreach my $stream (qw(endless_headers endless_trailers endless_body))
+{
+    $what = 'response is' if $stream eq 'endless_body';
+    new_stream($node, $stream, endpoint_url => 'http://127.0.0.1:' . $endless->sockport);
+    $node->safe_psql('postgres', "SELECT firehose_put_record('$stream', 'x')");
+    wait_for_sql($node, "SELECT reason ~ 'the $what larger than \\d+ bytes', accepted
+        FROM firehose_stat_stream WHERE stream = '$stream'", 't|0');
+}
+cmp_ok(own_memory() - $memory, '<', 16, 'without an end: memory is within its setting');
+is(sender_of($node, 'postgres'), $sender, 'without an end: the sender lives');
+kill 'TERM', $child;
+waitpid($child, 0);
+$node->safe_psql('postgres', 'DROP SERVER endless_headers, endless_trailers, endless_body');
+
+# no memory: large records, and no more address space than the setting allows
 open(my $statm, '<', "/proc/$sender/statm") or die "statm: $!";
 my ($pages) = split / /, <$statm>;
 limit('--as=' . ($pages * 4096 + 20 * 1024 * 1024));

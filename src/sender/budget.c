@@ -43,6 +43,7 @@ static dlist_head line = DLIST_STATIC_INIT(line);
 
 /* what the system allows, learnt from what it refused */
 static int	allowed = INT_MAX;	/* requests under way */
+static int	allowed_open = INT_MAX; /* connections, idle ones included */
 static int64 pause_until = 0;
 static int64 pause_length = 0;
 static char shortage[128];
@@ -87,6 +88,12 @@ budget_connections(void)
 	int			n = Min(sender_max_connections, descriptors / EACH_CONNECTION);
 
 	return Max(1, Min(n, (int) (total_memory() / 4 / CONNECTION_MEMORY)));
+}
+
+int
+budget_open_connections(void)
+{
+	return Min(budget_connections(), allowed_open);
 }
 
 /* The bytes that requests may have together. */
@@ -208,6 +215,7 @@ allow_more(int64 now)
 		return;
 	allowed = allowed > budget_connections() ? INT_MAX : allowed + Max(1, allowed / 4);
 	pause_until = now;
+	allowed_open = Max(allowed_open, allowed);
 	if (allowed == INT_MAX)
 		pause_length = 0;
 }
@@ -249,6 +257,12 @@ budget_shortage(const char *what, int64 now)
 {
 	strlcpy(shortage, what, sizeof(shortage));
 	allowed = Max(1, Min(allowed, in_flight));
+
+	/*
+	 * An idle connection has what another may need: the next one that is made
+	 * takes the place of one that is idle.
+	 */
+	allowed_open = Max(allowed, Min(allowed_open, http_open_connections() - 1));
 	if (now < pause_until)
 		return;					/* the same news */
 	pause_length = Min(Max(pause_length * 2, FIRST_PAUSE), LONGEST_PAUSE);

@@ -43,6 +43,9 @@ extern void budget_refresh(void);
 /* How many connections there may be now, idle ones included. */
 extern int	budget_connections(void);
 
+/* The same, and no more than the system lets be open, which may be less. */
+extern int	budget_open_connections(void);
+
 /* Bytes that may still be used for requests, and that are in use. */
 extern Size budget_free(void);
 extern Size budget_used(void);

@@ -150,9 +150,17 @@ http_set_bounds(int max_connections, size_t most_unexpected)
 	static int	known = 0;
 
 	http_bound_unexpected(most_unexpected);
-	if (max_connections != known)
-		curl_multi_setopt(ordinary.multi, CURLMOPT_MAXCONNECTS, (long) max_connections);
+	if (max_connections == known)
+		return;
 	known = max_connections;
+	curl_multi_setopt(ordinary.multi, CURLMOPT_MAXCONNECTS, (long) max_connections);
+
+	/*
+	 * A connection beyond these takes the place of the one that is idle for
+	 * the longest time, whatever host that one is to; if none is idle its
+	 * request waits.
+	 */
+	curl_multi_setopt(ordinary.multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long) max_connections);
 }
 
 /* The buffer by which libcurl sends a body of this length. */
@@ -303,7 +311,7 @@ http_start(HttpRequest *request)
 		return false;
 	}
 	nsecret += request->secret;
-	request->handle->error[0] = '\0';
+	request->handle->error[0] = request->handle->ended_by[0] = '\0';
 	if (!set_common_options(request) || !set_request_options(request))
 	{
 		http_release(request);
@@ -426,6 +434,15 @@ is_shortage(CURL *easy, CURLcode result)
 		os_errno == ENOBUFS || os_errno == EADDRNOTAVAIL;
 }
 
+/* Why a request has failed. */
+static const char *
+error_text(const HttpHandle *handle, CURLcode result)
+{
+	if (handle->ended_by[0])
+		return handle->ended_by;
+	return handle->error[0] ? handle->error : curl_easy_strerror(result);
+}
+
 static HttpRequest *
 next_finished(CURLM *multi)
 {
@@ -454,8 +471,7 @@ next_finished(CURLM *multi)
 		if (result != CURLE_OK)
 			request->short_of_resources |= is_shortage(easy, result);
 		if (result != CURLE_OK)
-			request->error = request->handle->error[0] ? request->handle->error :
-				curl_easy_strerror(result);
+			request->error = error_text(request->handle, result);
 		return request;
 	}
 	return NULL;

@@ -86,6 +86,9 @@ extern int	http_init(const char **error);
  */
 extern void http_set_bounds(int max_connections, size_t unexpected);
 
+/* How many there are, also of those that are being made. */
+extern int	http_open_connections(void);
+
 /*
  * Bytes that a request with so much body takes beside it, without a response.
  */

@@ -59,8 +59,8 @@ http_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
 	{
 		request->short_of_resources = true;
-		snprintf(request->handle->error, CURL_ERROR_SIZE, "could not open a socket: %s",
-				 strerror(errno));
+		snprintf(request->handle->ended_by, sizeof(request->handle->ended_by),
+				 "could not open a socket: %s", strerror(errno));
 	}
 	return CURL_SOCKET_BAD;
 }
@@ -75,6 +75,12 @@ http_close_socket(void *arg, curl_socket_t fd)
 {
 	sockets--;
 	return close(fd);
+}
+
+int
+http_open_connections(void)
+{
+	return sockets;
 }
 
 /* It is waited for no more. */

@@ -24,6 +24,8 @@ struct HttpHandle
 	bool		finished;
 	bool		prepared;		/* has the options common to all requests */
 	bool		has_ca_file;	/* and an authority of its own */
+	/* why a callback ended the request; libcurl then has words of its own */
+	char		ended_by[128];
 	char		error[CURL_ERROR_SIZE];
 };
 

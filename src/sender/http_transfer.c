@@ -116,7 +116,7 @@ account_for(HttpRequest *request, size_t size)
 		return true;
 	if (unexpected - request->unexpected + more > max_unexpected)
 	{
-		snprintf(request->handle->error, CURL_ERROR_SIZE,
+		snprintf(request->handle->ended_by, sizeof(request->handle->ended_by),
 				 "no memory for a response larger than %zu bytes", request->expected_response);
 		request->short_of_resources = true;
 		return false;
@@ -136,8 +136,8 @@ http_write_response(char *data, size_t size, size_t nmemb, void *arg)
 
 	if (request->response_length + n > request->max_response)
 	{
-		snprintf(handle->error, CURL_ERROR_SIZE, "the response is larger than %zu bytes",
-				 request->max_response);
+		snprintf(handle->ended_by, sizeof(handle->ended_by),
+				 "the response is larger than %zu bytes", request->max_response);
 		return 0;
 	}
 	if (request->response_length + n > handle->response_size)
@@ -198,7 +198,7 @@ http_read_header(char *line, size_t size, size_t nitems, void *arg)
 	request->header_length += n;
 	if (request->header_length > MAX_HEADERS)
 	{
-		snprintf(request->handle->error, CURL_ERROR_SIZE,
+		snprintf(request->handle->ended_by, sizeof(request->handle->ended_by),
 				 "the headers of the response are larger than %d bytes", MAX_HEADERS);
 		return 0;
 	}

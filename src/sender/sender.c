@@ -307,7 +307,7 @@ refresh_config(int64 now)
 
 	any_new |= attached;
 	budget_refresh();
-	http_set_bounds(budget_connections(), budget_for_responses());
+	http_set_bounds(budget_open_connections(), budget_for_responses());
 	AcceptInvalidationMessages();
 	change = identity_refresh(now);
 	if (change != IDENTITIES_SAME)
