@@ -150,8 +150,14 @@ extend_ids(Queue *q, uint64 needed)
 			ids_raise(q, (uint64) Max(GetCurrentTimestamp(), 1));
 			needed = pg_atomic_read_u64(&q->next_id);
 		}
+		/* (an error releases the lock; the clock needs 200 years for it) */
+		if (needed > QUEUE_MAX_ID)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("firehose: no record ids are left"),
+					 errdetail("They have 53 bits.")));
 		if (write_ids(needed + ID_STEP, urgent ? ERROR : LOG))
-			pg_atomic_write_u64(&q->id_limit, needed + ID_STEP);
+			pg_atomic_write_u64(&q->id_limit, Min(needed + ID_STEP, QUEUE_MAX_ID));
 		else
 			warned = true;
 	}

@@ -1,4 +1,5 @@
-# Changing the file of a saved queue, with a checksum that fits.
+# Changing the file of a saved queue, and writing that of the ids, with a checksum that
+# fits.
 #
 # header: magic, version, system identifier, timeline, streams, records (32
 # bytes); stream: database, server, records, bytes, name (24 + 64); record:
@@ -9,7 +10,7 @@ use strict;
 use warnings FATAL => 'all';
 use Exporter 'import';
 
-our @EXPORT = qw(changed_queue);
+our @EXPORT = qw(changed_queue file_of_ids);
 
 my @crc_table = map { my $c = $_; $c = $c & 1 ? ($c >> 1) ^ 0x82f63b78 : $c >> 1 for 1 .. 8; $c } 0 .. 255;
 
@@ -27,6 +28,14 @@ sub changed_queue
     substr($data, $at, length $bytes) = $bytes;
     substr($data, -4) = pack('L', _crc32c(substr($data, 0, -4)));
     return $data;
+}
+
+# The file pg_firehose/ids that says that ids below this were given out.
+sub file_of_ids
+{
+    my ($limit) = @_;
+    my $number = pack('Q', $limit);
+    return pack('LL', 0x46484931, _crc32c($number)) . $number;
 }
 
 1;
