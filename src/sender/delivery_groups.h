@@ -72,7 +72,7 @@ extern void delivery_restore_order(Delivery *d);
  * tried so before.  The first `nsuspects` groups of a request have been.
  */
 extern void delivery_suspect(Delivery *d, Request *request, int group);
-extern void delivery_suspects_refused(Delivery *d, int64 now);
+extern void delivery_suspects_refused(Delivery *d, bool again, int64 now);
 extern void delivery_suspects_passed(Delivery *d);
 
 #endif							/* FIREHOSE_SENDER_DELIVERY_GROUPS_H */

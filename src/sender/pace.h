@@ -117,11 +117,19 @@ typedef struct Pace
 	int64_t		cut_at;
 	bool		accepted_since_cut;
 	int			cuts;			/* in a row */
+	bool		rate_trial;		/* of a higher rate; what it was before: */
+	double		before_rate;
+	double		before_accepted;	/* per second */
+	double		before_refused; /* part */
+	double		trial_factor;
+	int64_t		rate_trial_at;	/* not before */
+	int64_t		rate_trial_hold;	/* between the last two that failed */
 	double		first_fraction; /* refused when the rate was first cut */
 	/* the most that was accepted per second, lately */
 	double		best;
 	/* slowing down has not helped: do not before */
 	int64_t		futile_until;
+	int64_t		futile_hold;
 
 	/* an epoch is a second or more of counting */
 	int64_t		epoch_at;

@@ -8,9 +8,13 @@
  * each record, which is near enough to records and requests while the mix of
  * records does not change much.  The rate is set slightly above what was
  * accepted, and kept while no more than a tenth is refused: the quota is used
- * up, and few records are sent twice.  When cutting the rate three times
- * leaves the same part of the records refused, quota is not the reason, and
- * the rate is let go.
+ * up, and few records are sent twice.
+ *
+ * A service may also refuse some of the records whatever the rate.  When
+ * cutting the rate three times leaves the same part of the records refused,
+ * quota is not the reason, and the rate is let go.  A part that is tolerated
+ * is what the right rate of a quota looks like, too.  So a higher rate is
+ * tried now and then: if more is accepted, it was not.
  */
 #include <math.h>
 
@@ -37,6 +41,17 @@
 /* So many cuts in a row have to help, or none is made for a while. */
 #define FUTILE_CUTS			3
 #define FUTILE_HOLD			(30 * SECOND)
+#define MAX_FUTILE_HOLD		(3600 * SECOND)
+
+/*
+ * A trial of a higher rate goes so much higher, more after one that succeeded;
+ * half of that must be accepted.  After one that failed there is a pause,
+ * twice as long each time.
+ */
+#define TRIAL_FACTOR		1.25
+#define MAX_TRIAL_FACTOR	2
+#define RATE_TRIAL_HOLD		(30 * SECOND)
+#define MAX_RATE_TRIAL_HOLD (3600 * SECOND)
 
 /* A request that uses up the rate of so long is a large part of a quota. */
 #define LARGE_PART			(SECOND / 4)
@@ -55,8 +70,24 @@
  */
 #define QUOTA_REFUSALS		3
 
+/*
+ * Of a request so small all may be refused by chance; not so often in a row,
+ * though.
+ */
+#define FEW_RECORDS			2
+#define CHANCE_REFUSALS		3
+
+/* A request with so much of what it may have is full. */
+#define FULL_REQUEST		0.9
+
+/* Fewer records than this tell nothing. */
+#define PLAIN_RECORDS		10
+
 /* A rate is not judged by fewer responses than this. */
 #define EPOCH_ANSWERS		4
+
+/* Nor is a trial by fewer records. */
+#define TRIAL_RECORDS		100
 
 /* Begin to count anew. */
 static void
@@ -81,6 +112,7 @@ goodput(const Pace *p, int64_t now)
 static void
 cut_rate(Pace *p, double rate, int64_t now)
 {
+	p->rate_trial = false;
 	p->refused_rate = p->rate;
 	p->rate = Max(rate, LEAST_RATE);
 	p->guessed = false;
@@ -97,6 +129,8 @@ static void
 release_rate(Pace *p)
 {
 	p->rate = 0;
+	p->rate_trial = false;
+	p->rate_trial_hold = 0;
 	p->guessed = false;
 	p->rate_next = 0;
 	p->by_entry = false;
@@ -113,6 +147,22 @@ undo_growth(Pace *p, int64_t now)
 
 	cut_rate(p, was, now);
 	p->accepted_since_cut = true;
+}
+
+/*
+ * The trial has failed: go back to the rate before, let a quota make up for
+ * what was refused, and do not try again soon.
+ */
+static void
+end_rate_trial(Pace *p, int64_t now)
+{
+	double		pause = Min(p->epoch_refused / p->before_rate * (double) SECOND, (double) SECOND);
+
+	p->rate_trial_hold = Min(Max(p->rate_trial_hold * 2, RATE_TRIAL_HOLD), MAX_RATE_TRIAL_HOLD);
+	p->rate_trial_at = now + p->rate_trial_hold;
+	cut_rate(p, p->before_rate, now);
+	p->accepted_since_cut = true;
+	p->rate_next = now + (int64_t) pause;
 }
 
 /* Nothing at all passes: less at a time, and after a pause. */
@@ -180,6 +230,7 @@ refused_again(Pace *p, const PaceRequest *request, int64_t now)
 			pace_set_ceiling(p, p->proven, now);
 		pace_size_changed(p, now);
 		/* at the smaller size the rate may be higher */
+		p->rate_trial = false;
 		p->refused_rate = 0;
 		p->step = MAX_STEP;
 		p->refusals = 0;
@@ -191,10 +242,40 @@ refused_again(Pace *p, const PaceRequest *request, int64_t now)
 		p->rate_next = Max(p->rate_next, next);
 }
 
+/*
+ * Is it plain, before the epoch's end, that too much is refused?  Of requests
+ * that are not full there is little to be refused meanwhile, so it must be
+ * most of it.
+ */
+static bool
+is_plain(const Pace *p, const PaceRequest *request, int accepted)
+{
+	double		sum = p->epoch_refused + p->epoch_accepted;
+
+	if (share_of(p, request) > p->share * FULL_REQUEST)
+		return request->records - accepted > request->records * REFUSED_TOLERATED;
+	return p->epoch_refused > sum / 2 && sum > PLAIN_RECORDS * p->mean_volume;
+}
+
+/* There is no rate yet: begin with what was accepted, or less. */
+static void
+first_cut(Pace *p, int64_t now)
+{
+	double		was = goodput(p, now);
+
+	p->first_fraction = p->epoch_refused / (p->epoch_refused + p->epoch_accepted);
+	p->cuts = 1;
+	cut_rate(p, was * FIRST_CUT, now);
+	p->refused_rate = was;
+}
+
 /* Some or all of a request was refused for lack of quota. */
 void
 pace_rate_refused(Pace *p, const PaceRequest *request, int accepted, int64_t now)
 {
+	bool		by_chance = accepted == 0 && request->records <= FEW_RECORDS &&
+		p->refusals < CHANCE_REFUSALS && p->all_refused == 0;
+
 	p->refused_lately = true;
 	if (accepted > 0)
 	{
@@ -203,22 +284,19 @@ pace_rate_refused(Pace *p, const PaceRequest *request, int accepted, int64_t now
 	}
 	if (request->sent_at < p->cut_at)
 		return;					/* the refusals that the last cut came from */
-	if (p->rate == 0)
+	if (p->rate_trial && accepted == 0 && request->records > FEW_RECORDS)
+		end_rate_trial(p, now);
+	else if (by_chance)
+		p->next_attempt = now + retry_delay(&p->random, RETRY_TRANSIENT, ++p->refusals);
+	else if (p->rate == 0 && now < p->futile_until)
+		p->next_attempt = accepted > 0 ? p->next_attempt :
+			now + retry_delay(&p->random, RETRY_TRANSIENT, ++p->refusals);
+	else if (p->rate == 0 && goodput(p, now) <= 0)
+		refuse_all(p, request, now);
+	else if (p->rate == 0)
 	{
-		double		was = goodput(p, now);
-
-		if (now < p->futile_until)
-			p->next_attempt = accepted > 0 ? p->next_attempt :
-				now + retry_delay(&p->random, RETRY_TRANSIENT, ++p->refusals);
-		else if (was <= 0)
-			refuse_all(p, request, now);
-		else
-		{
-			p->first_fraction = p->epoch_refused / (p->epoch_refused + p->epoch_accepted);
-			p->cuts = 1;
-			cut_rate(p, was * FIRST_CUT, now);
-			p->refused_rate = was;
-		}
+		if (accepted == 0 || is_plain(p, request, accepted))
+			first_cut(p, now);
 	}
 	else if (accepted == 0 && !p->accepted_since_cut)
 		refuse_all(p, request, now);
@@ -240,6 +318,19 @@ is_futile(const Pace *p, double fraction)
 	return p->by_entry && p->cuts > FUTILE_CUTS && fraction > p->first_fraction * 0.5;
 }
 
+/* Do not slow down for a while, for longer each time. */
+static void
+let_refuse(Pace *p, int64_t now)
+{
+	bool		again = p->futile_hold > 0 && now - p->futile_until < FUTILE_HOLD;
+
+	release_rate(p);
+	p->best = 0;
+	p->futile_hold = again ? Min(p->futile_hold * 2, MAX_FUTILE_HOLD) : FUTILE_HOLD;
+	p->futile_until = now + p->futile_hold;
+	start_epoch(p, now);
+}
+
 /* More was refused than at the right rate: go back to the accepted rate. */
 static void
 cut_to_goodput(Pace *p, double fraction, int64_t now)
@@ -247,10 +338,7 @@ cut_to_goodput(Pace *p, double fraction, int64_t now)
 	p->cuts++;
 	if (is_futile(p, fraction))
 	{
-		release_rate(p);
-		p->best = 0;
-		p->futile_until = now + FUTILE_HOLD;
-		start_epoch(p, now);
+		let_refuse(p, now);
 	}
 	else if (p->epoch_accepted > 0)
 	{
@@ -288,6 +376,59 @@ grow_rate(Pace *p, int64_t now)
 	}
 }
 
+/*
+ * The part that may be refused at the higher rate: half of what a quota would.
+ */
+static double
+trial_limit(const Pace *p)
+{
+	double		by_quota = 1 - (1 - p->before_refused) / p->trial_factor;
+
+	return (p->before_refused + by_quota) / 2;
+}
+
+/* Try a higher rate. */
+static void
+start_rate_trial(Pace *p, double accepted, double fraction)
+{
+	p->rate_trial = true;
+	p->before_rate = p->rate;
+	p->before_accepted = accepted;
+	p->before_refused = fraction;
+	p->rate *= p->trial_factor;
+	p->step = FIRST_STEP;
+}
+
+/*
+ * As few records were refused as are tolerated, but some, so that the rate
+ * does not grow: unless it is time to try a higher one, or the one that was
+ * tried is good.
+ */
+static void
+try_higher_rate(Pace *p, double fraction, int64_t now)
+{
+	double		accepted = p->epoch_accepted * (double) SECOND / (double) (now - p->epoch_at);
+	double		gain = (p->trial_factor - 1) / 2;
+
+	if (!p->rate_trial)
+	{
+		p->trial_factor = TRIAL_FACTOR;
+		if (p->rate_binds && now >= p->rate_trial_at)
+			start_rate_trial(p, accepted, fraction);
+	}
+	else if (fraction < trial_limit(p) &&
+			 (p->by_entry || !p->rate_binds || accepted > p->before_accepted * (1 + gain)))
+	{
+		p->rate_trial_hold = 0;
+		p->trial_factor = Min(1 + (p->trial_factor - 1) * 2, MAX_TRIAL_FACTOR);
+		p->rate_trial = false;
+		if (p->rate_binds)
+			start_rate_trial(p, accepted, fraction);
+	}
+	else
+		end_rate_trial(p, now);
+}
+
 /* How long an epoch lasts: some requests should end in it. */
 static int64_t
 epoch_length(const Pace *p, const PaceRequest *request)
@@ -318,6 +459,23 @@ pace_rate_count(Pace *p, const PaceRequest *request, int accepted,
 		p->epoch_refused += throttled * mean;
 }
 
+/*
+ * Is the epoch over?  Few responses are enough where the rate is far too low.
+ */
+static bool
+is_time_to_judge(const Pace *p, const PaceRequest *request, int64_t now)
+{
+	double		sum = p->epoch_accepted + p->epoch_refused;
+	bool		searching = p->step > CAREFUL_STEP && p->epoch_refused <= 0;
+
+	/* a trial need not go on when too much is refused */
+	if (p->rate_trial && sum > TRIAL_RECORDS * p->mean_volume &&
+		p->epoch_refused > sum * trial_limit(p))
+		return true;
+	return now - p->epoch_at >= epoch_length(p, request) && sum > 0 &&
+		(p->rate <= 0 || p->epoch_answers >= EPOCH_ANSWERS || searching);
+}
+
 /* At the end of an epoch, judge the rate. */
 void
 pace_rate_judge(Pace *p, const PaceRequest *request, int64_t now)
@@ -325,20 +483,25 @@ pace_rate_judge(Pace *p, const PaceRequest *request, int64_t now)
 	double		sum = p->epoch_accepted + p->epoch_refused;
 	double		fraction;
 
-	bool		searching = p->step > CAREFUL_STEP && p->epoch_refused <= 0;
-
-	if (now - p->epoch_at < epoch_length(p, request) || sum <= 0 ||
-		(p->rate > 0 && p->epoch_answers < EPOCH_ANSWERS && !searching))
+	if (!is_time_to_judge(p, request, now))
 		return;
 	fraction = p->epoch_refused / sum;
 	p->best = Max(p->best * 0.99, p->epoch_accepted * (double) SECOND / (double) (now - p->epoch_at));
 	p->refused_lately = fraction > 0;
-	if (p->rate > 0 && fraction > REFUSED_TOLERATED)
+	/* far more than what no pace spared: now there is a quota */
+	if (fraction > Max(0.5, 2 * p->first_fraction))
+		p->futile_until = Min(p->futile_until, now);
+	if (p->rate > 0 && (p->rate_trial || (fraction > 0 && fraction <= REFUSED_TOLERATED)))
+		try_higher_rate(p, fraction, now);
+	else if (fraction > REFUSED_TOLERATED && (p->rate > 0 || now >= p->futile_until))
 	{
-		cut_to_goodput(p, fraction, now);
+		if (p->rate > 0)
+			cut_to_goodput(p, fraction, now);
+		else if (p->epoch_accepted > 0)
+			first_cut(p, now);
 		return;
 	}
-	if (p->rate > 0 && fraction == 0)
+	else if (p->rate > 0)
 		grow_rate(p, now);
 	if (fraction <= REFUSED_TOLERATED)
 		p->cuts = 0;

@@ -40,7 +40,9 @@ typedef struct World
 	int64_t		line_at;		/* the line was brought up to date */
 	double		tokens;
 	int64_t		tokens_at;
-	int64_t		fresh;			/* records never sent */
+	int64_t		fresh;			/* records never sent, also those to come */
+	int64_t		taken;			/* of those that arrive */
+	int64_t		left_since;		/* what is left was left by the last request */
 	uint8_t	   *returned;		/* spared counts of those to be sent again */
 	int			nreturned;		/* a stack: the next one is the last */
 	int			nin_flight;
@@ -259,6 +261,49 @@ end_call(World *w, Call *call)
 				  call->nthrottled, -1, w->now);
 }
 
+/* When the record of a number arrives, counted from 0. */
+static int64_t
+arrival(const World *w, int64_t number)
+{
+	return (int64_t) ((double) number * SECOND / w->s->arrivals);
+}
+
+/* How many records are there that were never sent? */
+static int64_t
+fresh_now(const World *w)
+{
+	int64_t		arrived;
+
+	if (w->s->arrivals <= 0)
+		return w->fresh;
+	arrived = (int64_t) ((double) w->now * w->s->arrivals / SECOND) + 1 - w->taken;
+	return arrived < w->fresh ? arrived : w->fresh;
+}
+
+/* So many records that were never sent are sent. */
+static void
+take_fresh(World *w, int n)
+{
+	if (n > 0 && w->s->arrivals > 0 && w->now >= w->s->steady_at &&
+		w->now - arrival(w, w->taken) > w->o->longest_wait)
+		w->o->longest_wait = w->now - arrival(w, w->taken);
+	w->fresh -= n;
+	w->taken += n;
+}
+
+/* Until when does a batch of so many wait for more? */
+static int64_t
+ripe_at(const World *w, int64_t left)
+{
+	int64_t		since = w->left_since;
+
+	if (left >= w->s->options.max_records || w->nin_flight == 0 || w->nreturned > 0)
+		return 0;
+	if (w->s->arrivals > 0 && arrival(w, w->taken) > since)
+		since = arrival(w, w->taken);
+	return since + w->s->linger;
+}
+
 static void
 note_recovery(World *w, int n)
 {
@@ -278,15 +323,26 @@ note_recovery(World *w, int n)
 static bool
 send_one(World *w, int64_t *when)
 {
-	int64_t		left = w->nreturned + w->fresh;
+	int64_t		left = w->nreturned + fresh_now(w);
 	int64_t		by_bytes = pace_max_bytes(&w->pace) / w->s->record_bytes;
 	int			n = pace_max_records(&w->pace);
 	Call	   *call = w->calls;
 	int64_t		delay;
 
 	*when = INT64_MAX;
-	if (left == 0 || w->nin_flight >= pace_max_in_flight(&w->pace))
+	if (w->nin_flight >= pace_max_in_flight(&w->pace))
 		return false;
+	if (left == 0)
+	{
+		if (w->fresh > 0)
+			*when = arrival(w, w->taken) + 1;
+		return false;
+	}
+	if (w->s->linger > 0 && ripe_at(w, left) > w->now)
+	{
+		*when = ripe_at(w, left);
+		return false;
+	}
 	if (n > by_bytes)
 		n = by_bytes < 1 ? 1 : (int) by_bytes;
 	if (n > left)
@@ -302,13 +358,10 @@ send_one(World *w, int64_t *when)
 	memset(call, 0, sizeof(Call));
 	call->used = true;
 	call->ready_at = -1;
-	for (int i = 0; i < n; i++)
-	{
-		if (w->nreturned > 0)
-			call->spared[i] = w->returned[--w->nreturned];
-		else
-			w->fresh--;
-	}
+	take_fresh(w, n > w->nreturned ? n - w->nreturned : 0);
+	for (int i = 0; i < n && w->nreturned > 0; i++)
+		call->spared[i] = w->returned[--w->nreturned];
+	w->left_since = w->now;
 	w->nin_flight++;
 	w->o->sent += n;
 	w->o->outage_sent += in_outage(w, w->now) ? n : 0;

@@ -44,6 +44,9 @@ typedef struct Scenario
 	PaceOptions options;
 	int			record_bytes;
 	int64_t		records;		/* to send; 0: there are always more */
+	double		arrivals;		/* a second; 0: all are there at first */
+	int64_t		linger;			/* a batch that is not full waits so long for
+								 * more while others are under way, us */
 	double		latency;		/* a: us of a request */
 	double		per_record;		/* b: us */
 	double		per_byte;		/* c: us */
@@ -71,6 +74,8 @@ typedef struct Outcome
 	int64_t		accepted;
 	int64_t		steady_accepted;	/* records, from steady_at on */
 	int64_t		steady_calls;
+	int64_t		longest_wait;	/* of a record that arrives, until it is first
+								 * sent, us; from steady_at on */
 	int64_t		steady_refused; /* records that were refused or timed out */
 	int64_t		steady_timeouts;	/* requests */
 	int			most_spared;	/* the most that a record was sent in vain

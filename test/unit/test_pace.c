@@ -517,6 +517,41 @@ test_random_refusals(void)
 	   (double) o.steady_accepted / most);
 }
 
+/* Records that trickle in are sent as they come, if some are refused, too. */
+static void
+test_trickle(const char *name, bool throttle)
+{
+	double		least = HUGE_VAL;
+	int64_t		longest = 0;
+
+	for (int i = 0; i < ROUNDS; i++)
+	{
+		Scenario	s = any_scenario();
+		Outcome		o;
+		double		used;
+
+		s.options.max_in_flight = i % 2 ? 4 : 1;
+		s.record_bytes = 100;
+		s.latency = pow(10, between(2, 4.7));
+		s.arrivals = pow(10, between(1, 3.7));
+		s.linger = SECOND / 20;
+		s.random_refusals = between(0.02, 0.3);
+		s.refusals_throttle = throttle;
+		simulate(&s, (uint64_t) i * 1000 + 8, &o);
+		used = (double) o.steady_accepted / s.arrivals /
+			((double) (s.length - s.steady_at) / (double) SECOND);
+		if (getenv("PACE_VERBOSE"))
+			printf("# %s %d: %d in flight, %.1f ms, %.0f a second, %.2f refused: used %.3f, longest wait %.2f s\n",
+				   name, i, s.options.max_in_flight, s.latency / 1000, s.arrivals,
+				   s.random_refusals, used, (double) o.longest_wait / SECOND);
+		least = fmin(least, used);
+		longest = longest > o.longest_wait ? longest : o.longest_wait;
+	}
+	ok(least > 0.98 && longest < 5 * SECOND,
+	   "a trickle is sent as it comes beside %s at random (%.3f, waits at most %.2f s)", name,
+	   least, (double) longest / SECOND);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -558,5 +593,7 @@ main(int argc, char **argv)
 	test_bursts();
 	test_all_arrives();
 	test_random_refusals();
+	test_trickle("failures", false);
+	test_trickle("refusals for lack of quota", true);
 	return done_testing();
 }

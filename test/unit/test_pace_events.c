@@ -244,6 +244,42 @@ test_number_of_requests(void)
 	}
 }
 
+/* For so many seconds a part of each request is refused. */
+static int64_t
+refuse_part(Pace *p, double part, int seconds, int64_t now)
+{
+	PaceRequest r;
+
+	for (int64_t end = now + seconds * SECOND; now < end; now += SECOND / 50)
+	{
+		int			n = pace_max_records(p) < 100 ? pace_max_records(p) : 100;
+		int			refused = (int) (n * part);
+
+		now += pace_delay(p, n, n * 100, now);
+		pace_sent(p, &r, n, n * 100, now);
+		pace_answered(p, &r, n - refused, (n - refused) * 100, refused, -1, now + 1000);
+	}
+	return now;
+}
+
+/* Refusals at random are let be; a quota that comes later is not. */
+static void
+test_futile_cuts(void)
+{
+	PaceOptions options = usual_options();
+	Pace		p;
+	int64_t		now;
+
+	pace_init(&p, &options, 1, 0);
+	now = refuse_part(&p, 0.2, 300, 0);
+	ok(p.futile_hold > 60 * SECOND, "a rate that does not help is not tried soon again");
+	while (p.rate > 0)
+		now = refuse_part(&p, 0.2, 1, now);
+	ok(now < p.futile_until, "it is let go");
+	now = refuse_part(&p, 0.9, 3, now);
+	ok(p.rate > 0, "when most is refused there is one again");
+}
+
 int
 main(void)
 {
@@ -251,5 +287,6 @@ main(void)
 	test_size_answers();
 	test_packed_size_answers();
 	test_states();
+	test_futile_cuts();
 	return done_testing();
 }
