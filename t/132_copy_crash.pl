@@ -5,6 +5,7 @@
 # and senders are terminated all the while, and a standby is promoted.
 use strict;
 use warnings FATAL => 'all';
+BEGIN { $ENV{PG_TEST_TIMEOUT_DEFAULT} //= 1800 if $ENV{FIREHOSE_TEST_LONG} }    # a standby's gigabytes
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -17,7 +18,7 @@ use PipelineTest;
 
 my $rounds = is_long() && !$ENV{FIREHOSE_TEST_ROWS} ? 30 : 3;
 my $rows = 2500 * $rounds;
-my $emulator = Emulator->start();
+my $emulator = Emulator->start(is_long() ? ('short-record-ids' => undef) : ());
 my $node = new_decoding_node('main', $emulator, restart_after_crash => 'on', max_wal_senders => 5);
 
 sub sql { return $node->safe_psql('postgres', @_) }

@@ -103,7 +103,8 @@ sub control
 {
     my ($self, $method, $what, $body) = @_;
     my %request = defined $body ? (content => $json->encode($body)) : ();
-    my $reply = HTTP::Tiny->new(timeout => 30)
+    # gigabytes that a long test has sent take their time to be durable
+    my $reply = HTTP::Tiny->new(timeout => $what eq 'flush' ? 600 : 30)
       ->request($method, "$self->{ports}{control_url}$what", \%request);
     die "emulator: $method $what: $reply->{status} $reply->{content}"
       unless $reply->{success};
