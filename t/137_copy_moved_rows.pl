@@ -115,7 +115,8 @@ is_complete('wide');
 # ------------------------------------------------------------------------
 alter_settings($node, temp_file_limit => '8kB');
 begin_copy('limited');
-change('limited', move('limited'));
+# (all rows, because how many notes fit into memory differs between versions)
+change('limited', move('limited') . 'UPDATE limited SET id = id - 10000 WHERE id > 0');
 my $limited = q{FROM firehose_stat_progress_copy WHERE "table" = 'limited'};
 wait_for_sql($node, "SELECT phase $limited", 'failed');
 like(sql("SELECT error $limited"), qr/^moved rows cannot be noted: .*temp_file_limit/, 'the copy says why it failed');
