@@ -113,7 +113,7 @@ is_complete('wide');
 # ------------------------------------------------------------------------
 # Files cannot be written
 # ------------------------------------------------------------------------
-alter_settings($node, temp_file_limit => '8kB');
+alter_settings($node, temp_file_limit => 0);
 begin_copy('limited');
 # (all rows, because how many notes fit into memory differs between versions)
 change('limited', move('limited') . 'UPDATE limited SET id = id - 10000 WHERE id > 0');
@@ -144,7 +144,7 @@ sub begin_spilled
     $writer->quit;
     my $moved = change($name, '');
     wait_for_sql($node, 'SELECT count(*) FROM pg_ls_tmpdir()', 1);
-    alter_settings($node, temp_file_limit => '8kB');
+    alter_settings($node, temp_file_limit => 0);
     return ($holder, $moved);
 }
 
