@@ -36,6 +36,7 @@
 struct TableCache
 {
 	MemoryContext context;
+	MemoryContext descriptions; /* by pgoutput */
 	const Pipeline *pipeline;
 	ChangeBatch *batch;
 	HTAB	   *tables;
@@ -65,6 +66,8 @@ table_cache_create(MemoryContext context, const Pipeline *pipeline, ChangeBatch 
 	HASHCTL		ctl = {0};
 
 	cache->context = context;
+	cache->descriptions = AllocSetContextCreate(context, "firehose table descriptions",
+												ALLOCSET_DEFAULT_SIZES);
 	cache->pipeline = pipeline;
 	cache->batch = batch;
 	ctl.keysize = sizeof(Oid);
@@ -151,6 +154,56 @@ enlarge_rows(TableCache *cache, int n)
 	cache->old_row = MemoryContextAllocZero(cache->context, n * sizeof(EventValue));
 }
 
+/* Copy a string to where there is room, and move on behind it. */
+static char *
+place_string(char **to, const char *text)
+{
+	char	   *placed = *to;
+	Size		size = strlen(text) + 1;
+
+	memcpy(placed, text, size);
+	*to += size;
+	return placed;
+}
+
+/*
+ * Keep a description in one piece, or two with a key: a decoder may know many
+ * tables.
+ */
+static LogicalRepRelation *
+keep_description(MemoryContext context, const LogicalRepRelation *described)
+{
+	int			n = described->natts;
+	Size		size = MAXALIGN(sizeof(LogicalRepRelation)) + n * (sizeof(char *) + sizeof(Oid)) +
+		strlen(described->nspname) + 1 + strlen(described->relname) + 1;
+	MemoryContext old = MemoryContextSwitchTo(context);
+	LogicalRepRelation *kept;
+	char	   *to;
+
+	for (int i = 0; i < n; i++)
+		size += strlen(described->attnames[i]) + 1;
+	kept = palloc(size);
+	*kept = *described;
+	kept->attkeys = bms_copy(described->attkeys);
+	kept->attnames = (char **) ((char *) kept + MAXALIGN(sizeof(LogicalRepRelation)));
+	kept->atttyps = (Oid *) (kept->attnames + n);
+	to = (char *) (kept->atttyps + n);
+	memcpy(kept->atttyps, described->atttyps, n * sizeof(Oid));
+	kept->nspname = place_string(&to, described->nspname);
+	kept->relname = place_string(&to, described->relname);
+	for (int i = 0; i < n; i++)
+		kept->attnames[i] = place_string(&to, described->attnames[i]);
+	MemoryContextSwitchTo(old);
+	return kept;
+}
+
+static void
+free_description(LogicalRepRelation *described)
+{
+	bms_free(described->attkeys);
+	pfree(described);
+}
+
 /* Free the plans that have become void, and all of tables that are gone. */
 static void
 sweep(TableCache *cache)
@@ -168,7 +221,7 @@ sweep(TableCache *cache)
 		table->relation = NULL;
 		if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
 			continue;
-		MemoryContextDelete(table->context);
+		free_description(table->described);
 		if (cache->last_used == table)
 			cache->last_used = NULL;
 		hash_search(cache->tables, &relid, HASH_REMOVE, NULL);
@@ -190,21 +243,13 @@ is_own(Oid relid)
 void
 table_cache_describe(TableCache *cache, StringInfo message)
 {
-	MemoryContext context;
-	MemoryContext old;
-	LogicalRepRelation *described;
+	LogicalRepRelation *described = logicalrep_read_rel(message);
 	CachedTable *table;
-	Oid			relid;
+	Oid			relid = described->remoteid;
 	bool		found;
 
 	sweep(cache);
-
-	context = AllocSetContextCreate(cache->context, "firehose table",
-									ALLOCSET_SMALL_SIZES);
-	old = MemoryContextSwitchTo(context);
-	described = logicalrep_read_rel(message);
-	MemoryContextSwitchTo(old);
-	relid = described->remoteid;
+	described = keep_description(cache->descriptions, described);
 	enlarge_rows(cache, described->natts);
 
 	table = hash_search(cache->tables, &relid, HASH_ENTER, &found);
@@ -212,11 +257,10 @@ table_cache_describe(TableCache *cache, StringInfo message)
 	{
 		if (table->relation != NULL)
 			MemoryContextDelete(table->relation->context);
-		MemoryContextDelete(table->context);
+		free_description(table->described);
 	}
 	table->relation = NULL;
 	table->stream = NULL;
-	table->context = context;
 	table->described = described;
 	table->skipped = is_own(relid);
 }

@@ -21,9 +21,7 @@ typedef struct CachedTable
 {
 	Oid			relid;			/* hash key */
 	bool		skipped;		/* one of the extension's own */
-	/* as pgoutput has described it; in a context of its own */
-	LogicalRepRelation *described;
-	MemoryContext context;		/* of described */
+	LogicalRepRelation *described;	/* by pgoutput */
 	EventRelation *relation;	/* made of it; NULL: to be made */
 	BatchStream *stream;		/* where its changes go; set with relation */
 } CachedTable;

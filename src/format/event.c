@@ -110,13 +110,27 @@ set_names(EventRelation *relation, const char *schema, const char *table)
 	relation->table_json_len = strlen(relation->table_json);
 }
 
+/*
+ * A context with room for what a description of n columns takes as a rule: a
+ * decoder may have thousands of them.
+ */
+static MemoryContext
+create_context(MemoryContext parent, int n)
+{
+	Size		size = MAXALIGN(1024 + n * (sizeof(EventColumn) + 64));
+
+	size = Min(size, ALLOCSET_SMALL_MAXSIZE);
+	return AllocSetContextCreate(parent, "firehose relation", size, size,
+								 ALLOCSET_SMALL_MAXSIZE);
+}
+
 EventRelation *
 event_relation_create(MemoryContext parent, Oid relid, const char *schema,
 					  const char *table, int ncolumns, const ValueOptions *options)
 {
-	MemoryContext context = AllocSetContextCreate(parent, "firehose relation",
-												  ALLOCSET_SMALL_SIZES);
-	EventRelation *relation = MemoryContextAllocZero(context, sizeof(EventRelation));
+	MemoryContext context = create_context(parent, ncolumns);
+	EventRelation *relation = MemoryContextAllocZero(context, sizeof(EventRelation) +
+													 sizeof(EventColumn) * ncolumns);
 	Oid			namespace;
 
 	relation->context = context;
@@ -138,7 +152,7 @@ event_relation_create(MemoryContext parent, Oid relid, const char *schema,
 	set_names(relation, schema, table);
 	relation->options = *options;
 	relation->ncolumns = ncolumns;
-	relation->columns = MemoryContextAllocZero(context, sizeof(EventColumn) * Max(ncolumns, 1));
+	relation->columns = (EventColumn *) (relation + 1);
 	return relation;
 }
 
