@@ -19,12 +19,21 @@
 #define WAIT_MS			10
 #define WAIT_MAX_MS		1000
 
-/* Between two flushes: this long (us), or this many times what one took. */
-#define PAUSE_US		1000
-#define PAUSE_FLUSHES	4
+/*
+ * Flushes take one part in so many of the time.  Time without them is saved,
+ * up to so much (us), so that a commit now and then need not wait because the
+ * flush before it was a slow one.
+ */
+#define FLUSH_SHARE		5
+#define MAX_SAVED_US	250000
 
-/* When the next flush may be (us of the monotonic clock). */
-static int64 next_flush_at = 0;
+/* Between two flushes at least (us). */
+#define PAUSE_US		1000
+
+/* Time saved (us); below 0: no flush may begin. */
+static int64 saved = MAX_SAVED_US;
+static int64 saved_at = 0;		/* us of the monotonic clock */
+static int64 last_flush_at = 0;
 
 /* Up to where commits wait for a flush; Invalid: none does. */
 static XLogRecPtr
@@ -38,21 +47,29 @@ wanted_flush(void)
 	return upto > GetFlushRecPtr(NULL) ? upto : InvalidXLogRecPtr;
 }
 
+/* When the next flush may begin (us from now; 0: at once). */
+static int64
+flush_due(int64 now)
+{
+	saved = Min(saved + now - saved_at, MAX_SAVED_US);
+	saved_at = now;
+	return Max(Max(-saved, 0), last_flush_at + PAUSE_US - now);
+}
+
 void
 unflushed_flush(void)
 {
 	XLogRecPtr	upto = wanted_flush();
 	int64		begun;
-	int64		ended;
 
 	if (upto == InvalidXLogRecPtr)
 		return;
 	begun = clock_us();
-	if (begun < next_flush_at)
+	if (flush_due(begun) > 0)
 		return;
 	XLogFlush(upto);
-	ended = clock_us();
-	next_flush_at = ended + Max(PAUSE_US, PAUSE_FLUSHES * (ended - begun));
+	last_flush_at = clock_us();
+	saved -= FLUSH_SHARE * (last_flush_at - begun);
 }
 
 /*
@@ -74,6 +91,6 @@ unflushed_timeout(void)
 	wait = inserted == seen ? Min(wait * 2, WAIT_MAX_MS) : WAIT_MS;
 	seen = inserted;
 	if (wanted_flush() != InvalidXLogRecPtr)
-		return Max(1, (next_flush_at - clock_us() + 999) / 1000);
+		return Max(1, (flush_due(clock_us()) + 999) / 1000);
 	return wait;
 }
