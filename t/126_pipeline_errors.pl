@@ -97,5 +97,26 @@ my %seen = map { $_->{after}{n} => 1 } events($emulator, 'spill');
 is(scalar(keys %seen), 60000, 'all 60,000 rows arrive');
 is(of('reason', 'spill'), '', 'and nothing is said any more');
 
+# one about settings, here of a definition that this version does not know, has
+# the SQLSTATE of one about values and tells what is wrong
+sub set_format
+{
+    my ($format) = @_;
+    sql(qq{BEGIN; ALTER TABLE firehose_pipelines DISABLE TRIGGER firehose_guard;
+        UPDATE firehose_pipelines SET format = '$format' WHERE name = 'spill';
+        ALTER TABLE firehose_pipelines ENABLE ALWAYS TRIGGER firehose_guard; COMMIT});
+    return;
+}
+set_format('newer');
+$log = -s $node->logfile;
+kill('TERM', $_) foreach decoder_pids($node);
+wait_until('a setting that cannot be is told', sub {
+    of('reason', 'spill') eq 'restarting after an error: format "newer" of pipeline "spill" does not exist; this goes on by itself once it is mended' })
+  or diag(of('reason', 'spill'));
+like(PostgreSQL::Test::Utils::slurp_file($node->logfile, $log), qr/ERROR:  .*format "newer" of pipeline "spill" does not exist/,
+    'in the log as well');
+set_format('json');
+wait_state($node, 'postgres', 'spill', 'streaming', 60);
+
 $node->stop;
 done_testing();

@@ -65,8 +65,19 @@ class Replay:
         table = self.tables.get(event.table)
         if table is None:
             raise ValueError(f'the copy has no table {".".join(event.table)}')
+        if not table.columns:
+            self.count(table, op)
+            return
         {'c': self.insert, 'r': self.insert, 'u': self.update,
          'd': self.delete, 't': self.truncate}[op](table, event.fields)
+
+    def count(self, table, op):
+        """Of a table without columns: one row is like another."""
+        if op in 'cr':
+            self.script.statement(f'INSERT INTO {table.quoted} DEFAULT VALUES')
+        elif op in 'dt':
+            one = f' WHERE ctid = (SELECT ctid FROM {table.quoted} LIMIT 1)' if op == 'd' else ''
+            self.script.statement(f'DELETE FROM ONLY {table.quoted}{one}')
 
     def sql(self, table, column, value):
         text = to_text(self.types, table.types[column], value)

@@ -2,19 +2,31 @@
 
 A table can be rebuilt from its changes unless its columns were altered when it
 had rows: what ALTER TABLE makes of rows is in no change.  Then the rows of a copy
-that was made afterwards take the place of what came before.
+that was made afterwards take the place of what came before.  If there are none,
+the table must be empty, which the comparison shows.  Of a table that has lost all
+its columns its changes tell the number of rows, which is all that there is.
 """
 import json
+import re
 
 from delivered import Members
 
 
 class Table:
     def __init__(self, name, columns):
-        self.name, self.columns = name, columns
+        self.name, self.columns = name, columns     # each: name, type, modifier, is dropped
         self.events = []
         self.intact = True
         self.copied = False
+
+    def has_columns(self):
+        return re.search(r' false(,|$)', self.columns or '') is not None
+
+    def rebuilding(self):
+        """The events that make the table what it is."""
+        if self.intact or self.copied or not self.has_columns():
+            return self.events
+        return []
 
 
 class SchemaLog:
@@ -62,7 +74,7 @@ class SchemaLog:
             events.append(event)
 
 
-def select(events, prefix, left_out, findings):
+def select(events, prefix, left_out):
     """The changes that rebuild the tables, and the names of these."""
     log = SchemaLog()
     for event in events:
@@ -75,12 +87,12 @@ def select(events, prefix, left_out, findings):
             log.tell(dict(content) if isinstance(content, Members) else json.loads(content))
     chosen = []
     left = [table for table in log.by_oid.values() if table.name not in left_out]
-    altered = [table.name for table in left if not table.intact and not table.copied]
     for table in left:
-        for event in table.events:
+        for event in table.rebuilding():
             event.table = tuple(table.name.split('.', 1))
             chosen.append(event)
     copied = sum(table.copied for table in left)
-    print(f'{len(left)} tables, of which {copied} were copied after their columns were altered')
-    findings.extend(f'{name}: had rows when its columns were altered, and was not copied' for name in altered)
+    empty = sum(table.events != table.rebuilding() for table in left)
+    print(f'{len(left)} tables, of which {copied} were copied after their columns were altered, '
+          f'and {empty} have to be empty')
     return sorted(chosen, key=lambda event: event.id), {table.name for table in left}
