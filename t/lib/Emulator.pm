@@ -170,6 +170,22 @@ sub records
     return @records;
 }
 
+# Call a function with each record of a stream, in the order in which the emulator
+# noted them: they may be more than there is memory for.
+sub each_record
+{
+    my ($self, $stream, $function) = @_;
+    open(my $file, '<:raw', "$self->{dir}/records.tsv") or die "$self->{dir}/records.tsv: $!";
+    while (my $line = <$file>)
+    {
+        my ($seq, $name, $index, $state, $word, $data) = split /\t/, $line, 6;
+        $function->({ seq => $seq, index => $index, state => $state, word => $word,
+            data => decode_base64($data) }) if $name eq $stream;
+    }
+    close($file);
+    return;
+}
+
 # The bytes delivered to a stream, as a consumer of Firehose would read them.
 sub delivered
 {
