@@ -77,6 +77,36 @@ foreach my $case (
 }
 wait_confirmed($node, 'postgres', 'mine');
 
+# rights to tables of others, as a whole and by column, to new columns, partitions
+# and schemas; other tables and what becomes of them are none of its business
+sql(q{CREATE SCHEMA x; CREATE TABLE x.lent (n int PRIMARY KEY); GRANT SELECT ON x.lent TO owner;
+    CREATE TABLE x.parts (n int PRIMARY KEY) PARTITION BY RANGE (n); GRANT SELECT ON x.parts TO owner;
+    CREATE TABLE x.private (n int);
+    CREATE SCHEMA y; CREATE TABLE y.private (n int PRIMARY KEY);
+    ALTER PUBLICATION r ADD TABLE x.lent, x.parts});
+foreach my $case (
+    [ 'REVOKE SELECT ON x.lent FROM owner', 'x.lent', 'GRANT SELECT (n) ON x.lent TO owner' ],
+    [ 'ALTER TABLE x.lent ADD COLUMN secret text', 'x.lent', 'GRANT SELECT (secret) ON x.lent TO owner' ],
+    [ 'REVOKE SELECT (n) ON x.lent FROM owner', 'x.lent', 'GRANT SELECT ON x.lent TO owner' ],
+    [ 'CREATE TABLE x.part PARTITION OF x.parts FOR VALUES FROM (1) TO (10)', 'x.part', 'GRANT SELECT ON x.part TO owner' ],
+    [ 'ALTER PUBLICATION r ADD TABLES IN SCHEMA y', 'y.private', 'GRANT SELECT ON y.private TO owner' ])
+{
+    my ($revoke, $table, $grant) = @$case;
+    sql(q{ALTER TABLE x.private ADD COLUMN IF NOT EXISTS other int; CREATE TEMP TABLE brief (n int)});
+    sql('INSERT INTO s.t SELECT max(n) + 1 FROM s.t');
+    wait_confirmed($node, 'postgres', 'mine');
+    is(pipeline_state($node, 'postgres', 'mine'), 'streaming', 'it streams');
+    sql($revoke);
+    my $before = numbers('one');
+    sql('INSERT INTO s.t SELECT max(n) + 1 FROM s.t');
+    wait_reason('mine', qr/may not read all that the pipeline sends: \Q$table\E\b/, $revoke);
+    is(numbers('one'), $before, 'what comes later is not sent');
+    sql("$grant; SELECT firehose_resume_pipeline('mine')");
+    wait_until('granted again, it is', sub { numbers('one') ne $before });
+    wait_state($node, 'postgres', 'mine', 'streaming');
+}
+sql('ALTER PUBLICATION r DROP TABLES IN SCHEMA y; ALTER PUBLICATION r SET TABLE s.t, s.u');
+
 # options of a stream that records depend on
 sub lines { my ($n) = @_; return join(' ', map { $_->{data} =~ /\n\z/ ? 'newline' : 'none' }
     grep { $_->{state} ne 'R' && $_->{data} =~ /"n":$n\D/ } $emulator->records('one')) }
