@@ -11,7 +11,7 @@ use FirehoseTest;
 
 my $emulator = Emulator->start();
 my $primary = new_node('primary', $emulator, wal_level => 'replica', max_wal_senders => 3,
-    hot_standby => 'on');
+    hot_standby => 'on', wal_retrieve_retry_interval => '100ms');
 wait_until('the primary has a sender', sub { sender_pids($primary) == 1 });
 
 $primary->backup('backup');
@@ -33,6 +33,7 @@ $emulator->fault('hang_before_processing');
 put_numbered($primary, 'saved', 1, 10);
 my $put = q{SELECT firehose_put_record('saved', 'x', false)};
 my $last = $primary->safe_psql('postgres', $put);
+$primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 $primary->stop;
 $standby->promote;
 wait_until('after promotion it has two senders', sub { sender_pids($standby) == 2 }, 30);

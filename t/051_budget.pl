@@ -176,6 +176,8 @@ my $endless = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or di
 my $child = fork() // die "fork: $!";
 if ($child == 0)
 {
+    # or it would end the test's server, which it takes for its own
+    $SIG{TERM} = 'DEFAULT';
     local $SIG{PIPE} = 'IGNORE';
     while (my $client = $endless->accept)
     {
