@@ -137,17 +137,17 @@ if ($node->pg_version < 18)
     $node->safe_psql('postgres', q{SELECT firehose_alter_pipeline('life', publications => '{p}'); SELECT firehose_resume_pipeline('life')});
     wait_state($node, 'postgres', 'life', 'failed', 60);
     like(reason('life'), qr/publication "p" did not exist at the commit/, 'a poison is shown');
-    my ($lsn) = reason('life') =~ m{(firehose_resume_pipeline\('life', skip_lsn => '[0-9A-F]+/[0-9A-F]+'\))};
-    ok($lsn, 'with the command that leaves it out') or diag(reason('life'));
-    SKIP:
-    {
-        skip('no command', 1) unless $lsn;
-        $node->safe_psql('postgres', "SELECT $lsn");
-        wait_state($node, 'postgres', 'life', 'streaming');
-        insert(14);
-        wait_confirmed($node, 'postgres', 'life');
-        is_deeply([ grep { $_ > 12 } @{ numbers('second') } ], [ 13, 14 ], 'which it then does');
-    }
+    my $command = qr{(firehose_resume_pipeline\('life', skip_lsn => '([0-9A-F]+/[0-9A-F]+)'\))};
+    like(reason('life'), $command, 'with the command that leaves it out');
+    insert(14);
+    # (the pause itself is another one, if the decoder had gone before it)
+    my %skipped;
+    wait_until('it goes on without what is left out', sub {
+        my ($skip, $lsn) = reason('life') =~ $command;
+        $node->safe_psql('postgres', "SELECT $skip") if defined $lsn && !$skipped{$lsn}++;
+        grep { $_ == 14 } @{ numbers('second') } });
+    wait_confirmed($node, 'postgres', 'life');
+    is_deeply([ grep { $_ > 11 } @{ numbers('second') } ], [ 13, 14 ], 'and leaves out nothing else');
 }
 
 # dropped

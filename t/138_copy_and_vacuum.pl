@@ -38,7 +38,8 @@ sub horizon_moves
     my $removed = 0;
     sql('UPDATE dead SET v = v + 1');
     wait_until("$while: VACUUM removes what died", sub { my ($n, $left) = vacuum('dead'); $removed += $n; $left == 0 });
-    is($removed, 100, "$while: all of it");
+    # (a crash may have taken an earlier VACUUM back)
+    cmp_ok($removed, '>=', 100, "$while: all of it");
     is(sql('SELECT count(xmin) FROM pg_replication_slots'), 0, "$while: the slot holds rows of no table");
     return unless $options{delivers};
     # (for little that was not for the pipeline it does not)
