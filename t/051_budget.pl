@@ -213,6 +213,7 @@ $node->safe_psql('postgres', 'DROP SERVER endless_headers, endless_trailers, end
 # no memory: large records, and no more address space than the setting allows
 open(my $statm, '<', "/proc/$sender/statm") or die "statm: $!";
 my ($pages) = split / /, <$statm>;
+$memory = own_memory();
 limit('--as=' . ($pages * 4096 + 20 * 1024 * 1024));
 put_everywhere(is_long() ? 8 : 4, 60_000);
 wait_delivered($node);
