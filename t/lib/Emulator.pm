@@ -158,14 +158,7 @@ sub records
 {
     my ($self, $stream) = @_;
     my @records;
-    foreach my $line (split /\n/, _slurp("$self->{dir}/records.tsv"))
-    {
-        my ($seq, $name, $index, $state, $word, $data) = split /\t/, $line, 6;
-        next if $name ne $stream;
-        push @records, {
-            seq => $seq, index => $index, state => $state,
-            word => $word, data => decode_base64($data) };
-    }
+    $self->each_record($stream, sub { push @records, $_[0] });
     @records = sort { $a->{seq} <=> $b->{seq} || $a->{index} <=> $b->{index} } @records;
     return @records;
 }
