@@ -19,14 +19,7 @@ my $node = new_node('main', $emulator, 'firehose.queue_size' => '16MB');
 my $file = $node->data_dir . '/pg_firehose/queue';
 my $queued = 'SELECT coalesce(sum(queued), 0) FROM firehose_stat_stream';
 
-sub write_bytes
-{
-    my ($bytes) = @_;
-    open(my $out, '>:raw', $file) or die "$file: $!";
-    print $out $bytes;
-    close($out) or die "$file: $!";
-    return;
-}
+sub write_queue { return write_bytes($file, @_) }
 
 # nothing is sent for the time being
 alter_settings($node, 'firehose.enabled' => 'off');
@@ -37,31 +30,31 @@ $node->stop('fast');
 my $good = slurp_file($file);
 
 my @cases = (
-    ['an empty file', sub { write_bytes('') }, 'it is cut short'],
-    ['another magic', sub { write_bytes(changed_queue($good, 0, 'FHQ1')) }, 'it is not a saved queue'],
-    ['another version', sub { write_bytes(changed_queue($good, 4, pack('L', 9))) },
+    ['an empty file', sub { write_queue('') }, 'it is cut short'],
+    ['another magic', sub { write_queue(changed_queue($good, 0, 'FHQ1')) }, 'it is not a saved queue'],
+    ['another version', sub { write_queue(changed_queue($good, 4, pack('L', 9))) },
         'it was written by another version of firehose'],
-    ['another cluster', sub { write_bytes(changed_queue($good, 8, pack('Q', 1))) },
+    ['another cluster', sub { write_queue(changed_queue($good, 8, pack('Q', 1))) },
         'it was written by another cluster'],
-    ['another timeline', sub { write_bytes(changed_queue($good, 16, pack('L', 77))) },
+    ['another timeline', sub { write_queue(changed_queue($good, 16, pack('L', 77))) },
         'it was written on another timeline'],
-    ['a byte that has changed', sub { my $bad = $good; substr($bad, 150, 1) ^= "\1"; write_bytes($bad) },
+    ['a byte that has changed', sub { my $bad = $good; substr($bad, 150, 1) ^= "\1"; write_queue($bad) },
         'its checksum is wrong'],
-    ['a file cut short', sub { write_bytes(substr($good, 0, -40)) }, 'it is cut short'],
-    ['a file that goes on', sub { write_bytes($good . 'x') }, 'it is longer than it says'],
-    ['too many streams', sub { write_bytes(changed_queue($good, 20, pack('L', 3))) }, 'it is cut short'],
-    ['more records than bytes', sub { write_bytes(changed_queue($good, 40, pack('Q', 12))) },
+    ['a file cut short', sub { write_queue(substr($good, 0, -40)) }, 'it is cut short'],
+    ['a file that goes on', sub { write_queue($good . 'x') }, 'it is longer than it says'],
+    ['too many streams', sub { write_queue(changed_queue($good, 20, pack('L', 3))) }, 'it is cut short'],
+    ['more records than bytes', sub { write_queue(changed_queue($good, 40, pack('Q', 12))) },
         'its counts and lengths contradict each other'],
     ['a huge number of records',
-        sub { write_bytes(changed_queue(changed_queue($good, 24, pack('Q', 2**53)), 40, pack('Q', 2**52))) },
+        sub { write_queue(changed_queue(changed_queue($good, 24, pack('Q', 2**53)), 40, pack('Q', 2**52))) },
         'its counts and lengths contradict each other'],
-    ['a huge number of bytes', sub { write_bytes(changed_queue($good, 48, pack('Q', 2**62))) },
+    ['a huge number of bytes', sub { write_queue(changed_queue($good, 48, pack('Q', 2**62))) },
         'its counts and lengths contradict each other'],
-    ['a huge record', sub { write_bytes(changed_queue($good, 124, pack('L', 0xfffffff0))) },
+    ['a huge record', sub { write_queue(changed_queue($good, 124, pack('L', 0xfffffff0))) },
         'its counts and lengths contradict each other'],
-    ['another kind of record', sub { write_bytes(changed_queue($good, 120, "\1")) },
+    ['another kind of record', sub { write_queue(changed_queue($good, 120, "\1")) },
         'its counts and lengths contradict each other'],
-    ['a sparse file of 100 GB', sub { write_bytes($good); truncate($file, 100 * 2**30) or die $! },
+    ['a sparse file of 100 GB', sub { write_queue($good); truncate($file, 100 * 2**30) or die $! },
         'it is larger than firehose.queue_size'],
     ['a directory', sub { mkdir $file or die $! }, 'it is not a regular file'],
     ['a pipe', sub { POSIX::mkfifo($file, 0600) or die $! }, 'it is not a regular file'],
@@ -84,7 +77,7 @@ foreach my $case (@cases)
 }
 
 # the good one, given another chance
-write_bytes($good);
+write_queue($good);
 $node->start;
 is($node->safe_psql('postgres', $queued), '12', 'a good file is loaded');
 my @large = map { put_numbered($node, 'second', $_, $_, size => 1_023_999) } 101 .. 108;

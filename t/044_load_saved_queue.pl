@@ -41,20 +41,11 @@ sub load_fails
     return;
 }
 
-sub write_bytes
-{
-    my ($file, $bytes) = @_;
-    open(my $out, '>:raw', "$dir/$file") or die "$file: $!";
-    print $out $bytes;
-    close($out) or die "$file: $!";
-    return;
-}
-
 # Stop, have the saved queue refused as that of another timeline, and start.
 sub set_aside
 {
     $node->stop('fast');
-    write_bytes('queue', changed_queue(slurp_file("$dir/queue"), 16, pack('L', 77)));
+    write_bytes("$dir/queue", changed_queue(slurp_file("$dir/queue"), 16, pack('L', 77)));
     my $offset = -s $node->logfile;
     $node->start;
     like(slurp_file($node->logfile, $offset), qr/another timeline\n.*HINT: .*firehose_load_saved_queue\('queue\.refused'\)/,
@@ -109,16 +100,16 @@ audit_ok('other', $emulator, 'other', \@other);
 # Files that are not loaded
 # ------------------------------------------------------------------------
 my ($dboid) = sql(q{SELECT oid FROM pg_database WHERE datname = 'postgres'});
-write_bytes('queue.damaged', substr($whole, 0, 150) . 'x' . substr($whole, 151));
+write_bytes("$dir/queue.damaged", substr($whole, 0, 150) . 'x' . substr($whole, 151));
 load_fails('damaged', 'queue.damaged', qr/cannot be loaded: its checksum is wrong/);
-write_bytes('queue.short', substr($whole, 0, -10));
+write_bytes("$dir/queue.short", substr($whole, 0, -10));
 load_fails('cut short', 'queue.short', qr/cannot be loaded: it is cut short/);
 mkdir "$dir/queue.directory" or die $!;
 load_fails('a directory', 'queue.directory', qr/is not a regular file/);
 rmdir "$dir/queue.directory";
 symlink('/dev/zero', "$dir/queue.link") or die $!;
 load_fails('a link', 'queue.link', qr/is not a regular file/);
-write_bytes('queue.foreign', changed_queue($whole, 8, pack('Q', 42)));
+write_bytes("$dir/queue.foreign", changed_queue($whole, 8, pack('Q', 42)));
 load_fails('another cluster', 'queue.foreign', qr/was written by another cluster\nDETAIL:  The system identifier there is 42\.\nHINT: .*from_database => OID/);
 is(load('queue.foreign', 'postgres', ', from_database => 1'), join("\n", map { "$_ $elsewhere" }
         'again 10 0', 'dropped 10 0', 'kept 10 0', 'kept 100 0', 'renamed 10 0'), 'another cluster, another database: nothing');
@@ -126,7 +117,7 @@ unlink map { "$dir/queue.$_" } qw(damaged short link);
 
 # what is kept cannot be written
 symlink('/dev/full', "$dir/loading.tmp") or die $!;
-write_bytes('queue.partly', $whole);
+write_bytes("$dir/queue.partly", $whole);
 sql('DROP SERVER dropped');
 load_fails('the disk is full', 'queue.partly', qr/could not write file "pg_firehose\/loading.tmp": No space left/);
 mkdir "$dir/loading.tmp" or die $!;
@@ -190,10 +181,10 @@ my $first_database = ', from_database => ' . unpack('L', substr($whole, 32, 4));
 my $put = qq{SELECT firehose_put_text('$first_stream', 'later')};
 my $hour = 3600 * 1_000_000;
 my $id = sql($put);
-write_bytes('queue.ahead', changed_queue($whole, 128, pack('Q', $id + 26 * $hour)));
+write_bytes("$dir/queue.ahead", changed_queue($whole, 128, pack('Q', $id + 26 * $hour)));
 load_fails('an id of the day after tomorrow', 'queue.ahead',
     qr/cannot be loaded: it has a record id more than a day ahead of this server's/, $first_database);
-write_bytes('queue.ahead', changed_queue($whole, 128, pack('Q', $id + $hour)));
+write_bytes("$dir/queue.ahead", changed_queue($whole, 128, pack('Q', $id + $hour)));
 load('queue.ahead', 'postgres', $first_database);
 cmp_ok(sql($put), '>', $id + $hour, 'the next id is above those that were loaded');
 wait_delivered($node);
@@ -215,7 +206,7 @@ ok(logged($node, qr/removed file "pg_firehose\/queue\.refused", a saved queue th
 
 # an old one is kept until a server that has just started could be asked
 $node->stop;
-write_bytes('queue.refused', $whole);
+write_bytes("$dir/queue.refused", $whole);
 wait_until('it is old', sub { time - (stat "$dir/queue.refused")[10] > 2 });
 $offset = -s $node->logfile;
 $node->append_conf('postgresql.conf', "log_line_prefix = '%n %p '");
@@ -230,7 +221,7 @@ cmp_ok($removed - $ready, '>', 1.5, 'its time counts from the start of the serve
 # what cannot be removed is logged once, and goes when it can
 my $cannot = qr/could not remove file "pg_firehose\/queue\.refused/;
 my @files = ('queue.refused', 'queue.refused.1');
-write_bytes($_, $whole) foreach @files;
+write_bytes("$dir/$_", $whole) foreach @files;
 chmod 0500, $dir or die $!;
 alter_settings($node, 'firehose.saved_queue_retention' => '1s');
 wait_until('it is tried', sub { logged($node, $cannot, $offset) > 0 });

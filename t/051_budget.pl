@@ -55,7 +55,7 @@ SQL
     return;
 }
 
-# The sender's sockets, its own memory in MB, and its CPU in seconds.
+# The sender's sockets, and its own memory in MB.
 sub sockets
 {
     return scalar grep { (readlink($_) // '') =~ /^socket:/ } glob("/proc/$sender/fd/*");
@@ -67,13 +67,6 @@ sub own_memory
     open(my $in, '<', "/proc/$sender/smaps_rollup") or die "smaps_rollup: $!";
     while (<$in>) { $sum += $1 if /^Private_\w+:\s+(\d+)/ }
     return $sum / 1024;
-}
-
-sub cpu
-{
-    open(my $in, '<', "/proc/$sender/stat") or die "stat: $!";
-    my @fields = split / /, (<$in> =~ s/^.*\) //r);
-    return ($fields[11] + $fields[12]) / 100;
 }
 
 sub limit
@@ -120,9 +113,9 @@ cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM firehose_stat_stream W
     '>=', 6, 'hanging: no stream has them all');
 wait_for_sql($node, q{SELECT count(*) > 0 AND bool_and(reason LIKE '%of 40 connections (firehose.max_connections)')
     FROM firehose_stat_stream WHERE state = 'waiting'}, 't', 20);
-my $before = cpu();
+my $before = cpu_of($sender);
 sleep 2;
-cmp_ok(cpu() - $before, '<', 0.5, 'hanging: the sender sleeps');
+cmp_ok(cpu_of($sender) - $before, '<', 0.5, 'hanging: the sender sleeps');
 cmp_ok(own_memory() - $memory, '<', 16, 'hanging: memory is within its setting');
 $emulator->heal;
 wait_delivered($node);
@@ -154,11 +147,11 @@ $_->control('POST', 'connections', { which => 'all' }) foreach $emulator, $elsew
 # the soft limit: some files and six sockets
 limit('--nofile=' . ($files - sockets() + 6) . ':');
 my $offset = -s $node->logfile;
-$before = cpu();
+$before = cpu_of($sender);
 my $began = time();
 put_everywhere(10, 100);
 wait_delivered($node);
-note(sprintf('%.1f s with few descriptors, %.1f s of CPU', time() - $began, cpu() - $before));
+note(sprintf('%.1f s with few descriptors, %.1f s of CPU', time() - $began, cpu_of($sender) - $before));
 is(sender_of($node, 'postgres'), $sender, 'no descriptors: the sender lives');
 all_arrived('no descriptors', 1);
 # an attempt for which there was no descriptor sent nothing (those that had one

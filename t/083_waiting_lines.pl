@@ -77,6 +77,15 @@ sub gone
     return $waiters--;
 }
 
+# Once what is held has been delivered.
+sub nothing_is_kept
+{
+    my ($name) = @_;
+    sql(q{ALTER SERVER held OPTIONS (SET paused 'false')});
+    wait_delivered($node);
+    return is(sql($accounts), '0 0', $name);
+}
+
 new_stream($node, 'held', paused => 'true');
 fill('held');
 
@@ -142,9 +151,7 @@ my @many = stand_in_line('held', 1_000_000, (10) x 20);
 $holder->query_safe('ROLLBACK');
 $holder->quit;
 served('one of many that one release serves', @many);
-sql(q{ALTER SERVER held OPTIONS (SET paused 'false')});
-wait_delivered($node);
-is(sql($accounts), '0 0', 'nothing is kept of theirs');
+nothing_is_kept('nothing is kept of theirs');
 
 # and by one that gives up: it wanted more than there is, and nothing is given
 # back, since those behind it keep their transactions open
@@ -160,9 +167,7 @@ wait_for_sql($node, 'SELECT waiters FROM firehose_stat_queue', '0');
 $gate->query_safe('SELECT pg_advisory_unlock(1)');
 $gate->quit;
 served('one of many behind it', @open);
-sql(q{ALTER SERVER held OPTIONS (SET paused 'false')});
-wait_delivered($node);
-is(sql($accounts), '0 0', 'nothing is kept of theirs');
+nothing_is_kept('nothing is kept of theirs');
 
 # Give a session its space, so that more than so many pages are promised, and cancel
 # it before it knows.

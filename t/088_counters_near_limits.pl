@@ -17,25 +17,16 @@ my $node = new_decoding_node('main', $emulator, 'firehose.status' => 'all',
 my $dir = $node->data_dir . '/pg_firehose';
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 
-sub write_bytes
-{
-    my ($file, $bytes) = @_;
-    open(my $out, '>:raw', "$dir/$file") or die "$file: $!";
-    print $out $bytes;
-    close($out) or die "$file: $!";
-    return;
-}
-
 # ------------------------------------------------------------------------
 # Attempts, and ids
 # ------------------------------------------------------------------------
 new_stream($node, 'tried');
 my ($tried) = put_numbered($node, 'tried', 1, 1);
 $node->stop('fast');
-write_bytes('queue', changed_queue(slurp_file("$dir/queue"), 122, pack('S', 65534)));
+write_bytes("$dir/queue", changed_queue(slurp_file("$dir/queue"), 122, pack('S', 65534)));
 my $largest = 2**53 - 1;
 my $noted = $largest - 20_000_000_000;
-write_bytes('ids', file_of_ids($noted));
+write_bytes("$dir/ids", file_of_ids($noted));
 $node->start;
 $emulator->fault('fail_all_records', { code => 'InternalFailure' }, { stream => 'tried', count => 3 });
 alter_settings($node, 'firehose.enabled' => 'on');
@@ -106,8 +97,7 @@ foreach my $case (
         is(position_is("> '$boundary'"), $part eq 'before' ? 'f' : 't', "$name: $part $boundary");
     }
     # what was confirmed just before a crash may come again, under the same id
-    my %seen;
-    is(join(' ', map { $_->{after}{n} } grep { !$seen{ $_->{id} }++ } events($emulator, $name)), "@expected",
+    is(join(' ', map { $_->{after}{n} } events_once($emulator, $name)), "@expected",
         "$name: each change under one id, in order");
     is(sql("SELECT confirmed_lsn > '$boundary', confirmed_lsn <= pg_current_wal_lsn(),
         lag_bytes BETWEEN 0 AND 1e8, retained_wal_bytes BETWEEN 0 AND 1e9
@@ -126,7 +116,7 @@ foreach my $case (
 # No ids are left
 # ------------------------------------------------------------------------
 $node->stop('fast');
-write_bytes('ids', file_of_ids($largest - 2));
+write_bytes("$dir/ids", file_of_ids($largest - 2));
 $node->start;
 my (undef, undef, $error) = $node->psql('postgres', q{SELECT firehose_put_record('numbered', 'too late') FROM generate_series(1, 10)});
 like($error, qr/ERROR:.*no record ids are left/, 'behind the last id there is an error');

@@ -34,11 +34,7 @@ sub skip_command
 
 # Each once: a decoder that fails before it has noted what is delivered repeats it,
 # under the same ids.
-sub values_of
-{
-    my %seen;
-    return join(' ', map { $_->{after}{v} } grep { !$seen{$_->{id}}++ } events($emulator, $_[0]));
-}
+sub values_of { return join(' ', map { $_->{after}{v} } events_once($emulator, $_[0])) }
 
 # transactions that cannot be decoded, close together
 sql(q{CREATE TABLE t (id serial PRIMARY KEY, v int); CREATE PUBLICATION p FOR TABLE t WHERE (10 / v > 1)});

@@ -57,14 +57,6 @@ sub arrives
 
 sub decoder { return sql(q{SELECT pid FROM firehose_stat_pipeline WHERE pipeline = 'changes'}) }
 
-# Seconds of CPU that a process has had.
-sub cpu
-{
-    my ($pid) = @_;
-    my @fields = split / /, slurp_file("/proc/$pid/stat") =~ s/.*\) //sr;
-    return ($fields[11] + $fields[12]) / 100;
-}
-
 sql(q{CREATE TABLE t (n int PRIMARY KEY); CREATE TABLE big (n int PRIMARY KEY, filler text); CREATE PUBLICATION p FOR TABLE t, big;
     SELECT pg_create_physical_replication_slot('standby', true)});
 new_pipeline($node, 'postgres', 'changes', ['p'], copy_data => 'false');
@@ -155,10 +147,10 @@ subtest 'a slow copy beside a fast standby' => sub {
     cmp_ok($seconds, '<', 4, "six commits in a row were read within $seconds s");
 
     my $pid = decoder();
-    my $before = cpu($pid);
+    my $before = cpu_of($pid);
     my $rows = sql('SELECT sum(rows) FROM firehose_stat_progress_copy');
     sleep 4;
-    my $used = cpu($pid) - $before;
+    my $used = cpu_of($pid) - $before;
     cmp_ok($used, '<', 0.2, "in four seconds it had $used s of CPU");
     cmp_ok(sql('SELECT sum(rows) FROM firehose_stat_progress_copy'), '>', $rows, 'and went on with the copy');
 

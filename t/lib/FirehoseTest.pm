@@ -23,7 +23,7 @@ our @EXPORT = qw(
   run_shell ok_shell
   audit audit_ok
   unpack_record groups_ok
-  seconds takes_at_most median statement_times round_trips
+  seconds cpu_of takes_at_most median statement_times round_trips
   ask logged restart_by sender_pids sender_of is_long
 );
 
@@ -297,6 +297,14 @@ sub ok_shell
     my ($code, $output) = run_shell($command);
     is($code, 0, $name) or diag($output);
     return $output;
+}
+
+# The CPU that a process has had, in seconds.
+sub cpu_of
+{
+    my ($pid) = @_;
+    my @fields = split / /, slurp_file("/proc/$pid/stat") =~ s/.*\) //sr;
+    return ($fields[11] + $fields[12]) / 100;
 }
 
 # How long something takes, in seconds.

@@ -19,7 +19,7 @@ our @EXPORT = qw(
   new_decoding_node new_pipeline
   pipeline_state wait_state wait_confirmed
   decoder_pids worker_memory
-  events changes
+  events events_once changes
   watch_positions stop_watching
   replay_ok new_copy
   start_postmaster promote_with_slots
@@ -143,7 +143,14 @@ sub events
       grep { $_->{state} ne 'R' } $emulator->records($stream);
 }
 
-# The same as short texts: op, table, key or values.  What tests compare with.
+# The same, each once: what may have been sent again has the id that it had.
+sub events_once
+{
+    my %seen;
+    return grep { !$seen{ $_->{id} }++ } events(@_);
+}
+
+# The events as short texts: op, table, key or values.  What tests compare with.
 sub changes
 {
     my ($emulator, $stream, @members) = @_;

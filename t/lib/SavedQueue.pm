@@ -10,7 +10,7 @@ use strict;
 use warnings FATAL => 'all';
 use Exporter 'import';
 
-our @EXPORT = qw(changed_queue file_of_ids);
+our @EXPORT = qw(changed_queue file_of_ids write_bytes);
 
 my @crc_table = map { my $c = $_; $c = $c & 1 ? ($c >> 1) ^ 0x82f63b78 : $c >> 1 for 1 .. 8; $c } 0 .. 255;
 
@@ -36,6 +36,16 @@ sub file_of_ids
     my ($limit) = @_;
     my $number = pack('Q', $limit);
     return pack('LL', 0x46484931, _crc32c($number)) . $number;
+}
+
+# Write a file anew.
+sub write_bytes
+{
+    my ($file, $bytes) = @_;
+    open(my $out, '>:raw', $file) or die "$file: $!";
+    print $out $bytes;
+    close($out) or die "$file: $!";
+    return;
 }
 
 1;
