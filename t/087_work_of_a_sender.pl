@@ -4,6 +4,7 @@
 # that a busy machine changes little.
 use strict;
 use warnings FATAL => 'all';
+use List::Util qw(min);
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep);
@@ -54,6 +55,13 @@ sub cpu_of_record
     return (sort { $a <=> $b } @costs)[0];
 }
 
+# Requests for idle streams that were answered, as they came.
+sub requests_of_idle
+{
+    $emulator->control(POST => 'flush');
+    return grep { ($_->{stream} // '') =~ /^idle_/ } $emulator->requests;
+}
+
 # The same of a change of another stream before it.
 my $linger = 1;
 sub cpu_of_change
@@ -101,6 +109,25 @@ round_trips($node, 'busy', 1);
 wait_until('what they needed is given back', sub { memory() - $memory < 3 })
   or diag(sprintf('%.1f MB before, %.1f MB meanwhile, %.1f MB now', $memory, $while_busy, memory()));
 note(sprintf('%.1f MB before, %.1f MB meanwhile, %.1f MB now', $memory, $while_busy, memory()));
+
+# Responses that have piled up are dealt with before other requests begin, which would
+# only wait for the sender, at a greater cost
+$emulator->fault('delay', { seconds => 5 }, { stream => 'idle_*', count => $connections });
+my $came = () = requests_of_idle();
+sql($put_everywhere);
+wait_for_sql($node, 'SELECT sum(in_flight) FROM firehose_stat_stream', $connections);
+kill('STOP', $sender);
+wait_until('the responses to all that are under way wait for the sender',
+    sub { (() = requests_of_idle()) == $came + $connections });
+kill('CONT', $sender);
+wait_delivered($node);
+my @requests = requests_of_idle();
+my @waited = @requests[ $came .. $came + $connections - 1 ];
+my $first = min(map { $_->{started} } @requests[ $came + $connections .. $#requests ]);
+my $late = sql("SELECT count(*) FROM firehose_stat_stream WHERE last_accepted_at > to_timestamp($first)
+    AND stream IN (" . join(', ', map { "'$_->{stream}'" } @waited) . ')');
+# so many may be under way in any case
+cmp_ok($late, '<=', 32, "of $connections, $late were dealt with after others had begun");
 
 $node->stop('immediate');
 done_testing();

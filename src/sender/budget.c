@@ -35,6 +35,12 @@
 /* A stream that has waited so long says so (us). */
 #define SHOW_AFTER			INT64CONST(1000000)
 
+/*
+ * Requests that may be under way however busy this process is, and how many
+ * more are allowed in a turn: as many as it can deal with in one (http_drive).
+ */
+#define IN_ANY_CASE			32
+
 static int	descriptors;		/* that connections may use */
 static int	in_flight = 0;		/* requests */
 static Size used = 0;			/* bytes they have */
@@ -47,6 +53,13 @@ static int	allowed_open = INT_MAX; /* connections, idle ones included */
 static int64 pause_until = 0;
 static int64 pause_length = 0;
 static char shortage[128];
+
+/*
+ * Requests under way beyond which others would only wait for this process,
+ * which is behind with the responses; has it kept one from starting?
+ */
+static int	enough = INT_MAX;
+static bool held_back = false;
 
 /* when to ask again whether a connection may be made */
 static int64 connections_at = PG_INT64_MAX;
@@ -153,9 +166,30 @@ has_room(const BudgetShare *share, Size bytes, int64 now)
 {
 	if (!http_may_start(now, &connections_at))
 		return false;
+	if (in_flight >= enough)
+	{
+		held_back = true;
+		return false;
+	}
 	if (share->requests == 0)
 		return free_requests() > 0 && (bytes <= budget_free() || in_flight == 0);
 	return share->requests < free_requests() && bytes <= budget_room(share);
+}
+
+/*
+ * A thousand streams with a record each would have as many requests under way
+ * as there may be, although a few are as many as this process can deal with:
+ * each then costs more, since what it needs has left the CPU's cache until its
+ * response is dealt with, here and at the other end.
+ */
+void
+budget_heed_responses(void)
+{
+	if (http_is_behind())
+		enough = Max(in_flight, IN_ANY_CASE);
+	else if (held_back)
+		enough = enough >= budget_connections() ? INT_MAX : enough + IN_ANY_CASE;
+	held_back = false;
 }
 
 static void
@@ -276,6 +310,8 @@ budget_reason(void)
 
 	if (allowed != INT_MAX)
 		snprintf(reason, sizeof(reason), "waits for the system, which refused more: %s", shortage);
+	else if (held_back)
+		snprintf(reason, sizeof(reason), "waits for the sender, which is busy with responses");
 	else if (free_requests() == 0)
 		snprintf(reason, sizeof(reason), "waits for one of %d connections (firehose.max_connections)",
 				 budget_connections());
@@ -296,6 +332,8 @@ budget_timeout_ms(int64 now)
 		return -1;
 	if (allowed != INT_MAX)
 		when = now < pause_until ? pause_until : pause_until + pause_length;
+	if (held_back)
+		when = now;
 	if (connections_at != PG_INT64_MAX)
 		when = Min(when, Max(connections_at, pause_until));
 	dlist_foreach(iter, &line)

@@ -75,6 +75,12 @@ extern void budget_give_back(BudgetShare *share, Size bytes);
 /* The share needs nothing any more. */
 extern void budget_leave_line(BudgetShare *share);
 
+/*
+ * Once in each turn of the sender: have as many requests under way as it can
+ * deal with, if those are fewer than there may be.
+ */
+extern void budget_heed_responses(void);
+
 /* The first in line, if there is room for it now; else NULL. */
 extern BudgetShare *budget_first_served(int64 now);
 

@@ -59,6 +59,7 @@ static Transfers ordinary = {.deadline = -1};
 static Transfers secret = {.deadline = -1};
 static int	nsecret = 0;
 static int	epoll_fd = -1;
+static bool behind = false;		/* the last look found all that it takes */
 static char *no_proxy = NULL;
 
 /* Set an option; on failure remember which one in the request's error. */
@@ -388,10 +389,17 @@ http_drive(void)
 	sigset_t	old;
 	int			n = epoll_wait(epoll_fd, events, lengthof(events), 0);
 
+	behind = n == lengthof(events);
 	block_signals(&old);
 	drive(&ordinary, events, n);
 	drive(&secret, events, n);
 	restore_signals(&old);
+}
+
+bool
+http_is_behind(void)
+{
+	return behind;
 }
 
 long

@@ -113,6 +113,12 @@ extern bool http_may_start(int64_t now, int64_t *at);
  */
 extern void http_drive(void);
 
+/*
+ * Were there so many sockets to deal with that others may have to wait for the
+ * next call?
+ */
+extern bool http_is_behind(void);
+
 /* Let a further descriptor make that one readable; it has no other effect. */
 extern void http_watch(int fd);
 extern void http_unwatch(int fd);

@@ -397,6 +397,7 @@ visit_deliveries(int64 now)
 	int			n;
 
 	turn_collect(now);
+	budget_heed_responses();
 	serve_line(now);
 	for (n = turn_count(); n > 0; n--)
 	{
