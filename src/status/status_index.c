@@ -63,9 +63,9 @@ find_bounds(const StatusKey *keys, int n, StatusKey *least, StatusKey *greatest)
 	}
 }
 
-/* Enter the least or the greatest values of rows that lie in one range. */
+/* Enter the least or the greatest values of the rows in one range. */
 static void
-insert_bound(StatusIndex *index, const StatusKey *bound, const ItemPointerData *tid)
+insert_bound(StatusIndex *index, const StatusKey *bound, const TupleTableSlot *row)
 {
 	TupleTableSlot *slot = index->bounds;
 
@@ -77,7 +77,8 @@ insert_bound(StatusIndex *index, const StatusKey *bound, const ItemPointerData *
 	for (int k = 0; k < lengthof(bounded); k++)
 		slot->tts_isnull[bounded[k] - 1] = false;
 	ExecStoreVirtualTuple(slot);
-	slot->tts_tid = *tid;
+	slot->tts_tid = row->tts_tid;
+	slot->tts_tableOid = row->tts_tableOid;
 	own_tables_insert_index_entries(index->indexes, slot);
 }
 
@@ -111,7 +112,7 @@ status_index_insert(StatusIndex *index, const StatusKey *keys, TupleTableSlot **
 			continue;
 		}
 		find_bounds(keys + i, together, &least, &greatest);
-		insert_bound(index, &least, &slots[i]->tts_tid);
-		insert_bound(index, &greatest, &slots[i]->tts_tid);
+		insert_bound(index, &least, slots[i]);
+		insert_bound(index, &greatest, slots[i]);
 	}
 }
