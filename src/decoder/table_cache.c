@@ -324,8 +324,9 @@ find_missing_key(const EventRelation *relation, char replident)
 
 	if (rel == NULL)
 		return NULL;
+	/* opens that one index, where RelationGetIndexAttrBitmap would open all */
 	if (replident != REPLICA_IDENTITY_FULL)
-		key = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_IDENTITY_KEY);
+		key = RelationGetIdentityKeyBitmap(rel);
 	initStringInfo(&names);
 	while ((att = bms_next_member(key, att)) >= 0)
 	{

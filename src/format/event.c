@@ -117,7 +117,7 @@ set_names(EventRelation *relation, const char *schema, const char *table)
 static MemoryContext
 create_context(MemoryContext parent, int n)
 {
-	Size		size = MAXALIGN(1024 + n * (sizeof(EventColumn) + 64));
+	Size		size = MAXALIGN(1280 + n * (sizeof(EventColumn) + 64));
 
 	size = Min(size, ALLOCSET_SMALL_MAXSIZE);
 	return AllocSetContextCreate(parent, "firehose relation", size, size,
