@@ -14,22 +14,23 @@ use PipelineTest;
 
 my $emulator = Emulator->start();
 my $node = new_decoding_node('main', $emulator, 'firehose.queue_size' => '4MB',
-    'firehose.queue_timeout' => '30min', 'firehose.max_queue_timeout' => '30min');
+    'firehose.queue_timeout' => '30min', 'firehose.max_queue_timeout' => '30min',
+    'firehose.max_streams' => 16);
 my $accounts = q{SELECT pages_promised || ' ' || waiters FROM firehose_stat_queue};
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 
-# Put into a stream until it may have no more.
+# Put records of one size after the other into a stream until it may have no more.
 sub fill
 {
-    my ($stream) = @_;
+    my ($stream, @sizes) = @_;
     sql("DO \$\$ BEGIN
         SET LOCAL firehose.queue_timeout = 0;
         LOOP
-            PERFORM firehose_put_record('$stream', repeat('f', 50000), transactional => false);
+            PERFORM firehose_put_record('$stream', repeat('f', $_), transactional => false);
         END LOOP;
     EXCEPTION WHEN insufficient_resources THEN NULL;
-    END \$\$");
+    END \$\$") foreach @sizes ? @sizes : 50000;
     return;
 }
 
@@ -252,6 +253,32 @@ alter_settings($node, 'firehose.enabled' => 'on');
 sql(q{ALTER SERVER late OPTIONS (SET paused 'false')});
 wait_confirmed($node, 'postgres', 'durable_puts');
 wait_until('what was put arrives', sub { $emulator->records('late') >= 1000 });
+
+# All places are taken, and no sender runs.  A database that has more than its share
+# gives up an idle stream for a new one, and may not have the place even so; but what
+# the idle one held is room for others.
+sql('SELECT firehose_disable_durable_puts()');
+sql('CREATE DATABASE other');
+$node->safe_psql('other', q{CREATE EXTENSION firehose;
+    SELECT format('CREATE SERVER s%s FOREIGN DATA WRAPPER firehose', n) FROM generate_series(1, 10) n \gexec
+    SELECT firehose_put_record('s' || n, 'x') FROM generate_series(1, 9) n;
+    SELECT firehose_flush()});
+while ((my $n = sql('SELECT streams FROM firehose_stat_queue')) < 16)
+{
+    new_stream($node, "p$n");
+    sql("SELECT firehose_put_record('p$n', 'x'); SELECT firehose_flush()");
+}
+is($node->safe_psql('other', q{SELECT count(*) FROM firehose_stat_stream WHERE datname = 'other'}), '9',
+    'nine of sixteen places are those of one database');
+alter_settings($node, 'firehose.enabled' => 'off');
+wait_until('the senders have left', sub { sender_pids($node) == 0 });
+fill('p15', 50000, 1000, 10);
+my ($beside) = stand_in_line('p15', 10);
+my (undef, undef, $refused) = $node->psql('other', q{SELECT firehose_put_record('s10', 'x')});
+like($refused, qr/no room for another stream/, 'a place is asked for in vain');
+served('one that waits in another database', $beside);
+alter_settings($node, 'firehose.enabled' => 'on');
+wait_delivered($node);
 
 $node->stop;
 done_testing();
