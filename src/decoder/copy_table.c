@@ -135,7 +135,6 @@ read_columns(CopyTable *table, const Pipeline *pipeline, const CopyRow *copy, Re
 	Oid			types[] = {TEXTARRAYOID, OIDOID};
 	Datum		args[2];
 	Datum	   *names = palloc(list_length(pipeline->publications) * sizeof(Datum));
-	char	   *schema = get_namespace_name(RelationGetNamespace(rel));
 	ListCell   *cell;
 	StringInfoData list;
 	char	   *filter;
@@ -154,7 +153,7 @@ read_columns(CopyTable *table, const Pipeline *pipeline, const CopyRow *copy, Re
 	initStringInfo(&list);
 	table->ncolumns = SPI_processed;
 	table->row = palloc0(table->ncolumns * sizeof(EventValue));
-	table->relation = event_relation_create(table->context, table->relid, schema,
+	table->relation = event_relation_create(table->context, table->relid, NULL,
 											RelationGetRelationName(rel), table->ncolumns,
 											&pipeline->values);
 	table->gone.func = forget_relation;

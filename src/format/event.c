@@ -144,10 +144,12 @@ event_relation_create(MemoryContext parent, Oid relid, const char *schema,
 	relation->unlink.arg = relation;
 	MemoryContextRegisterResetCallback(context, &relation->unlink);
 	watch(relation, WATCHED_RELATION, relid);
-	namespace = get_namespace_oid(schema, true);
+	namespace = schema ? get_namespace_oid(schema, true) : get_rel_namespace(relid);
 	if (OidIsValid(namespace))
 		watch(relation, WATCHED_SCHEMA,
 			  GetSysCacheHashValue1(NAMESPACEOID, ObjectIdGetDatum(namespace)));
+	if (schema == NULL && (schema = get_namespace_name(namespace)) == NULL)
+		elog(ERROR, "cache lookup failed for schema of relation %u", relid);
 
 	set_names(relation, schema, table);
 	relation->options = *options;
@@ -224,7 +226,6 @@ describe_relation(Relation rel, const CachedKey *wanted)
 {
 	ValueOptions options = *wanted->defaults;
 	Bitmapset  *key;
-	char	   *schema;
 	EventRelation *relation;
 
 	if (wanted->flags & EVENT_RELATION_BIGINT_STRINGS)
@@ -235,11 +236,9 @@ describe_relation(Relation rel, const CachedKey *wanted)
 		key = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_PRIMARY_KEY);
 
 	/* the context is a child of the caller's until all has gone well */
-	schema = get_namespace_name(RelationGetNamespace(rel));
-	relation = event_relation_from_tupdesc(CurrentMemoryContext, RelationGetRelid(rel), schema,
+	relation = event_relation_from_tupdesc(CurrentMemoryContext, RelationGetRelid(rel), NULL,
 										   RelationGetRelationName(rel), RelationGetDescr(rel),
 										   key, &options);
-	pfree(schema);
 	bms_free(key);
 	relation->flags = wanted->flags;
 	relation->defaults = wanted->defaults;

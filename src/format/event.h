@@ -106,7 +106,8 @@ typedef struct EventRelation
 /*
  * Start the description of a table in a new child context of `parent`; every
  * column is then set once.  For readers whose columns come from elsewhere than
- * an open relation.  Needs the catalogs (a historic snapshot will do).
+ * an open relation.  Without a schema it is named after the table's own, as of
+ * now.  Needs the catalogs (a historic snapshot will do).
  */
 extern PGDLLEXPORT EventRelation *event_relation_create(MemoryContext parent, Oid relid,
 														const char *schema, const char *table,

@@ -37,6 +37,7 @@ static HTAB *streams = NULL;	/* by name */
 static HTAB *streams_by_id = NULL;	/* the same entries: StreamById */
 static Stream *last_used = NULL;
 static uint64 catalog_generation = 1;
+static uint64 rights_generation = 1;	/* of all that usage_checked depends on */
 static uint64 seen_settings = 0;
 
 typedef struct StreamById
@@ -59,6 +60,7 @@ forget_all(void)
 	Stream	   *stream;
 
 	catalog_generation++;
+	rights_generation++;
 	hash_seq_init(&status, streams);
 	while ((stream = hash_seq_search(&status)) != NULL)
 	{
@@ -81,6 +83,7 @@ server_changed(Datum arg, int cacheid, uint32 hashvalue)
 	Stream	   *stream;
 
 	catalog_generation++;
+	rights_generation++;
 	hash_seq_init(&status, streams);
 	while ((stream = hash_seq_search(&status)) != NULL)
 	{
@@ -98,6 +101,7 @@ roles_changed(Datum arg, int cacheid, uint32 hashvalue)
 	HASH_SEQ_STATUS status;
 	Stream	   *stream;
 
+	rights_generation++;
 	hash_seq_init(&status, streams);
 	while ((stream = hash_seq_search(&status)) != NULL)
 		stream->usage_checked = InvalidOid;
@@ -152,9 +156,13 @@ is_stream(const ForeignServer *server)
 	return server->fdwid == stream_wrapper_oid();
 }
 
-/* Put a server into the cache, or bring its entry up to date. */
+/*
+ * Put a server into the cache, or bring its entry up to date.  It was looked
+ * up at this generation of the catalogs: if they have changed meanwhile it is
+ * looked up again the next time.
+ */
 static Stream *
-remember(const ForeignServer *server)
+remember(const ForeignServer *server, uint64 generation)
 {
 	bool		found;
 	Stream	   *stream = hash_search(streams, server->servername, HASH_ENTER, &found);
@@ -179,7 +187,7 @@ remember(const ForeignServer *server)
 											   ObjectIdGetDatum(server->serverid));
 	by_id = hash_search(streams_by_id, &server->serverid, HASH_ENTER, NULL);
 	by_id->stream = stream;
-	stream->valid = true;
+	stream->valid = generation == catalog_generation;
 	return stream;
 }
 
@@ -257,6 +265,8 @@ stream_get(const char *name)
 	stream = hash_search(streams, name, HASH_FIND, NULL);
 	if (stream == NULL || !stream->valid)
 	{
+		uint64		generation = catalog_generation;
+
 		server = GetForeignServerByName(name, true);
 		if (server == NULL)
 			no_such_stream(name);
@@ -266,7 +276,7 @@ stream_get(const char *name)
 					 errmsg("foreign server \"%s\" is not a stream", name),
 					 errdetail("It belongs to another foreign-data wrapper than \"%s\".",
 							   FIREHOSE_NAME)));
-		stream = remember(server);
+		stream = remember(server, generation);
 	}
 	last_used = stream;
 	return stream;
@@ -305,21 +315,24 @@ stream_get_by_id(Oid serverid)
 {
 	ForeignServer *server;
 	Stream	   *stream;
+	uint64		generation;
 
 	ensure_cache();
 	stream = find_by_id(serverid);
 	if (stream != NULL)
 		return stream;
+	generation = catalog_generation;
 	server = GetForeignServerExtended(serverid, FSV_MISSING_OK);
 	if (server == NULL || !is_stream(server))
 		return NULL;
-	return remember(server);
+	return remember(server, generation);
 }
 
 void
 stream_check_usage(Stream *stream, Oid role)
 {
 	AclResult	result;
+	uint64		generation = rights_generation;
 
 	if (stream->usage_checked == role)
 		return;
@@ -331,5 +344,7 @@ stream_check_usage(Stream *stream, Oid role)
 				 errhint("Its owner may allow it with: GRANT USAGE ON FOREIGN SERVER %s TO %s;",
 						 quote_identifier(stream->name),
 						 quote_identifier(GetUserNameFromId(role, false)))));
-	stream->usage_checked = role;
+	/* what was looked at may be of before a change that is told meanwhile */
+	if (generation == rights_generation)
+		stream->usage_checked = role;
 }
