@@ -26,6 +26,7 @@
 #include "storage/ipc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -49,6 +50,7 @@
 #include "queue/reserve.h"
 #include "status/recent.h"
 #include "stream/stream.h"
+#include "stream/stream_options.h"
 #include "wal/present_catalogs.h"
 #include "wal/replication_slot.h"
 #include "wal/standby_gate.h"
@@ -83,6 +85,7 @@ static MemoryContext decoder_context;
 static uint64 nulled;			/* values not counted in the table yet */
 static bool making_slot;
 static XLogRecPtr failed_at;	/* where an earlier decoder met an error */
+static uint64 read_options_at;	/* stream_options_generation */
 
 static void start(void);
 static void run(void);
@@ -190,6 +193,7 @@ read_changes(void)
 	foreach(lc, pipeline->routes)
 		add_stream(((PipelineRoute *) lfirst(lc))->stream);
 	add_stream(pipeline->stream);
+	read_options_at = stream_options_generation();
 	json_tolerate(QUEUE_MAX_RECORD);
 	pipeline->values.nulled = &nulled;
 	consumer = &change_reader_consumer;
@@ -216,6 +220,7 @@ check_rights(void)
 static void
 reread_options(void)
 {
+	read_options_at = stream_options_generation();
 	if (pipeline->durable_puts)
 		return;
 	for (int i = 0; i < batch.nstreams; i++)
@@ -229,7 +234,8 @@ reread_options(void)
 
 /*
  * Between transactions: check again if anything was changed that rights depend
- * on.  Invalidations are processed at the start of a transaction.
+ * on, or defaults of streams' options.  Invalidations are processed at the
+ * start of a transaction.
  */
 static void
 recheck_rights(void)
@@ -240,7 +246,7 @@ recheck_rights(void)
 	if (wal_reader_position(wal) >= wal_reader_limit())
 		return;
 	StartTransactionCommand();
-	changed = pipeline_rights_changed();
+	changed = pipeline_rights_changed() || read_options_at != stream_options_generation();
 	if (changed)
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
@@ -579,6 +585,13 @@ leave_at_exit(int code, Datum arg)
 
 	await_sender();
 	confirm();
+
+	/* it may have been stopped amid a transaction's decoding */
+	if (HistoricSnapshotActive())
+	{
+		TeardownHistoricSnapshot(true);
+		InvalidateSystemCaches();
+	}
 	copier_stop();
 	progress_note(true);
 }

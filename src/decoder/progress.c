@@ -12,9 +12,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "miscadmin.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
 #include "common/clock.h"
 #include "common/compat.h"
@@ -245,13 +243,6 @@ progress_note(bool now)
 
 	if (!now && progress_due() != 0)
 		return;
-
-	/* at the end it may have been stopped amid a transaction's decoding */
-	if (now && HistoricSnapshotActive())
-	{
-		TeardownHistoricSnapshot(true);
-		InvalidateSystemCaches();
-	}
 	noted_at = clock_ms();
 	if (now ? confirmed > last : is_worth_noting(confirmed))
 	{
