@@ -26,8 +26,9 @@
 /* How long to wait for room before on_full is asked again (ms). */
 #define ROOM_WAIT_MS	1000
 
-/* A stream's buffer larger than this is not kept. */
-#define KEEP_BUFFER		(2 * OUTBOX_FULL)
+/* So much of the streams' buffers is kept, and a little of each. */
+#define KEEP_BUFFERS	(2 * OUTBOX_FULL)
+#define KEEP_OF_EACH	1024
 
 /* Claim a stream's entry of the queue's table, the first time or again. */
 static void
@@ -272,19 +273,28 @@ hand_over(BatchStream *stream)
 	memset(&stream->totals, 0, sizeof(stream->totals));
 }
 
-/* A large record leaves a large buffer, and there may be many streams. */
+static void
+shrink_buffer(StringInfo items, int keep)
+{
+	if (items->maxlen <= keep || items->len > 0)
+		return;
+	items->data = repalloc(items->data, keep);
+	items->maxlen = keep;
+}
+
+/*
+ * A batch leaves a buffer as large as itself, and there may be many streams
+ * that once had one.
+ */
 static void
 shrink_buffers(ChangeBatch *batch)
 {
+	int			keep = Max(KEEP_BUFFERS / Max(batch->nstreams, 1), KEEP_OF_EACH);
+
 	for (int i = 0; i < batch->nstreams; i++)
 	{
-		StringInfo	items = &batch->streams[i]->items;
-
-		if (items->maxlen > KEEP_BUFFER)
-		{
-			items->data = repalloc(items->data, KEEP_BUFFER);
-			items->maxlen = KEEP_BUFFER;
-		}
+		shrink_buffer(&batch->streams[i]->items, keep);
+		shrink_buffer(&batch->streams[i]->deferred_items, keep);
 	}
 }
 
