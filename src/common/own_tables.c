@@ -115,6 +115,15 @@ find_tables(void)
 	extension_owner = owner_of_extension(extension);
 }
 
+bool
+own_tables_has(Oid relid)
+{
+	Oid			extension = get_extension_oid(FIREHOSE_NAME, true);
+
+	return OidIsValid(extension) &&
+		getExtensionOfObject(RelationRelationId, relid) == extension;
+}
+
 static Oid
 owner_of_extension(Oid extension)
 {

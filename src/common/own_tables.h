@@ -31,6 +31,12 @@ typedef enum OwnTable
 extern Oid	own_tables_table_oid(OwnTable table);
 
 /*
+ * Is this any table of the extension, by the catalogs as they are asked (those
+ * of a historic snapshot, too)?  Needs a transaction.
+ */
+extern bool own_tables_has(Oid relid);
+
+/*
  * Open one of them if its lock, and those of its indexes and TOAST table, can
  * be had at once; NULL otherwise.  Error unless its columns have the types
  * given, and it is still the extension's alone (own_tables_trust.c).

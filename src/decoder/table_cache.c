@@ -17,10 +17,8 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "catalog/dependency.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
-#include "commands/extension.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -30,7 +28,7 @@
 
 #include "common/compat.h"
 #include "common/json_write.h"
-#include "common/names.h"
+#include "common/own_tables.h"
 #include "decoder/table_cache.h"
 
 struct TableCache
@@ -230,16 +228,6 @@ sweep(TableCache *cache)
 	}
 }
 
-/* Is this table the extension's own?  Nothing of it is ever sent. */
-static bool
-is_own(Oid relid)
-{
-	Oid			extension = get_extension_oid(FIREHOSE_NAME, true);
-
-	return OidIsValid(extension) &&
-		getExtensionOfObject(RelationRelationId, relid) == extension;
-}
-
 void
 table_cache_describe(TableCache *cache, StringInfo message)
 {
@@ -262,7 +250,8 @@ table_cache_describe(TableCache *cache, StringInfo message)
 	table->relation = NULL;
 	table->stream = NULL;
 	table->described = described;
-	table->skipped = is_own(relid);
+	/* nothing of the extension's own is ever sent */
+	table->skipped = own_tables_has(relid);
 }
 
 BatchStream *

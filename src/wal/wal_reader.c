@@ -24,6 +24,7 @@
 #include "utils/syscache.h"
 
 #include "common/compat.h"
+#include "common/own_tables.h"
 #include "wal/standby_gate.h"
 #include "wal/wal_reader.h"
 
@@ -213,17 +214,19 @@ note_publications(Datum arg, int cacheid, uint32 hashvalue)
  * pgoutput looks up publications by name, as of the transaction that is being
  * decoded, while a rename may come before or after it: pass the names of that
  * time.  One that did not exist then is an error, because another one may have
- * had its name.
+ * had its name.  But a change of our own tables, of which nothing is ever
+ * sent, is left out then: false.
  */
-static void
-follow_renames(WalReader *reader)
+static bool
+follow_renames(WalReader *reader, Oid relid)
 {
 	PGOutputData *data = reader->decoding->output_plugin_private;
+	const char *missing = NULL;
 	MemoryContext old;
 	ListCell   *cell;
 
 	if (likely(!publications_changed))
-		return;
+		return true;
 	old = MemoryContextSwitchTo(reader->context);
 	foreach(cell, reader->publications)
 	{
@@ -231,15 +234,17 @@ follow_renames(WalReader *reader)
 		char	   *then = get_publication_name(lfirst_oid(cell), true);
 
 		if (then == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_OBJECT),
-					 errmsg("publication \"%s\" did not exist at the commit",
-							(char *) lfirst(name))));
-		if (strcmp(then, lfirst(name)) != 0)
+			missing = lfirst(name);
+		else if (strcmp(then, lfirst(name)) != 0)
 			lfirst(name) = then;
 	}
 	MemoryContextSwitchTo(old);
-	publications_changed = false;
+	publications_changed = missing != NULL;
+	if (missing != NULL && !own_tables_has(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("publication \"%s\" did not exist at the commit", missing)));
+	return missing == NULL;
 }
 
 /* Have pgoutput write a change, and remember its table for errors. */
@@ -250,7 +255,8 @@ change_for_pgoutput(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 	WalReader  *reader = decoding->output_writer_private;
 	ErrorContextCallback context = {error_context_stack, note_table, reader};
 
-	follow_renames(reader);
+	if (!follow_renames(reader, RelationGetRelid(relation)))
+		return;
 	reader->relation = relation;
 	error_context_stack = &context;
 	reader->plugin.change_cb(decoding, txn, relation, change);
@@ -298,7 +304,7 @@ count_truncate(LogicalDecodingContext *decoding, ReorderBufferTXN *txn, int nrel
 	reader->change_lsn = change->lsn;
 	if (!is_foreign(reader, change->origin_id))
 	{
-		follow_renames(reader);
+		(void) follow_renames(reader, InvalidOid);
 		reader->plugin.truncate_cb(decoding, txn, nrelations, relations, change);
 	}
 	reader->seq += reader->ntruncated - 1;
