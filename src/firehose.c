@@ -38,6 +38,7 @@
 #include "status/status.h"
 #include "stream/identity_stats.h"
 #include "stream/stream.h"
+#include "wal/run_epoch.h"
 #include "workers/database_table.h"
 #include "workers/ddl_hooks.h"
 #include "workers/launcher.h"
@@ -95,6 +96,7 @@ _PG_init(void)
 	durable_register_callbacks();
 	retried_register_callbacks();
 	pipeline_register_wakeup();
+	run_epoch_register();
 	sender_absence_register();
 
 	prev_shmem_request = shmem_request_hook;
@@ -123,6 +125,7 @@ firehose_shmem_request(void)
 	recent_shmem_request();
 	database_table_shmem_request();
 	pipeline_table_shmem_request();
+	run_epoch_shmem_request();
 }
 
 static void
@@ -140,6 +143,7 @@ firehose_shmem_startup(void)
 	recent_shmem_startup();
 	database_table_shmem_startup();
 	pipeline_table_shmem_startup();
+	run_epoch_shmem_startup();
 
 	/* last: it fills the queue; then this start is noted */
 	queue_save_startup();

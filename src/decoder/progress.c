@@ -20,6 +20,7 @@
 #include "pipeline/position.h"
 #include "queue/ids.h"
 #include "wal/replication_slot.h"
+#include "wal/run_epoch.h"
 #include "wal/standby_gate.h"
 #include "wal/wal_reader.h"
 #include "workers/worker.h"
@@ -46,7 +47,7 @@ static int64 noted_at;			/* clock_ms */
 
 static bool read_position(int32 id);
 static const char *find_fault(const SlotInfo *slot);
-static void begin_epoch(XLogRecPtr from);
+static void raise_ids_of_puts(void);
 static void store_position(void);
 static void let_slot_go(XLogRecPtr upto);
 
@@ -56,17 +57,14 @@ read_position(int32 id)
 {
 	MemoryContext old = CurrentMemoryContext;
 	bool		known;
-	Epoch	   *epochs = NULL;
+	Epoch	   *epochs;
 
 	memset(&position, 0, sizeof(position));
 	StartTransactionCommand();
 	known = pipeline_position_read(id, &position);
+	epochs = MemoryContextAlloc(TopMemoryContext, Max(position.nepochs, 1) * sizeof(Epoch));
 	if (known)
-	{
-		epochs = MemoryContextAlloc(TopMemoryContext,
-									Max(position.nepochs, 1) * sizeof(Epoch));
 		memcpy(epochs, position.epochs, position.nepochs * sizeof(Epoch));
-	}
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(old);
 	position.epochs = epochs;
@@ -127,9 +125,14 @@ progress_start(const Pipeline *pipeline, PipelineEntry *entry, XLogRecPtr *start
 		position.confirmed = slot.confirmed;
 	if (anew || position.system == 0)
 	{
-		begin_epoch(position.confirmed);
+		/* the command that has set the position may have known its epoch */
+		if (anew || position.nepochs == 0 ||
+			position.epochs[position.nepochs - 1].from != position.confirmed)
+			(void) pipeline_position_add_epoch(&position, position.confirmed,
+											   run_epoch_at(slot.restart, position.confirmed));
 		store_position();
 	}
+	raise_ids_of_puts();
 
 	released = Min(slot.confirmed, position.confirmed);
 	noted_at = clock_ms();
@@ -141,32 +144,13 @@ progress_start(const Pipeline *pipeline, PipelineEntry *entry, XLogRecPtr *start
 
 /* Epochs ------------------------------------------------------------------ */
 
-/* Add an epoch, and drop those that no future commit has. */
+/* The ids of puts, microseconds since 2000, ascend through epochs, too. */
 static void
-begin_epoch(XLogRecPtr from)
+raise_ids_of_puts(void)
 {
-	int			useless = 0;
-	int			n = position.nepochs;
-	Epoch	   *epochs = MemoryContextAlloc(TopMemoryContext, (n + 1) * sizeof(Epoch));
-	uint64		highest = 0;
+	uint64		number = position.epochs[position.nepochs - 1].number;
 
-	for (int i = 0; i < n; i++)
-		highest = Max(highest, position.epochs[i].number);
-	while (useless < n - 1 && position.epochs[useless + 1].from <= position.confirmed)
-		useless++;
-	n -= useless;
-	if (n > 0)
-		memcpy(epochs, position.epochs + useless, n * sizeof(Epoch));
-	epochs[n].from = from;
-	epochs[n].number = pipeline_epoch_draw(highest);
-	/*
-	 * the ids of puts, microseconds since 2000, ascend through all of it, too
-	 */
-	ids_raise(firehose_queue, EPOCH_SECOND(epochs[n].number) * USECS_PER_SEC);
-	if (position.epochs != NULL)
-		pfree(position.epochs);
-	position.epochs = epochs;
-	position.nepochs = n + 1;
+	ids_raise(firehose_queue, EPOCH_SECOND(number) * USECS_PER_SEC);
 }
 
 /* Write all of it, as of this server. */
@@ -181,12 +165,13 @@ store_position(void)
 void
 progress_on_server_start(XLogRecPtr lsn)
 {
-	if (lsn <= position.epochs[position.nepochs - 1].from)
+	if (lsn <= position.epochs[position.nepochs - 1].from ||
+		!pipeline_position_add_epoch(&position, lsn, run_epoch_at(lsn, lsn)))
 		return;
-	begin_epoch(lsn);
+	raise_ids_of_puts();
 	store_position();
 
-	/* a standby that has commits behind it is to have their epoch, too */
+	/* a standby that has the slot is to have the epoch, too */
 	standby_gate_hold(lsn, XactLastCommitEnd);
 }
 

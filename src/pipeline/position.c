@@ -31,13 +31,12 @@
 #include "utils/fmgroids.h"
 #include "utils/pg_lsn.h"
 #include "utils/rel.h"
-#include "utils/timestamp.h"
 
 #include "common/compat.h"
 #include "common/own_tables.h"
 #include "pipeline/position.h"
+#include "wal/run_epoch.h"
 #include "wal/wal_reader.h"
-#include "workers/pipeline_table.h"
 
 /* The table's columns, in their order. */
 enum
@@ -300,12 +299,22 @@ void
 pipeline_position_set(int32 id, XLogRecPtr confirmed)
 {
 	Relation	rel = open_table(RowExclusiveLock);
-	PipelinePosition position = {0};
+	PipelinePosition position = {.epochs = palloc(sizeof(Epoch))};
 	bool		known = pipeline_position_read(id, &position);
+	XLogRecPtr	since;
+	uint64		number = run_epoch_current(&since);
 
-	/* the epochs stay, for the new one to be above them */
+	/*
+	 * The epochs stay, for others to be above them.  That of the new position
+	 * is known now; later the WAL that says it may not be there.
+	 */
 	position.system = 0;
 	position.confirmed = confirmed;
+	if (number != 0 && confirmed >= since)
+	{
+		(void) pipeline_position_add_epoch(&position, confirmed, number);
+		position.epochs[position.nepochs - 1].from = confirmed;
+	}
 	(void) delete_row(rel, id);
 	if (known || confirmed != InvalidXLogRecPtr)
 		insert_row(rel, id, &position);
@@ -327,25 +336,40 @@ pipeline_position_forget(int32 id)
 
 /* Epochs ------------------------------------------------------------------ */
 
-uint64
-pipeline_epoch_draw(uint64 above)
+/*
+ * An epoch of the WAL as this pipeline has it.  The random bits stay, so that
+ * one that was lifted already is recognised.
+ */
+static uint64
+lift(const PipelinePosition *position, uint64 number)
 {
-	uint64		current = pg_atomic_read_u64(&pipeline_table->epoch);
+	uint64		last = position->nepochs > 0 ? position->epochs[position->nepochs - 1].number : 0;
 
-	while (current <= above)
-	{
-		uint64		now = (uint64) (GetCurrentTimestamp() / USECS_PER_SEC) << EPOCH_RANDOM_BITS;
-		uint16		noise;
+	if (number > last)
+		return number;
+	if (EPOCH_RANDOM(number) == EPOCH_RANDOM(last))
+		return last;
+	return (EPOCH_SECOND(last) + 1) << EPOCH_RANDOM_BITS | EPOCH_RANDOM(number);
+}
 
-		if (!pg_strong_random(&noise, sizeof(noise)))
-			ereport(ERROR,
-					(errcode(ERRCODE_INTERNAL_ERROR),
-					 errmsg("could not generate random bits")));
+bool
+pipeline_position_add_epoch(PipelinePosition *position, XLogRecPtr from, uint64 number)
+{
+	Epoch	   *epochs = position->epochs;
+	int			n = position->nepochs;
+	int			useless = 0;
 
-		/* the clock may have been set back */
-		now = Max(now, above + 1) + noise;
-		if (pg_atomic_compare_exchange_u64(&pipeline_table->epoch, &current, now))
-			return now;
-	}
-	return current;
+	number = lift(position, number);
+	if (n > 0 && epochs[n - 1].number == number)
+		return false;
+	while (useless < n - 1 && epochs[useless + 1].from <= position->confirmed)
+		useless++;
+	n -= useless;
+	memmove(epochs, epochs + useless, n * sizeof(Epoch));
+	epochs = repalloc(epochs, (n + 1) * sizeof(Epoch));
+	epochs[n].from = from;
+	epochs[n].number = number;
+	position->epochs = epochs;
+	position->nepochs = n + 1;
+	return true;
 }

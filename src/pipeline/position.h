@@ -10,25 +10,26 @@
  * up to which all is delivered, the system it was written on, and the epochs
  * of the WAL from there on.
  *
- * Epochs ------ Ids of changes begin with an epoch (48 bits: the second since
- * 2000 in which it was drawn, and 16 random ones), because positions in the
+ * Epochs ------ Ids of changes begin with an epoch, because positions in the
  * WAL return: when a copy of the storage continues, beside the original or in
  * its place, or a standby that lacks the last WAL.  Each of these begins with
- * a start of the server, which the WAL shows (wal_reader.h).  A commit has the
- * epoch of the last such start before it; one that the decoder meets for the
- * first time gets the epoch of the server's run, and that is in the table
- * before anything behind it is handed over.  So every server that continues a
- * history agrees on the delivered part of it, and no other history has its
- * epochs.  (The model in test/model checks this.)
+ * a start of the server, and each run of the server says its epoch in the WAL
+ * (run_epoch.h).  So every server that continues a history agrees on the epoch
+ * of each commit in it, and no other history has its epochs.  (The model in
+ * test/model checks this.)
+ *
+ * The table has the epochs that hold at the position or were met behind it:
+ * the slot does not keep the WAL that says them.  It has them before anything
+ * behind the start is handed over.
+ *
+ * Epochs of a pipeline ascend though the clock may be set back, or two runs
+ * begin in one second: one that is not above the last is lifted above it,
+ * always in the same way.
  */
 #ifndef FIREHOSE_PIPELINE_POSITION_H
 #define FIREHOSE_PIPELINE_POSITION_H
 
 #include "access/xlogdefs.h"
-
-/* The second since 2000 in which an epoch was drawn: below are random bits. */
-#define EPOCH_RANDOM_BITS	16
-#define EPOCH_SECOND(number)	((number) >> EPOCH_RANDOM_BITS)
 
 /* Commits from a position on have this epoch, until the next one's. */
 typedef struct Epoch
@@ -45,7 +46,7 @@ typedef struct PipelinePosition
 								 * */
 	XLogRecPtr	confirmed;		/* all that commits before this is delivered */
 	int			nepochs;
-	Epoch	   *epochs;			/* ascending */
+	Epoch	   *epochs;			/* ascending; not NULL even if there is none */
 } PipelinePosition;
 
 /* In a transaction: read it, into palloc'd memory; false: there is none. */
@@ -65,15 +66,20 @@ extern void pipeline_position_store(int32 id, const PipelinePosition *position);
 extern bool pipeline_position_advance(int32 id, XLogRecPtr confirmed);
 
 /*
- * In a command's transaction: everything before it is given up, and a new
- * epoch begins.  Invalid: forget the position; it will be that of a new slot.
+ * In a command's transaction: everything before it is given up.  Invalid:
+ * forget the position; it will be that of a new slot.
  */
 extern void pipeline_position_set(int32 id, XLogRecPtr confirmed);
 
 /* The same without waiting for a lock; false: not now. */
 extern bool pipeline_position_forget(int32 id);
 
-/* An epoch above another: that of this run of the server, if it can be. */
-extern uint64 pipeline_epoch_draw(uint64 above);
+/*
+ * Have commits from a position on have an epoch that the WAL says, lifted if
+ * need be; those that no future commit has are dropped.  The array, which is
+ * palloc'd memory, is enlarged.  False: the last one is this one already.
+ */
+extern bool pipeline_position_add_epoch(PipelinePosition *position, XLogRecPtr from,
+										uint64 number);
 
 #endif							/* FIREHOSE_PIPELINE_POSITION_H */

@@ -7,7 +7,6 @@
 #include "access/rmgr.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "catalog/pg_control.h"
 #include "access/xlogrecovery.h"
 #include "access/xlogutils.h"
 #include "catalog/pg_publication.h"
@@ -25,6 +24,7 @@
 
 #include "common/compat.h"
 #include "common/own_tables.h"
+#include "wal/run_epoch.h"
 #include "wal/standby_gate.h"
 #include "wal/wal_reader.h"
 
@@ -412,18 +412,6 @@ set_back(XLogRecPtr start)
 	SpinLockRelease(&MyReplicationSlot->mutex);
 }
 
-/*
- * Is this the last record before a start of the server, or the first of one?
- */
-static bool
-is_server_start(XLogReaderState *record)
-{
-	uint8		info = XLogRecGetInfo(record) & ~XLR_INFO_MASK;
-
-	return XLogRecGetRmid(record) == RM_XLOG_ID &&
-		(info == XLOG_CHECKPOINT_SHUTDOWN || info == XLOG_END_OF_RECOVERY);
-}
-
 WalReader *
 wal_reader_open(const char *slot_name, XLogRecPtr start, List *options,
 				const WalConsumer *consumer, void *arg)
@@ -543,7 +531,7 @@ wal_reader_next(WalReader *reader)
 		reader->limit = InvalidXLogRecPtr;
 		return false;
 	}
-	if (is_server_start(state) && reader->on_server_start)
+	if (run_epoch_is_start(state) && reader->on_server_start)
 	{
 		reader->on_server_start(state->ReadRecPtr);
 		reader->limit = InvalidXLogRecPtr;	/* the gate may have been closed */

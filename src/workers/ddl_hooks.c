@@ -44,6 +44,7 @@
 #include "common/names.h"
 #include "common/utility.h"
 #include "stream/stream.h"
+#include "wal/run_epoch.h"
 #include "workers/database_control.h"
 #include "workers/ddl_hooks.h"
 #include "workers/extension_drop.h"
@@ -131,6 +132,10 @@ process_utility(UTILITY_PARAMETERS)
 	/* SET TABLESPACE commits on its way, so this cannot wait until after it */
 	if (tag == T_CreatedbStmt || tag == T_AlterDatabaseStmt)
 		pending.databases = true;
+
+	/* its commit record comes before the commit of its transaction */
+	if (ending == TRANS_STMT_COMMIT_PREPARED)
+		run_epoch_say();
 
 	next_process_utility(UTILITY_ARGUMENTS);
 

@@ -33,6 +33,7 @@
 #include "common/names.h"
 #include "queue/save.h"
 #include "queue/set_aside.h"
+#include "wal/run_epoch.h"
 #include "workers/database_scan.h"
 #include "workers/database_table.h"
 #include "workers/decoder_lifecycle.h"
@@ -179,6 +180,9 @@ begin_launcher(void)
 	on_shmem_exit(detach_launcher, (Datum) 0);
 
 	worker_connect(InvalidOid);
+
+	/* before there is a decoder */
+	run_epoch_flush();
 
 	/* recovery is over, or we would not run */
 	queue_save_forget();

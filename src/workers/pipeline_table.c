@@ -100,7 +100,6 @@ pipeline_table_shmem_startup(void)
 		pipeline_table->lock = &GetNamedLWLockTranche(TRANCHE)->lock;
 		pipeline_table->nentries = max_pipelines;
 		pg_atomic_init_u32(&pipeline_table->sleepers, 0);
-		pg_atomic_init_u64(&pipeline_table->epoch, 0);
 		pg_atomic_init_u64(&pipeline_table->asynchronous_upto, 0);
 		for (int i = 0; i < max_pipelines; i++)
 			init_entry(&pipeline_table->entries[i]);

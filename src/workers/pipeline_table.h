@@ -126,8 +126,6 @@ typedef struct PipelineTable
 	LWLock	   *lock;
 	int			nentries;			/* firehose.max_pipelines, fixed */
 	pg_atomic_uint32 sleepers;	/* how many decoders want_commit */
-	/* of this run of the server; 0: not drawn yet */
-	pg_atomic_uint64 epoch;
 	pg_atomic_uint64 asynchronous_upto; /* end of the last commit that did not
 										 * wait for its flush; 0: none yet */
 	PipelineEntry entries[FLEXIBLE_ARRAY_MEMBER];

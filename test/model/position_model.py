@@ -2,22 +2,25 @@
 A model of what a pipeline knows of its position and its ids.
 
 One pipeline, the histories of its server's WAL, and everything that keeps state:
-the WAL (flushed or not), the position record and the epochs (in a table, so in
-the WAL), the replication slot (a file of its own), shared memory, the records on
-their way.  Random operations: commits, decoding in parts, deliveries in any
-order, definition changes, crashes, restarts, copies of the storage that are put
-back or go on as servers of their own, promotion of a standby that lags, slots
-that are lost, made again, moved or stale, and pg_upgrade.
+the WAL (flushed or not) with the epoch that each run of the server says in it, the
+position record with the epochs that were read (in a table, so in the WAL), the
+replication slot (a file of its own), shared memory, the records on their way.
+Random operations: commits, decoding in parts, deliveries in any order, definition
+changes, crashes, restarts, also without the library, copies of the storage that
+are put back or go on as servers of their own, promotion of a standby that lags,
+slots that are lost, made again, moved or stale, pg_upgrade, and sessions that
+pretend to say an epoch.
 
 After each run, what a consumer got is compared with what every history has:
 
   content   no id ever carries two contents, in all histories together
-  durable   nothing leaves under an epoch that a crash could take back
   loss      every change of the last history was delivered, unless the pipeline
             failed and named the gap
   gap       a pipeline fails only if its slot was really lost or made again
-  stable    a change has one id, unless the record of its epoch was not
-            replicated before a promotion, or the pipeline went on from now
+  stable    a change has one id, in all histories together, unless the WAL did
+            not say the epoch of its run before it, or the pipeline began in an
+            earlier run, of which it has not read the WAL
+  agree     it has the epoch of the run, whenever the pipeline was made
   order     in one history, ids ascend with the WAL
   repeat    nothing that was recorded as delivered is delivered again
 
@@ -36,12 +39,17 @@ MUTATIONS = {
     'number-what-is-sent': 'changes are numbered as the definition sends them',
     'no-gap-check': 'a slot ahead of the record is taken',
     'epoch-is-timeline': 'the high digits are the timeline, as of the reading',
-    'epoch-not-flushed': 'records leave before their epoch is durable',
     'epoch-not-stored': 'the position passes a start of the server unnoted',
-    'epoch-of-current-run': 'only the start of the running server gets an epoch',
     'epoch-from-record': 'the epoch is the time of the record at the start',
     'epoch-from-clock': 'an epoch is the clock, though that was set back',
-    'epoch-not-renewed': 'a pipeline without a record continues an old epoch',
+    'epoch-not-renewed': 'a pipeline that jumps continues an old epoch',
+    'epoch-by-reader': 'the decoder draws an epoch when it comes past a start',
+    'epoch-from-anyone': 'what a session says in the WAL passes for an epoch',
+    'commit-before-epoch': 'sessions commit before the run has said its epoch',
+    'silent-run': 'a run that has not said its epoch has that of the run before',
+    'lifted-anew': 'an epoch that is lifted above others is another one each time',
+    'no-hold': 'a standby with synchronized slots may lack the epochs',
+    'command-without-epoch': 'from_now leaves the epoch to be found by the decoder',
     'message-by-end': 'a message outside of transactions has the position of its end',
     'slot-before-record': 'the slot moves before the record is durable',
     'start-at-slot': 'a slot behind the record says where to start',
@@ -54,7 +62,7 @@ class Violation(Exception):
 
 @dataclass
 class Record:
-    kind: str           # commit, message, start, table, other
+    kind: str           # commit, message, start, epoch, table, other
     data: object = None
 
 
@@ -63,7 +71,7 @@ class Table:
     """What the table of positions says: part of the WAL, as the last such record."""
     position: int = None            # None: no row
     system: int = NO_SYSTEM
-    epochs: tuple = ()              # (from, epoch, identity of the writing)
+    epochs: tuple = ()              # (from, epoch)
 
 
 @dataclass
@@ -75,7 +83,7 @@ class Slot:
 @dataclass
 class Memory:
     """Shared memory: as long as the server runs."""
-    epoch: int = None
+    run: tuple = None               # (position in the WAL, epoch) that this run has said
     queued: int = 0
     part: tuple = None              # (position of a commit, number, definition)
     outstanding: list = field(default_factory=list)     # [upto, records]
@@ -101,6 +109,12 @@ class Server:
         self.decoder = None
         self.definition = ('abc', 0)
         self.clean = False
+        self.loaded = True          # the library
+        self.held = 0               # standbys with synchronized slots have all before
+        self.sent = {}              # content: ids, in this history
+        self.last = None            # (position, epoch) of what was read last
+        self.remade = 0             # where others made the slot again
+        self.commanded = None       # where the last command had it go on, if that is to matter
 
     def table(self, upto=None):
         for record in reversed(self.wal[:upto]):
@@ -117,6 +131,7 @@ class Server:
         other = copy.copy(self)
         other.wal = list(self.wal)
         other.gaps = list(self.gaps)
+        other.sent = {content: set(names) for content, names in self.sent.items()}
         other.slot = copy.copy(self.slot)
         other.slot_file = copy.copy(self.slot_file)
         other.memory = copy.deepcopy(self.memory)
@@ -143,7 +158,7 @@ class World:
         self.server = self.servers[0]
         self.contents = {}      # id: content
         self.ids = {}           # content: ids
-        self.used = set()       # writings of epochs under which something was delivered
+        self.unsaid = set()     # contents whose epoch the WAL did not say before
         self.serial = 0
         self.copies = []
 
@@ -157,9 +172,12 @@ class World:
         s.memory = Memory()
         s.decoder = None
         s.failed = None             # it tries again
+        s.loaded = self.random.random() < 0.9
         self.clock += self.random.randint(1, 3 * SECOND)
         if recovery:
             s.wal = s.wal[:s.flushed]
+            if s.last and s.last[0] >= s.flushed:
+                s.last = None
             s.write('start', self.clock, flush=True)
         s.slot = copy.copy(s.slot_file)
 
@@ -168,22 +186,77 @@ class World:
         s.write('start', self.clock, flush=True)     # the shutdown checkpoint
         s.slot_file = copy.copy(s.slot)
 
+    def say_epoch(self, s):
+        """Once in a run: before the first commit, and before a decoder runs."""
+        if s.memory.run is None:
+            s.memory.run = (len(s.wal), self.clock // SECOND * SECOND + self.random.randrange(SECOND))
+            s.write('epoch', (s.memory.run[1], True))
+
     # ---- the decoder -----------------------------------------------------
-    def new_epoch(self, s, at, epochs, when=None):
-        highest = max([e for _, e, _ in epochs], default=0)
-        if self.broken('epoch-is-timeline'):
-            epoch = s.timeline
-        elif self.broken('epoch-from-record') and when is not None:
-            epoch = when
-        elif s.memory.epoch is not None and s.memory.epoch > highest:
-            epoch = s.memory.epoch
-        else:
-            epoch = self.clock // SECOND * SECOND + self.random.randrange(SECOND)
-            if epoch <= highest and not self.broken('epoch-from-clock'):
-                epoch = highest + 1 + self.random.randrange(SECOND)
-            s.memory.epoch = epoch
-        self.serial += 1
-        return epochs + ((at, epoch, self.serial),)
+    def is_epoch(self, record):
+        """Sessions cannot write such a record: it is of no database."""
+        return record.kind == 'epoch' and (record.data[1] or self.broken('epoch-from-anyone'))
+
+    def epoch_in_wal(self, s, start, position):
+        """The epoch of a position, as the WAL from `start` on says it; whether it is exact."""
+        if s.memory.run and position >= s.memory.run[0]:
+            return s.memory.run[1], True
+        epoch = None
+        exact = False
+        for at in range(start, s.flushed):
+            record = s.wal[at]
+            if at > position and epoch is not None:
+                break
+            if record.kind == 'start':
+                if self.broken('silent-run'):
+                    continue
+                epoch = None
+                exact |= at <= position
+            elif self.is_epoch(record) and epoch is None:
+                epoch = record.data[0]
+                exact |= at <= position
+        return epoch, exact
+
+    def has_said(self, s, start):
+        end = next((at for at in range(start + 1, len(s.wal)) if s.wal[at].kind == 'start'), len(s.wal))
+        return any(self.is_epoch(r) for r in s.wal[start:end])
+
+    def lift(self, epochs, epoch):
+        """Above those before, if the clock was set back; the same one each time."""
+        if not epochs or self.broken('epoch-from-clock'):
+            return epoch
+        last = epochs[-1][1]
+        if epoch > last:
+            return epoch
+        if last % SECOND == epoch % SECOND and not (self.broken('lifted-anew') and last != epoch):
+            return last
+        return (last // SECOND + 1) * SECOND + epoch % SECOND
+
+    def new_epoch(self, s, at, epochs, epoch):
+        epoch = self.lift(epochs, epoch)
+        if epochs and epochs[-1][1] == epoch:
+            return epochs
+        return epochs + ((at, epoch),)
+
+    def jump(self, s, position, epochs):
+        """The epoch where a pipeline begins or has left something out."""
+        if epochs and epochs[-1][0] == position:
+            return epochs
+        epoch, exact = self.epoch_in_wal(s, s.slot.restart, position)
+        if not exact and not (self.broken('command-without-epoch') and s.commanded == position):
+            self.guess(s, position)
+        return self.new_epoch(s, position, epochs, epoch)
+
+    def guess(self, s, position):
+        for record in s.wal[position:]:
+            if record.kind == 'start':
+                break
+            self.unsaid.update(self.contents_of(record))
+
+    def contents_of(self, record):
+        if record.kind == 'message':
+            return [record.data]
+        return [content for _, content in record.data] if record.kind == 'commit' else []
 
     def fail(self, s, why):
         s.failed = why
@@ -192,8 +265,10 @@ class World:
             raise Violation(f'gap: failed for nothing ({why})')
 
     def start_decoder(self, s):
-        if s.decoder or s.failed:
+        if s.decoder or s.failed or not s.loaded:
             return
+        self.say_epoch(s)
+        s.flushed = max(s.flushed, s.memory.run[0] + 1)
         t = s.table()
         if s.slot is None:
             if s.slot_made:
@@ -202,6 +277,7 @@ class World:
             s.slot = Slot(len(s.wal))
             s.slot_file = copy.copy(s.slot)
             s.slot_made = True
+            s.remade = s.slot.restart
             if s.gaps and s.gaps[-1][1] is None:
                 s.gaps[-1] = (s.gaps[-1][0], s.slot.restart)
         position = t.position
@@ -219,7 +295,7 @@ class World:
                 s.begin = position
             epochs = t.epochs
             if not (self.broken('epoch-not-renewed') and epochs):
-                epochs = self.new_epoch(s, position, epochs)
+                epochs = self.jump(s, position, epochs)
             self.store(s, Table(position, s.system, epochs), flush=True)
             s.oldest = len(s.wal)       # as good as made here
         if self.broken('start-at-slot') and not fresh:
@@ -264,14 +340,20 @@ class World:
         t = s.table()
         if not t.epochs or at <= t.epochs[-1][0] or self.broken('epoch-is-timeline'):
             return
-        if self.broken('epoch-of-current-run') and \
-                any(r.kind == 'start' for r in s.wal[at + 1:]):
-            return
         if self.broken('epoch-not-stored') and self.random.random() < 0.5:
             return
-        epochs = self.new_epoch(s, at, t.epochs, record.data)
-        s.write('table', Table(t.position, t.system, epochs),
-                flush=not self.broken('epoch-not-flushed'))
+        if self.broken('silent-run') and not self.has_said(s, at):
+            return
+        epoch, _ = self.epoch_in_wal(s, at, at)
+        if self.broken('epoch-by-reader'):
+            epoch = self.clock // SECOND * SECOND + self.random.randrange(SECOND)
+        if self.broken('epoch-from-record'):
+            epoch = record.data
+        epochs = self.new_epoch(s, at, t.epochs, epoch)
+        if epochs == t.epochs:
+            return
+        s.write('table', Table(t.position, t.system, epochs), flush=True)
+        s.held = len(s.wal)
 
     def decode_commit(self, s, at, record):
         d, tables = s.decoder, s.definition[0]
@@ -303,8 +385,21 @@ class World:
     def emit(self, s, name, content):
         if name[1] < s.decoder.recorded:
             raise Violation(f'repeat: {name} was recorded as delivered')
+        said = [r.data[0] for r in s.wal if r.kind == 'epoch' and r.data[1]]
+        if said == sorted(said) and content not in self.unsaid and name[0] != self.oracle(s, name[1]) \
+                and not self.mutation:
+            raise Violation(f'agree: {name} is of the epoch {self.oracle(s, name[1])}')
+        if s.last and content not in self.unsaid:
+            low, high = sorted((s.last[0], name[1]))
+            if s.last[1] != name[0] and not any(r.kind == 'start' for r in s.wal[low:high]):
+                raise Violation(f'agree: {name} and the epoch {s.last[1]} in one run')
+        s.last = (name[1], name[0]) if content not in self.unsaid else None
         s.decoder.batch.append((name, content))
         s.memory.emitted.add(content)
+
+    def oracle(self, s, position):
+        start = max([at for at in range(position) if s.wal[at].kind == 'start'], default=0)
+        return next((r.data[0] for r in s.wal[start:] if r.kind == 'epoch' and r.data[1]), None)
 
     def hand_over(self, s, part=None):
         d = s.decoder
@@ -335,15 +430,11 @@ class World:
     def consume(self, s, name, content):
         if self.contents.setdefault(name, content) != content:
             raise Violation(f'content: {name} is {self.contents[name]} and {content}')
-        ids = self.ids.setdefault(content, {})
-        if name not in ids:
-            # the writings of this epoch: who has them must use it
-            mark = {e[2] for e in s.table().epochs if e[1] == name[0]}
-            have = {e[2] for e in s.table().epochs}
-            if any(m & have for m in ids.values()) and not s.gaps:
-                raise Violation(f'stable: {content} is {list(ids)} and {name}')
-            ids[name] = mark
-            self.used |= mark
+        ids = self.ids.setdefault(content, set())
+        ids.add(name)
+        s.sent.setdefault(content, set()).add(name)
+        if len(ids) > 1 and content not in self.unsaid:
+            raise Violation(f'stable: {content} is {ids}')
 
     def record(self, s):
         """Note durably how far all is delivered, then let the slot go, one record behind."""
@@ -377,14 +468,31 @@ class World:
     # ---- operations ------------------------------------------------------
     def op_commit(self, s):
         changes = []
+        if s.loaded and not self.broken('commit-before-epoch'):
+            self.say_epoch(s)
         for _ in range(self.random.randint(1, 5)):
             self.serial += 1
             changes.append((self.random.choice(TABLES), self.serial))
+            if not s.loaded:
+                self.unsaid.add(self.serial)
         s.write('commit', changes, flush=self.random.random() < 0.8)
+
+    def op_many(self, s):
+        """Commits that are decoded later, so that records lie far behind what they tell of."""
+        for _ in range(self.random.randint(2, 6)):
+            self.op_commit(s)
+        self.op_flush(s)
 
     def op_message(self, s):
         self.serial += 1
         s.write('message', self.serial)
+        if s.memory.run is None:
+            self.unsaid.add(self.serial)
+
+    def op_pretend(self, s):
+        """A session writes what looks like an epoch, of its own making or seen before."""
+        seen = [r.data[0] for server in self.servers for r in server.wal if r.kind == 'epoch']
+        s.write('epoch', (self.random.choice(seen + [self.clock]), False))
 
     def op_flush(self, s):
         s.flushed = len(s.wal)
@@ -418,9 +526,6 @@ class World:
                         self.random.randrange(2))
 
     def op_crash(self, s):
-        kept = {e[2] for e in s.table(s.flushed).epochs}
-        if any(e[2] not in kept and e[2] in self.used for e in s.table().epochs):
-            raise Violation('durable: records were delivered under an epoch that a crash takes')
         self.start_server(s, recovery=True)
 
     def op_restart(self, s):
@@ -465,6 +570,12 @@ class World:
         if other.slot_file and other.slot_file.restart > other.flushed:
             return
         if kind < 0.5 and other.slot_file:
+            if not self.broken('no-hold'):
+                other.flushed = max(other.flushed, s.held)
+            else:
+                other.flushed = max(min(other.flushed, s.held - 1), s.begin or 0, low, s.oldest)
+            if (other.table(other.flushed).position or 0) < s.remade:
+                return          # likewise: it was made again, and the standby has no record of it
             other.slot_file = copy.copy(s.slot)
             other.slot_file.synced = True
         elif kind < 0.8 and other.slot_file:
@@ -494,6 +605,7 @@ class World:
         s.slot = Slot(len(s.wal))
         s.slot_file = copy.copy(s.slot)
         s.really_lost = True
+        s.remade = s.slot.restart
 
     def op_slot_gone(self, s):
         if s.slot is None or s.decoder:
@@ -503,7 +615,7 @@ class World:
 
     def op_upgrade(self, s):
         """To another system, drained, whose slots are made again at its first position."""
-        if s.slot is None or s.failed or s.really_lost:
+        if s.slot is None or s.failed or s.really_lost or not s.loaded:
             return
         self.drain(s)
         if s.failed:
@@ -527,14 +639,21 @@ class World:
         to = s.slot.restart if s.slot else None     # None: where the new slot begins
         s.slot_made = s.slot is not None
         s.gaps.append((t.position if t.position is not None else 0, to))
-        s.write('table', Table(to, NO_SYSTEM, t.epochs), flush=True)
+        epochs = t.epochs
+        if s.memory.run and to is not None and to >= s.memory.run[0] and \
+                not self.broken('command-without-epoch'):
+            epochs = self.new_epoch(s, to, epochs, s.memory.run[1])
+            epochs = epochs[:-1] + ((to, epochs[-1][1]),)
+        elif to is not None and self.broken('command-without-epoch'):
+            s.commanded = to
+        s.write('table', Table(to, NO_SYSTEM, epochs), flush=True)
         # what is in the queue is delivered all the same
         s.failed = None
         s.really_lost = False
 
-    OPERATIONS = (['commit'] * 8 + ['message', 'message'] + ['flush'] * 3 + ['other'] * 2 +
+    OPERATIONS = (['commit'] * 8 + ['many'] * 3 + ['message', 'message'] + ['flush'] * 3 + ['other'] * 2 +
                   ['decode'] * 10 + ['deliver'] * 8 + ['record'] * 4 +
-                  ['restart_decoder', 'kill_decoder', 'alter', 'alter', 'crash', 'restart',
+                  ['pretend', 'restart_decoder', 'kill_decoder', 'alter', 'alter', 'crash', 'restart',
                    'copy', 'put_back', 'promote', 'slot_again', 'slot_gone', 'upgrade',
                    'clock', 'from_now', 'from_now'])
 
@@ -554,6 +673,8 @@ class World:
         self.record(s)
 
     def judge(self, s):
+        while not s.loaded:
+            self.op_restart(s)
         self.drain(s)
         if s.failed:
             self.op_from_now(s)
@@ -561,7 +682,6 @@ class World:
         if s.begin is None:
             return
         ordered = []
-        written = {e[2] for e in s.table().epochs}
         for at, record in enumerate(s.wal):
             if at < s.begin or any(low <= at < high for low, high in s.gaps):
                 continue
@@ -573,10 +693,10 @@ class World:
             for table, content in wanted:
                 if table == 'b' and content not in self.ids:
                     raise Violation(f'loss: {content} at {at} of the history was never delivered')
-                for name, mark in self.ids.get(content, {}).items():
-                    if mark & written:
-                        ordered.append(name)
-        if ordered != sorted(ordered) and not s.gaps:
+                names = s.sent.get(content, ())
+                if len(names) == 1 or content not in self.unsaid:
+                    ordered += sorted(names)
+        if ordered != sorted(ordered):
             raise Violation('order: ids do not ascend with the WAL')
 
     def play(self, steps):
