@@ -16,6 +16,9 @@
 /* Headers and trailers of a response; libcurl does not bound the trailers. */
 #define MAX_HEADERS			(64 * 1024)
 
+/* Secrets, and what else is beside them in a block of libcurl's. */
+#define MOST_SECRET			(64 * 1024)
+
 /* A response's buffer begins with this; most have one record's or two. */
 #define FIRST_RESPONSE		1024
 
@@ -24,13 +27,16 @@ static size_t unexpected = 0;	/* of all responses under way */
 
 /*
  * libcurl's memory is wiped when it is freed: it has copies of headers and
- * bodies, of which some are secret.
+ * bodies, of which some are secret.  A block that is larger than this can only
+ * be the buffer of a large body, that is of records; libcurl (7.88) frees it
+ * after each request, and to wipe all of it would cost as much as to copy the
+ * body.  Headers lie at the beginning, if they were not overwritten.
  */
 void
 http_wipe_and_free(void *memory)
 {
 	if (memory != NULL)
-		explicit_bzero(memory, malloc_usable_size(memory));
+		explicit_bzero(memory, Min(malloc_usable_size(memory), MOST_SECRET));
 	free(memory);
 }
 
@@ -47,8 +53,11 @@ http_wipe_and_realloc(void *memory, size_t size)
 	if (moved == NULL)
 		return NULL;
 	if (memory != NULL)
+	{
 		memcpy(moved, memory, Min(old, size));
-	http_wipe_and_free(memory);
+		explicit_bzero(memory, old);
+	}
+	free(memory);
 	return moved;
 }
 
