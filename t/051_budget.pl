@@ -55,7 +55,8 @@ SQL
     return;
 }
 
-# The sender's sockets, and its own memory in MB.
+# The sender's sockets, and its own memory in MB; a page of the queue that no other
+# process has is not.
 sub sockets
 {
     return scalar grep { (readlink($_) // '') =~ /^socket:/ } glob("/proc/$sender/fd/*");
@@ -63,10 +64,8 @@ sub sockets
 
 sub own_memory
 {
-    my $sum = 0;
     open(my $in, '<', "/proc/$sender/smaps_rollup") or die "smaps_rollup: $!";
-    while (<$in>) { $sum += $1 if /^Private_\w+:\s+(\d+)/ }
-    return $sum / 1024;
+    return (map { /^Anonymous:\s+(\d+)/ ? $1 / 1024 : () } <$in>)[0];
 }
 
 sub limit
@@ -138,6 +137,17 @@ put_away(16);
 wait_for_sql($node, q{SELECT sum(in_flight) FROM firehose_stat_stream}, $connections, 30);
 cmp_ok(sockets(), '<=', $connections + 4, 'idle: those of two hosts are bounded together');
 $elsewhere->heal;
+wait_delivered($node);
+
+# large records: it is memory that there is too little of
+my $held = own_memory();
+$emulator->fault('hang_before_processing');
+$node->safe_psql('postgres', "SELECT firehose_put_record('$_', repeat('x', 1000000))") foreach @streams[ 0 .. 19 ];
+push @{ $committed{$_} }, 'x' x 1_000_000 . "\n" foreach @streams[ 0 .. 19 ];
+wait_for_sql($node, q{SELECT count(*) > 10 FROM firehose_stat_stream
+    WHERE state = 'waiting' AND reason LIKE 'waits for memory (firehose.request_memory)'});
+cmp_ok(own_memory() - $held, '<', 16, 'large records: memory is within its setting');
+$emulator->heal;
 wait_delivered($node);
 
 # no descriptors

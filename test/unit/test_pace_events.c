@@ -280,9 +280,104 @@ test_futile_cuts(void)
 	ok(p.rate > 0, "when most is refused there is one again");
 }
 
+/* What ends a failure, and what does not. */
+static void
+test_end_of_failures(void)
+{
+	PaceOptions options = usual_options();
+	Pace		p;
+	PaceRequest r[3];
+
+	pace_init(&p, &options, 1, 0);
+	for (int i = 0; i < 3; i++)
+		pace_sent(&p, &r[i], 10, 1000, i + 1);
+	pace_failed(&p, &r[0], -1, 1000);
+	ok(pace_delay(&p, 10, 1000, 2000) > 0, "a failure is followed by a pause");
+	pace_answered(&p, &r[1], 10, 1000, 0, -1, 2000);
+	is_int(pace_delay(&p, 10, 1000, 2000), 0, "a first one was chance if others of the wave pass");
+
+	for (int i = 1; i <= 2; i++)
+	{
+		pace_sent(&p, &r[0], 10, 1000, i * SECOND);
+		pace_failed(&p, &r[0], -1, i * SECOND + 1000);
+	}
+	pace_answered(&p, &r[2], 10, 1000, 0, -1, 2 * SECOND + 2000);
+	is_int(pace_state(&p), PACE_RETRYING, "a second one is not ended by what was sent before it");
+	pace_idle(&p);
+	is_int(pace_state(&p), PACE_ACTIVE, "but when nothing is left to send");
+
+	pace_init(&p, &options, 1, 0);
+	pace_sent(&p, &r[0], 10, 1000, 0);
+	pace_throttled(&p, &r[0], 3 * SECOND, 1000);
+	ok(pace_not_before(&p) >= 3 * SECOND, "a service that asks for less is asked again when it wishes");
+}
+
+/* A cut that helped is not the first of a row. */
+static void
+test_cuts(void)
+{
+	PaceOptions options = usual_options();
+	Pace		p;
+	PaceRequest r;
+	int			n;
+
+	pace_init(&p, &options, 1, 0);
+	pace_sent(&p, &r, 500, 50000, 0);
+	pace_timed_out(&p, &r, options.timeout);
+	is_int(pace_max_records(&p), 125, "a timeout leaves a quarter");
+	pace_sent(&p, &r, 125, 12500, 100 * SECOND);
+	pace_answered(&p, &r, 125, 12500, 0, -1, 129 * SECOND);
+	n = pace_max_records(&p);
+	pace_sent(&p, &r, n, n * 100, 200 * SECOND);
+	pace_timed_out(&p, &r, 200 * SECOND + options.timeout);
+	is_int(pace_max_records(&p), n / 4, "and so does the next one if something passed in between");
+
+	pace_init(&p, &options, 1, 0);
+	pace_sent(&p, &r, 400, 40000, 0);
+	pace_too_large(&p, &r, 1000);
+	for (int i = 1; i <= 50; i++)
+	{
+		n = pace_max_records(&p);
+		pace_sent(&p, &r, n, n * 100, i * SECOND);
+		pace_answered(&p, &r, n, n * 100, 0, -1, i * SECOND + 1000);
+	}
+	is_int(pace_max_records(&p), 200, "a size that was refused is not tried again soon");
+	for (int i = 62; i <= 70; i++)
+	{
+		n = pace_max_records(&p);
+		pace_sent(&p, &r, n, n * 100, i * SECOND);
+		pace_answered(&p, &r, n, n * 100, 0, -1, i * SECOND + 1000);
+	}
+	is_int(pace_max_records(&p), 500, "but after a minute");
+}
+
+/* A rate that was learnt and holds nothing back is forgotten. */
+static void
+test_rate_is_forgotten(void)
+{
+	PaceOptions options = usual_options();
+	Pace		p;
+	PaceRequest r;
+	int64_t		now;
+
+	pace_init(&p, &options, 1, 0);
+	now = refuse_part(&p, 0.5, 2, 0);
+	ok(p.rate > 0, "what a service refuses tells a rate");
+	for (int i = 0; i < 10 * 90; i++)
+	{
+		now += SECOND / 10;
+		pace_sent(&p, &r, 1, 100, now);
+		pace_answered(&p, &r, 1, 100, 0, -1, now + 1000);
+	}
+	ok(p.rate == 0, "which is forgotten when it has held nothing back for long");
+}
+
 int
 main(void)
 {
+	test_end_of_failures();
+	test_cuts();
+	test_rate_is_forgotten();
 	test_number_of_requests();
 	test_size_answers();
 	test_packed_size_answers();
