@@ -187,7 +187,7 @@ subtest 'what pretends to be an epoch' => sub {
     my $pretend = sub {
         my ($role, $number) = @_;
         my $bytes = join('', reverse $number =~ /../g);
-        sql($node, qq{SET ROLE $role; SELECT pg_logical_emit_message($_, 'firehose epoch', '\\x${bytes}0000')}) foreach qw(false true);
+        sql($node, qq{SET ROLE $role; SELECT pg_logical_emit_message($_, 'firehose epoch', '\\x${bytes}0000'::bytea)}) foreach qw(false true);
     };
     sql($node, q{CREATE ROLE stranger});
     $pretend->('stranger', 'FFFFFFFFFFFF');
