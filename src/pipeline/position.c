@@ -337,8 +337,8 @@ pipeline_position_forget(int32 id)
 /* Epochs ------------------------------------------------------------------ */
 
 /*
- * An epoch of the WAL as this pipeline has it.  The random bits stay, so that
- * one that was lifted already is recognised.
+ * An epoch of the WAL as this pipeline has it.  What is below the second
+ * stays, so that one that was lifted already is recognised.
  */
 static uint64
 lift(const PipelinePosition *position, uint64 number)
@@ -347,9 +347,9 @@ lift(const PipelinePosition *position, uint64 number)
 
 	if (number > last)
 		return number;
-	if (EPOCH_RANDOM(number) == EPOCH_RANDOM(last))
+	if (EPOCH_LOW(number) == EPOCH_LOW(last))
 		return last;
-	return (EPOCH_SECOND(last) + 1) << EPOCH_RANDOM_BITS | EPOCH_RANDOM(number);
+	return (EPOCH_SECOND(last) + 1) << EPOCH_LOW_BITS | EPOCH_LOW(number);
 }
 
 bool

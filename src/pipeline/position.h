@@ -22,9 +22,8 @@
  * the slot does not keep the WAL that says them.  It has them before anything
  * behind the start is handed over.
  *
- * Epochs of a pipeline ascend though the clock may be set back, or two runs
- * begin in one second: one that is not above the last is lifted above it,
- * always in the same way.
+ * Epochs of a pipeline ascend though the clock may be set back: one that is
+ * not above the last is lifted above it, always in the same way.
  */
 #ifndef FIREHOSE_PIPELINE_POSITION_H
 #define FIREHOSE_PIPELINE_POSITION_H

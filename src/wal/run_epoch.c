@@ -63,13 +63,16 @@ run_epoch_shmem_startup(void)
 static uint64
 draw(void)
 {
-	uint64		second = GetCurrentTimestamp() / USECS_PER_SEC;
-	uint16		noise;
+	uint64		now = GetCurrentTimestamp();
+	uint64		fraction = now % USECS_PER_SEC << EPOCH_FRACTION_BITS;
+	uint8		noise;
 
 	/* it happens in a commit, which is not to fail of this */
 	if (!pg_strong_random(&noise, sizeof(noise)))
-		noise = (uint16) pg_prng_uint32(&pg_global_prng_state);
-	return second << EPOCH_RANDOM_BITS | noise;
+		noise = (uint8) pg_prng_uint32(&pg_global_prng_state);
+	return now / USECS_PER_SEC << EPOCH_LOW_BITS |
+		fraction / USECS_PER_SEC << EPOCH_RANDOM_BITS |
+		noise % (1 << EPOCH_RANDOM_BITS);
 }
 
 /* Core's function would say that it is of this process's database. */

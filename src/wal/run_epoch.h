@@ -2,8 +2,9 @@
  * run_epoch.h
  *		Epochs in the WAL: each run of the server says its own there, once.
  *
- * An epoch is a number of 48 bits: the second since 2000 in which it was
- * drawn, and 16 random bits.  position.h says what it is for.
+ * An epoch is a number of 48 bits: the 1024th of a second since 2000 in which
+ * it was drawn, and 6 random bits.  A server does not start twice in that
+ * time; copies of it may.  position.h says what it is for.
  *
  * The epoch of a position in the WAL is the first that is said behind the last
  * start of the server before it.  So a run that ended before it had said its
@@ -26,10 +27,13 @@
 
 #include "access/xlogreader.h"
 
-/* The second since 2000 in which an epoch was drawn: below are random bits. */
-#define EPOCH_RANDOM_BITS	16
-#define EPOCH_SECOND(number)	((number) >> EPOCH_RANDOM_BITS)
-#define EPOCH_RANDOM(number)	((number) & ((UINT64CONST(1) << EPOCH_RANDOM_BITS) - 1))
+#define EPOCH_FRACTION_BITS	10
+#define EPOCH_RANDOM_BITS	6
+
+/* The second since 2000 in which an epoch was drawn, and what is below it. */
+#define EPOCH_LOW_BITS		(EPOCH_FRACTION_BITS + EPOCH_RANDOM_BITS)
+#define EPOCH_SECOND(number)	((number) >> EPOCH_LOW_BITS)
+#define EPOCH_LOW(number)	((number) & ((UINT64CONST(1) << EPOCH_LOW_BITS) - 1))
 
 extern void run_epoch_shmem_request(void);
 extern void run_epoch_shmem_startup(void);
