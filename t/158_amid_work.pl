@@ -26,7 +26,7 @@ sub amid
     my $pid = $session->query_safe('SELECT pg_backend_pid()');
     my $holder = $node->background_psql('postgres');
     $holder->query_safe("BEGIN; LOCK TABLE pg_catalog.$catalog IN ACCESS EXCLUSIVE MODE");
-    $session->query_until(qr/asked/, "\\echo asked\n$query;\n\\echo answered\n");
+    $session->query_until(qr/asked/, "\\echo asked\n$query;\n");
     # (asked of the holder: new sessions would need the catalog)
     wait_until("it waits for $catalog, or is done", sub {
         $holder->query_safe('SELECT pg_stat_clear_snapshot()');
@@ -34,7 +34,7 @@ sub amid
             OR EXISTS (SELECT FROM pg_stat_get_activity($pid) WHERE state = 'idle' AND starts_with(query, \$q\$$query\$q\$))") eq 't' });
     $holder->query_safe("$change; COMMIT");
     $holder->quit;
-    $session->query_until(qr/answered/, '');
+    $session->query('SELECT 1');
     return;
 }
 
