@@ -123,7 +123,7 @@ progress_start(const Pipeline *pipeline, PipelineEntry *entry, XLogRecPtr *start
 	}
 	else
 		position.confirmed = slot.confirmed;
-	if (anew || position.system == 0)
+	if (anew || position.system == 0 || position.nepochs == 0)
 	{
 		/* the command that has set the position may have known its epoch */
 		if (anew || position.nepochs == 0 ||
