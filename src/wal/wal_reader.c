@@ -14,6 +14,7 @@
 #include "replication/decode.h"
 #include "replication/message.h"
 #include "replication/pgoutput.h"
+#include "replication/reorderbuffer.h"
 #include "replication/slot.h"
 #include "storage/latch.h"
 #include "utils/inval.h"
@@ -35,6 +36,14 @@
 
 /* How often a slot that is being made looks for more WAL (ms). */
 #define SLOT_WAIT_MS	100
+
+/*
+ * The most that is used of logical_decoding_work_mem (kB).  Core writes all
+ * that it holds of a transaction to a file at once, and hears nothing
+ * meanwhile: neither that the server stops nor that a database is dropped.
+ * It takes about a second for this much.
+ */
+#define MAX_WORK_MEM	(128 * 1024)
 
 /* Their names are to be looked up: at first, and after a change. */
 static bool publications_changed = true;
@@ -542,6 +551,8 @@ wal_reader_next(WalReader *reader)
 		reader->mark->can_be_skipped = stands_for_itself(state);
 		reader->mark->lsn = state->ReadRecPtr;
 	}
+	/* it may be set anew at any time */
+	logical_decoding_work_mem = Min(logical_decoding_work_mem, MAX_WORK_MEM);
 	LogicalDecodingProcessRecord(reader->decoding, state);
 	if (reader->mark)
 		reader->mark->lsn = InvalidXLogRecPtr;
