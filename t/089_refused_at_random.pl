@@ -52,8 +52,9 @@ foreach my $stream (sort keys %codes)
             (SELECT requests FROM firehose_stat_stream WHERE stream = '$stream')
         FROM (SELECT extract(epoch FROM completed_at - queued_at) AS took FROM firehose_status WHERE stream = '$stream') s"));
     note("$stream: $median ms, p99 $most ms, $requests requests for " . $seconds * $rate . ' records');
-    # of those refused a part is refused again, and waits longer
-    cmp_ok($most, '<', $stream eq 'failing' ? 2000 : 5000, "$stream: p99 is $most ms");
+    # of those refused a part is refused again, and waits longer: 3 s, and 5 s on a busy
+    # machine; a stream that is slowed down for long needs minutes
+    cmp_ok($most, '<', $stream eq 'failing' ? 2000 : 10_000, "$stream: p99 is $most ms");
 }
 
 $node->stop;
