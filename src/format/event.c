@@ -163,12 +163,14 @@ event_relation_set_column(EventRelation *relation, int i, const char *name, Oid 
 						  int32 typmod, int attno, bool key)
 {
 	EventColumn *column = &relation->columns[i];
-	MemoryContext old = MemoryContextSwitchTo(relation->context);
 	int			nrelids = list_length(relation->relids);
+	MemoryContext old;
 
 	Assert(i >= 0 && i < relation->ncolumns);
-	column->name = pstrdup(name);
+	column->name = MemoryContextStrdup(relation->context, name);
+	/* its buffer is not to enlarge the context, which is there for long */
 	column->label = value_make_label(relation->context, name, &column->label_len);
+	old = MemoryContextSwitchTo(relation->context);
 	column->typid = typid;
 	column->typmod = typmod;
 	column->attno = attno;
