@@ -312,6 +312,20 @@ test_end_of_failures(void)
 	ok(pace_not_before(&p) >= 3 * SECOND, "a service that asks for less is asked again when it wishes");
 }
 
+/* As many records as may be pass at once, in each of these seconds. */
+static void
+pass_full(Pace *p, int first, int last)
+{
+	for (int i = first; i <= last; i++)
+	{
+		PaceRequest r;
+		int			n = pace_max_records(p);
+
+		pace_sent(p, &r, n, n * 100, i * SECOND);
+		pace_answered(p, &r, n, n * 100, 0, -1, i * SECOND + 1000);
+	}
+}
+
 /* A cut that helped is not the first of a row. */
 static void
 test_cuts(void)
@@ -335,19 +349,9 @@ test_cuts(void)
 	pace_init(&p, &options, 1, 0);
 	pace_sent(&p, &r, 400, 40000, 0);
 	pace_too_large(&p, &r, 1000);
-	for (int i = 1; i <= 50; i++)
-	{
-		n = pace_max_records(&p);
-		pace_sent(&p, &r, n, n * 100, i * SECOND);
-		pace_answered(&p, &r, n, n * 100, 0, -1, i * SECOND + 1000);
-	}
+	pass_full(&p, 1, 50);
 	is_int(pace_max_records(&p), 200, "a size that was refused is not tried again soon");
-	for (int i = 62; i <= 70; i++)
-	{
-		n = pace_max_records(&p);
-		pace_sent(&p, &r, n, n * 100, i * SECOND);
-		pace_answered(&p, &r, n, n * 100, 0, -1, i * SECOND + 1000);
-	}
+	pass_full(&p, 62, 70);
 	is_int(pace_max_records(&p), 500, "but after a minute");
 }
 
