@@ -55,6 +55,15 @@ sub cpu_of_record
     return (sort { $a <=> $b } @costs)[0];
 }
 
+# How many requests a rule has struck, that is how many of them are there as a whole:
+# one that the sender counts as under way may not be sent yet.
+sub struck
+{
+    my ($number) = @_;
+    my ($rule) = grep { $_->{id} == $number } @{ $emulator->control(GET => 'rules')->{rules} };
+    return $rule->{fired};
+}
+
 # Requests for idle streams that were answered, as they came.
 sub requests_of_idle
 {
@@ -96,7 +105,8 @@ my $memory = memory();
 my $offset = -s $node->logfile;
 my $hang = $emulator->fault('hang_before_processing', {}, { stream => 'idle_*' });
 sql($put_everywhere);
-wait_for_sql($node, 'SELECT sum(in_flight) FROM firehose_stat_stream', $connections);
+wait_until('as many requests as there may be connections are there',
+    sub { struck($hang) == $connections });
 my $sockets = grep { (readlink($_) // '') =~ /^socket:/ } glob("/proc/$sender/fd/*");
 cmp_ok($sockets, '>=', $connections, "the limit of open files was raised: $sockets connections");
 cmp_ok($sockets, '<=', $connections + 4, 'as far as the setting allows');
@@ -112,13 +122,14 @@ note(sprintf('%.1f MB before, %.1f MB meanwhile, %.1f MB now', $memory, $while_b
 
 # Responses that have piled up are dealt with before other requests begin, which would
 # only wait for the sender, at a greater cost
-$emulator->fault('delay', { seconds => 5 }, { stream => 'idle_*', count => $connections });
+my $delay = $emulator->fault('delay', { seconds => 5 }, { stream => 'idle_*', count => $connections });
 my $came = () = requests_of_idle();
 sql($put_everywhere);
-wait_for_sql($node, 'SELECT sum(in_flight) FROM firehose_stat_stream', $connections);
+wait_until('so many again are there', sub { struck($delay) == $connections });
 kill('STOP', $sender);
 wait_until('the responses to all that are under way wait for the sender',
-    sub { (() = requests_of_idle()) == $came + $connections });
+    sub { (() = requests_of_idle()) == $came + $connections })
+  or diag('answered: ' . ((() = requests_of_idle()) - $came));
 kill('CONT', $sender);
 wait_delivered($node);
 my @requests = requests_of_idle();
