@@ -106,6 +106,7 @@ foreach my $case (
     is(sql("SELECT count(*) > 0, bool_and(lsn > '$boundary') FROM firehose_status
         WHERE stream = '$name'"), 't|t', "$name: and so do status rows");
     sql(q{SELECT firehose_enable_durable_puts()});
+    wait_state($node, 'postgres', 'durable_puts', 'streaming');
     my $put = sql(qq{SELECT firehose_put_record('numbered', '$name')});
     is(sql("SELECT firehose_wait($put, '60 s')"), 'accepted', "$name: a durable put arrives");
     sql(q{SELECT firehose_disable_durable_puts(force => true)});
