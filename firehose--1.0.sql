@@ -1334,7 +1334,8 @@ BEGIN ATOMIC
 
 		UNION ALL
 		SELECT 2, 'ids',
-			   CASE WHEN q.next_id OPERATOR(pg_catalog.>) 8106479329266892 THEN 'error' ELSE 'ok' END,
+			   CASE WHEN q.next_id OPERATOR(pg_catalog.<) 1
+					  OR q.next_id OPERATOR(pg_catalog.>) 8556839292003931 THEN 'error' ELSE 'ok' END,
 			   pg_catalog.format('the next id is %s of at most 9007199254740991', q.next_id),
 			   'Puts fail when ids are used up. Please report how the server came to this.'
 		FROM firehose_stat_queue q

@@ -81,7 +81,7 @@ static OwnTableError write_error = {"updating of pipelines' positions"};
 static Relation open_table(LOCKMODE lockmode);
 static Relation open_table_at_once(LOCKMODE lockmode);
 static SysScanDesc begin_scan(Relation rel, int32 id, ScanKeyData *key);
-static int	read_epochs(const Datum *values, Epoch **epochs);
+static int	read_epochs(const Datum *values, Epoch **epochs, bool *all_valid);
 static void insert_row(Relation rel, int32 id, const PipelinePosition *position);
 static bool delete_row(Relation rel, int32 id);
 static bool do_change(WriterWork work, const PositionChange *change);
@@ -120,6 +120,7 @@ pipeline_position_read(int32 id, PipelinePosition *position)
 	HeapTuple	tuple = systable_getnext(scan);
 	Datum		values[POSITION_COLUMNS];
 	bool		nulls[POSITION_COLUMNS];
+	bool		all_valid;
 
 	if (HeapTupleIsValid(tuple))
 	{
@@ -127,21 +128,25 @@ pipeline_position_read(int32 id, PipelinePosition *position)
 		position->system = (uint64) DatumGetInt64(values[POSITION_SYSTEM_IDENTIFIER]);
 		position->timeline = (TimeLineID) DatumGetInt64(values[POSITION_TIMELINE]);
 		position->confirmed = DatumGetLSN(values[POSITION_CONFIRMED_LSN]);
-		position->nepochs = read_epochs(values, &position->epochs);
+		position->nepochs = read_epochs(values, &position->epochs, &all_valid);
+		/* the position's may be missing now: progress_start looks it up */
+		if (!all_valid && position->system == GetSystemIdentifier())
+			position->system = 0;
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return HeapTupleIsValid(tuple);
 }
 
-/* The two arrays as one. */
+/* The two arrays as one, up to the first number that no epoch can have. */
 static int
-read_epochs(const Datum *values, Epoch **epochs)
+read_epochs(const Datum *values, Epoch **epochs, bool *all_valid)
 {
 	Datum	   *from;
 	Datum	   *numbers;
 	int			n;
 	int			nnumbers;
+	int			valid = 0;
 
 	deconstruct_array(DatumGetArrayTypePCopy(values[POSITION_EPOCHS_FROM]), LSNOID,
 					  sizeof(XLogRecPtr), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
@@ -151,12 +156,13 @@ read_epochs(const Datum *values, Epoch **epochs)
 					  &numbers, NULL, &nnumbers);
 	n = Min(n, nnumbers);
 	*epochs = palloc(Max(n, 1) * sizeof(Epoch));
-	for (int i = 0; i < n; i++)
+	for (; valid < n && EPOCH_IS_VALID((uint64) DatumGetInt64(numbers[valid])); valid++)
 	{
-		(*epochs)[i].from = DatumGetLSN(from[i]);
-		(*epochs)[i].number = (uint64) DatumGetInt64(numbers[i]);
+		(*epochs)[valid].from = DatumGetLSN(from[valid]);
+		(*epochs)[valid].number = (uint64) DatumGetInt64(numbers[valid]);
 	}
-	return n;
+	*all_valid = valid == n;
+	return valid;
 }
 
 static void
@@ -338,7 +344,8 @@ pipeline_position_forget(int32 id)
 
 /*
  * An epoch of the WAL as this pipeline has it.  What is below the second
- * stays, so that one that was lifted already is recognised.
+ * stays, so that one that was lifted already is recognised.  There may be no
+ * second above the last.
  */
 static uint64
 lift(const PipelinePosition *position, uint64 number)
@@ -349,7 +356,7 @@ lift(const PipelinePosition *position, uint64 number)
 		return number;
 	if (EPOCH_LOW(number) == EPOCH_LOW(last))
 		return last;
-	return (EPOCH_SECOND(last) + 1) << EPOCH_LOW_BITS | EPOCH_LOW(number);
+	return Min(EPOCH_SECOND(last) + 1, EPOCH_MAX_SECOND) << EPOCH_LOW_BITS | EPOCH_LOW(number);
 }
 
 bool

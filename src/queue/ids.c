@@ -2,11 +2,12 @@
  * ids.c
  *		The source of record ids.
  *
- * Ids start at the clock (microseconds since 2000) or at the number in the
- * file pg_firehose/ids, whichever is larger, so that neither a crash nor a
- * clock set back makes an id return.  The file holds a number above every id
- * given out; it is written by the process that takes the first id after a
- * start, and then each time half of the ids below the number are used up.
+ * Ids start at the clock (microseconds since 2000, as far as LAST_TIME) or at
+ * the number in the file pg_firehose/ids, whichever is larger, so that neither
+ * a crash nor a clock set back makes an id return.  The file holds a number
+ * above every id given out; it is written by the process that takes the first
+ * id after a start, and then each time half of the ids below the number are
+ * used up.
  *
  * Runs in the postmaster (start and stop) and in backends.
  *
@@ -30,6 +31,12 @@
 
 /* The number of ids that one note on disk allows. */
 #define ID_STEP				UINT64CONST(1000000000)
+
+/*
+ * No time raises ids further, be it of a clock that is wrong: a tenth of all
+ * ids is left then, of which firehose_doctor allows one half to be used.
+ */
+#define LAST_TIME			(QUEUE_MAX_ID / 10 * 9)
 
 typedef struct IdsFile
 {
@@ -92,11 +99,17 @@ read_ids(void)
 	return 0;
 }
 
+/* A clock may also be set before 2000, or far ahead. */
+static uint64
+time_of_clock(void)
+{
+	return Min((uint64) Max(GetCurrentTimestamp(), 1), LAST_TIME);
+}
+
 void
 ids_start(Queue *q)
 {
-	/* a clock may also be set before 2000 */
-	uint64		now = (uint64) Max(GetCurrentTimestamp(), 1);
+	uint64		now = time_of_clock();
 	uint64		noted = read_ids();
 	uint64		first = now;
 
@@ -147,10 +160,10 @@ extend_ids(Queue *q, uint64 needed)
 			/*
 			 * a standby that was promoted is behind the clock, and its primary
 			 */
-			ids_raise(q, (uint64) Max(GetCurrentTimestamp(), 1));
+			ids_raise(q, time_of_clock());
 			needed = pg_atomic_read_u64(&q->next_id);
 		}
-		/* (an error releases the lock; the clock needs 200 years for it) */
+		/* (an error releases the lock) */
 		if (needed > QUEUE_MAX_ID)
 			ereport(ERROR,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -187,8 +200,8 @@ queue_next_ids(Queue *q, int n)
 	return first;
 }
 
-void
-ids_raise(Queue *q, uint64 least)
+static void
+raise_next(Queue *q, uint64 least)
 {
 	uint64		next = pg_atomic_read_u64(&q->next_id);
 
@@ -197,18 +210,24 @@ ids_raise(Queue *q, uint64 least)
 		;
 }
 
+void
+ids_raise(Queue *q, uint64 time)
+{
+	raise_next(q, Min(time, LAST_TIME));
+}
+
 /* An id that is drawn has its limit noted, and so that of those below it. */
 void
 ids_raise_durably(Queue *q, uint64 least)
 {
-	ids_raise(q, least);
+	raise_next(q, least);
 	(void) queue_next_ids(q, 1);
 }
 
 bool
 ids_are_plausible(Queue *q, uint64 highest)
 {
-	uint64		now = (uint64) Max(GetCurrentTimestamp(), 1);
+	uint64		now = time_of_clock();
 	uint64		next = pg_atomic_read_u64(&q->next_id);
 
 	return highest <= Max(now, next) + USECS_PER_DAY;

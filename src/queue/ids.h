@@ -26,8 +26,11 @@ extern void ids_save(Queue *q);
  */
 extern PGDLLEXPORT uint64 queue_next_ids(Queue *q, int n);
 
-/* Ids that are given out from now on are not below this. */
-extern void ids_raise(Queue *q, uint64 least);
+/*
+ * Ids that are given out from now on are not below this time.  One that is 256
+ * years after 2000, or later, does not use up the ids that there are.
+ */
+extern void ids_raise(Queue *q, uint64 time);
 
 /*
  * The same, also after a crash.  An error (of the file system's class) when

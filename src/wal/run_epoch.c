@@ -63,15 +63,16 @@ run_epoch_shmem_startup(void)
 static uint64
 draw(void)
 {
-	uint64		now = GetCurrentTimestamp();
-	uint64		fraction = now % USECS_PER_SEC << EPOCH_FRACTION_BITS;
+	TimestampTz now = GetCurrentTimestamp();
+	int64		fraction = (now % USECS_PER_SEC + USECS_PER_SEC) % USECS_PER_SEC;
+	uint64		second = now < USECS_PER_SEC ? 1 : now / USECS_PER_SEC;
 	uint8		noise;
 
 	/* it happens in a commit, which is not to fail of this */
 	if (!pg_strong_random(&noise, sizeof(noise)))
 		noise = (uint8) pg_prng_uint32(&pg_global_prng_state);
-	return now / USECS_PER_SEC << EPOCH_LOW_BITS |
-		fraction / USECS_PER_SEC << EPOCH_RANDOM_BITS |
+	return Min(second, EPOCH_LAST_DRAWN) << EPOCH_LOW_BITS |
+		(fraction << EPOCH_FRACTION_BITS) / USECS_PER_SEC << EPOCH_RANDOM_BITS |
 		noise % (1 << EPOCH_RANDOM_BITS);
 }
 
@@ -174,7 +175,7 @@ epoch_of_record(XLogReaderState *record)
 		memcmp(message->message, PREFIX, sizeof(PREFIX)) != 0)
 		return 0;
 	memcpy(&number, message->message + sizeof(PREFIX), sizeof(number));
-	return number;
+	return EPOCH_IS_VALID(number) ? number : 0;
 }
 
 /* Read on until it is known; 0: the WAL ends before. */

@@ -4,7 +4,9 @@
  *
  * An epoch is a number of 48 bits: the 1024th of a second since 2000 in which
  * it was drawn, and 6 random bits.  A server does not start twice in that
- * time; copies of it may.  position.h says what it is for.
+ * time; copies of it may.  The second of a clock that is before 2000 or beyond
+ * 2135 is the first or the last; the rest is as the clock says, so that runs
+ * still differ.  position.h says what it is for.
  *
  * The epoch of a position in the WAL is the first that is said behind the last
  * start of the server before it.  So a run that ended before it had said its
@@ -34,6 +36,17 @@
 #define EPOCH_LOW_BITS		(EPOCH_FRACTION_BITS + EPOCH_RANDOM_BITS)
 #define EPOCH_SECOND(number)	((number) >> EPOCH_LOW_BITS)
 #define EPOCH_LOW(number)	((number) & ((UINT64CONST(1) << EPOCH_LOW_BITS) - 1))
+
+/*
+ * The last second that there is, and the last that is drawn: behind it is room
+ * for the epochs that are lifted above one of a clock far ahead.
+ */
+#define EPOCH_MAX_SECOND	UINT64CONST(0xFFFFFFFF)
+#define EPOCH_LAST_DRAWN	UINT64CONST(0xFF000000)
+
+/* 0 is none; a number that is too high is none, too. */
+#define EPOCH_IS_VALID(number) \
+	((number) != 0 && EPOCH_SECOND(number) <= EPOCH_MAX_SECOND)
 
 extern void run_epoch_shmem_request(void);
 extern void run_epoch_shmem_startup(void);
