@@ -105,6 +105,27 @@ wait_phase('dropped', 'failed');
 wait_phase('added', 'done');
 like(copy_of('dropped', 'error'), qr/publication/, 'a table that leaves its publication ends its copy, and says why');
 
+# it is there again before it could be noted that the copy ended
+begin_copy('returned');
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('BEGIN; LOCK TABLE firehose_copies IN SHARE MODE');
+sql('ALTER PUBLICATION returned SET TABLE added');
+my $ends = qr/pipeline "returned" ends the copy of table/;
+wait_until('the copy is to end', sub { logged($node, $ends) });
+is(logged($node, $ends), 1, 'and the log has it once');
+sql('ALTER PUBLICATION returned SET TABLE returned');
+$holder->query_safe('COMMIT');
+$holder->quit;
+$at = copy_of('returned', 'rows');
+wait_until('the copy goes on', sub { copy_of('returned', 'rows') > $at + 200 });
+is(copy_of('returned', 'phase, error, finished_at'), 'reading', 'and has neither failed nor finished');
+rate(0);
+wait_phase('returned', 'done');
+wait_confirmed($node, 'postgres', 'returned');
+my %returned = map { $_ => 1 } ids('returned');
+is(scalar(keys %returned), $rows, 'all rows are sent');
+sql(q{SELECT firehose_drop_pipeline('returned')});
+
 # ------------------------------------------------------------------------
 # A promotion
 # ------------------------------------------------------------------------

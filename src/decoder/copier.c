@@ -71,6 +71,7 @@ static int64 not_before;		/* clock_ms */
 static Event row_event;			/* of the chunk that is being read */
 static int	rows_seen;			/* in it, sent or not; moved ones are extra */
 static int	said;				/* SQLSTATE that the log has; 0: none */
+static bool said_end;			/* the log has why the copy is to end */
 
 /* Start ------------------------------------------------------------------- */
 
@@ -201,26 +202,26 @@ forget_table(void)
 	table = NULL;
 }
 
-static void
+/* Returns when to come again: the table of copies may be locked. */
+static long
 end_copy(CopyPhase phase, const char *error)
 {
-	current->phase = phase;
-	current->finished_at = GetCurrentTimestamp();
-	current->error = error ? MemoryContextStrdup(context, error) : NULL;
-	if (error)
+	CopyRow		ended = *current;
+
+	ended.phase = phase;
+	ended.finished_at = GetCurrentTimestamp();
+	ended.error = (char *) error;
+	if (error && !said_end)
 		ereport(LOG, (errmsg("firehose decoder: pipeline \"%s\" ends the copy of table %u: %s",
 							 pipeline->name, current->relid, error)));
-	store_current();
+	said_end = error != NULL;
 	forget_table();
-	if (dirty)
-	{
-		/* locked: later */
-		current->phase = COPY_READING;
-		not_before = clock_ms() + RETRY_MS;
-		return;
-	}
+	/* if not, it goes on should there be no reason any more */
+	if (!copies_store(pipeline->id, &ended))
+		return RETRY_MS;
 	copies = list_delete_ptr(copies, current);
 	current = NULL;
+	dirty = said_end = false;
 	said = 0;
 	chunks_in_flight_forget(batch->pipeline);
 	moved_rows_forget();
@@ -228,6 +229,7 @@ end_copy(CopyPhase phase, const char *error)
 	change_reader_watch(reader, NULL);
 	show_hold();
 	show_copying();
+	return 0;
 }
 
 /*
@@ -493,11 +495,10 @@ do_chunk(void)
 		if (batch->size > 0)
 			change_reader_forget_rows(reader);
 		change_batch_discard(batch);
-		if (outcome == CHUNK_FAULT)
-			end_copy(COPY_FAILED, fault);
-		return outcome == CHUNK_LATER ? RETRY_MS : 0;
+		return outcome == CHUNK_FAULT ? end_copy(COPY_FAILED, fault) : RETRY_MS;
 	}
 	said = 0;
+	said_end = false;
 	finish_chunk(&read);
 	return copy_rate_pause(rows_seen);
 }
@@ -528,6 +529,13 @@ must_leave_files(void)
 	return true;
 }
 
+static long
+come_again(long wait)
+{
+	not_before = clock_ms() + wait;
+	return wait;
+}
+
 long
 copier_turn(void)
 {
@@ -552,10 +560,7 @@ copier_turn(void)
 	if (current == NULL)
 		begin_copy();
 	if (moved_rows_failure() != NULL)
-	{
-		end_copy(COPY_FAILED, psprintf("moved rows cannot be noted: %s", moved_rows_failure()));
-		return 0;
-	}
+		return come_again(end_copy(COPY_FAILED, psprintf("moved rows cannot be noted: %s", moved_rows_failure())));
 	if (moved_rows_are_lost())
 	{
 		ereport(LOG, (errmsg("firehose decoder: pipeline \"%s\" begins the copy of table %u anew, because rows changed while it had another key",
@@ -567,18 +572,15 @@ copier_turn(void)
 	{
 		if (wal_reader_position(wal) < end || chunks_in_flight_count() > 0 || !moved_rows_settled())
 			return -1;
-		end_copy(COPY_DONE, NULL);
-		return copies != NIL ? 0 : -1;
+		return come_again(end_copy(COPY_DONE, NULL));
 	}
-	held = !copy_rate_has_turn(batch);
-	if (held)
+	if ((held = !copy_rate_has_turn(batch)))
 		return -1;
 	old = MemoryContextSwitchTo(scratch);
 	wait = do_chunk();
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(scratch);
-	not_before = clock_ms() + wait;
-	return wait;
+	return come_again(wait);
 }
 
 bool
