@@ -91,7 +91,8 @@ SKIP:
     new_pipeline($node, 'postgres', 'away', ['p'], copy_data => 'false');
     sql(q{SELECT firehose_pause_pipeline('away')});
     wait_until('its decoder goes', sub { decoder_pids($node) == 0 });
-    sql($_) foreach 'DROP PUBLICATION p CASCADE', q{SELECT firehose_pause_pipeline('away')}, 'CREATE PUBLICATION p FOR TABLE t',
+    sql($_) foreach 'DROP PUBLICATION p CASCADE', q{SELECT firehose_pause_pipeline('away')},
+      'TRUNCATE firehose_dead_letters, firehose_copies', 'CREATE PUBLICATION p FOR TABLE t',
       'INSERT INTO t VALUES (1)', q{SELECT firehose_alter_pipeline('away', publications => '{p}'); SELECT firehose_resume_pipeline('away')};
     wait_until('what follows arrives, or not', sub {
         events($emulator, 'away') == 1 || pipeline_state($node, 'postgres', 'away') eq 'failed' });

@@ -219,6 +219,15 @@ note_publications(Datum arg, int cacheid, uint32 hashvalue)
 	publications_changed = true;
 }
 
+/* Are these tables all the extension's? */
+static bool
+are_our_own(int nrelations, Relation relations[])
+{
+	while (nrelations > 0 && own_tables_has(RelationGetRelid(relations[nrelations - 1])))
+		nrelations--;
+	return nrelations == 0;
+}
+
 /*
  * pgoutput looks up publications by name, as of the transaction that is being
  * decoded, while a rename may come before or after it: pass the names of that
@@ -227,7 +236,7 @@ note_publications(Datum arg, int cacheid, uint32 hashvalue)
  * sent, is left out then: false.
  */
 static bool
-follow_renames(WalReader *reader, Oid relid)
+follow_renames(WalReader *reader, int nrelations, Relation relations[])
 {
 	PGOutputData *data = reader->decoding->output_plugin_private;
 	const char *missing = NULL;
@@ -249,7 +258,7 @@ follow_renames(WalReader *reader, Oid relid)
 	}
 	MemoryContextSwitchTo(old);
 	publications_changed = missing != NULL;
-	if (missing != NULL && !own_tables_has(relid))
+	if (missing != NULL && !are_our_own(nrelations, relations))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("publication \"%s\" did not exist at the commit", missing)));
@@ -264,7 +273,7 @@ change_for_pgoutput(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 	WalReader  *reader = decoding->output_writer_private;
 	ErrorContextCallback context = {error_context_stack, note_table, reader};
 
-	if (!follow_renames(reader, RelationGetRelid(relation)))
+	if (!follow_renames(reader, 1, &relation))
 		return;
 	reader->relation = relation;
 	error_context_stack = &context;
@@ -311,11 +320,8 @@ count_truncate(LogicalDecodingContext *decoding, ReorderBufferTXN *txn, int nrel
 	reader->ntruncated = change->data.truncate.nrelids;
 	reader->seq++;
 	reader->change_lsn = change->lsn;
-	if (!is_foreign(reader, change->origin_id))
-	{
-		(void) follow_renames(reader, InvalidOid);
+	if (!is_foreign(reader, change->origin_id) && follow_renames(reader, nrelations, relations))
 		reader->plugin.truncate_cb(decoding, txn, nrelations, relations, change);
-	}
 	reader->seq += reader->ntruncated - 1;
 }
 
