@@ -1,11 +1,13 @@
 # What changes amid the work of a session or a decoder.  A session that is looking a
 # stream or a table up, held by a lock on a catalog, is told of a change meanwhile.  A
-# default of streams' options changes.  A decoder is ended amid a transaction that
-# waits for space while it copies a table.  Commands are committed while the
-# publication of a pipeline is away.  And a decoder whose puts go to one stream after
-# another keeps no buffer for each.
+# table of the extension is missing for a while.  Streams come and go.  A default of
+# streams' options changes.  A decoder is ended amid a transaction that waits for
+# space while it copies a table.  Commands are committed while the publication of a
+# pipeline is away.  And a decoder whose puts go to one stream after another keeps no
+# buffer for each.
 use strict;
 use warnings FATAL => 'all';
+use PostgreSQL::Test::Utils;
 use Test::More;
 
 use CopyTest;
@@ -49,6 +51,7 @@ $session->query(q{SELECT firehose_put_record('disabled', '2')});
 like($session->{stderr}, qr/stream "disabled" is disabled/, 'options that change during the look-up are read again');
 $session->{stderr} = '';
 $session->quit;
+sql('DROP SERVER disabled');
 
 new_stream($node, 'renamed');
 sql(q{CREATE TABLE parent (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE SCHEMA old_name;
@@ -64,6 +67,53 @@ is(sql(q{SELECT firehose_flush('renamed', '60 s')}), 't', 'both are delivered');
 # (the first has the name of before, unless it had to wait for the catalog)
 like(join(' ', map { "$_->{schema} $_->{after}{id}" } events($emulator, 'renamed')), qr/^(?:old|new)_name 1 new_name 2$/,
     'a schema that is renamed during the look-up has its new name afterwards');
+
+# as an update of the extension adds one
+sql('ALTER EXTENSION firehose DROP TABLE firehose_pipelines');
+$session = $node->background_psql('postgres', on_error_stop => 0);
+$session->query('SELECT count(*) FROM firehose_stat_pipeline()');
+like($session->{stderr}, qr/table "firehose_pipelines" of the extension firehose does not exist/, 'a table of the extension is missing');
+$session->{stderr} = '';
+sql('ALTER EXTENSION firehose ADD TABLE firehose_pipelines');
+is($session->query('SELECT count(*) FROM firehose_stat_pipeline()'), '0', 'and is found once it is there') or diag($session->{stderr});
+$session->{stderr} = '';
+$session->quit;
+
+# ------------------------------------------------------------------------
+# Streams come and go
+# ------------------------------------------------------------------------
+sql(q{CREATE PROCEDURE make_streams(round int) LANGUAGE plpgsql AS $$
+    BEGIN
+        FOR i IN 1 .. 50 LOOP
+            EXECUTE format('CREATE SERVER short_%s_%s FOREIGN DATA WRAPPER firehose', round, i);
+            PERFORM firehose_put_record(format('short_%s_%s', round, i), 'x');
+            COMMIT;
+        END LOOP;
+    END $$;
+    CREATE PROCEDURE drop_streams(round int) LANGUAGE plpgsql AS $$
+    BEGIN
+        FOR i IN 1 .. 50 LOOP
+            EXECUTE format('DROP SERVER short_%s_%s', round, i);
+            COMMIT;
+        END LOOP;
+    END $$});
+$session = $node->background_psql('postgres');
+foreach my $round (1 .. 4)
+{
+    $session->query_safe($_)
+      foreach "CALL make_streams($round)", q{SELECT 1 / firehose_flush(NULL, '60 s')::int}, "CALL drop_streams($round)";
+}
+cmp_ok($session->query_safe(q{SELECT count(*) FROM pg_backend_memory_contexts WHERE name = 'firehose stream'}), '<', 150,
+    'a session forgets streams that are gone');
+$session->quit;
+my $offset = -s $node->logfile;
+my $sender = sender_of($node, 'postgres');
+sql("SELECT pg_log_backend_memory_contexts($sender)");
+wait_until('the sender says what memory it has', sub { logged($node, qr/Grand total:/, $offset) });
+my $log = slurp_file($node->logfile, $offset);
+my $contexts = () = $log =~ /; firehose stream:/g;
+$contexts += $1 while $log =~ /(\d+) more child contexts/g;
+cmp_ok($contexts, '<', 150, 'and so does the sender');
 
 # ------------------------------------------------------------------------
 # A default of streams' options

@@ -113,6 +113,10 @@ find_tables(void)
 	find_members(extension);
 	extension_id = extension;
 	extension_owner = owner_of_extension(extension);
+
+	/* if one is missing, the extension may have been created anew meanwhile */
+	for (int i = 0; i < OWN_TABLES; i++)
+		table_oids_valid = table_oids_valid && OidIsValid(table_oids[i]);
 }
 
 bool

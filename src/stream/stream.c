@@ -3,8 +3,9 @@
  *		Streams: foreign servers of the wrapper "firehose", resolved and
  *		cached.
  *
- * Runs in backends (by name) and in the sender (by OID).  An entry is never
- * freed, only marked: an invalidation may come while a caller holds a pointer.
+ * Runs in backends (by name) and in the sender (by OID).  An invalidation only
+ * marks an entry, because it may come while a caller holds a pointer.  Marked
+ * ones are freed at the end of a transaction, once there are many.
  */
 #include "postgres.h"
 
@@ -33,12 +34,16 @@
 #include "stream/stream_options.h"
 
 
+/* So many entries may be there before any is freed. */
+#define KEEP_STREAMS	64
+
 static HTAB *streams = NULL;	/* by name */
 static HTAB *streams_by_id = NULL;	/* the same entries: StreamById */
 static Stream *last_used = NULL;
 static uint64 catalog_generation = 1;
 static uint64 rights_generation = 1;	/* of all that usage_checked depends on */
 static uint64 seen_settings = 0;
+static long enough_streams = KEEP_STREAMS;
 
 typedef struct StreamById
 {
@@ -107,6 +112,44 @@ roles_changed(Datum arg, int cacheid, uint32 hashvalue)
 		stream->usage_checked = InvalidOid;
 }
 
+/* The OID of an entry is not to lead to it any more. */
+static void
+forget_id(const Stream *stream)
+{
+	StreamById *by_id = hash_search(streams_by_id, &stream->serverid, HASH_FIND, NULL);
+
+	if (by_id != NULL && by_id->stream == stream)
+		hash_search(streams_by_id, &stream->serverid, HASH_REMOVE, NULL);
+}
+
+/*
+ * Transaction callback: free the entries that are not valid.  It costs little
+ * for each entry that was added since the last time.
+ */
+static void
+free_marked(XactEvent event, void *arg)
+{
+	HASH_SEQ_STATUS status;
+	Stream	   *stream;
+
+	if ((event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE) ||
+		hash_get_num_entries(streams) <= enough_streams)
+		return;
+	hash_seq_init(&status, streams);
+	while ((stream = hash_seq_search(&status)) != NULL)
+	{
+		if (stream->valid)
+			continue;
+		forget_id(stream);
+		if (last_used == stream)
+			last_used = NULL;
+		if (stream->context != NULL)
+			MemoryContextDelete(stream->context);
+		hash_search(streams, stream->name, HASH_REMOVE, NULL);
+	}
+	enough_streams = Max(KEEP_STREAMS, 2 * hash_get_num_entries(streams));
+}
+
 /* Prepare the cache, at the first use in this process. */
 static void
 ensure_cache(void)
@@ -128,6 +171,7 @@ ensure_cache(void)
 		CacheRegisterSyscacheCallback(FOREIGNDATAWRAPPEROID, catalog_changed, (Datum) 0);
 		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, roles_changed, (Datum) 0);
 		CacheRegisterSyscacheCallback(AUTHOID, roles_changed, (Datum) 0);
+		RegisterXactCallback(free_marked, NULL);
 	}
 	if (seen_settings != stream_options_generation())
 	{
@@ -169,17 +213,19 @@ remember(const ForeignServer *server, uint64 generation)
 	StreamById *by_id;
 
 	if (!found)
-	{
 		MemSet((char *) stream + NAMEDATALEN, 0, sizeof(Stream) - NAMEDATALEN);
+	if (stream->context == NULL)
 		stream->context = AllocSetContextCreate(TopMemoryContext, "firehose stream",
 												ALLOCSET_SMALL_SIZES);
-	}
 	stream->valid = false;
 	MemoryContextReset(stream->context);
 	stream_options_resolve(server->options, server->servername, stream->context,
 						   &stream->options);
 	if (stream->serverid != server->serverid)
+	{
+		forget_id(stream);
 		stream->queue_stream = NULL;
+	}
 	stream->serverid = server->serverid;
 	stream->owner = server->owner;
 	stream->usage_checked = InvalidOid;
