@@ -1,9 +1,11 @@
 # A decoder that is behind also looks at catalogs as they are now: for a copy's
 # chunk, and for the rights of its pipeline.  What it decodes next is still told by
 # the catalogs of its place in the WAL: names of schemas, labels of enumerated types,
-# what a publication sends, also if they were altered before the decoder started.
+# what a publication sends, also if they were altered before the decoder started, or
+# by a session that has not told of it yet.  And what it looks at is not of the past.
 use strict;
 use warnings FATAL => 'all';
+use Cwd ();
 use IPC::Run ();
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -59,12 +61,15 @@ sql(q{SELECT firehose_drop_pipeline('published')});
 # ------------------------------------------------------------------------
 sql(q{CREATE SCHEMA s; CREATE TYPE s.mood AS ENUM ('sad', 'happy');
     CREATE TABLE s.copied (id int PRIMARY KEY, mood s.mood); INSERT INTO s.copied SELECT id, 'happy' FROM generate_series(1, 4000) id;
-    CREATE PUBLICATION copied FOR TABLE s.copied});
+    CREATE PUBLICATION copied FOR TABLE s.copied; CREATE TABLE other (n int)});
 new_pipeline($node, 'postgres', 'copied', ['copied'], metadata => q{'schema'});
 wait_until('the copy has begun', sub { sql('SELECT rows > 300 FROM firehose_stat_progress_copy') eq 't' });
 behind(sub {
     fill_wal(5000);
     sql(q{UPDATE s.copied SET mood = 'happy' WHERE id = 1; INSERT INTO s.copied VALUES (-1, 'sad')});
+    # (it takes longer than from one chunk to the next)
+    sql('INSERT INTO other SELECT generate_series(1, 300000)');
+    fill_wal(3000);
     sql(q{ALTER SCHEMA s RENAME TO z});
     sql(q{ALTER TYPE z.mood RENAME VALUE 'happy' TO 'glad'});
     sql(q{ALTER TYPE z.mood RENAME TO temper});
@@ -79,7 +84,43 @@ is(join(' ', map { "$_->{schema} $_->{after}{mood}" } @events[@updates]), 's hap
     'changes have the names of their time');
 ok((grep { $_->{op} eq 'r' && $_->{schema} eq 'z' } @events[ 0 .. $updates[0] ]),
     'although rows were read before them under later names');
+my @moods = map { $_->{after}{mood} } grep { $_->{op} eq 'r' && $_->{after}{id} > 0 } @events;
+is(join(' ', map { $_ == 0 || $moods[$_] ne $moods[ $_ - 1 ] ? $moods[$_] : () } 0 .. $#moods), 'happy glad',
+    'and rows that are read after them have those of now');
 sql(q{SELECT firehose_drop_pipeline('copied')});
+
+# ------------------------------------------------------------------------
+# A chunk is read that sees what was committed, and is not told of it yet
+# ------------------------------------------------------------------------
+my $module = Cwd::abs_path('test/modules/firehose_commit_test');
+system('make', '-s', '-C', $module, "PG_CONFIG=$ENV{PG_CONFIG}", 'WERROR=1') == 0 or die 'cannot build the test module';
+sql("CREATE FUNCTION stay_in_commit(file text) RETURNS void LANGUAGE c STRICT AS '$module/firehose_commit_test'");
+alter_settings($node, 'firehose.copy_rate' => 100);
+sql(q{CREATE TYPE hue AS ENUM ('red', 'blue'); CREATE TABLE hued (id int PRIMARY KEY, hue hue);
+    INSERT INTO hued SELECT id, CASE WHEN id <= 2000 THEN 'red' ELSE 'blue' END::hue FROM generate_series(1, 4000) id;
+    CREATE PUBLICATION hued FOR TABLE hued});
+new_pipeline($node, 'postgres', 'hued', ['hued']);
+wait_until('the copy has begun', sub { sql('SELECT rows > 30 FROM firehose_stat_progress_copy') eq 't' });
+my $file = Cwd::abs_path($node->basedir) . '/stay';
+append_to_file($file, '');
+my $committing;
+behind(sub {
+    fill_wal(50_000);
+    sql(q{UPDATE hued SET hue = 'blue' WHERE id = 1});
+    fill_wal(1000);
+    $committing = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c',
+            "BEGIN; ALTER TYPE hue RENAME VALUE 'blue' TO 'azure'; SELECT stay_in_commit('$file'); COMMIT" ], '<', '/dev/null', '>', '/dev/null');
+    wait_for_sql($node, q{SELECT EXISTS (SELECT FROM pg_enum WHERE enumlabel = 'azure')});
+    alter_settings($node, 'firehose.copy_rate' => 0);
+});
+wait_copied($node, 'hued');
+unlink $file;
+$committing->finish;
+wait_confirmed($node, 'postgres', 'hued');
+@events = events($emulator, 'hued');
+ok((grep { $_->{op} eq 'r' && $_->{after}{hue} eq 'azure' } @events), 'rows have the label of now');
+is(join(' ', map { $_->{after}{hue} } grep { $_->{op} eq 'u' } @events), 'blue', 'a change has that of its time');
+sql(q{SELECT firehose_drop_pipeline('hued')});
 
 # ------------------------------------------------------------------------
 # Rights are looked at, of a table that was renamed before the decoder started

@@ -1,6 +1,7 @@
 # What a pipeline's owner may have is looked at after every change that may concern
 # it, and only then: also if it was changed while the pipeline's slot was being made,
-# and not once more for each thousand records of a backlog.
+# and not once more for each thousand records of a backlog, whose changes are told by
+# the catalogs of before it.
 use strict;
 use warnings FATAL => 'all';
 use PostgreSQL::Test::Utils;
@@ -11,7 +12,7 @@ use FirehoseTest;
 use PipelineTest;
 
 my $emulator = Emulator->start();
-my $node = new_decoding_node('main', $emulator, autovacuum => 'off');
+my $node = new_decoding_node('main', $emulator, autovacuum => 'off', 'firehose.queue_size' => '4MB');
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 sub as_owner { return sql("SET ROLE owner; $_[0]") }
@@ -139,6 +140,25 @@ sql(q{ALTER TABLE s.t ALTER v SET STATISTICS 7; SELECT count(pg_logical_emit_mes
 kill('CONT', $pid);
 like(arrived('p'), qr/ t$_$/, 'the end of a backlog') foreach sql('SELECT max(n) FROM s.t');
 is(looks('p') - $looks, 2 * $each, 'one change is looked at once in a backlog');
+
+# ------------------------------------------------------------------------
+# What is decoded, and is older than a change that is told, hides it not
+# ------------------------------------------------------------------------
+sql(q{ALTER SERVER p OPTIONS (ADD max_in_flight '1')});
+$emulator->fault('delay', { seconds => 1 });
+sql('INSERT INTO s.t SELECT n, 0 FROM generate_series(10001, 50000) n');
+wait_state($node, 'postgres', 'p', 'waiting');
+sql(q{INSERT INTO s.t VALUES (100001); SELECT count(pg_logical_emit_message(false, 'filler', '')) FROM generate_series(1, 5000)});
+sql('REVOKE ALL ON s.t FROM owner');
+sql('INSERT INTO s.t VALUES (100002)');
+$emulator->heal;
+sub sent { my ($n) = @_; $emulator->control('POST', 'flush'); return scalar grep { $_->{data} =~ /"n":$n\b/ } $emulator->records('p') }
+wait_until('what was revoked amid a transaction is noticed after it, or what comes later is sent', sub {
+    sql(q{SELECT reason FROM firehose_stat_pipeline}) =~ /may not read all/ || sent(100002) });
+is(sent(100002), 0, 'what was changed afterwards is not sent');
+sql(q{GRANT ALL ON s.t TO owner; SELECT firehose_resume_pipeline('p')});
+wait_confirmed($node, 'postgres', 'p');
+is(join(' ', sent(100001), sent(100002)), '1 1', 'until it is granted again');
 
 $node->stop;
 done_testing();

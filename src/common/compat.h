@@ -35,6 +35,13 @@
 #define MyProcNo() (MyProc->pgprocno)
 #endif
 
+/* The number of a process's transaction among its own. */
+#if PG_VERSION_NUM >= 170000
+#define LocalXidOf(proc) ((proc)->vxid.lxid)
+#else
+#define LocalXidOf(proc) ((proc)->lxid)
+#endif
+
 /*
  * Named wait events for extensions exist from 17 on (15 and 16 show
  * "Extension").

@@ -401,6 +401,7 @@ try_chunk(ChunkInFlight *chunk, int *nmoved, const char **fault)
 	{
 		bool		is_locked = false;
 
+		present_catalogs_look(wal_reader_position(wal));
 		StartTransactionCommand();
 		*fault = read_chunk(chunk, nmoved, &is_locked);
 		CommitTransactionCommand();

@@ -247,17 +247,19 @@ recheck_rights(void)
 		return;
 	StartTransactionCommand();
 	changed = pipeline_rights_changed() || read_options_at != stream_options_generation();
+	CommitTransactionCommand();
 	if (changed)
 	{
+		present_catalogs_look(wal_reader_position(wal));
+		StartTransactionCommand();
 		PushActiveSnapshot(GetTransactionSnapshot());
 		check_rights();
 		reread_options();
 		PopActiveSnapshot();
-	}
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
-	if (changed)
+		CommitTransactionCommand();
 		present_catalogs_forget(wal_reader_position(wal));
+	}
+	MemoryContextSwitchTo(old);
 }
 
 /*

@@ -7,6 +7,9 @@
  * transaction of this process has read of the catalogs is to be forgotten
  * before decoding goes on, if the stream has still to come past a change.
  *
+ * And what decoding has left in the caches is older than now, although the
+ * change was told before: it is to be forgotten before such a transaction.
+ *
  * Decoder process only.
  */
 #ifndef FIREHOSE_WAL_PRESENT_CATALOGS_H
@@ -20,6 +23,9 @@
  * record is decoded, and after each transaction that has looked at catalogs.
  */
 extern void present_catalogs_forget(XLogRecPtr position);
+
+/* To be called before each transaction that looks at catalogs. */
+extern void present_catalogs_look(XLogRecPtr position);
 
 /* Callbacks of invalidations are called by it: nothing has changed. */
 extern bool present_catalogs_forgetting;
