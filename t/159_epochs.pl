@@ -16,7 +16,7 @@ use HistoryTest;
 use PipelineTest;
 
 my $emulator = Emulator->start();
-my $node = new_original($emulator);
+my $node = new_original($emulator, max_prepared_transactions => 2);
 my $copy = $node->basedir . '/copy';
 
 sub sql { my ($on, $query) = @_; return $on->safe_psql('postgres', $query) }
@@ -60,6 +60,25 @@ sub send_in_two_histories
     return;
 }
 
+# Pause a pipeline, and wait until nothing uses its slot; returns its name.
+sub pause
+{
+    my ($pipeline) = @_;
+    sql($node, "SELECT firehose_pause_pipeline('$pipeline')");
+    my $slot = sql($node, "SELECT slot_name FROM firehose_stat_pipeline WHERE pipeline = '$pipeline'");
+    wait_until('the decoder goes', sub {
+        sql($node, "SELECT active FROM pg_replication_slots WHERE slot_name = '$slot'") eq 'f' });
+    return $slot;
+}
+
+# The same, and drop the slot.
+sub give_up
+{
+    my $slot = pause(@_);
+    sql($node, "SELECT pg_drop_replication_slot('$slot')");
+    return $slot;
+}
+
 # How often a row arrived.
 sub sent_times
 {
@@ -75,6 +94,11 @@ sub epochs
     return join(' ', sort keys %epochs);
 }
 
+# Decoding by this slot begins in the first run, whatever becomes of the slot.
+sql($node, q{SELECT pg_create_logical_replication_slot('far', 'pgoutput')});
+sql($node, q{BEGIN; INSERT INTO t VALUES (0, 'prepared'); PREPARE TRANSACTION 'prepared'});
+my $first_run = sql($node, 'SELECT pg_current_wal_insert_lsn()');
+
 subtest 'storage of before the last start was read' => sub {
     foreach my $mode (qw(fast immediate))
     {
@@ -85,6 +109,10 @@ subtest 'storage of before the last start was read' => sub {
         is(sent_times("back $mode"), 6, "after a stop by $mode: each change was sent in both histories");
     }
     arrived($emulator, 'changes', 'in both histories');
+    # in a run that is neither that nor the one in which it is read
+    sql($node, q{SELECT pg_replication_slot_advance('far', pg_current_wal_lsn())});
+    insert($node, 'far');
+    wait_confirmed($node, 'postgres', 'changes');
 };
 
 subtest 'the first commit of a run' => sub {
@@ -103,6 +131,17 @@ subtest 'the first commit of a run' => sub {
     is(sent_times($_), 6, "$_: each change was sent in both histories") foreach qw(single alone);
     arrived($emulator, 'changes', 'in both histories');
     isnt(epochs('single'), epochs('alone'), 'each run has its own');
+};
+
+subtest 'a slot that keeps the WAL of earlier runs' => sub {
+    is(sql($node, qq{SELECT restart_lsn < '$first_run' AND confirmed_flush_lsn > '$first_run' FROM pg_replication_slots WHERE slot_name = 'far'}),
+        't', 'decoding begins in the first run');
+    sql($node, q{ROLLBACK PREPARED 'prepared'});
+    new_stream($node, 'far');
+    sql($node, q{SELECT firehose_create_pipeline('far', 'far', '{p}', slot_name => 'far', create_slot => false, copy_data => false)});
+    wait_confirmed($node, 'postgres', 'far');
+    is(epochs($_, 'far'), epochs($_), "$_: has the epoch of its own run") foreach qw(far single alone);
+    sql($node, q{SELECT firehose_drop_pipeline('far')});
 };
 
 subtest 'a standby without what its primary noted' => sub {
@@ -137,7 +176,7 @@ subtest 'a standby without what its primary noted' => sub {
 };
 
 subtest 'pipelines agree' => sub {
-    my $slot = sql($node, q{SELECT slot_name FROM firehose_stat_pipeline WHERE pipeline = 'changes'});
+    my $slot;
     new_pipeline($node, 'postgres', 'other', ['p'], copy_data => 'false');
     insert($node, 'one run');
     wait_confirmed($node, 'postgres', $_) foreach qw(changes other);
@@ -153,11 +192,7 @@ subtest 'pipelines agree' => sub {
     wait_confirmed($node, 'postgres', 'other');
     is(epochs('later', 'other'), epochs('later'), 'when one reads a change after a restart');
 
-    sql($node, q{SELECT firehose_pause_pipeline('other')});
-    $slot = sql($node, q{SELECT slot_name FROM firehose_stat_pipeline WHERE pipeline = 'other'});
-    wait_until('the decoder goes', sub {
-        sql($node, qq{SELECT active FROM pg_replication_slots WHERE slot_name = '$slot'}) eq 'f' });
-    sql($node, "SELECT pg_drop_replication_slot('$slot')");
+    $slot = give_up('other');
     sql($node, "SELECT pg_create_logical_replication_slot('$slot', 'pgoutput')");
     insert($node, 'from now');
     sql($node, q{SELECT firehose_resume_pipeline('other')});
@@ -169,13 +204,28 @@ subtest 'pipelines agree' => sub {
     # the slot has neither the start of the run nor its epoch
     sql($node, "SELECT pg_create_logical_replication_slot('mine', 'pgoutput')");
     insert($node, 'adopted');
+    new_pipeline($node, 'postgres', 'gone', ['p'], copy_data => 'false');
+    my $read = epochs('from now', 'other');
+    give_up($_) foreach qw(other gone);
     restart_by($node, 'fast');
     insert($node, 'after');
     new_stream($node, 'adopted');
     sql($node, q{SELECT firehose_create_pipeline('adopted', 'adopted', '{p}', slot_name => 'mine', create_slot => false, copy_data => false)});
     wait_confirmed($node, 'postgres', $_) foreach qw(changes adopted);
     is(epochs('after', 'adopted'), epochs('after'), 'with a slot of an earlier run');
-    sql($node, qq{SELECT firehose_drop_pipeline('$_')}) foreach qw(adopted other);
+
+    # these leave the start of the run out
+    sql($node, "SELECT pg_create_logical_replication_slot('$slot', 'pgoutput')");
+    foreach my $pipeline (qw(other gone))
+    {
+        sql($node, "SELECT firehose_resume_pipeline('$pipeline', from_now => true)");
+        wait_state($node, 'postgres', $pipeline, 'streaming');
+    }
+    insert($node, 'jumped');
+    wait_confirmed($node, 'postgres', $_) foreach qw(changes other gone);
+    is(epochs('jumped', $_), epochs('jumped'), "$_: after from_now in a later run") foreach qw(other gone);
+    cmp_ok(epochs('jumped'), 'gt', $read, 'which has another');
+    sql($node, qq{SELECT firehose_drop_pipeline('$_')}) foreach qw(adopted other gone);
 };
 
 subtest 'what pretends to be an epoch' => sub {

@@ -20,9 +20,9 @@ our @EXPORT = qw(new_original copy_files put_back copy_of recover_to arrived);
 # "puts", and durable puts where a session asks for them.
 sub new_original
 {
-    my ($emulator) = @_;
+    my ($emulator, %settings) = @_;
     my $node = new_decoding_node('main', $emulator, hot_standby => 'on', wal_keep_size => '1GB',
-        wal_retrieve_retry_interval => '100ms', 'firehose.source' => 'main');
+        wal_retrieve_retry_interval => '100ms', 'firehose.source' => 'main', %settings);
     $node->safe_psql('postgres', 'CREATE TABLE t (n int, w text, PRIMARY KEY (n, w)); CREATE PUBLICATION p FOR TABLE t');
     new_stream($node, 'puts');
     new_pipeline($node, 'postgres', 'changes', ['p'], copy_data => 'false');
