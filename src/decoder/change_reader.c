@@ -321,6 +321,12 @@ change_reader_defer_rows(ChangeReader *reader, Oid relid)
 }
 
 void
+change_reader_trim(ChangeReader *reader)
+{
+	table_cache_trim(reader->tables);
+}
+
+void
 change_reader_watch(ChangeReader *reader, void (*look) (const Event *event))
 {
 	reader->look = look;

@@ -40,6 +40,12 @@ extern void change_reader_defer_rows(ChangeReader *reader, Oid relid);
 /* Have changes of tables looked at, too; NULL: not any more. */
 extern void change_reader_watch(ChangeReader *reader, void (*look) (const Event *event));
 
+/*
+ * Between records of the WAL, outside of a transaction: free what is kept of
+ * tables if it has become much.
+ */
+extern void change_reader_trim(ChangeReader *reader);
+
 /* The functions that the WAL reader calls, with a ChangeReader. */
 extern const WalConsumer change_reader_consumer;
 

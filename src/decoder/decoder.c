@@ -61,9 +61,7 @@
 #include "workers/pipeline_table.h"
 #include "workers/worker.h"
 
-/*
- * Records of the WAL decoded before interrupts and confirmation are looked at.
- */
+/* Records decoded before interrupts and confirmation are looked at. */
 #define ROUND_RECORDS		1000
 
 /* How long to nap after a round that read the last of the WAL (us). */
@@ -461,6 +459,8 @@ decode_round(void)
 		/* hand over the whole commits before the one that failed */
 		if (unlikely(wal_reader_done(wal) <= failed_at))
 			change_batch_flush(&batch);
+		if (!pipeline->durable_puts)
+			change_reader_trim(consumer_arg);
 	}
 	if (n == 0)
 		return 0;

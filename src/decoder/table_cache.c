@@ -13,6 +13,15 @@
  * A description is kept as long as its table is there, even if it is void:
  * pgoutput does not repeat that of a partitioned table because the table was
  * altered, but because a partition was.
+ *
+ * Core's caches keep each table whose changes were decoded, and all that they
+ * asked the catalogs for: three times as much memory as ours, which nothing
+ * ever frees; and each invalidation of a table walks over all that have
+ * changed.  So after some hundred tables all of them are forgotten, ours and
+ * core's, as core does it when it has missed invalidations.  Tables whose
+ * changes take turns would then be read again at each change.  Therefore a
+ * table that soon is needed again is counted, and where it is most of them
+ * that are, time after time, more tables are kept.
  */
 #include "postgres.h"
 
@@ -26,10 +35,17 @@
 #include "utils/relcache.h"
 #include "utils/syscache.h"
 
+#include "common/clock.h"
 #include "common/compat.h"
 #include "common/json_write.h"
 #include "common/own_tables.h"
 #include "decoder/table_cache.h"
+#include "wal/present_catalogs.h"
+
+#define KEPT_TABLES		250		/* are never too many */
+#define SOON_MS			600000	/* is too early to have been forgotten */
+#define OFTEN			3		/* times is too often, 255 at most */
+#define MANY_FORGOTTEN	50000	/* whose times need not be known any more */
 
 struct TableCache
 {
@@ -45,6 +61,11 @@ struct TableCache
 	 */
 	CachedTable *last_used;
 
+	/* Since tables were forgotten: */
+	uint64		described;		/* so many were described, */
+	uint64		regretted;		/* of these had been forgotten too early; */
+	uint64		kept;			/* so many are not too many */
+
 	int			max_columns;	/* of the rows below */
 	EventValue *new_row;
 	EventValue *old_row;
@@ -57,22 +78,29 @@ typedef struct ToldTable
 	uint64		fingerprint;
 } ToldTable;
 
+static HTAB *
+make_table_hash(MemoryContext context)
+{
+	HASHCTL		ctl = {0};
+
+	ctl.keysize = sizeof(Oid);
+	ctl.entrysize = sizeof(CachedTable);
+	ctl.hcxt = context;
+	return hash_create("firehose tables", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
 TableCache *
 table_cache_create(MemoryContext context, const Pipeline *pipeline, ChangeBatch *batch)
 {
 	TableCache *cache = MemoryContextAllocZero(context, sizeof(TableCache));
-	HASHCTL		ctl = {0};
 
 	cache->context = context;
 	cache->descriptions = AllocSetContextCreate(context, "firehose table descriptions",
 												ALLOCSET_DEFAULT_SIZES);
 	cache->pipeline = pipeline;
 	cache->batch = batch;
-	ctl.keysize = sizeof(Oid);
-	ctl.entrysize = sizeof(CachedTable);
-	ctl.hcxt = context;
-	cache->tables = hash_create("firehose tables", 64, &ctl,
-								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	cache->kept = KEPT_TABLES;
+	cache->tables = make_table_hash(context);
 	if (pipeline_describes(pipeline))
 		table_cache_tell_again(cache);
 	return cache;
@@ -228,6 +256,70 @@ sweep(TableCache *cache)
 	}
 }
 
+/* Core's caches have one table more; was it forgotten too early? */
+static void
+count_described(TableCache *cache, CachedTable *table)
+{
+	cache->described++;
+	if (table->forgotten_at == 0)
+		return;
+	if (clock_ms() - table->forgotten_at > SOON_MS)
+		table->missed = 0;
+	else if (table->missed < OFTEN)
+		table->missed++;
+	else
+		cache->regretted++;
+	table->forgotten_at = 0;
+}
+
+static void
+forget_tables(TableCache *cache)
+{
+	HASH_SEQ_STATUS status;
+	CachedTable *table;
+	int64		now = clock_ms();
+
+	hash_seq_init(&status, cache->tables);
+	while ((table = hash_seq_search(&status)) != NULL)
+	{
+		if (table->described == NULL)
+			continue;
+		if (table->relation != NULL)
+			MemoryContextDelete(table->relation->context);
+		table->relation = NULL;
+		table->described = NULL;
+		table->forgotten_at = now;
+	}
+	MemoryContextReset(cache->descriptions);
+	cache->last_used = NULL;
+
+	/* most of these were dropped, or never change */
+	if (hash_get_num_entries(cache->tables) > MANY_FORGOTTEN)
+	{
+		hash_destroy(cache->tables);
+		cache->tables = make_table_hash(cache->context);
+		table_cache_tell_again(cache);
+	}
+}
+
+void
+table_cache_trim(TableCache *cache)
+{
+	if (likely(cache->described < cache->kept))
+		return;
+	if (cache->regretted > cache->described / 2)
+	{
+		cache->kept *= 2;
+		return;
+	}
+	if (cache->regretted < cache->described / 8)
+		cache->kept = Max(cache->kept / 2, KEPT_TABLES);
+	cache->described = 0;
+	cache->regretted = 0;
+	forget_tables(cache);
+	present_catalogs_empty_caches();
+}
+
 void
 table_cache_describe(TableCache *cache, StringInfo message)
 {
@@ -241,12 +333,18 @@ table_cache_describe(TableCache *cache, StringInfo message)
 	enlarge_rows(cache, described->natts);
 
 	table = hash_search(cache->tables, &relid, HASH_ENTER, &found);
-	if (found)
+	if (!found)
+	{
+		table->missed = 0;
+		table->forgotten_at = 0;
+	}
+	else if (table->described != NULL)
 	{
 		if (table->relation != NULL)
 			MemoryContextDelete(table->relation->context);
 		free_description(table->described);
 	}
+	count_described(cache, table);
 	table->relation = NULL;
 	table->stream = NULL;
 	table->described = described;
@@ -402,7 +500,7 @@ table_cache_get(TableCache *cache, Oid relid)
 		return table;
 
 	table = hash_search(cache->tables, &relid, HASH_FIND, NULL);
-	if (table == NULL)
+	if (table == NULL || table->described == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("a change of table %u came before its description", relid)));

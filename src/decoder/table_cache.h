@@ -21,7 +21,9 @@ typedef struct CachedTable
 {
 	Oid			relid;			/* hash key */
 	bool		skipped;		/* one of the extension's own */
-	LogicalRepRelation *described;	/* by pgoutput */
+	uint8		missed;			/* how often it was soon needed again */
+	int64		forgotten_at;	/* clock_ms(); 0: it is not forgotten */
+	LogicalRepRelation *described;	/* by pgoutput; NULL: it is forgotten */
 	EventRelation *relation;	/* made of it; NULL: to be made */
 	BatchStream *stream;		/* where its changes go; set with relation */
 } CachedTable;
@@ -42,6 +44,14 @@ extern void table_cache_describe(TableCache *cache, StringInfo message);
  * function.  Errors: protocol_violation, if it was not described.
  */
 extern CachedTable *table_cache_get(TableCache *cache, Oid relid);
+
+/*
+ * Between records of the WAL, outside of a transaction: forget all tables, and
+ * all that core's caches have of them, if many were described since the last
+ * time and few of these had been forgotten too early.  pgoutput describes each
+ * again before its next change.
+ */
+extern void table_cache_trim(TableCache *cache);
 
 /* The stream that changes of a table go to. */
 extern BatchStream *table_cache_route(TableCache *cache, const char *schema, const char *table);

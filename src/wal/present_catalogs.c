@@ -70,9 +70,6 @@ present_catalogs_forget(XLogRecPtr position)
 	static uint64 told = 0;
 	static XLogRecPtr changed_before = InvalidXLogRecPtr;
 
-	/* in one, messages could come while callbacks take them for our doing */
-	Assert(!IsTransactionState());
-
 	/*
 	 * A change is told after its commit, to every process that has begun by
 	 * then.  Messages are counted, whatever they are about, because there are
@@ -86,8 +83,16 @@ present_catalogs_forget(XLogRecPtr position)
 		changed_before = GetXLogInsertRecPtr();
 	told = SharedInvalidMessageCounter;
 	forgotten_at = position;
-	if (position >= changed_before)
-		return;
+	if (position < changed_before)
+		present_catalogs_empty_caches();
+}
+
+void
+present_catalogs_empty_caches(void)
+{
+	/* in one, messages could come while callbacks take them for our doing */
+	Assert(!IsTransactionState());
+
 	present_catalogs_forgetting = true;
 	InvalidateSystemCaches();
 	present_catalogs_forgetting = false;

@@ -27,6 +27,9 @@ extern void present_catalogs_forget(XLogRecPtr position);
 /* To be called before each transaction that looks at catalogs. */
 extern void present_catalogs_look(XLogRecPtr position);
 
+/* Forget all that is in core's caches, outside of a transaction. */
+extern void present_catalogs_empty_caches(void);
+
 /* Callbacks of invalidations are called by it: nothing has changed. */
 extern bool present_catalogs_forgetting;
 
