@@ -68,13 +68,15 @@ behind(sub {
     fill_wal(5000);
     sql(q{UPDATE s.copied SET mood = 'happy' WHERE id = 1; INSERT INTO s.copied VALUES (-1, 'sad')});
     # (it takes longer than from one chunk to the next)
-    sql('INSERT INTO other SELECT generate_series(1, 300000)');
+    sql('INSERT INTO other SELECT generate_series(1, 500000)');
     fill_wal(3000);
     sql(q{ALTER SCHEMA s RENAME TO z});
     sql(q{ALTER TYPE z.mood RENAME VALUE 'happy' TO 'glad'});
     sql(q{ALTER TYPE z.mood RENAME TO temper});
     sql(q{UPDATE z.copied SET mood = 'glad' WHERE id = 2});
 });
+# (the decoder looks around when settings are read again)
+wait_until('the changes have arrived', sub { (grep { $_->{data} =~ /"op":"u"/ } $emulator->records('copied')) == 2 });
 alter_settings($node, 'firehose.copy_rate' => 0);
 wait_copied($node, 'copied');
 wait_confirmed($node, 'postgres', 'copied');
