@@ -49,5 +49,14 @@ is($node->safe_psql('postgres', q{SELECT count(*), count(DISTINCT id) FROM fireh
         WHERE stream = 'badday' AND status = 'accepted'}),
     4 * $each . '|' . 4 * $each, 'one status row for each');
 
+# what failed beside others is tried again by itself: nothing else comes, and no session
+# waits for it
+$emulator->heal;
+new_stream($node, 'lonely');
+$emulator->fault('fail_records', { containing => 'bad', probability => 1 },
+    { stream => 'lonely', containing => 'bad', count => 3 });
+$node->safe_psql('postgres', q{SELECT firehose_put_batch('lonely', ARRAY['bad', 'good'])});
+wait_for_sql($node, q{SELECT accepted, resent FROM firehose_stat_stream WHERE stream = 'lonely'}, '2|3');
+
 $node->stop;
 done_testing();

@@ -149,7 +149,7 @@ void
 delivery_hurry(Delivery *d)
 {
 	d->hurried = d->ready.count > 0 || queue_reader_has_more(&d->target.reader);
-	d->suspects_at = 0;
+	d->health.pace.suspects_at = 0;
 }
 
 /* The foreign server is gone: all pending records go to the dead letters. */
@@ -467,7 +467,7 @@ next_send(Delivery *d, int64 now)
 			when = Min(when, now + LOOK_AGAIN);
 	}
 	if (d->suspects.count > 0)
-		when = Min(when, d->suspects_at);
+		when = Min(when, d->health.pace.suspects_at);
 	return when;
 }
 

@@ -283,27 +283,3 @@ delivery_suspect(Delivery *d, Request *request, int group)
 	else
 		put_span(d, &d->suspects, request, g->first, g->nrecords);
 }
-
-/*
- * Those that were refused again wait longer each time.  One that was refused
- * for the first time does not wait for them, and has them tried with it: in a
- * bad hour of the service there are some in each response, which must not put
- * off all that were refused before.
- */
-void
-delivery_suspects_refused(Delivery *d, bool again, int64 now)
-{
-	int64		at;
-
-	if (again)
-		d->suspect_failures++;
-	at = now + retry_delay(&d->health.pace.random, RETRY_TRANSIENT,
-						   again ? d->suspect_failures : 1);
-	d->suspects_at = d->suspects_at > now ? Min(d->suspects_at, at) : at;
-}
-
-void
-delivery_suspects_passed(Delivery *d)
-{
-	d->suspect_failures = 0;
-}

@@ -24,7 +24,7 @@ delivery_ratio(const Delivery *d)
 static inline bool
 delivery_suspects_due(const Delivery *d, int64 now)
 {
-	return d->suspects.count > 0 && now >= d->suspects_at;
+	return d->suspects.count > 0 && now >= d->health.pace.suspects_at;
 }
 
 /*
@@ -72,7 +72,5 @@ extern void delivery_restore_order(Delivery *d);
  * tried so before.  The first `nsuspects` groups of a request have been.
  */
 extern void delivery_suspect(Delivery *d, Request *request, int group);
-extern void delivery_suspects_refused(Delivery *d, bool again, int64 now);
-extern void delivery_suspects_passed(Delivery *d);
 
 #endif							/* FIREHOSE_SENDER_DELIVERY_GROUPS_H */

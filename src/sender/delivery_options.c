@@ -147,7 +147,6 @@ delivery_set_options(Delivery *d, const Stream *stream, int64 now)
 	if (changed)
 	{
 		pace_try_now(&d->health.pace, now);
-		d->suspects_at = Min(d->suspects_at, now);
 		d->unordered = o->order == ORDER_STRICT && (d->unordered || !was_strict);
 	}
 	find_identity(d);

@@ -58,8 +58,6 @@ struct Delivery
 	 * retried beside the others, after a pause of their own.
 	 */
 	ReadyList	suspects;
-	int64		suspects_at;	/* us; not before */
-	int			suspect_failures;	/* in a row */
 	GroupRatio	ratio;			/* of gzip */
 	bool		hurried;		/* until the queue is read up, nothing lingers */
 	bool		came_back;		/* some of .ready was in a request before */

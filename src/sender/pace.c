@@ -293,6 +293,29 @@ pace_gave_up(Pace *p, int rows)
 	p->ceiling_hold = 0;
 }
 
+/*
+ * Those that were refused again wait longer each time.  One that was refused
+ * for the first time does not wait for them, and has them tried with it: in a
+ * bad hour of the service there are some in each response, which must not put
+ * off all that were refused before.
+ */
+void
+pace_suspects_refused(Pace *p, bool again, int64_t now)
+{
+	int64_t		at;
+
+	if (again)
+		p->suspect_failures++;
+	at = now + retry_delay(&p->random, RETRY_TRANSIENT, again ? p->suspect_failures : 1);
+	p->suspects_at = p->suspects_at > now ? Min(p->suspects_at, at) : at;
+}
+
+void
+pace_suspects_passed(Pace *p)
+{
+	p->suspect_failures = 0;
+}
+
 void
 pace_park(Pace *p, int64_t interval, int64_t now)
 {
@@ -313,6 +336,7 @@ void
 pace_try_now(Pace *p, int64_t now)
 {
 	p->next_attempt = Min(p->next_attempt, now);
+	p->suspects_at = Min(p->suspects_at, now);
 }
 
 bool

@@ -146,6 +146,10 @@ typedef struct Pace
 	int64_t		wish_until;		/* nor can this be cut short: the service asked */
 	bool		probing;		/* errors go on: one record at a time */
 	bool		parked;
+
+	/* records that were refused while others passed */
+	int64_t		suspects_at;	/* not tried again before */
+	int			suspect_failures;	/* trials in a row that came to nothing */
 } Pace;
 
 extern void pace_init(Pace *p, const PaceOptions *options, uint64_t seed, int64_t now);
@@ -197,6 +201,16 @@ extern void pace_too_large(Pace *p, const PaceRequest *request, int64_t now);
 
 /* So many of those rows were the reason, and are sent no more. */
 extern void pace_gave_up(Pace *p, int rows);
+
+/*
+ * Records were refused while others of their request passed, or alone while
+ * nothing else fails: they are tried again after a pause of their own.
+ * `again`: those that had been refused before were tried, and none passed.
+ */
+extern void pace_suspects_refused(Pace *p, bool again, int64_t now);
+
+/* One of those that had been refused before has passed. */
+extern void pace_suspects_passed(Pace *p);
 
 /*
  * The stream cannot be sent to: probe it, between once and twice `interval`

@@ -481,12 +481,14 @@ void
 pace_rate_judge(Pace *p, const PaceRequest *request, int64_t now)
 {
 	double		sum = p->epoch_accepted + p->epoch_refused;
+	double		seconds = (double) Max(now - p->epoch_at, SECOND) / (double) SECOND;
 	double		fraction;
 
 	if (!is_time_to_judge(p, request, now))
 		return;
 	fraction = p->epoch_refused / sum;
-	p->best = Max(p->best * 0.99, p->epoch_accepted * (double) SECOND / (double) (now - p->epoch_at));
+	/* what passes at once when a short trial begins was saved up */
+	p->best = Max(p->best * 0.99, p->epoch_accepted / seconds);
 	p->refused_lately = fraction > 0;
 	/* far more than what no pace spared: now there is a quota */
 	if (fraction > Max(0.5, 2 * p->first_fraction))
@@ -506,6 +508,6 @@ pace_rate_judge(Pace *p, const PaceRequest *request, int64_t now)
 	if (fraction <= REFUSED_TOLERATED)
 		p->cuts = 0;
 	p->last_goodput = p->rate > 0 || now - p->epoch_at > 2 * SECOND ? 0 :
-		p->epoch_accepted / ((double) (now - p->epoch_at) / (double) SECOND);
+		p->epoch_accepted / seconds;
 	start_epoch(p, now);
 }

@@ -187,9 +187,10 @@ give_refused_back(Delivery *d, Request *request, const ResponseEntry *entries,
 		refuse_group(d, request, i, &cause);
 	}
 	if (tally->suspect_passed)
-		delivery_suspects_passed(d);
+		pace_suspects_passed(&d->health.pace);
 	if (others_passed && tally->refused > 0)
-		delivery_suspects_refused(d, request->nsuspects > 0 && !tally->suspect_passed, now);
+		pace_suspects_refused(&d->health.pace, request->nsuspects > 0 && !tally->suspect_passed,
+							  now);
 }
 
 /*
@@ -429,7 +430,7 @@ take_transient(Delivery *d, Request *request, const Cause *cause, int64 now)
 	else if (is_groups_fault(d, request, cause))
 	{
 		refuse_group(d, request, 0, cause);
-		delivery_suspects_refused(d, true, now);
+		pace_suspects_refused(&d->health.pace, true, now);
 		health_note_error(&d->health, cause);
 	}
 	else if (status == 408 || status == 504)
@@ -439,7 +440,7 @@ take_transient(Delivery *d, Request *request, const Cause *cause, int64 now)
 		if (is_to_make_way(d, request, cause))
 		{
 			delivery_suspect(d, request, 0);
-			delivery_suspects_refused(d, true, now);
+			pace_suspects_refused(&d->health.pace, true, now);
 		}
 		else if (is_to_be_halved(d, request, cause))
 			delivery_put_halves_back(d, request);

@@ -273,11 +273,19 @@ test_futile_cuts(void)
 	pace_init(&p, &options, 1, 0);
 	now = refuse_part(&p, 0.2, 300, 0);
 	ok(p.futile_hold > 60 * SECOND, "a rate that does not help is not tried soon again");
-	while (p.rate > 0)
+	for (int i = 0; i < 1000 && p.rate > 0; i++)
 		now = refuse_part(&p, 0.2, 1, now);
-	ok(now < p.futile_until, "it is let go");
+	ok(p.rate == 0 && now < p.futile_until, "it is let go");
 	now = refuse_part(&p, 0.9, 3, now);
 	ok(p.rate > 0, "when most is refused there is one again");
+
+	/* most at first, and then much, however far the rate is cut */
+	pace_init(&p, &options, 1, 0);
+	now = refuse_part(&p, 0, 2, 0);
+	now = refuse_part(&p, 0.9, 1, now);
+	ok(p.rate > 0, "a rate is tried");
+	(void) refuse_part(&p, 0.3, 20, now);
+	ok(p.futile_hold > 0, "but not below a quarter of what has passed");
 }
 
 /* What ends a failure, and what does not. */
@@ -353,6 +361,60 @@ test_cuts(void)
 	is_int(pace_max_records(&p), 200, "a size that was refused is not tried again soon");
 	pass_full(&p, 62, 70);
 	is_int(pace_max_records(&p), 500, "but after a minute");
+	pace_sent(&p, &r, 400, 40000, 71 * SECOND);
+	pace_too_large(&p, &r, 71 * SECOND + 1000);
+	pass_full(&p, 72, 185);
+	is_int(pace_max_records(&p), 200, "refused then, it is not for twice as long");
+	pass_full(&p, 193, 200);
+	is_int(pace_max_records(&p), 500, "but after that");
+	pace_sent(&p, &r, 400, 40000, 400 * SECOND);
+	pace_too_large(&p, &r, 400 * SECOND + 1000);
+	pass_full(&p, 401, 455);
+	is_int(pace_max_records(&p), 200, "refused much later");
+	pass_full(&p, 462, 470);
+	is_int(pace_max_records(&p), 500, "it is tried again after a minute");
+}
+
+/* A request of all the records there may be, which takes so long. */
+static void
+pass_in(Pace *p, int64_t took, int64_t now)
+{
+	PaceRequest r;
+	int			n = pace_max_records(p);
+
+	pace_sent(p, &r, n, n * 100, now);
+	pace_answered(p, &r, n, n * 100, 0, -1, now + took);
+}
+
+/*
+ * Requests that take almost the timeout, where others were quick: first fewer,
+ * then smaller ones.
+ */
+static void
+test_shrinking(void)
+{
+	PaceOptions options = usual_options();
+	Pace		p;
+	PaceRequest r;
+
+	options.max_in_flight = 2;
+	pace_init(&p, &options, 1, 0);
+	pass_in(&p, 26 * SECOND, 0);
+	is_int(pace_max_in_flight(&p), 2, "a service that is slow has as many requests as before");
+	pass_in(&p, SECOND, 100 * SECOND);
+	pass_in(&p, 26 * SECOND, 200 * SECOND);
+	is_int(pace_max_in_flight(&p), 1, "one that was quick has fewer");
+	is_int(pace_max_records(&p), 500, "which are as large");
+	pass_in(&p, 26 * SECOND, 300 * SECOND);
+	is_int(pace_max_records(&p), 400, "and then smaller ones");
+
+	options.max_in_flight = 1;
+	pace_init(&p, &options, 1, 0);
+	pass_in(&p, SECOND, 0);
+	pace_sent(&p, &r, 500, 50000, 100 * SECOND);
+	pace_timed_out(&p, &r, 100 * SECOND + options.timeout);
+	pass_in(&p, 26 * SECOND, 200 * SECOND);
+	is_int(pace_max_records(&p), 125, "what was quick before a timeout is forgotten");
 }
 
 /* A rate that was learnt and holds nothing back is forgotten. */
@@ -376,9 +438,145 @@ test_rate_is_forgotten(void)
 	ok(p.rate == 0, "which is forgotten when it has held nothing back for long");
 }
 
+/* So many records are sent, and so many accepted a millisecond later. */
+static int64_t
+refuse_some(Pace *p, int records, int accepted, int64_t now)
+{
+	PaceRequest r;
+
+	pace_sent(p, &r, records, records * 100, now);
+	pace_answered(p, &r, accepted, accepted * 100, records - accepted, -1, now + 1000);
+	return now + 2000;
+}
+
+/* When it is plain at once that a service refuses for lack of quota. */
+static void
+test_plain_refusals(void)
+{
+	PaceOptions options = usual_options();
+	Pace		p;
+	int64_t		now;
+
+	pace_init(&p, &options, 1, 0);
+	now = refuse_some(&p, 10, 10, 0);
+	now = refuse_some(&p, 10, 8, now);
+	ok(p.rate == 0, "some of a small request that are refused tell no rate");
+	(void) refuse_some(&p, 500, 400, now);
+	ok(p.rate > 0, "some of a full one do");
+
+	pace_init(&p, &options, 1, 0);
+	now = refuse_some(&p, 10, 10, 0);
+	now = refuse_some(&p, 500, 460, now);
+	ok(p.rate == 0, "as few of it as are tolerated do not");
+
+	pace_init(&p, &options, 1, 0);
+	now = refuse_some(&p, 10, 10, 0);
+	(void) refuse_some(&p, 30, 2, now);
+	ok(p.rate > 0, "most of what was sent do");
+}
+
+/* All is refused as for lack of quota, which may be an outage. */
+static void
+test_all_refused(void)
+{
+	for (int outage = 0; outage <= 1; outage++)
+	{
+		PaceOptions options = usual_options();
+		Pace		p;
+		PaceRequest r;
+
+		pace_init(&p, &options, 1, 0);
+		pace_sent(&p, &r, 500, 50000, 0);
+		pace_throttled(&p, &r, -1, SECOND);
+		ok(p.rate > 0, "when all is refused a rate is guessed");
+		pace_sent(&p, &r, 10, 1000, 10 * SECOND);
+		if (outage)
+			pace_failed(&p, &r, -1, 10 * SECOND + 1000);
+		pace_sent(&p, &r, 10, 1000, 20 * SECOND);
+		pace_answered(&p, &r, 10, 1000, 0, -1, 20 * SECOND + 1000);
+		ok((p.rate == 0) == outage, "%s", outage ? "where requests fail, too, it is none" :
+		   "and kept when some is accepted");
+		if (outage)
+			continue;
+		pace_sent(&p, &r, 10, 1000, 30 * SECOND);
+		pace_failed(&p, &r, -1, 30 * SECOND + 1000);
+		pace_sent(&p, &r, 10, 1000, 40 * SECOND);
+		pace_answered(&p, &r, 10, 1000, 0, -1, 40 * SECOND + 1000);
+		ok(p.rate > 0, "also beside a failure after that");
+	}
+}
+
+/*
+ * What passes at once when a trial of a higher rate begins was saved up; it is
+ * not what a service accepts for long, beside which a cut were of no use.
+ */
+static void
+test_short_trial(void)
+{
+	PaceOptions options = usual_options();
+	Pace		p;
+	int64_t		now;
+
+	pace_init(&p, &options, 1, 0);
+	now = refuse_part(&p, 0.2, 3, 0);
+	for (int i = 0; i < 10000 && !p.rate_trial; i++)
+	{
+		now += SECOND / 50;
+		now += pace_delay(&p, 100, 10000, now);
+		now = refuse_some(&p, 100, 95, now);
+	}
+	ok(p.rate_trial, "beside few refusals a higher rate is tried");
+	now = refuse_some(&p, 400, 220, now);
+	ok(p.rate > 0 && !p.rate_trial, "which ends at once when too much is refused");
+	(void) refuse_part(&p, 0.3, 2, now);
+	ok(p.rate > 0, "and is no reason to let the rate go");
+}
+
+/* Records that are refused while others pass. */
+static void
+test_suspects(void)
+{
+	PaceOptions options = usual_options();
+	Pace		p;
+	int64_t		at;
+	int64_t		longest = 0;
+
+	pace_init(&p, &options, 1, 0);
+	pace_suspects_refused(&p, false, SECOND);
+	at = p.suspects_at;
+	ok(at >= SECOND && at <= SECOND + SECOND / 20, "what is refused is tried again soon");
+	for (int i = 0; i < 100; i++)
+		pace_suspects_refused(&p, i % 2, SECOND);
+	ok(p.suspects_at <= at, "what is refused meanwhile does not put it off");
+
+	for (int i = 0; i < 100; i++)
+	{
+		int64_t		now = (i + 1) * 100 * SECOND;
+
+		pace_suspects_refused(&p, true, now);
+		longest = longest > p.suspects_at - now ? longest : p.suspects_at - now;
+	}
+	ok(longest > 10 * SECOND && longest <= 20 * SECOND, "what is refused again and again waits longer");
+	for (int i = 0; i < 100; i++)
+		pace_suspects_refused(&p, true, 20000 * SECOND);
+	pace_suspects_refused(&p, false, 20000 * SECOND);
+	ok(p.suspects_at <= 20000 * SECOND + SECOND / 20, "but not for what is refused for the first time");
+	pace_suspects_passed(&p);
+	pace_suspects_refused(&p, true, 30000 * SECOND);
+	ok(p.suspects_at <= 30000 * SECOND + SECOND / 20, "and when one has passed, no longer than at first");
+	pace_suspects_refused(&p, true, 40000 * SECOND);
+	pace_try_now(&p, 40000 * SECOND);
+	is_int(p.suspects_at, 40000 * SECOND, "what becomes another stream has them tried at once");
+}
+
 int
 main(void)
 {
+	test_shrinking();
+	test_plain_refusals();
+	test_all_refused();
+	test_short_trial();
+	test_suspects();
 	test_end_of_failures();
 	test_cuts();
 	test_rate_is_forgotten();
