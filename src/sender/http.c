@@ -437,9 +437,9 @@ is_shortage(CURL *easy, CURLcode result)
 		return strstr(request_error(easy), "thread failed to start") != NULL;
 	if (result != CURLE_COULDNT_CONNECT)
 		return false;
+	/* for a socket: http_open_socket */
 	curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_errno);
-	return os_errno == EMFILE || os_errno == ENFILE || os_errno == ENOMEM ||
-		os_errno == ENOBUFS || os_errno == EADDRNOTAVAIL;
+	return os_errno == ENOMEM || os_errno == ENOBUFS || os_errno == EADDRNOTAVAIL;
 }
 
 /* Why a request has failed. */

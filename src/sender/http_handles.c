@@ -6,6 +6,8 @@
  */
 #include "postgres.h"
 
+#include <malloc.h>
+
 #include "sender/http_internal.h"
 
 /*
@@ -14,11 +16,7 @@
  */
 #define KEEP_MEMORY			(6 * 1024 * 1024)
 
-/*
- * A larger response's buffer is not kept: that of a full batch is, of 500 ids
- * of some 220 characters.  An idle process keeps a small one.
- */
-#define KEEP_RESPONSE		(256 * 1024)
+/* An idle process keeps no larger buffer of a response. */
 #define KEEP_IDLE_RESPONSE	(64 * 1024)
 
 static HttpHandle *kept = NULL;
@@ -92,8 +90,6 @@ http_handle_get(const HttpRequest *request)
 void
 http_handle_keep(HttpHandle *handle)
 {
-	if (handle->response_size > KEEP_RESPONSE)
-		free_response(handle);
 	if (kept_memory + memory_of(handle) > KEEP_MEMORY)
 		http_handle_free(handle);
 	else
@@ -105,6 +101,7 @@ http_trim(void)
 {
 	HttpHandle *last = pop();
 	HttpHandle *handle;
+	size_t		others = kept_memory;
 
 	if (last == NULL)
 		return;
@@ -113,4 +110,13 @@ http_trim(void)
 	if (last->response_size > KEEP_IDLE_RESPONSE)
 		free_response(last);
 	push(last);
+#ifdef __GLIBC__
+	/*
+	 * free() returns only what lies at the end of the heap, behind all that is
+	 * still in use.  The rest is looked for after large bursts alone, because
+	 * that costs as much as some requests.
+	 */
+	if (others > KEEP_MEMORY / 2)
+		(void) malloc_trim(0);
+#endif
 }

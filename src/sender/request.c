@@ -199,7 +199,6 @@ request_trim(void)
 		if (i > 0 || kept[i].size > KEEP_BODY)
 			drop_kept(i);
 	}
-	http_trim();
 	if (gathered != NULL)
 		pfree(gathered);
 	if (member != NULL)
@@ -207,6 +206,7 @@ request_trim(void)
 	gathered = member = NULL;
 	gathered_size = 0;
 	gzip_trim();
+	http_trim();
 	budget_set_aside(0);
 }
 

@@ -131,6 +131,15 @@ sub heal
     return;
 }
 
+# How many requests a rule has struck, that is how many of them are there as a whole:
+# one that a sender counts as under way may not be sent yet.
+sub struck
+{
+    my ($self, $number) = @_;
+    my ($rule) = grep { $_->{id} == $number } @{ $self->control(GET => 'rules')->{rules} };
+    return $rule->{fired};
+}
+
 sub stats { return $_[0]->control(GET => 'stats') }
 
 # Forget rules, and everything delivered and journaled so far.
