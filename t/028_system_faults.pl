@@ -1,7 +1,7 @@
-# Faults of the system below the server: name resolution that fails or hangs, a
-# clock that jumps, a disk that is full and status tables that are locked while
-# records are delivered.  Other streams never wait for it, delivery goes on
-# where it can, a dead letter that cannot be stored is still owed, and what is
+# Faults of the system below the server: a sender that is behind with responses,
+# name resolution that fails or hangs, a clock that jumps, a disk that is full and
+# status tables that are locked while records are delivered.  Other streams never
+# wait for it, delivery goes on where it can, a dead letter that cannot be stored is still owed, and what is
 # saved at a stop is on the disk before it counts.
 use strict;
 use warnings FATAL => 'all';
@@ -44,6 +44,24 @@ sub longest_trip
     push @times, round_trips($node, 'alive', 20) while time() < $deadline;
     return max(@times);
 }
+
+# a sender that is behind with responses begins no more than so many, whatever the
+# limits are, and says so
+my $sender = sender_of($node, 'postgres');
+my $hang = $emulator->fault('hang_before_processing', {}, { stream => 'many*' });
+$faults->swamped($sender);
+new_stream($node, "many$_", request_timeout => '10min') foreach 1 .. 40;
+$node->safe_psql('postgres', q{SELECT firehose_put_record('many' || n, 'x') FROM generate_series(1, 40) n});
+my $waiting = q{SELECT count(*) FROM firehose_stat_stream WHERE state = 'waiting' AND queued = 1
+    AND reason = 'waits for the sender, which is busy with responses'};
+wait_for_sql($node, $waiting, '8');
+is($node->safe_psql('postgres', 'SELECT sum(in_flight) FROM firehose_stat_stream'), '32', 'the others are under way');
+$faults->swamped;
+wait_until('others begin when it is not', sub { $emulator->struck($hang) == 40 });
+$emulator->heal($hang);
+wait_delivered($node);
+audit_ok("many$_", $emulator, "many$_", ["x\n"]) foreach 1, 40;
+is(sender_of($node, 'postgres'), $sender, 'it is the same sender');
 
 # names; one that was resolved would be remembered for a minute
 my @named;

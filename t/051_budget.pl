@@ -150,6 +150,15 @@ cmp_ok(own_memory() - $held, '<', 16, 'large records: memory is within its setti
 $emulator->heal;
 wait_delivered($node);
 
+# requests of many records: none takes all the memory that is left
+new_stream($node, "wide$_", max_batch_records => 500) foreach 1 .. 5;
+$hang = $emulator->fault('hang_before_processing', {}, { stream => 'wide*' });
+$node->safe_psql('postgres', "SELECT firehose_put_record('wide$_', repeat('x', 100000)) FROM generate_series(1, 40)")
+  foreach 1 .. 5;
+wait_until('wide: each has a request', sub { $emulator->struck($hang) >= 5 });
+$emulator->heal;
+wait_delivered($node);
+
 # no descriptors
 my $files = () = glob("/proc/$sender/fd/*");
 my $resent = $node->safe_psql('postgres', 'SELECT sum(resent) FROM firehose_stat_stream');
@@ -173,8 +182,34 @@ put_away(1);
 wait_for_sql($node, q{SELECT sum(queued + in_flight) FROM firehose_stat_stream}, '0');
 cmp_ok(logged($node, 'firehose sender', $offset), '<=', 20, 'no descriptors: the log is not filled');
 
-# headers, trailers and a body without an end
+# no descriptor for a single socket: an attempt that sends nothing is none, and the
+# next one comes after a pause
 limit('--nofile=1024:');
+new_stream($node, 'unsent');
+round_trips($node, 'unsent', 1);
+wait_delivered($node);
+$_->control('POST', 'connections', { which => 'all' }) foreach $emulator, $elsewhere;
+wait_until('no connection is left', sub { $emulator->stats->{open_connections} == 0 });
+limit('--nofile=3:');
+my $unsent = $node->safe_psql('postgres', q{SELECT firehose_put_record('unsent', 'x', false)});
+wait_for_sql($node, q{SELECT state, reason, last_error_code FROM firehose_stat_stream WHERE stream = 'unsent'},
+    'waiting|waits for the system, which refused more: could not open a socket: Too many open files|Resources');
+my %attempts;
+$began = time();
+foreach (1 .. 20)
+{
+    $attempts{ $node->safe_psql('postgres', q{SELECT last_error_at FROM firehose_stat_stream WHERE stream = 'unsent'}) } = 1;
+    sleep 0.1;
+}
+cmp_ok(scalar keys %attempts, '<', 10 + (time() - $began) / 2, 'no socket: there are pauses between attempts');
+limit('--nofile=1024:');
+is($node->safe_psql('postgres', "SELECT firehose_wait($unsent, '60 s')"), 'accepted', 'no socket: it is sent when there is one');
+is($node->safe_psql('postgres', q{SELECT accepted, requests, resent FROM firehose_stat_stream WHERE stream = 'unsent'}), '2|2|0',
+    'no socket: no attempt before it counts');
+wait_for_sql($node, "SELECT attempts FROM firehose_status WHERE id = $unsent", '1');
+is(sender_of($node, 'postgres'), $sender, 'no socket: the sender lives');
+
+# headers, trailers and a body without an end
 my $endless = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die "listen: $!";
 my $child = fork() // die "fork: $!";
 if ($child == 0)

@@ -1,6 +1,6 @@
 # Faults of the system below a server: a resolver that fails or hangs, a clock
 # that jumps, time that passes, a disk that is full, a process whose waits never
-# time out, and a note of every fsync.  They are done by a library that the server is
+# time out or that has always more to do, and a note of every fsync.  They are done by a library that the server is
 # started with (test/preload/faults.c).
 package SystemFaults;
 
@@ -23,7 +23,7 @@ sub new
         'test/preload/faults.c', '-ldl') == 0
       or die 'cannot build test/preload/faults.c';
     my $self = bless { library => "$base.so", file => $base, clock => 0, resolver => 0,
-        full => '', passed => 0, sleeper => 0 }, $class;
+        full => '', passed => 0, sleeper => 0, swamped => 0 }, $class;
     $self->_write;
     return $self;
 }
@@ -76,6 +76,15 @@ sub sleeper
     return $self->_write;
 }
 
+# Whenever the process looks for requests that go on, as many do as it looks for; as
+# many as really do without an argument.
+sub swamped
+{
+    my ($self, $pid) = @_;
+    $self->{swamped} = $pid // 0;
+    return $self->_write;
+}
+
 # The notes of fsync and rename since the last call, as [what, path].
 sub synced
 {
@@ -92,8 +101,9 @@ sub _write
 {
     my ($self) = @_;
     open(my $out, -e $self->{file} ? '+<' : '>', $self->{file}) or die "$self->{file}: $!";
-    syswrite($out, pack('q l l Z240 q l', $self->{clock}, $self->{resolver},
-        $self->{full} ne '' ? 1 : 0, $self->{full}, $self->{passed}, $self->{sleeper}));
+    syswrite($out, pack('q l l Z240 q l l', $self->{clock}, $self->{resolver},
+        $self->{full} ne '' ? 1 : 0, $self->{full}, $self->{passed}, $self->{sleeper},
+        $self->{swamped}));
     close($out);
     return;
 }
