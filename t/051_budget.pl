@@ -233,11 +233,14 @@ if ($child == 0)
     }
     POSIX::_exit(0);
 }
+# with its end there is none that listens, so that no request waits for a response
+my $port = $endless->sockport;
+close($endless);
 my $what = 'headers of the response are';
 foreach my $stream (qw(endless_headers endless_trailers endless_body))
 {
     $what = 'response is' if $stream eq 'endless_body';
-    new_stream($node, $stream, endpoint_url => 'http://127.0.0.1:' . $endless->sockport);
+    new_stream($node, $stream, endpoint_url => "http://127.0.0.1:$port");
     $node->safe_psql('postgres', "SELECT firehose_put_record('$stream', 'x')");
     wait_for_sql($node, "SELECT reason ~ 'the $what larger than \\d+ bytes', accepted
         FROM firehose_stat_stream WHERE stream = '$stream'", 't|0');
