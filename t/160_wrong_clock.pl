@@ -1,7 +1,8 @@
 # A server that starts while its clock is wrong, as a machine does whose battery is
 # empty until NTP has set it: before 2000, or centuries ahead.  Puts and pipelines
 # work meanwhile and after the next start with the right time, and ids ascend
-# through all of it.  A stored epoch that no server can have said is none.
+# through all of it.  A stored epoch that no server can have said is none.  A
+# sender that starts after its clock was set knows which status rows are the newest.
 use strict;
 use warnings FATAL => 'all';
 use PostgreSQL::Test::Cluster;
@@ -19,7 +20,8 @@ my $faults = SystemFaults->new;
 # before the faults: AWS's clock is right
 my $emulator = Emulator->start();
 local %ENV = (%ENV, $faults->environment);
-my $node = new_decoding_node('main', $emulator, 'firehose.status' => 'all');
+my $node = new_decoding_node('main', $emulator, 'firehose.status' => 'all',
+    'firehose.status_max_size' => '8MB');
 my $n = 0;
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
@@ -57,6 +59,44 @@ sub works
     is(sql(qq{SELECT state FROM firehose_doctor() WHERE subject = 'ids'}), 'ok', "$when: enough ids are left");
     return;
 }
+
+# Tables of status rows are filled in turn, at these settings with about 3500 each.
+subtest 'status rows' => sub {
+    new_stream($node, 'rows');
+    my $put = 0;
+    my $more = sub {
+        my ($count) = @_;
+        put_numbered($node, 'rows', $put + 1, $put + $count);
+        wait_delivered($node);
+        $put += $count;
+    };
+    my $begins = sub { return sql("SELECT completed_at FROM firehose_status_$_[0] LIMIT 1") };
+    my $fill_up_to = sub {
+        my ($table) = @_;
+        for (my $i = 0; $i < 50 && $begins->($table) eq ''; $i++) { $more->(500) }
+    };
+    my $nothing_is_lost = sub {
+        my $pid = sender_of($node, 'postgres');
+        sql("SELECT pg_terminate_backend($pid)");
+        wait_until('another sender starts', sub { (sender_of($node, 'postgres') || $pid) ne $pid });
+        # the first rows go into the table that is taken for the current one
+        $more->(1) foreach 1 .. 2;
+        wait_for_sql($node, 'SELECT count(*), count(DISTINCT id) FROM firehose_status', "$put|$put");
+    };
+
+    $more->(3000);
+    $faults->clock(-3600);
+    $fill_up_to->(1);
+    cmp_ok($begins->(1), 'lt', $begins->(0), 'a clock is set back: a table begins at an earlier time than the one before');
+    $nothing_is_lost->();
+
+    $faults->clock(86400);
+    $fill_up_to->(2);
+    $faults->clock(0);
+    $fill_up_to->($_) foreach 3, 4;
+    cmp_ok($begins->(4), 'lt', $begins->(2), 'and after one that was ahead, several do');
+    $nothing_is_lost->();
+};
 
 sql('CREATE TABLE t (n int PRIMARY KEY); CREATE PUBLICATION p FOR TABLE t');
 new_stream($node, 'puts');

@@ -9,7 +9,8 @@
  * and nothing is ever deleted or vacuumed.
  *
  * Which table is current is written nowhere: it is the one whose first row is
- * the youngest, and that row's time is when the table's turn began.
+ * the youngest, and that row's time is when the table's turn began.  If the
+ * clock was set meanwhile, it may be one behind that (find_current).
  *
  * A lock of another process never makes the sender wait.  If it is on the
  * table to write, the caller comes back; if it is on the next one, the current
@@ -95,6 +96,16 @@ typedef struct StatusRing
 
 static StatusRing ring;
 
+/* The first row of a table. */
+typedef struct FirstRow
+{
+	bool		exists;
+	TimestampTz completed_at;
+	int64		id;
+	TransactionId xid;			/* that wrote it */
+	uint64		table_size;
+} FirstRow;
+
 static OwnTableError rotation_trouble = {"rotate status tables"};
 
 static bool rotation_is_due(void);
@@ -102,7 +113,8 @@ static uint64 share_of_size(void);
 static bool rotate(const void *arg);
 static void empty_table(Relation rel);
 static bool locate(void);
-static TimestampTz first_completed_at(Relation rel);
+static FirstRow first_row(Relation rel);
+static int	find_current(const FirstRow *rows);
 static Oid	brin_index(Relation rel, BlockNumber *range_size);
 
 /* Settings of the ring. */
@@ -188,6 +200,7 @@ locate(void)
 {
 	Oid			first = own_tables_table_oid(TABLE_STATUS_FIRST);
 	StatusRing	found = {.first = first};
+	FirstRow	rows[STATUS_TABLES];
 
 	if (!OidIsValid(first))
 		return false;
@@ -198,34 +211,27 @@ locate(void)
 	{
 		Relation	rel = own_tables_open_table(TABLE_STATUS_FIRST + i, AccessShareLock,
 											column_types, STATUS_COLUMNS);
-		TimestampTz since;
 
 		if (rel == NULL)
 			return false;
-
-		since = first_completed_at(rel);
-		if (since > found.since)
-		{
-			found.current = i;
-			found.since = since;
-			found.size = (uint64) RelationGetNumberOfBlocks(rel) * BLCKSZ;
-		}
+		rows[i] = first_row(rel);
 		table_close(rel, AccessShareLock);
 	}
 
-	if (found.since == 0)
-		found.since = GetCurrentTimestamp();
+	found.current = find_current(rows);
+	found.size = rows[found.current].table_size;
+	found.since = rows[found.current].exists ? rows[found.current].completed_at :
+		GetCurrentTimestamp();
 	ring = found;
 	return true;
 }
 
-/* The time of a table's first row, 0 if it has none. */
-static TimestampTz
-first_completed_at(Relation rel)
+static FirstRow
+first_row(Relation rel)
 {
+	FirstRow	row = {.table_size = (uint64) RelationGetNumberOfBlocks(rel) * BLCKSZ};
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	TableScanDesc scan;
-	TimestampTz result = 0;
 
 	/* from the first page on, wherever other scans may be */
 	scan = table_beginscan_strat(rel, GetActiveSnapshot(), 0, NULL, true, false);
@@ -233,12 +239,50 @@ first_completed_at(Relation rel)
 	{
 		bool		isnull;
 
-		result = DatumGetTimestampTz(slot_getattr(slot, COLUMN_COMPLETED_AT + 1,
-												  &isnull));
+		row.exists = true;
+		row.completed_at = DatumGetTimestampTz(slot_getattr(slot, COLUMN_COMPLETED_AT + 1,
+															&isnull));
+		row.id = DatumGetInt64(slot_getattr(slot, COLUMN_ID + 1, &isnull));
+		row.xid = DatumGetTransactionId(slot_getsysattr(slot, MinTransactionIdAttributeNumber,
+														&isnull));
 	}
 	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
-	return result;
+	return row;
+}
+
+/*
+ * Was a table begun after another one, whatever the clock showed?  Neither is
+ * certain alone: a record that was tried for long has a low id, and ids of
+ * transactions return after some billions.
+ */
+static bool
+is_later(const FirstRow *row, const FirstRow *than)
+{
+	return row->exists && row->id > than->id && TransactionIdFollows(row->xid, than->xid);
+}
+
+/* The one with the youngest first row, or what was begun after it. */
+static int
+find_current(const FirstRow *rows)
+{
+	int			current = 0;
+
+	for (int i = 1; i < STATUS_TABLES; i++)
+	{
+		if (rows[i].exists &&
+			(!rows[current].exists || rows[i].completed_at > rows[current].completed_at))
+			current = i;
+	}
+	for (int n = 1; n < STATUS_TABLES; n++)
+	{
+		int			next = (current + 1) % STATUS_TABLES;
+
+		if (!is_later(&rows[next], &rows[current]))
+			break;
+		current = next;
+	}
+	return current;
 }
 
 /* The size at which a table is full. */
@@ -261,6 +305,8 @@ rotation_is_due(void)
 	if (!OidIsValid(ring.first) || clock_ms() < ring.retry_at)
 		return false;
 
+	/* the clock was set back */
+	ring.since = Min(ring.since, now);
 	return ring.size >= share_of_size() ||
 		(status_retention > 0 && ring.size > 0 &&
 		 now >= TimestampTzPlusMilliseconds(ring.since, turn_ms));
