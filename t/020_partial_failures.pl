@@ -53,7 +53,7 @@ is($node->safe_psql('postgres', q{SELECT count(*), count(DISTINCT id) FROM fireh
 # waits for it
 $emulator->heal;
 new_stream($node, 'lonely');
-$emulator->fault('fail_records', { containing => 'bad', probability => 1 },
+$emulator->fault('fail_records', { containing => 'bad', probability => 1, code => 'InternalFailure' },
     { stream => 'lonely', containing => 'bad', count => 3 });
 $node->safe_psql('postgres', q{SELECT firehose_put_batch('lonely', ARRAY['bad', 'good'])});
 wait_for_sql($node, q{SELECT accepted, resent FROM firehose_stat_stream WHERE stream = 'lonely'}, '2|3');
