@@ -1058,7 +1058,12 @@ CREATE VIEW firehose_stat_progress_copy WITH (security_barrier) AS
 	SELECT p.name AS pipeline, c.relid, c.relid::pg_catalog.regclass::text AS "table", c.phase,
 		   c.rows, c.bytes, c.chunks,
 		   CASE WHEN r.reltuples OPERATOR(pg_catalog.>=) 0 THEN r.reltuples::bigint END AS estimated_rows,
-		   c.key_columns, c.last_key, c.condition, c.started_at, c.finished_at, c.error
+		   c.key_columns,
+		   CASE WHEN pg_catalog.pg_has_role(p.owner, 'USAGE'::pg_catalog.text)
+				  OR pg_catalog.has_table_privilege(c.relid, 'SELECT'::pg_catalog.text) THEN c.last_key END AS last_key,
+		   CASE WHEN pg_catalog.pg_has_role(p.owner, 'USAGE'::pg_catalog.text)
+				  OR pg_catalog.has_table_privilege(c.relid, 'SELECT'::pg_catalog.text) THEN c.condition END AS condition,
+		   c.started_at, c.finished_at, c.error
 	FROM firehose_copies c
 		 JOIN firehose_pipelines p ON p.id OPERATOR(pg_catalog.=) c.pipeline
 		 LEFT JOIN pg_catalog.pg_class r ON r.oid OPERATOR(pg_catalog.=) c.relid
@@ -1075,8 +1080,8 @@ COMMENT ON COLUMN firehose_stat_progress_copy.bytes IS 'bytes that they took in 
 COMMENT ON COLUMN firehose_stat_progress_copy.chunks IS 'chunks in which they were read';
 COMMENT ON COLUMN firehose_stat_progress_copy.estimated_rows IS 'rows of the table as the planner estimates them, null if it was never analyzed';
 COMMENT ON COLUMN firehose_stat_progress_copy.key_columns IS 'key that the table is read by, null: by its blocks';
-COMMENT ON COLUMN firehose_stat_progress_copy.last_key IS 'up to where it is delivered';
-COMMENT ON COLUMN firehose_stat_progress_copy.condition IS 'which rows are copied, null for all';
+COMMENT ON COLUMN firehose_stat_progress_copy.last_key IS 'up to where it is delivered; null for whoever may not read the table';
+COMMENT ON COLUMN firehose_stat_progress_copy.condition IS 'which rows are copied, null for all and for whoever may not read the table';
 COMMENT ON COLUMN firehose_stat_progress_copy.started_at IS 'time at which the reading began';
 COMMENT ON COLUMN firehose_stat_progress_copy.finished_at IS 'time at which all was delivered, or it failed';
 COMMENT ON COLUMN firehose_stat_progress_copy.error IS 'why it failed';

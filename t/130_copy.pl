@@ -114,6 +114,15 @@ sql(q{SELECT firehose_copy_table('changes', 'plain', 'id % 1000 = 0')});
 wait_copied('changes');
 is(scalar(grep { $_->{op} eq 'r' && $_->{table} eq 'plain' } events($emulator, 'changes')), 3, 'a table again, with a condition');
 
+# a condition and a key have values of rows, which those who watch need not see
+sql('CREATE ROLE watcher IN ROLE pg_monitor');
+my $seen = q{SET ROLE watcher; SELECT rows > 0, condition, last_key IS NULL FROM firehose_stat_progress_copy
+    WHERE pipeline = 'changes' AND "table" = 'plain'};
+is(sql($seen), 't||t', 'who may not read the table is told neither condition nor key');
+sql('GRANT SELECT ON plain TO watcher');
+like(sql($seen), qr/^t\|.*id % 1000/, 'who may is told');
+sql('REVOKE SELECT ON plain FROM watcher');
+
 # a condition means what it means to the decoder, whichever search_path the caller has
 sql(q{CREATE SCHEMA own; CREATE FUNCTION own.wanted(int) RETURNS bool LANGUAGE sql AS 'SELECT $1 % 500 = 0';
     CREATE FUNCTION own.abs(int) RETURNS int LANGUAGE sql AS 'SELECT 0'});
