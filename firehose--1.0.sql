@@ -1381,6 +1381,9 @@ BEGIN ATOMIC
 					WHEN s.state OPERATOR(pg_catalog.=) 'throttled'
 					THEN 'Firehose''s quota: the sender slows down by itself; ask AWS for more if this lasts.'
 					WHEN s.state OPERATOR(pg_catalog.=) 'waiting'
+					 AND s.reason OPERATOR(pg_catalog.~~) '%busy with responses'
+					THEN 'The sender has more responses than it can handle at once: it goes on by itself, as soon as the processor lets it.'
+					WHEN s.state OPERATOR(pg_catalog.=) 'waiting'
 					THEN 'The sender''s connections, memory or descriptors are in use by other streams: see firehose.max_connections.'
 					ELSE 'The reason begins with who says so: AWS, proxy, network or this server. Records are kept and tried again by themselves.' END
 		FROM firehose_stat_stream s
@@ -1489,6 +1492,9 @@ BEGIN ATOMIC
 					CASE WHEN p.reason IS NOT NULL THEN pg_catalog.format(': %s', p.reason) END),
 			   CASE WHEN p.state OPERATOR(pg_catalog.=) 'paused'
 					THEN pg_catalog.format('To continue, run SELECT firehose_resume_pipeline(%L);', p.pipeline)
+					WHEN p.state OPERATOR(pg_catalog.=) 'waiting'
+					 AND p.reason OPERATOR(pg_catalog.!~~) 'the queue has no room%'
+					THEN 'A standby that synchronized_standby_slots names is behind: see to it, or take its slot out of the setting.'
 					WHEN p.state OPERATOR(pg_catalog.=) 'waiting'
 					THEN 'The queue has no room: see the stream.'
 					WHEN p.state OPERATOR(pg_catalog.=) 'starting'
