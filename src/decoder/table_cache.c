@@ -45,7 +45,7 @@
 #define KEPT_TABLES		250		/* are never too many */
 #define SOON_MS			600000	/* is too early to have been forgotten */
 #define OFTEN			3		/* times is too often, 255 at most */
-#define MANY_FORGOTTEN	50000	/* whose times need not be known any more */
+#define MANY_TOLD		100000	/* descriptions are told of again, at no loss */
 
 struct TableCache
 {
@@ -78,21 +78,11 @@ typedef struct ToldTable
 	uint64		fingerprint;
 } ToldTable;
 
-static HTAB *
-make_table_hash(MemoryContext context)
-{
-	HASHCTL		ctl = {0};
-
-	ctl.keysize = sizeof(Oid);
-	ctl.entrysize = sizeof(CachedTable);
-	ctl.hcxt = context;
-	return hash_create("firehose tables", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-}
-
 TableCache *
 table_cache_create(MemoryContext context, const Pipeline *pipeline, ChangeBatch *batch)
 {
 	TableCache *cache = MemoryContextAllocZero(context, sizeof(TableCache));
+	HASHCTL		ctl = {0};
 
 	cache->context = context;
 	cache->descriptions = AllocSetContextCreate(context, "firehose table descriptions",
@@ -100,7 +90,11 @@ table_cache_create(MemoryContext context, const Pipeline *pipeline, ChangeBatch 
 	cache->pipeline = pipeline;
 	cache->batch = batch;
 	cache->kept = KEPT_TABLES;
-	cache->tables = make_table_hash(context);
+	ctl.keysize = sizeof(Oid);
+	ctl.entrysize = sizeof(CachedTable);
+	ctl.hcxt = context;
+	cache->tables = hash_create("firehose tables", 64, &ctl,
+								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	if (pipeline_describes(pipeline))
 		table_cache_tell_again(cache);
 	return cache;
@@ -283,7 +277,12 @@ forget_tables(TableCache *cache)
 	while ((table = hash_seq_search(&status)) != NULL)
 	{
 		if (table->described == NULL)
+		{
+			/* dropped, or changed so rarely that it does not matter */
+			if (now - table->forgotten_at > SOON_MS)
+				hash_search(cache->tables, &table->relid, HASH_REMOVE, NULL);
 			continue;
+		}
 		if (table->relation != NULL)
 			MemoryContextDelete(table->relation->context);
 		table->relation = NULL;
@@ -293,13 +292,9 @@ forget_tables(TableCache *cache)
 	MemoryContextReset(cache->descriptions);
 	cache->last_used = NULL;
 
-	/* most of these were dropped, or never change */
-	if (hash_get_num_entries(cache->tables) > MANY_FORGOTTEN)
-	{
-		hash_destroy(cache->tables);
-		cache->tables = make_table_hash(cache->context);
+	/* most of those that were told of were dropped */
+	if (cache->told != NULL && hash_get_num_entries(cache->told) > MANY_TOLD)
 		table_cache_tell_again(cache);
-	}
 }
 
 void
@@ -337,14 +332,16 @@ table_cache_describe(TableCache *cache, StringInfo message)
 	{
 		table->missed = 0;
 		table->forgotten_at = 0;
+		table->described = NULL;
 	}
-	else if (table->described != NULL)
+	if (table->described == NULL)
+		count_described(cache, table);
+	else
 	{
 		if (table->relation != NULL)
 			MemoryContextDelete(table->relation->context);
 		free_description(table->described);
 	}
-	count_described(cache, table);
 	table->relation = NULL;
 	table->stream = NULL;
 	table->described = described;

@@ -14,7 +14,7 @@
 #include "common/compat.h"
 #include "wal/present_catalogs.h"
 
-/* How long to wait for the end of a commit, and how often to look (us). */
+/* How long to wait for the ends of commits, and how often to look (us). */
 #define PATIENCE_US		1000
 #define POLL_US			50
 
@@ -30,15 +30,16 @@ static XLogRecPtr forgotten_at = InvalidXLogRecPtr;
 static bool
 is_ending(const volatile PGPROC *proc)
 {
-	return !LocalTransactionIdIsValid(LocalXidOf(proc)) && proc->fpVXIDLock;
+	return !LocalTransactionIdIsValid(LocalXidOf(proc)) &&
+		LocalTransactionIdIsValid(proc->fpLocalTransactionId);
 }
 
 static bool
-ends_soon(const volatile PGPROC *proc)
+ends_soon(const volatile PGPROC *proc, int *waited)
 {
 	LocalTransactionId its = proc->fpLocalTransactionId;
 
-	for (int waited = 0; waited < PATIENCE_US; waited += POLL_US)
+	for (; *waited < PATIENCE_US; *waited += POLL_US)
 	{
 		pg_usleep(POLL_US);
 		if (!is_ending(proc) || proc->fpLocalTransactionId != its)
@@ -52,13 +53,14 @@ static bool
 any_stays_untold(void)
 {
 	bool		any = false;
+	int			waited = 0;		/* for all of them */
 
 	pg_memory_barrier();
 	for (uint32 i = 0; i < ProcGlobal->allProcCount && !any; i++)
 	{
 		const volatile PGPROC *proc = &ProcGlobal->allProcs[i];
 
-		any = is_ending(proc) && !ends_soon(proc);
+		any = is_ending(proc) && !ends_soon(proc, &waited);
 	}
 	pg_memory_barrier();
 	return any;
