@@ -208,6 +208,30 @@ wait_until('there is no decoder', sub { decoder_pids($node) == 0 });
 $node->safe_psql('app', 'CREATE EXTENSION firehose');
 $node->safe_psql('postgres', 'DROP DATABASE restored');
 
+# A publication is dropped in the transaction that has its pipeline use another: the
+# decoder that still has the old definition does not fail the pipeline for it
+$node->safe_psql('postgres', q{
+    CREATE TABLE moved (n int PRIMARY KEY);
+    CREATE PUBLICATION here FOR TABLE moved;
+    CREATE PUBLICATION there FOR TABLE moved});
+new_pipeline($node, 'postgres', 'moving', ['here'], copy_data => 'false');
+my ($now, $other) = ('here', 'there');
+foreach my $turn (1 .. 12)
+{
+    $node->safe_psql('postgres', qq{
+        BEGIN;
+        INSERT INTO moved VALUES ($turn);
+        SELECT firehose_alter_pipeline('moving', publications => '{$other}');
+        DROP PUBLICATION $now;
+        CREATE PUBLICATION $now FOR TABLE moved;
+        COMMIT});
+    $node->safe_psql('postgres', "INSERT INTO moved VALUES (100 + $turn)");
+    wait_confirmed($node, 'postgres', 'moving');
+    ($now, $other) = ($other, $now);
+}
+is((grep { $_->{table} eq 'moved' } events_once($emulator, 'moving')), 24, 'and each change arrives');
+$node->safe_psql('postgres', q{SELECT firehose_drop_pipeline('moving')});
+
 # promotion: the slot is not there, which the pipeline says
 new_pipeline($node, 'app', 'at_primary', ['p']);
 $node->backup('backup');

@@ -210,7 +210,9 @@ check_rights(void)
 
 	if (trouble == NULL)
 		return;
-	pipeline_fail(my_entry, trouble);
+	/* the definition may have been altered with it: it is read again */
+	if (!pipeline_is_well_now(my_entry->id))
+		pipeline_fail(my_entry, trouble);
 	proc_exit(0);
 }
 
@@ -443,10 +445,7 @@ next_record(void)
 	return found;
 }
 
-/*
- * Decode the WAL that is there, at most one round of it; returns how many
- * records.
- */
+/* Decode a round of the WAL that is there; returns how many records. */
 static int
 decode_round(void)
 {

@@ -29,6 +29,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "common/catalog_row.h"
@@ -121,6 +122,18 @@ pipeline_check_rights(Pipeline *pipeline)
 	if (trouble == NULL)
 		pipeline_check_select(pipeline->publications, pipeline->owner, NULL, 0);
 	return trouble;
+}
+
+bool
+pipeline_is_well_now(int32 id)
+{
+	Pipeline   *now;
+
+	/* as new as the catalogs that the trouble was seen in */
+	PushActiveSnapshot(GetLatestSnapshot());
+	now = pipeline_read(id);
+	PopActiveSnapshot();
+	return now != NULL && pipeline_check_rights(now) == NULL;
 }
 
 /* The owner owns the publications. */

@@ -22,6 +22,12 @@ extern void pipeline_remember_oids(PipelineRow *row);
 extern const char *pipeline_check_rights(Pipeline *pipeline);
 
 /*
+ * In a transaction: is there no such reason for the pipeline as it is defined
+ * now?  What a decoder has read may have been altered since then.
+ */
+extern bool pipeline_is_well_now(int32 id);
+
+/*
  * Decoder, before the first check: from now on note what is changed.
  */
 extern void pipeline_watch_rights(void);
