@@ -10,18 +10,18 @@
  * creates and drops tables all day costs no more memory than the tables it
  * has.
  *
- * A description is kept as long as its table is there, even if it is void:
- * pgoutput does not repeat that of a partitioned table because the table was
- * altered, but because a partition was.
- *
  * Core's caches keep each table whose changes were decoded, and all that they
  * asked the catalogs for: three times as much memory as ours, which nothing
  * ever frees; and each invalidation of a table walks over all that have
  * changed.  So after some hundred tables all of them are forgotten, ours and
- * core's, as core does it when it has missed invalidations.  Tables whose
- * changes take turns would then be read again at each change.  Therefore a
- * table that soon is needed again is counted, and where it is most of them
- * that are, time after time, more tables are kept.
+ * core's, as core does it when it has missed invalidations; pgoutput describes
+ * each anew then.  Tables whose changes take turns would be read again at each
+ * change.  Therefore those that are soon needed again are counted, and where
+ * they are most of them, time after time, more tables are kept.
+ *
+ * Until then a description is kept as long as its table is there, even if it
+ * is void: pgoutput does not repeat that of a partitioned table because the
+ * table was altered, but because a partition was.
  */
 #include "postgres.h"
 
